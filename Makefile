@@ -1,0 +1,51 @@
+# `make demo` and `make test` need Python 3.11 or newer and nothing else; what they install goes into .venv here.
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST_WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check lint types imports constraints clean
+
+help: ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# Every download is checked against the hashes in constraints.txt; the project itself is then put in without any.
+.venv/.installed: constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; $(PYTHON) is older. Say which to use: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "installing into .venv (a minute or two, once)"
+	@$(PYTHON) -m venv --clear .venv || \
+		{ echo "Python's venv module is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+install: .venv/.installed ## everything into .venv
+
+demo: install ## the job at work, on an embedded Postgres, against the sandbox
+	@$(BIN)/watch-time demo
+
+test: install ## all tests
+	$(BIN)/pytest -n $(PYTEST_WORKERS)
+
+lint: install ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install ## mypy, strict
+	$(BIN)/mypy
+
+imports: install ## import direction
+	$(BIN)/lint-imports --cache-dir .venv/.import_linter_cache
+
+check: lint types imports test ## all that must hold before a commit
+
+# Resolved once for all platforms and Pythons; no addresses, so that any mirror serves.
+constraints: install ## renew constraints.txt from pyproject.toml
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-emit-index-url \
+		--no-annotate --all-extras --group dev --custom-compile-command "make constraints" \
+		--output-file constraints.txt pyproject.toml
+
+clean: ## remove what was installed and built
+	rm -rf .venv build dist

@@ -1,0 +1,151 @@
+"""The errors a user can meet, and the exit code that goes with each.
+
+The first question is always: will trying again help?
+
+    WatchTimeError
+    ├── TryLater                    75  yes, without anyone doing anything
+    │   ├── SourceUnavailable           the API or the download host: trouble outlasted the retries
+    │   ├── DatabaseUnavailable         down, starting, read-only, out of room or connections
+    │   └── SliceBusy                   another run holds the slice
+    └── NeedsAPerson                no
+        ├── DataRefused             65  the report was read and not accepted
+        │   ├── MalformedReport         the file as a whole cannot be read for certain
+        │   ├── ContractBroken          columns missing, doubled or unknown
+        │   └── GuardRefused            readable, but replacing the stored slice with it looks wrong
+        ├── CredentialsRefused      77  by the API or by the database
+        ├── Misconfigured           78  settings, host policy, certificates
+        │   ├── SchemaNotReady          not migrated, or migrated by another version
+        │   └── WrongOrganization       the schema holds another organization's data
+        └── ReconciliationFailed    70  the table does not equal the file: a bug, rolled back
+
+Anything else that is raised is a bug and ends with 70 as well. This module knows no library; the mapping from
+httpx's and psycopg's errors stands where those are called.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the command, after BSD's sysexits.h where it has one."""
+
+    OK = 0
+    USAGE = 2
+    DATA_REFUSED = 65
+    BUG = 70
+    TRY_LATER = 75
+    CREDENTIALS_REFUSED = 77
+    MISCONFIGURED = 78
+    STOPPED = 143
+
+
+# A run over several slices ends with the code of its gravest outcome, gravest first.
+_GRAVITY = (
+    ExitCode.STOPPED,
+    ExitCode.BUG,
+    ExitCode.MISCONFIGURED,
+    ExitCode.CREDENTIALS_REFUSED,
+    ExitCode.DATA_REFUSED,
+    ExitCode.TRY_LATER,
+    ExitCode.OK,
+)
+
+
+def worst(codes: Iterable[ExitCode]) -> ExitCode:
+    """The gravest of `codes`; OK when there are none."""
+    return min(codes, key=_GRAVITY.index, default=ExitCode.OK)
+
+
+class WatchTimeError(Exception):
+    """An error with a message for a person: what happened and where, and what to do next.
+
+    Attributes:
+        message: what happened, where, with which value; never a secret, a signed URL or a customer id.
+        next_step: what the reader can type or do next.
+    """
+
+    exit_code: ClassVar[ExitCode] = ExitCode.BUG
+
+    def __init__(self, message: str, *, next_step: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.next_step = next_step
+
+    def __reduce__(self) -> tuple[object, tuple[type[WatchTimeError], str, str]]:
+        """Pickle by value, so that the error crosses process borders whole."""
+        return _rebuild, (type(self), self.message, self.next_step)
+
+
+def _rebuild(cls: type[WatchTimeError], message: str, next_step: str) -> WatchTimeError:
+    return cls(message, next_step=next_step)
+
+
+class TryLater(WatchTimeError):
+    """Temporary trouble: the same command may succeed later."""
+
+    exit_code = ExitCode.TRY_LATER
+
+
+class SourceUnavailable(TryLater):
+    """The report API or the download host did not give an answer that can be used, in spite of retries."""
+
+
+class DatabaseUnavailable(TryLater):
+    """The database cannot be reached or cannot write at the moment."""
+
+
+class SliceBusy(TryLater):
+    """Another run is loading the slice."""
+
+
+class NeedsAPerson(WatchTimeError):
+    """Trying again changes nothing."""
+
+
+class DataRefused(NeedsAPerson):
+    """A report arrived and was not accepted; what is stored stays as it is."""
+
+    exit_code = ExitCode.DATA_REFUSED
+
+
+class MalformedReport(DataRefused):
+    """The file cannot be split into records for certain: quoting, encoding of the container, line ends."""
+
+
+class ContractBroken(DataRefused):
+    """The file's columns are not those of the contract."""
+
+
+class GuardRefused(DataRefused):
+    """A guard stands between this report and the stored slice: rejects, or a suspicious shrinking."""
+
+
+class CredentialsRefused(NeedsAPerson):
+    """The API or the database does not accept who we are."""
+
+    exit_code = ExitCode.CREDENTIALS_REFUSED
+
+
+class Misconfigured(NeedsAPerson):
+    """A setting, a certificate or a policy stands in the way."""
+
+    exit_code = ExitCode.MISCONFIGURED
+
+
+class SchemaNotReady(Misconfigured):
+    """The database's tables are not those of this version."""
+
+
+class WrongOrganization(Misconfigured):
+    """The schema holds the data of another organization."""
+
+
+class ReconciliationFailed(NeedsAPerson):
+    """What is in the table is not what was in the file; rolled back."""
+
+    exit_code = ExitCode.BUG

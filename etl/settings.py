@@ -1,0 +1,245 @@
+"""The settings: environment variables `WATCH_TIME_*`, a `.env` file, and `*_FILE` for the secrets.
+
+The only module that reads the environment. Every problem is reported at once, and no value of a secret is ever shown.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+from zoneinfo import ZoneInfo
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from etl.contract import COLUMNS, IGNORE
+from etl.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+PREFIX: Final = "WATCH_TIME_"
+EMBEDDED: Final = "embedded:"
+
+Need = Literal["api_token", "org_id", "database_url"]
+
+_SECRETS: Final[tuple[Need, ...]] = ("api_token", "database_url")
+
+_EXAMPLES: Final = {
+    "api_token": "the token of an API key from the BlendVision One console",
+    "org_id": "the organization's id, as the console shows it",
+    "database_url": "postgresql://user@host:5432/database, or embedded:./warehouse for a Postgres of its own",
+}
+
+
+class Settings(BaseSettings):
+    """All settings, validated. `Settings.load` is the way to get them."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True
+    )
+
+    api_token: SecretStr | None = Field(None, description="API token of the organization (secret).")
+    org_id: str | None = Field(None, description="Organization id, sent as `x-bv-org-id`.")
+    api_base_url: str = Field(
+        "https://api.one.blendvision.com", description="Base URL of the report API. Plain http only on loopback."
+    )
+    database_url: SecretStr | None = Field(
+        None, description="Postgres URL (secret), or `embedded:DIR` for a Postgres kept in that folder."
+    )
+    schema_name: str = Field(
+        "public",
+        validation_alias=f"{PREFIX}SCHEMA",
+        pattern=r"^[a-z_][a-z0-9_]{0,62}$",
+        description="Postgres schema of all tables; one organization per schema.",
+    )
+    time_zone: str = Field("UTC", description="IANA zone that decides what *today* is.")
+    lag_days: int = Field(2, ge=0, le=60, description="The target date is today minus so many days.")
+    lookback_days: int = Field(
+        5,
+        ge=0,
+        le=366,
+        description="`run` also takes the slices of so many days before the target that are not loaded.",
+    )
+    not_found_wait_seconds: float = Field(
+        900,
+        ge=0,
+        le=86_400,
+        description="How long `run` waits, in all, for the target date's report to appear (seconds).",
+    )
+    strict_not_found: bool = Field(
+        True, description="Only a 404 with the API's own error body counts as *no report*; any other is an error."
+    )
+    concurrency: int = Field(2, ge=1, le=32, description="How many slices are worked on at the same time.")
+    download_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Comma-separated hosts (and their subdomains) that reports may be downloaded from; empty: any public host.",
+    )
+    header_aliases: Annotated[dict[str, str], NoDecode] = Field(
+        {}, description='JSON object, header text to column name, or to `ignore`: `{"Viewer": "customer_id"}`.'
+    )
+    max_reject_ratio: Decimal = Field(
+        Decimal(0),
+        ge=0,
+        le=1,
+        description="Share of a report's lines that may be rejected before it is held; 0: none.",
+    )
+    shrink_limit: Decimal = Field(
+        Decimal("0.5"),
+        ge=0,
+        le=1,
+        description="A report with less than this share of the stored rows or seconds is held; 0: never.",
+    )
+
+    @field_validator("api_base_url")
+    @classmethod
+    def _base_is_http(cls, value: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value):
+            raise ValueError("must look like https://host, without user, query or fragment")
+        return value.rstrip("/")
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone_exists(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            raise ValueError("no such time zone; use an IANA name such as Asia/Taipei") from None
+        return value
+
+    @field_validator("org_id")
+    @classmethod
+    def _org_id_is_one_word(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[\x21-\x7e]+", value):
+            raise ValueError("must be printable ASCII without spaces: it is sent as an HTTP header")
+        return value
+
+    @field_validator("api_token")
+    @classmethod
+    def _token_is_one_word(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"[\x21-\x7e]+", value.get_secret_value()):
+            raise ValueError("must be printable ASCII without spaces: it is sent as an HTTP header")
+        return value
+
+    @field_validator("download_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(host.strip().lower().rstrip(".") for host in value.split(",") if host.strip())
+        return value
+
+    @field_validator("header_aliases", mode="before")
+    @classmethod
+    def _aliases_name_columns(cls, value: object) -> object:
+        if isinstance(value, str):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                raise ValueError('must be a JSON object such as {"Viewer": "customer_id"}') from None
+        if not isinstance(value, dict) or not all(isinstance(column, str) for column in value.values()):
+            raise ValueError('must be a JSON object of texts such as {"Viewer": "customer_id"}')
+        unknown = sorted(set(value.values()) - {*COLUMNS, IGNORE})
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)}: no such column; the columns are {', '.join(COLUMNS)}, {IGNORE}")
+        return value
+
+    def today(self) -> date:
+        """The date in the configured zone, now."""
+        return datetime.now(ZoneInfo(self.time_zone)).date()
+
+    def secrets(self) -> tuple[str, ...]:
+        """The values that must never be shown; a database URL counts as a whole and by its password."""
+        values = [secret.get_secret_value() for secret in (self.api_token, self.database_url) if secret]
+        values += [password for value in values for password in re.findall(r"://[^:@/\s]*:([^@\s]+)@", value)]
+        return tuple(value for value in values if not value.startswith(EMBEDDED))
+
+    @classmethod
+    def load(cls, needs: Iterable[Need] = ()) -> Settings:
+        """Read the environment and `.env` of the current folder.
+
+        Args:
+            needs: the settings that the caller cannot do without.
+
+        Raises:
+            Misconfigured: with every problem at once: invalid values, missing ones, secret files that cannot be read.
+        """
+        given = _given()
+        problems: dict[str, str] = {}
+        from_files = _read_secret_files(given, problems)
+        try:
+            settings = cls(**from_files)  # type: ignore[arg-type]  # values are validated by pydantic
+        except ValidationError as error:
+            settings = None
+            problems |= {variable_of(str(item["loc"][0])): _in_words(item["msg"]) for item in error.errors()}
+        for name in needs:
+            variable = variable_of(name)
+            if variable not in problems and name not in from_files and not given.get(variable):
+                problems[variable] = f"is not set; it wants {_EXAMPLES[name]}"
+        if problems or settings is None:
+            lines = "".join(f"\n  {variable} {problem}" for variable, problem in sorted(problems.items()))
+            raise Misconfigured(
+                f"{len(problems)} {'setting needs' if len(problems) == 1 else 'settings need'} attention:{lines}",
+                next_step="set them in the environment or in a .env file here; secrets may also come from a file "
+                f"named by {variable_of('api_token')}_FILE or {variable_of('database_url')}_FILE",
+            )
+        return settings
+
+
+def variable_of(field_name: str) -> str:
+    """The environment variable of a field of `Settings`; a name that is one already stays as it is."""
+    if field_name.startswith(PREFIX):
+        return field_name
+    return f"{PREFIX}SCHEMA" if field_name == "schema_name" else f"{PREFIX}{field_name.upper()}"
+
+
+def unknown_variables(environment: Mapping[str, str | None] | None = None) -> dict[str, str | None]:
+    """Variables that begin with `WATCH_TIME_` and that nothing reads, each with the known name nearest to it.
+
+    Not an error: an orchestrator may set such names on its own (Kubernetes does, for a Service named `watch-time`).
+    """
+    known = {variable_of(name) for name in Settings.model_fields}
+    known |= {f"{variable_of(name)}_FILE" for name in _SECRETS}
+    given = _given() if environment is None else environment
+    strangers = sorted(name for name in given if name.startswith(PREFIX) and name not in known)
+    return {
+        name: next(iter(difflib.get_close_matches(name, known, n=1)), None)
+        for name in strangers
+        if not name.startswith(f"{PREFIX}TEST_")
+    }
+
+
+def _given() -> dict[str, str | None]:
+    return {**dotenv_values(".env"), **os.environ}
+
+
+def _read_secret_files(given: Mapping[str, str | None], problems: dict[str, str]) -> dict[str, str]:
+    """Read `*_FILE`; problems are added to `problems` under the variable's name."""
+    values: dict[str, str] = {}
+    for name in _SECRETS:
+        variable = variable_of(name)
+        file_name = given.get(f"{variable}_FILE")
+        if not file_name:
+            continue
+        if given.get(variable):
+            problems[variable] = f"is set together with {variable}_FILE; keep one of them"
+            continue
+        try:
+            values[name] = Path(file_name).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            problems[f"{variable}_FILE"] = f"names {file_name}, which cannot be read: {reason}"
+            continue
+        if not values[name]:
+            problems[f"{variable}_FILE"] = f"names {file_name}, which is empty"
+    return values
+
+
+def _in_words(message: str) -> str:
+    return message.removeprefix("Value error, ").removeprefix("Input ")

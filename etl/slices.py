@@ -1,0 +1,68 @@
+"""Slices: which report dates and types there are, which states they can be in, and which are due.
+
+Pure: "today" comes in as a parameter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# A report is said to take one to two days; LAG_DAYS covers that. Three days more cover a weekend's trouble at the
+# source: a 404 for a date older than the lag and these is taken as "no viewing history".
+SETTLING_DAYS = 3
+
+
+class ReportType(StrEnum):
+    """The two reports of a day. LIVE holds live events and their live-to-VOD playbacks."""
+
+    LIVE = "LIVE"
+    VOD = "VOD"
+
+
+class State(StrEnum):
+    """What the warehouse knows of a slice. A slice without a state was never tried."""
+
+    LOADED = "loaded"
+    UNAVAILABLE = "unavailable"  # 404: may still come
+    EMPTY = "empty"  # no viewing history: a settled 404, or a header-only file
+    HELD = "held"  # a report came and a guard refused it; stored facts untouched
+    FAILED = "failed"  # an error, with class and message
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Slice:
+    """One report date and one report type: what is fetched, locked, loaded, recorded, retried and shown."""
+
+    report_date: date
+    report_type: ReportType
+
+    def __str__(self) -> str:
+        return f"{self.report_date:%Y-%m-%d} {self.report_type}"
+
+
+def target_date(today: date, lag_days: int) -> date:
+    """The newest report date worth asking for on `today`."""
+    return today - timedelta(days=lag_days)
+
+
+def is_settled(report_date: date, *, today: date, lag_days: int) -> bool:
+    """Whether a 404 for `report_date` means that there is nothing, and not that it is still to come."""
+    return report_date < target_date(today, lag_days) - timedelta(days=SETTLING_DAYS)
+
+
+def dates_between(start: date, end: date) -> Iterator[date]:
+    """The dates from `start` to `end`, both included, oldest first."""
+    for offset in range((end - start).days + 1):
+        yield start + timedelta(days=offset)
+
+
+def slices_of(dates: Iterable[date], report_types: Iterable[ReportType] = tuple(ReportType)) -> list[Slice]:
+    """Every slice of `dates` and `report_types`, oldest date first."""
+    types = tuple(report_types)
+    return sorted(Slice(day, report_type) for day in dates for report_type in types)
