@@ -1,4 +1,4 @@
-"""The contract with the source: the columns of a report, the header texts accepted for each, the spellings of values.
+"""The contract with the source: the columns of a report, the header texts accepted for each, the forms of values.
 
 The vendor documents the columns in prose only, so the exact header text is assumed; a setting can extend the accepted
 names. Source: BlendVision One, watch-time report. Pure: no I/O, no settings read.
@@ -7,9 +7,11 @@ names. Source: BlendVision One, watch-time report. Pure: no I/O, no settings rea
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import re
 import unicodedata
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from etl.errors import ContractBroken
@@ -42,6 +44,13 @@ _ACCEPTED: Final[Mapping[str, tuple[str, ...]]] = {
 # The documented streaming types, in the one spelling that is stored.
 STREAMING_TYPES: Final = frozenset({"VOD", "LIVE", "LIVE_TO_VOD"})
 
+# A b-tree entry of Postgres holds some 2,700 bytes, and the key of `watch_time` has two ids in it.
+KEY_BYTES: Final = 1_000
+
+# A header beyond this is no header: a page of HTML, or JSON on one line. Messages and proposals stay readable.
+_MOST_COLUMNS: Final = 100
+_LONGEST_HEADER: Final = 200
+
 ALIASES_SETTING: Final = "WATCH_TIME_HEADER_ALIASES"
 
 
@@ -61,6 +70,12 @@ def match_header(found: Sequence[str], aliases: Mapping[str, str]) -> tuple[str,
         ContractBroken: a column is missing, doubled or unknown; the message names what was expected and found, and
             the line to add to the settings.
     """
+    if len(found) > _MOST_COLUMNS or max(map(len, found), default=0) > _LONGEST_HEADER:
+        raise ContractBroken(
+            f"line 1 of the report is no header: {len(found):,} fields, the longest of "
+            f"{max(map(len, found)):,} characters",
+            next_step="look at the file: probably it is a page that was sent in place of the report; run again",
+        )
     known = {fold_header(text): column for column, texts in _ACCEPTED.items() for text in texts}
     known |= {fold_header(text): column for text, column in aliases.items()}
     columns = [known.get(fold_header(text)) for text in found]
@@ -108,7 +123,7 @@ def _shown(header: str) -> str:
     return repr(header if len(header) <= 60 else header[:57] + "...")  # noqa: PLR2004 - a line of a terminal
 
 
-_STREAMING_TYPE_SHAPE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*", re.ASCII)
+_STREAMING_TYPE_SHAPE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*")
 
 
 def fold_streaming_type(text: str) -> str | None:
@@ -117,7 +132,65 @@ def fold_streaming_type(text: str) -> str | None:
     `Live-to-VOD`, `live to vod` and `LIVE_TO_VOD` are the same. Types that the documentation does not name are folded
     the same way. None when the text is empty or has another shape than words of ASCII letters and digits, 40 at most.
     """
-    folded = re.sub(r"[\s_-]+", "_", text.strip().upper())
-    if len(folded) > 40 or not _STREAMING_TYPE_SHAPE.fullmatch(folded):  # noqa: PLR2004 - the docstring's limit
+    folded = re.sub(r"[\s_-]+", "_", text.strip())
+    # Before the upper case, which makes ASCII letters of some others: of a dotless i, for one.
+    if len(folded) > 40 or not folded.isascii():  # noqa: PLR2004 - the docstring's limit
         return None
-    return folded
+    folded = folded.upper()
+    return folded if _STREAMING_TYPE_SHAPE.fullmatch(folded) else None
+
+
+# Seconds as Postgres's numeric reads them, at most 31,000 years. For RE2 and for `re` alike: \d means ASCII digits to
+# the one, and digits of every script to the other.
+WATCH_SECONDS_SHAPE: Final = r"[0-9]{1,12}(\.[0-9]{1,18})?"
+
+_WATCH_SECONDS_FAULTS: Final = tuple(
+    (re.compile(shape, re.IGNORECASE | re.DOTALL), fault)
+    for shape, fault in (
+        (r"", "is empty"),
+        (r"\s.*|.*\s", "has spaces around it, or is nothing else"),
+        (r"-[0-9.,]+", "is negative"),
+        (r"[+-]?(nan|inf|infinity)", "is not a finite number"),
+        (r"[0-9]+(\.[0-9]+)?", "has more than 12 digits before the point or more than 18 after it"),
+        (r"[+-]?[0-9.]+e[+-]?[0-9]+", "is in scientific notation"),
+        (r"\+[0-9.]+", "has a sign"),
+        (r"[0-9]+([,.'_\s][0-9]+)+", "has a thousands separator or a decimal comma"),
+        (r"[\d.]+", "is written in digits other than 0 to 9, or with a point out of place"),
+        (r".*", "is not a number"),
+    )
+)
+
+
+def watch_seconds_fault(text: str) -> str:
+    """Why a text that has not `WATCH_SECONDS_SHAPE` is no watch time, in words that do not contain it."""
+    return next(f"the watch time {fault}" for shape, fault in _WATCH_SECONDS_FAULTS if shape.fullmatch(text))
+
+
+# The year comes first, so that day and month cannot be mixed up. Digits alone are not read: 20260102 may be a date or
+# a count of seconds.
+_CREATED_AT_SHAPE: Final = re.compile(
+    r"\d{4}([-/])\d{2}\1\d{2}"
+    r"([T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?"
+    r"(Z| UTC|[+-](0\d|1[0-4])(:?[0-5]\d)?)?)?",
+    re.ASCII,
+)
+
+
+def parse_created_at(text: str) -> datetime | None:
+    """Read a creation time: ISO 8601, year first, dashes or slashes in the date, a `T` or a space before the time.
+
+    The vendor documents neither format nor zone: `Z`, ` UTC` and offsets up to 14 hours are understood, without one it
+    is UTC. The time may be missing (midnight), or its seconds, or their fraction (cut to microseconds). None for
+    anything else, and for what lies outside the years 1 to 9999; words such as `now` are never read.
+    """
+    return _moment(text) if _CREATED_AT_SHAPE.fullmatch(text) else None
+
+
+# A report names a few thousand contents over and over.
+@functools.lru_cache(maxsize=16_384)
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text.replace("/", "-").replace(" UTC", "Z"))
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None  # no such day, or out of range once brought to UTC

@@ -5,15 +5,22 @@ No behaviour beyond small sums; no I/O.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections import Counter
+from dataclasses import dataclass, field
+from decimal import Context, Decimal, Inexact
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from decimal import Decimal
     from pathlib import Path
 
     import pandas as pd
+
+
+# Python's decimals round to 28 digits unless told otherwise. A report's sum has 38 at most; rounding raises.
+_EXACT: Final = Context(prec=60, traps=[Inexact])
+
+# Rejects kept in memory, for a report that is refused because of them; an accepted report's are all in the database.
+REJECTS_KEPT: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +103,57 @@ class Chunk:
     watch_seconds: Decimal
     created_at_unread: int
     unknown_streaming_types: Counter[str]
+
+
+def add_exactly(left: Decimal, right: Decimal) -> Decimal:
+    """The exact sum, without trailing zeros."""
+    return _EXACT.normalize(_EXACT.add(left, right))
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a report holds, counted while it is staged.
+
+    Attributes:
+        rows_read: records, rejected ones included.
+        watch_seconds: exact sum over the accepted records.
+        first_rejects: the first `REJECTS_KEPT`.
+    """
+
+    rows_read: int = 0
+    rows_rejected: int = 0
+    watch_seconds: Decimal = Decimal(0)
+    created_at_unread: int = 0
+    unknown_types: Counter[str] = field(default_factory=Counter)
+    first_rejects: list[Reject] = field(default_factory=list)
+
+    @property
+    def rows_accepted(self) -> int:
+        """Records that are loaded, before those of one key are merged."""
+        return self.rows_read - self.rows_rejected
+
+    def add(self, chunk: Chunk) -> None:
+        """Count a chunk in."""
+        self.rows_read += len(chunk.rows) + len(chunk.rejects)
+        self.rows_rejected += len(chunk.rejects)
+        self.watch_seconds = add_exactly(self.watch_seconds, chunk.watch_seconds)
+        self.created_at_unread += chunk.created_at_unread
+        self.unknown_types += chunk.unknown_streaming_types
+        self.first_rejects += chunk.rejects[: REJECTS_KEPT - len(self.first_rejects)]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a load did to a slice, in rows of the fact table."""
+
+    inserted: int
+    updated: int
+    deleted: int
+    unchanged: int
+    merged: int
+    repeated: int
+
+    @property
+    def stored(self) -> int:
+        """Rows that the slice has now."""
+        return self.inserted + self.updated + self.unchanged

@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     concurrency: int = Field(2, ge=1, le=32, description="How many slices are worked on at the same time.")
     download_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Comma-separated hosts (and their subdomains) that reports may be downloaded from; empty: any public host.",
+        description="Comma-separated hosts (and subdomains) that reports may come from; empty: any public host.",
     )
     header_aliases: Annotated[dict[str, str], NoDecode] = Field(
         {}, description='JSON object, header text to column name, or to `ignore`: `{"Viewer": "customer_id"}`.'
@@ -153,6 +153,17 @@ class Settings(BaseSettings):
     def today(self) -> date:
         """The date in the configured zone, now."""
         return datetime.now(ZoneInfo(self.time_zone)).date()
+
+    def require(self, name: Need) -> str:
+        """The value of a setting that may be missing.
+
+        Raises:
+            Misconfigured: it is missing. `load(needs=...)` finds that out earlier, together with every other problem.
+        """
+        value = getattr(self, name)
+        if value is None:
+            raise Misconfigured(f"{variable_of(name)} is not set", next_step=f"it wants {_EXAMPLES[name]}")
+        return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
     def secrets(self) -> tuple[str, ...]:
         """The values that must never be shown; a database URL counts as a whole and by its password."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING
-
-from etl.errors import ExitCode
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from types import FrameType
+
+# A process that a signal ended is known to shells and schedulers by 128 and the signal's number.
+_SIGNALLED: Final = 128
 
 
 class Stopped(Exception):
@@ -41,18 +42,20 @@ class Stop:
             raise Stopped
 
 
-def on_sigterm_exit() -> None:
-    """Make the first SIGTERM raise SystemExit(143) in the main thread, and a second one end the process at once.
+def exit_on_signals() -> None:
+    """Make the first SIGTERM or Ctrl-C raise SystemExit(128 + signal) in the main thread, and a second end it at once.
 
-    SystemExit is what psycopg answers by cancelling the running statement on the server; as PID 1 in a container a
+    SystemExit is what psycopg answers by cancelling the running statement on the server; and as PID 1 in a container a
     process without a handler would not be stopped by SIGTERM at all.
     """
 
-    def first(_signum: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, second)
-        raise SystemExit(int(ExitCode.STOPPED))
+    def first(signum: int, _frame: FrameType | None) -> None:
+        for stopping in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(stopping, second)
+        raise SystemExit(_SIGNALLED + signum)
 
-    def second(_signum: int, _frame: FrameType | None) -> None:
-        os._exit(ExitCode.STOPPED)
+    def second(signum: int, _frame: FrameType | None) -> None:
+        os._exit(_SIGNALLED + signum)
 
-    signal.signal(signal.SIGTERM, first)
+    for stopping in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stopping, first)

@@ -1,0 +1,5 @@
+"""`python -m etl` is `watch-time`."""
+
+from etl.cli import main
+
+main()

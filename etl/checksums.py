@@ -1,0 +1,103 @@
+"""The checksums that a storage host announces in its headers, and whether the bytes agree.
+
+Read from the headers of a complete answer (200); those of a partial one may speak of the part. Pure.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+import zlib
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class _Hash(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+    def digest(self) -> bytes: ...
+
+
+class _Crc32:
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, data: bytes) -> None:
+        self._value = zlib.crc32(data, self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(4, "big")
+
+
+# Against accidents, not against forgers: whoever could forge the body could forge the header.
+_HASHES: Final[Mapping[str, Callable[[], _Hash]]] = {
+    "md5": lambda: hashlib.md5(usedforsecurity=False),
+    "sha1": lambda: hashlib.sha1(usedforsecurity=False),
+    "sha256": hashlib.sha256,
+    "crc32": _Crc32,
+}
+
+
+class Checksums:
+    """The announced checksums of a body, computed along."""
+
+    def __init__(self, expected: Mapping[str, bytes]) -> None:
+        self._expected = {name: digest for name, digest in expected.items() if len(digest) == _size(name)}
+        self._hashes = {name: _HASHES[name]() for name in self._expected}
+
+    @classmethod
+    def announced_in(cls, headers: Mapping[str, str]) -> Checksums:
+        """Those that `headers` announce for the bytes on the wire and that can be verified."""
+        expected = {
+            "md5": _decode(headers.get("content-md5", "")) or _google_md5(headers) or _s3_etag_md5(headers),
+        }
+        # Those of an object uploaded in parts are checksums of checksums.
+        if headers.get("x-amz-checksum-type", "").upper() != "COMPOSITE":
+            for name in ("sha256", "sha1", "crc32"):
+                expected[name] = _decode(headers.get(f"x-amz-checksum-{name}", ""))
+        return cls(expected)
+
+    def update(self, data: bytes) -> None:
+        """Take in the next bytes of the body, as they came over the wire."""
+        for hash_ in self._hashes.values():
+            hash_.update(data)
+
+    def mismatch(self) -> str | None:
+        """The name of a checksum that the bytes do not have; None when all agree, or none was announced."""
+        return next((name for name, hash_ in self._hashes.items() if hash_.digest() != self._expected[name]), None)
+
+
+def _size(name: str) -> int:
+    return len(_HASHES[name]().digest())
+
+
+def _decode(text: str) -> bytes:
+    """The bytes of a base64 text; none where it is no such text (a composite checksum ends with `-<parts>`)."""
+    try:
+        return base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _google_md5(headers: Mapping[str, str]) -> bytes:
+    """Google's checksum, unless it unpacked the object on the way: it is that of the stored bytes."""
+    stored = headers.get("x-goog-stored-content-encoding", "identity")
+    if stored != "identity" and stored != headers.get("content-encoding"):
+        return b""
+    found = re.search(r"(?:^|[,\s])md5=([A-Za-z0-9+/=]+)", headers.get("x-goog-hash", ""))
+    return _decode(found[1]) if found else b""
+
+
+def _s3_etag_md5(headers: Mapping[str, str]) -> bytes:
+    """S3's ETag is the MD5 of an object uploaded in one part, and not encrypted with a key of one's own."""
+    etag = re.fullmatch(r'"([0-9a-f]{32})"', headers.get("etag", ""))
+    own_key = (
+        headers.get("x-amz-server-side-encryption", "AES256") != "AES256"
+        or "x-amz-server-side-encryption-customer-algorithm" in headers
+    )
+    if not etag or own_key or headers.get("server") != "AmazonS3":
+        return b""
+    return bytes.fromhex(etag[1])

@@ -1,0 +1,250 @@
+"""Downloading a report to local disk: complete and verified, or not at all.
+
+A file is complete when its length or its chunks say so, and a checksum agrees where the host announces one. A cut
+download goes on where it was cut, if the host can prove that it is still the same file; an address that has expired is
+replaced by a fresh one. The token stays with the API, and the signed query string never reaches an error or a log;
+nor does an error's body, in which storage hosts like to repeat what they were sent.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urljoin
+
+import httpx
+
+from etl.checksums import Checksums
+from etl.errors import MalformedReport, SourceUnavailable, TryLater, WatchTimeError
+from etl.http_clients import HTTP_ERRORS, explain, request_id
+from etl.patience import BROKEN, PASSING, Again, Pace, Trouble
+from etl.report import ReportFile
+from etl.spool import Spool
+from etl.url_policy import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from etl.patience import Patience
+    from etl.report import ReportAddress
+    from etl.stop import Stop
+    from etl.url_policy import UrlPolicy
+
+# A report of 5 GB comes in this time at 700 kB a second. It bounds a slice's work, retries included.
+_TOTAL_S: Final = 7200.0
+# Storage hosts redirect to a region or a cache, once; more than this is a loop.
+_MAX_REDIRECTS: Final = 3
+
+# The first address and two fresh ones: then it is not the hour that has run out.
+EXPIRED: Final = Trouble("expired", 3)
+# Not there, whatever the API says; a fresh address may point elsewhere.
+GONE: Final = Trouble("gone", 2)
+# A file that cannot be a report: fetched a second time, from a fresh address, before it is refused.
+UNREADABLE: Final = Trouble("unreadable", 2)
+
+# The hosts say "expired" in as many ways as there are hosts: S3 and Azure 403, Google 400, others 401 or 410.
+_EXPIRED_STATUSES = frozenset({400, 401, 403, 410})
+_PASSING_STATUSES = frozenset({408, 429})
+_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]+"')
+_ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
+_LATER = "run again later; what is loaded stays as it is"
+
+
+@dataclass(frozen=True, slots=True)
+class Downloader:
+    """Downloads reports. Safe to use from several threads.
+
+    Attributes:
+        client: of `http_clients.storage_client`.
+        policy: which URLs may be fetched, redirects included.
+        patience: time and chance.
+        stop: asked between two pieces.
+    """
+
+    client: httpx.Client
+    policy: UrlPolicy
+    patience: Patience
+    stop: Stop
+
+    def download(self, address: ReportAddress, *, renew: Callable[[], ReportAddress], folder: Path) -> ReportFile:
+        """Download a report into `folder`, as `report.csv`, decompressed.
+
+        Args:
+            address: where the report lies.
+            renew: asks the API for a fresh address.
+            folder: made if need be; the caller removes it. After an error no file is left in it.
+
+        Raises:
+            SourceUnavailable: the host's trouble outlasted the retries.
+            MalformedReport: what lies there is no CSV, twice.
+            Misconfigured: the policy refuses the URL, or the host's certificate cannot be verified.
+            TryLater: the disk is full.
+            Stopped: as asked.
+        """
+        url = self.policy.check(address.url)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "report.csv"
+        try:
+            with closing(Spool(path)) as spool:
+                return self.patience.persist(_Download(self, url, renew, spool).attempt, total_s=_TOTAL_S)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
+class _Download:
+    """What is known of one download between two attempts."""
+
+    def __init__(self, tools: Downloader, url: httpx.URL, renew: Callable[[], ReportAddress], spool: Spool) -> None:
+        self._client = tools.client
+        self._policy = tools.policy
+        self._patience = tools.patience
+        self._stop = tools.stop
+        self._url = url
+        self._renew = renew
+        self._spool = spool
+        self._end_s = tools.patience.clock() + _TOTAL_S
+        self._is_stale = False
+        self._resumed = 0
+        self._etag = ""
+        self._total_bytes: int | None = None
+        self._checksums = Checksums({})
+
+    @property
+    def _source(self) -> str:
+        return shown(self._url).partition("://")[2] + self._url.raw_path.partition(b"?")[0].decode("ascii")
+
+    def attempt(self) -> ReportFile:
+        """Fetch the file, or what is left of it."""
+        self._stop.check()
+        if self._is_stale:
+            self._url = self._policy.check(self._renew().url)
+            self._is_stale = False
+        try:
+            return self._fetch()
+        except HTTP_ERRORS as error:
+            explained = explain(error, f"the download host {self._source}")
+            raise (Again(explained) if isinstance(explained, TryLater) else explained) from None
+        except MalformedReport as error:
+            raise self._anew(error, UNREADABLE) from None
+
+    def _fetch(self) -> ReportFile:
+        """Request the URL, and where it leads to; the policy is applied at each hop."""
+        url = self._url
+        headers = {"Range": f"bytes={self._spool.received_bytes}-", "If-Range": self._etag} if self._can_resume else {}
+        for _ in range(_MAX_REDIRECTS + 1):
+            with self._client.stream("GET", url, headers=headers) as response:
+                if not response.has_redirect_location:
+                    return self._take(response)
+                url = self._policy.check(urljoin(str(url), response.headers["location"]))
+        raise self._anew(self._trouble(f"redirects more than {_MAX_REDIRECTS} times"), BROKEN)
+
+    def _take(self, response: httpx.Response) -> ReportFile:
+        """Sort an answer: take in the body, or say what is wrong."""
+        status, headers = response.status_code, response.headers
+        if status == HTTPStatus.PARTIAL_CONTENT and self._can_resume:
+            if not self._continues(headers):
+                raise self._anew(self._trouble("answered with another part than was asked for"), PASSING)
+            self._resumed += 1
+        elif status == HTTPStatus.OK:
+            self._begin(headers)
+        else:
+            raise self._sort_refusal(response)
+        if fault := _what_is_unverifiable(headers):
+            raise self._anew(self._trouble(fault), BROKEN)
+        self._read(response)
+        return self._finish()
+
+    def _sort_refusal(self, response: httpx.Response) -> Again:
+        status = response.status_code
+        error = self._trouble(f"answered {status}{request_id(response.headers)}")
+        if status in _EXPIRED_STATUSES or status == HTTPStatus.NOT_FOUND:
+            self._is_stale = True
+            return Again(error, GONE if status == HTTPStatus.NOT_FOUND else EXPIRED)
+        if status in _PASSING_STATUSES or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return Again(error, PASSING, self._patience.retry_after_s(response.headers))
+        past_the_end = status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and self._can_resume
+        return self._anew(error, PASSING if past_the_end else BROKEN)
+
+    def _read(self, response: httpx.Response) -> None:
+        """Take in the body. Falling short of the pace or of the deadline counts as a timeout, as it is one."""
+        pace = Pace(self._patience.clock)
+        for piece in response.iter_raw():
+            self._stop.check()
+            self._checksums.update(piece)
+            self._spool.write(piece)
+            if pace.is_too_slow(len(piece)) or self._patience.clock() >= self._end_s:
+                raise httpx.ReadTimeout(f"too slow, after {self._spool.received_bytes} bytes")
+
+    def _finish(self) -> ReportFile:
+        if self._total_bytes not in (None, self._spool.received_bytes):
+            what = f"sent {self._spool.received_bytes} bytes where {self._total_bytes} were announced"
+            raise self._anew(self._trouble(what), PASSING)
+        if name := self._checksums.mismatch():
+            raise self._anew(self._trouble(f"sent bytes that do not have the {name} checksum it announced"), BROKEN)
+        sha256 = self._spool.finish()
+        return ReportFile(
+            path=self._spool.path,
+            sha256=sha256,
+            size_bytes=self._spool.size_bytes,
+            received_bytes=self._spool.received_bytes,
+            etag=self._etag or None,
+            source=self._source,
+            resumed=self._resumed,
+        )
+
+    @property
+    def _can_resume(self) -> bool:
+        """Whether a part is here, with a strong ETag to prove that the rest belongs to it."""
+        return self._spool.received_bytes > 0 and _STRONG_ETAG.fullmatch(self._etag) is not None
+
+    def _begin(self, headers: httpx.Headers) -> None:
+        self._forget()
+        self._etag = headers.get("etag", "")
+        self._checksums = Checksums.announced_in(headers)
+        if "content-length" in headers:
+            self._total_bytes = int(headers["content-length"])
+
+    def _continues(self, headers: httpx.Headers) -> bool:
+        """Whether a partial answer is the rest of the file that was begun, from the next byte to the last."""
+        found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", headers.get("content-range", ""), re.ASCII)
+        if not found or headers.get("etag", self._etag) != self._etag:
+            return False
+        first, last, total = map(int, found.groups())
+        if first != self._spool.received_bytes or last != total - 1 or self._total_bytes not in (None, total):
+            return False
+        self._total_bytes = total
+        return True
+
+    def _forget(self) -> None:
+        """Give up what was received: the next attempt begins with the first byte."""
+        self._spool.restart()
+        self._etag = ""
+        self._total_bytes = None
+        self._checksums = Checksums({})
+
+    def _anew(self, error: WatchTimeError, trouble: Trouble) -> Again:
+        """Begin with the first byte, and except for weather from a fresh address."""
+        self._forget()
+        self._is_stale = trouble is not PASSING
+        return Again(error, trouble)
+
+    def _trouble(self, what: str) -> SourceUnavailable:
+        return SourceUnavailable(f"the download host {self._source} {what}", next_step=_LATER)
+
+
+def _what_is_unverifiable(headers: httpx.Headers) -> str | None:
+    """Why the end of this body, or its meaning, could not be told for certain; None where it can."""
+    encoding = headers.get("content-encoding", "").strip().lower()
+    if encoding not in _ENCODINGS:
+        return "sends the report in an encoding that was not asked for"
+    if "content-length" not in headers and "transfer-encoding" not in headers:
+        # A body that ends where the connection ends looks the same whether it was sent or cut.
+        return "says neither how long the report is nor where it ends, so that a cut could not be told from the end"
+    if headers.get("content-type", "").lower().startswith("text/html"):
+        return "sends a web page instead of the report"
+    return None

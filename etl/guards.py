@@ -1,0 +1,78 @@
+"""Guards: when a readable report must not replace what is stored. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from etl.errors import GuardRefused
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from etl.report import Tally
+    from etl.slices import Slice
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the guards allow.
+
+    Attributes:
+        max_reject_ratio: share of the lines that may be rejected; 0: none.
+        shrink_limit: a report with less than this share of the stored rows or seconds is refused; 0: never.
+    """
+
+    max_reject_ratio: Decimal
+    shrink_limit: Decimal
+
+
+def check_rejects(slice_: Slice, tally: Tally, limits: Limits) -> None:
+    """Refuse a report with more rejected lines than the limit allows, or with nothing else.
+
+    Raises:
+        GuardRefused: with the count and the first reasons, never with a value.
+    """
+    if not tally.rows_rejected:
+        return
+    if tally.rows_accepted and tally.rows_rejected <= limits.max_reject_ratio * tally.rows_read:
+        return
+    first = tally.first_rejects[0]
+    raise GuardRefused(
+        f"{slice_}: {tally.rows_rejected} of {tally.rows_read} lines cannot be loaded; "
+        f"the first is line {first.line_number}: {first.reason}",
+        next_step="see the lines in the table report_reject; when they may be left out, allow a share of them with "
+        f"WATCH_TIME_MAX_REJECT_RATIO (now {limits.max_reject_ratio}) and run again",
+    )
+
+
+def check_shrinking(
+    slice_: Slice, tally: Tally, limits: Limits, *, rows: int, rows_stored: int, seconds_stored: Decimal
+) -> None:
+    """Refuse a report that would replace much more than it brings.
+
+    Args:
+        slice_: whose report this is.
+        tally: what the new report holds.
+        limits: what is allowed.
+        rows: of the new report, lines of one key merged.
+        rows_stored: of the slice, now.
+        seconds_stored: their sum.
+
+    Raises:
+        GuardRefused: with the figures before and after.
+    """
+    if not rows_stored or not limits.shrink_limit:
+        return
+    enough_rows = rows >= limits.shrink_limit * rows_stored
+    enough_seconds = tally.watch_seconds >= limits.shrink_limit * seconds_stored
+    if rows and enough_rows and enough_seconds:
+        return
+    what = "a header and no rows" if not rows else f"{rows} rows and {tally.watch_seconds:f} s"
+    raise GuardRefused(
+        f"{slice_}: the new report has {what}; stored are {rows_stored} rows and {seconds_stored:f} s. "
+        "What is stored stays",
+        next_step="ask BlendVision whether the report is whole; when it is, lower WATCH_TIME_SHRINK_LIMIT "
+        f"(now {limits.shrink_limit}) for one run: WATCH_TIME_SHRINK_LIMIT=0 watch-time backfill "
+        f"--start {slice_.report_date} --end {slice_.report_date} --type {slice_.report_type} --refresh",
+    )

@@ -1,0 +1,225 @@
+"""Which slices a command works on, several at a time, and what came of it all.
+
+`pipeline` knows how one slice is brought; here is which ones, in what order, and what happens when a stop is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from concurrent import futures
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from etl import db, ledger, pipeline, schema
+from etl.errors import ExitCode, Misconfigured, worst
+from etl.outcome import Ask, Outcome, Result
+from etl.slices import ReportType, Slice, State, dates_between, is_settled, slices_of, target_date
+from etl.stop import Stop, Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import date
+
+    from etl.db import Database
+    from etl.ledger import SliceRecord
+    from etl.pipeline import Pipeline
+    from etl.settings import Settings
+
+log = structlog.get_logger("watch_time")
+
+# After SIGTERM, statements are cancelled on the server and rolled back; a worker that hangs in the network holds no
+# transaction and is left behind. With the rest of the way out this stays under five seconds.
+_STOP_PATIENCE_S: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A slice to be worked on, and why."""
+
+    slice: Slice
+    reason: str
+    ask: Ask
+
+
+class Job:
+    """An opened warehouse and source, ready to bring slices."""
+
+    def __init__(self, settings: Settings, database: Database, pipe: Pipeline, stop: Stop, today: date) -> None:
+        self._settings = settings
+        self._database = database
+        self._pipeline = pipe
+        self._stop = stop
+        self._today = today
+
+    def target_plan(self, target: date | None = None) -> list[Planned]:
+        """The two slices of `target`, or of today minus the lag; worth waiting for while their date is not settled."""
+        day = target or target_date(self._today, self._settings.lag_days)
+        self._require_past(day)
+        settled = self._is_settled(day)
+        wait_s = 0.0 if settled else self._settings.not_found_wait_seconds
+        return [Planned(slice_, "the target date", Ask(wait_s=wait_s, settled=settled)) for slice_ in slices_of([day])]
+
+    def lookback_plan(self, target: date | None = None) -> list[Planned]:
+        """The slices of the look-back window before the target date that are not loaded."""
+        day = target or target_date(self._today, self._settings.lag_days)
+        days = self._settings.lookback_days
+        if not days:
+            return []
+        return self.backfill_plan(day - timedelta(days=days), day - timedelta(days=1))
+
+    def backfill_plan(
+        self, start: date, end: date, *, report_types: Iterable[ReportType] = tuple(ReportType), refresh: bool = False
+    ) -> list[Planned]:
+        """The slices from `start` to `end` that are not loaded, oldest first; with `refresh` the loaded ones too."""
+        self._require_past(end)
+        with self._database.transaction() as connection:
+            known = ledger.read_range(connection, start, end)
+        reasons = {
+            slice_: _reason(known.get(slice_), refresh=refresh)
+            for slice_ in slices_of(dates_between(start, end), report_types)
+        }
+        return [
+            Planned(slice_, reason, Ask(settled=self._is_settled(slice_.report_date)))
+            for slice_, reason in reasons.items()
+            if reason
+        ]
+
+    def work(self, plan: Iterable[Planned], *, on_outcome: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:
+        """Bring every slice of the plan, several at a time; one that fails leaves the others alone.
+
+        `on_outcome` is called in the caller's thread as soon as a slice is done.
+
+        Raises:
+            SystemExit, KeyboardInterrupt: as they came; by then every transaction is rolled back or committed.
+        """
+        outcomes: list[Outcome] = []
+        pool = futures.ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="slice")
+        running = [pool.submit(self._pipeline.bring, planned.slice, planned.ask) for planned in plan]
+        try:
+            for done in futures.as_completed(running):
+                outcome = done.result()
+                _log_outcome(outcome)
+                outcomes.append(outcome)
+                on_outcome(outcome)
+        except BaseException as interruption:
+            self._give_up(pool, running, interruption)
+            raise
+        pool.shutdown()
+        return sorted(outcomes, key=lambda outcome: outcome.slice)
+
+    def _give_up(
+        self, pool: futures.ThreadPoolExecutor, running: list[futures.Future[Outcome]], interruption: BaseException
+    ) -> None:
+        self._stop.request()
+        pool.shutdown(wait=False, cancel_futures=True)
+        self._database.cancel()
+        _, hanging = futures.wait(running, timeout=_STOP_PATIENCE_S)
+        log.warning("stopped", unfinished=sum(1 for future in running if not _is_finished(future)))
+        if hanging:
+            # The interpreter would wait for these threads; they hold no transaction, so there is nothing to wait for.
+            code = interruption.code if isinstance(interruption, SystemExit) else 1
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code if isinstance(code, int) else 1)
+
+    def _is_settled(self, day: date) -> bool:
+        return is_settled(day, today=self._today, lag_days=self._settings.lag_days)
+
+    def _require_past(self, day: date) -> None:
+        if day >= self._today:
+            raise Misconfigured(
+                f"{day:%Y-%m-%d} is not over yet: it is {self._today:%Y-%m-%d} in {self._settings.time_zone}",
+                next_step="name an earlier date, or set WATCH_TIME_TIME_ZONE",
+            )
+
+
+@contextmanager
+def opened(settings: Settings, *, stop: Stop | None = None) -> Iterator[Job]:
+    """A job on the configured warehouse and source.
+
+    Raises:
+        SchemaNotReady, WrongOrganization: before anything is asked of the source.
+    """
+    stop = stop or Stop()
+    with db.opened(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
+        with database.transaction() as connection:
+            schema.require_head(database, connection)
+            schema.require_owner(database, connection, settings.require("org_id"))
+        with pipeline.opened(settings, database, stop) as pipe:
+            yield Job(settings, database, pipe, stop, settings.today())
+
+
+def exit_code(outcomes: Iterable[Outcome]) -> ExitCode:
+    """The gravest of the outcomes' codes."""
+    return worst(outcome.exit_code for outcome in outcomes)
+
+
+def log_summary(command: str, outcomes: Iterable[Outcome]) -> None:
+    """One line for the whole run."""
+    done = list(outcomes)
+    counts = {result.value: sum(1 for outcome in done if outcome.result is result) for result in Result}
+    log.info(
+        "run_done",
+        command=command,
+        exit_code=int(exit_code(done)),
+        slices=len(done),
+        **{result: count for result, count in counts.items() if count},
+        rows_loaded=sum(outcome.change.inserted + outcome.change.updated for outcome in done if outcome.change),
+    )
+
+
+def _reason(known: SliceRecord | None, *, refresh: bool) -> str | None:
+    """Why a slice is to be worked on; None when it is not."""
+    if known is None:
+        return "never tried"
+    if known.state is State.LOADED:
+        return f"loaded {known.loaded_at:%Y-%m-%d}, asked again" if refresh else None
+    when = f"{known.state}, last asked {known.checked_at:%Y-%m-%d %H:%M}"
+    return f"{when}: {known.reason}" if known.reason else when
+
+
+def _is_finished(future: futures.Future[Outcome]) -> bool:
+    return future.done() and not future.cancelled() and not isinstance(future.exception(), Stopped)
+
+
+def _log_outcome(outcome: Outcome) -> None:
+    """One line for a slice, with every figure that explains it."""
+    figures: Mapping[str, object] = {
+        "message": outcome.message,
+        "next_step": outcome.next_step,
+        "warnings": list(outcome.warnings) or None,
+        "revision": outcome.revision or None,
+        "rows": outcome.rows or None,
+        "watch_seconds": f"{outcome.watch_seconds:f}" if outcome.rows else None,
+        "report_bytes": outcome.report_bytes or None,
+    }
+    if outcome.change:
+        change = outcome.change
+        figures = {
+            **figures,
+            "inserted": change.inserted,
+            "updated": change.updated,
+            "deleted": change.deleted,
+            "merged": change.merged,
+            "rejected": outcome.rejected,
+        }
+    say = (
+        log.error
+        if outcome.exit_code
+        else log.warning
+        if outcome.warnings or outcome.result is Result.WITHDRAWN
+        else log.info
+    )
+    say(
+        "slice_done",
+        slice=str(outcome.slice),
+        result=outcome.result.value,
+        exit_code=int(outcome.exit_code),
+        elapsed_s=round(outcome.elapsed_s, 3),
+        **{name: value for name, value in figures.items() if value is not None},
+    )

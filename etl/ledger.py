@@ -1,0 +1,162 @@
+"""The ledger: what is known of each slice, in the same database and the same transactions as the facts.
+
+Every function works on the caller's transaction; none commits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from etl import __version__
+from etl.db import rows, statement
+from etl.errors import SliceBusy
+from etl.slices import ReportType, Slice, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import date, datetime
+
+    from etl.db import Connection
+    from etl.report import Change, ReportFile, Tally
+
+# A load of an ordinary day is over by then; who waits longer does better to come back.
+LOCK_PATIENCE_S: Final = 60.0
+_LOCK_POLL_S: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class SliceRecord:
+    """A slice's row of the ledger.
+
+    Attributes:
+        revision: the stored one; 0 when none was ever accepted.
+        rows_stored, watch_seconds: of the stored revision.
+    """
+
+    slice: Slice
+    state: State
+    revision: int
+    report_sha256: str | None
+    rows_stored: int
+    watch_seconds: Decimal
+    checked_at: datetime
+    loaded_at: datetime | None
+    reason: str | None
+    error_class: str | None
+
+    @property
+    def stored_state(self) -> State:
+        """The state that the stored revision alone would give."""
+        return State.LOADED if self.rows_stored else State.EMPTY
+
+
+def lock(connection: Connection, slice_: Slice, *, sleep: Callable[[float], None]) -> None:
+    """Take the slice's lock, to the end of the transaction.
+
+    Raises:
+        SliceBusy: another run kept it for longer than `LOCK_PATIENCE_S`.
+    """
+    query = statement("try_lock_slice")
+    for _ in range(round(LOCK_PATIENCE_S / _LOCK_POLL_S)):
+        if connection.execute(query, _key(slice_)).fetchone() == (True,):
+            return
+        sleep(_LOCK_POLL_S)
+    raise SliceBusy(
+        f"{slice_}: another run has been loading this slice for {LOCK_PATIENCE_S:.0f} s",
+        next_step="nothing is lost: run again when the other one has ended",
+    )
+
+
+def read(connection: Connection, slice_: Slice) -> SliceRecord | None:
+    """What is known of one slice; None when it was never tried."""
+    return read_range(connection, slice_.report_date, slice_.report_date).get(slice_)
+
+
+def read_range(connection: Connection, start: date, end: date) -> dict[Slice, SliceRecord]:
+    """What is known of the slices from `start` to `end`, both included, oldest first."""
+    found = rows(connection, statement("read_slices"), {"start": start, "end": end})
+    records = {}
+    for row in found:
+        slice_ = Slice(row.pop("report_date"), ReportType(row.pop("report_type")))
+        records[slice_] = SliceRecord(slice=slice_, state=State(row.pop("state")), **row)
+    return records
+
+
+def claim(connection: Connection, org_id: str) -> None:
+    """Make the schema `org_id`'s if it is nobody's yet; `schema.require_owner` tells whose it is then."""
+    connection.execute(statement("claim_warehouse"), {"org_id": org_id})
+
+
+def record_state(
+    connection: Connection, slice_: Slice, state: State, *, reason: str | None, error: Exception | None = None
+) -> None:
+    """Note a check that changed no facts."""
+    connection.execute(
+        statement("record_state"),
+        {
+            **_key(slice_),
+            "state": state.value,
+            "reason": reason,
+            "error_class": type(error).__name__ if error else None,
+        },
+    )
+
+
+def record_revision(
+    connection: Connection,
+    slice_: Slice,
+    *,
+    known: SliceRecord | None,
+    report: ReportFile,
+    tally: Tally,
+    change: Change,
+    reason: str | None,
+) -> int:
+    """Note an accepted report: the slice's row, and one more revision. Gives the revision's number."""
+    revision = (known.revision if known else 0) + 1
+    connection.execute(
+        statement("record_revision"),
+        {
+            **_key(slice_),
+            "revision": revision,
+            "report_sha256": report.sha256,
+            "report_bytes": report.size_bytes,
+            "rows_read": tally.rows_read,
+            "rows_merged": change.merged,
+            "rows_repeated": change.repeated,
+            "rows_rejected": tally.rows_rejected,
+            "rows_inserted": change.inserted,
+            "rows_updated": change.updated,
+            "rows_deleted": change.deleted,
+            "rows_unchanged": change.unchanged,
+            "seconds_before": known.watch_seconds if known else Decimal(0),
+            "seconds_after": tally.watch_seconds,
+            "created_at_unread": tally.created_at_unread,
+            "unknown_types": tally.unknown_types.total(),
+            "code_version": __version__,
+        },
+    )
+    connection.execute(
+        statement("record_loaded"),
+        {
+            **_key(slice_),
+            "state": (State.LOADED if change.stored else State.EMPTY).value,
+            "revision": revision,
+            "report_sha256": report.sha256,
+            "rows_stored": change.stored,
+            "watch_seconds": tally.watch_seconds,
+            "reason": reason,
+        },
+    )
+    return revision
+
+
+def forget_refused_rejects(connection: Connection, slice_: Slice) -> None:
+    """Drop the rejected lines of reports that were not accepted, before those of the one at hand are kept."""
+    connection.execute(statement("forget_refused_rejects"), _key(slice_))
+
+
+def _key(slice_: Slice) -> dict[str, object]:
+    return {"report_date": slice_.report_date, "report_type": slice_.report_type.value}

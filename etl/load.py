@@ -1,0 +1,203 @@
+"""Bringing a normalised report into the fact table, inside the caller's transaction.
+
+Two ways. A slice without a partition gets a bare table, which is filled, keyed and attached: several times cheaper
+than filling a keyed table. A slice that is stored already is compared with the new report, and only the differences
+are written. What the report holds is counted on the way in, and compared with what is stored at the end.
+
+Needs the transaction's search path to name the warehouse's schema, and the slice's lock to be held.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+from psycopg import sql
+
+from etl.contract import CONTENT_ID, CREATED_AT, CUSTOMER_ID, STREAMING_TYPE, TITLE, WATCH_SECONDS
+from etl.copy_text import encode
+from etl.db import builds_unique, statement
+from etl.errors import ReconciliationFailed
+from etl.report import Change
+from etl.slices import ReportType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from etl.db import Connection
+    from etl.report import Chunk, Reject, Tally
+    from etl.slices import Slice
+
+_FACTS: Final = (CONTENT_ID, CUSTOMER_ID, STREAMING_TYPE, WATCH_SECONDS)
+_CONTENT: Final = (CONTENT_ID, TITLE, CREATED_AT)
+
+# Contents remembered as sent already. Past that many they are sent again, which costs time and nothing else.
+_CONTENTS_REMEMBERED: Final = 500_000
+
+
+class Loading:
+    """One report on its way into one slice: `stage`, then `merge`, then `apply`, in one transaction.
+
+    Between `merge` and `apply` nothing that readers see has changed yet: that is where guards belong.
+    """
+
+    def __init__(self, connection: Connection, slice_: Slice, report_sha256: str) -> None:
+        self._connection = connection
+        self._slice = slice_
+        self._report_sha256 = report_sha256
+        self._parameters = {"report_date": slice_.report_date, "report_type": slice_.report_type.value}
+        self._leaf = sql.Identifier(partition_name(slice_))
+        self._is_stored = self._value("has_partition", {"name": partition_name(slice_)})
+        self._lines = sql.Identifier("incoming") if self._is_stored else self._leaf
+        self._merged = 0
+        self._repeated = 0
+
+    def stage(self, chunks: Iterable[Chunk], tally: Tally) -> None:
+        """Bring the report into the database, unseen by readers, and count it into `tally`."""
+        self._connection.execute(statement("create_incoming_content"))
+        if self._is_stored:
+            self._connection.execute(statement("create_incoming"))
+        else:
+            self._connection.execute(self._on_leaf("create_leaf"))
+        copy_facts = statement("copy_facts").format(table=self._lines)
+        contents = _Contents()
+        for chunk in chunks:
+            tally.add(chunk)
+            table = pa.Table.from_pandas(chunk.rows, preserve_index=False)
+            self._copy(copy_facts, encode(table, _FACTS))
+            self._copy(statement("copy_content"), encode(contents.new_in(table), _CONTENT))
+            record_rejects(self._connection, self._slice, self._report_sha256, chunk.rejects)
+
+    def merge(self, tally: Tally) -> int:
+        """Make one row of the lines of one key; gives the number of rows."""
+        if self._is_stored:
+            self._connection.execute(statement("merge_incoming"))
+            merged_rows = self._value_of(sql.SQL("SELECT count(*) FROM incoming_merged"))
+            self._merged = tally.rows_accepted - merged_rows
+            if self._merged:
+                self._count_repeated()
+        elif not builds_unique(self._connection, self._on_leaf("key_leaf")):
+            self._count_repeated()
+            self._connection.execute(
+                self._on_leaf("merge_leaf", merged=sql.Identifier(f"{partition_name(self._slice)}_merged"))
+            )
+            self._connection.execute(self._on_leaf("key_leaf"))
+            self._merged = tally.rows_accepted - self._value_of(sql.SQL("SELECT count(*) FROM {}").format(self._leaf))
+        return tally.rows_accepted - self._merged
+
+    def apply(self, tally: Tally) -> Change:
+        """Make the slice equal to the report, and prove it.
+
+        Raises:
+            ReconciliationFailed: the slice's rows or seconds are not those of the report; the caller rolls back.
+        """
+        self._connection.execute(statement("upsert_content"), self._parameters)
+        rows = tally.rows_accepted - self._merged
+        if self._is_stored:
+            deleted = self._connection.execute(statement("delete_vanished"), self._parameters).rowcount
+            updated = self._connection.execute(statement("update_changed"), self._parameters).rowcount
+            inserted = self._connection.execute(statement("insert_new"), self._parameters).rowcount
+        else:
+            deleted, updated, inserted = 0, 0, rows
+            if rows:
+                self._connection.execute(self._attach())
+            else:
+                self._connection.execute(sql.SQL("DROP TABLE {}").format(self._leaf))
+        change = Change(
+            inserted=inserted,
+            updated=updated,
+            deleted=deleted,
+            unchanged=rows - inserted - updated,
+            merged=self._merged,
+            repeated=self._repeated,
+        )
+        self._reconcile(change, tally)
+        return change
+
+    def _reconcile(self, change: Change, tally: Tally) -> None:
+        row = self._connection.execute(statement("measure_slice"), self._parameters).fetchone()
+        if row != (change.stored, tally.watch_seconds):
+            raise ReconciliationFailed(
+                f"{self._slice}: the report has {change.stored} rows and {tally.watch_seconds} s, "
+                f"the table would have {row and row[0]} rows and {row and row[1]} s; rolled back",
+                next_step="keep the report and have this looked at; what was stored before is untouched",
+            )
+
+    def _count_repeated(self) -> None:
+        self._repeated = self._value_of(statement("count_repeated").format(lines=self._lines))
+
+    def _copy(self, query: sql.SQL | sql.Composed, text: memoryview) -> None:
+        if text:
+            with self._connection.cursor() as cursor, cursor.copy(query) as copy:
+                copy.write(text)
+
+    def _on_leaf(self, name: str, **more: sql.Composable) -> sql.Composed:
+        return statement(name).format(
+            leaf=self._leaf,
+            bound=sql.Identifier(f"{partition_name(self._slice)}_bound"),
+            report_date=sql.Literal(self._slice.report_date),
+            report_type=sql.Literal(self._slice.report_type.value),
+            **more,
+        )
+
+    def _attach(self) -> sql.Composed:
+        """The partition's range ends where the next slice begins: LIVE, then VOD, then the next day's LIVE."""
+        day = self._slice.report_date
+        following = (
+            (day, ReportType.VOD)
+            if self._slice.report_type is ReportType.LIVE
+            else (day + timedelta(days=1), ReportType.LIVE)
+        )
+        return self._on_leaf(
+            "attach_leaf", next_date=sql.Literal(following[0]), next_type=sql.Literal(following[1].value)
+        )
+
+    def _value(self, name: str, parameters: dict[str, Any]) -> Any:
+        row = self._connection.execute(statement(name), parameters).fetchone()
+        return row and row[0]
+
+    def _value_of(self, query: sql.SQL | sql.Composed) -> int:
+        row = self._connection.execute(query).fetchone()
+        return int(row[0]) if row else 0
+
+
+def partition_name(slice_: Slice) -> str:
+    """The slice's own partition."""
+    return f"watch_time_{slice_.report_date:%Y%m%d}_{slice_.report_type.lower()}"
+
+
+def record_rejects(connection: Connection, slice_: Slice, report_sha256: str, rejects: Iterable[Reject]) -> None:
+    """Keep lines that are not loaded, with number, reason and raw text."""
+    rejects = list(rejects)
+    if not rejects:
+        return
+    with connection.cursor() as cursor, cursor.copy(statement("copy_rejects")) as copy:
+        for reject in rejects:
+            copy.write_row(
+                (
+                    slice_.report_date,
+                    slice_.report_type.value,
+                    report_sha256,
+                    reject.line_number,
+                    reject.reason,
+                    reject.raw_text,
+                )
+            )
+
+
+class _Contents:
+    """Which contents of a report were sent already: most chunks name the same ones."""
+
+    def __init__(self) -> None:
+        # 64-bit hashes instead of the texts: half a million of them stay small, and do not collide by chance.
+        self._sent: set[int] = set()
+
+    def new_in(self, table: pa.Table) -> pa.Table:
+        """The contents of `table` that were not sent yet, one row per spelling of title and creation time."""
+        distinct = table.group_by(list(_CONTENT), use_threads=False).aggregate([])
+        keys = [hash(row) for row in zip(*(distinct.column(name).to_pylist() for name in _CONTENT), strict=True)]
+        fresh = [key not in self._sent for key in keys]
+        if len(self._sent) < _CONTENTS_REMEMBERED:
+            self._sent.update(keys)
+        return distinct.filter(pa.array(fresh, pa.bool_()))

@@ -1,0 +1,215 @@
+"""Turns a report file into chunks of clean rows, and rejects with line number, reason and raw text.
+
+Everything is text first: ids and titles are opaque and pass character for character, so nothing here trims, folds or
+guesses them. Only the streaming type is brought to one spelling, and the creation time to a timestamp. A row is loaded
+whole or rejected; a file that cannot be split into records for certain is refused by `records` before it gets here.
+
+Pure: reads that one file; no network, no database, no clock. Memory is bounded by the size of blocks, not of the file.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from decimal import Decimal
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from etl import contract, records
+from etl.contract import CONTENT_ID, CREATED_AT, CUSTOMER_ID, STREAMING_TYPE, WATCH_SECONDS
+from etl.errors import MalformedReport, ReconciliationFailed
+from etl.report import Chunk, Reject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+# Enough to recognise a line by; a title alone may be a megabyte long.
+RAW_TEXT_CHARACTERS: Final = 2_000
+
+# 18 decimals as the contract has them, and room for the sum of more rows than a block can hold.
+_DECIMAL: Final = pa.decimal128(38, 18)
+_MOMENT: Final = pa.timestamp("us", tz="UTC")
+
+# Reasons by the position of the record in its block.
+_Faults = dict[int, str]
+
+
+def chunks(path: Path, *, aliases: Mapping[str, str], block_bytes: int = records.BLOCK_BYTES) -> Iterator[Chunk]:
+    """Read the report at `path`; a report without rows gives no chunk. Call again to read again.
+
+    Args:
+        path: the decompressed CSV.
+        aliases: header text to column name, as `contract.match_header` takes them.
+        block_bytes: about how much of the file becomes one chunk.
+
+    Raises:
+        MalformedReport: the file cannot be read for certain. It may come after chunks: nothing that was made of them
+            may be kept.
+        ContractBroken: the header is not that of the contract; comes before any chunk.
+    """
+    blocks = records.blocks(path, block_bytes=block_bytes)
+    first = next(blocks, None)
+    if first is None:
+        raise MalformedReport(
+            "the report is empty: not even a header line",
+            next_step="run again to download it anew; if it stays empty, ask BlendVision for the report of that date "
+            "(a day without views comes as a header alone, or as a 404)",
+        )
+    columns = contract.match_header(_header(first), aliases)
+    for block in chain([first.part(1)], blocks):
+        if len(block):
+            yield _chunk(block, columns)
+
+
+def _header(block: records.Block) -> list[str]:
+    header = block.record(0)
+    if b"\0" in header or not _is_utf8(header):
+        raise MalformedReport(
+            f"the report's header, on line {block.line_number}, is not text in UTF-8",
+            next_step="look at the file: it is compressed, or in another encoding; ask BlendVision for CSV in UTF-8",
+        )
+    return [field.decode() for field in block.fields(0)]
+
+
+def _chunk(block: records.Block, columns: Sequence[str]) -> Chunk:
+    rows, faults = _parse(block, columns)
+    value_faults = _value_faults(rows)
+    rows = rows.drop(index=list(value_faults)).reset_index(drop=True)
+    streaming_type = _each_distinct(rows[STREAMING_TYPE], contract.fold_streaming_type, pa.string())
+    created_at = _each_distinct(rows[CREATED_AT], contract.parse_created_at, _MOMENT)
+    rows_of_type = {str(name): int(count) for name, count in streaming_type.value_counts().items()}
+    return Chunk(
+        rows=rows.assign(**{STREAMING_TYPE: streaming_type, CREATED_AT: created_at}),
+        rejects=_rejects(block, faults | value_faults),
+        watch_seconds=_sum(rows[WATCH_SECONDS]),
+        created_at_unread=int((created_at.isna() & (rows[CREATED_AT] != "")).sum()),
+        unknown_streaming_types=Counter(
+            {name: count for name, count in rows_of_type.items() if name not in contract.STREAMING_TYPES}
+        ),
+    )
+
+
+def _parse(block: records.Block, columns: Sequence[str]) -> tuple[pd.DataFrame, _Faults]:
+    """The block's rows as text, under the position of their record, and the faults of records that are no rows."""
+    faults: _Faults = {}
+    positions = np.arange(len(block))
+    table = _read(block.data, columns)
+    if table is None:
+        faults = _record_faults(block, len(columns))
+        positions = np.delete(positions, list(faults))
+        table = _read(block.lines(positions), columns)
+    if table is None or len(table) != len(positions):
+        raise ReconciliationFailed(
+            f"{len(positions):,} records from line {block.line_number} of the report on did not give as many rows",
+            next_step="this is a bug: please report it, with those lines of the file if they may be shown; nothing was "
+            "loaded",
+        )
+    return table.to_pandas(types_mapper=pd.ArrowDtype).set_index(positions), faults
+
+
+def _read(data: bytes, columns: Sequence[str]) -> pa.Table | None:
+    """The columns of the contract as text; None when some record is no row (see `_record_faults`)."""
+    if b"\0" in data:
+        return None
+    # A blank line is passed over, and keeps pyarrow from taking the first three bytes for a byte-order mark, or no
+    # bytes at all for an error.
+    data = b"\n" + data
+    # Every column as text, those that are not wanted too: their bytes must be UTF-8 like the others'.
+    names = [f"{column} {index}" if column == contract.IGNORE else column for index, column in enumerate(columns)]
+    try:
+        table = csv.read_csv(
+            pa.BufferReader(data),  # type: ignore[arg-type]  # the stubs do not know pyarrow's own files
+            # One block, so that pyarrow does not look for record ends of its own.
+            read_options=csv.ReadOptions(column_names=names, block_size=len(data), use_threads=False),
+            parse_options=csv.ParseOptions(newlines_in_values=True),
+            convert_options=csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), null_values=[], strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+    return table.select(list(contract.COLUMNS))
+
+
+def _record_faults(block: records.Block, width: int) -> _Faults:
+    """Records with more or fewer fields than the header, that are not UTF-8, or that Postgres's text cannot hold."""
+    faults: _Faults = {}
+    for position, fields in enumerate(block.field_counts().tolist()):
+        record = block.record(position)
+        if fields != width:
+            faults[position] = f"{fields} instead of {width} fields"
+        elif b"\0" in record:
+            faults[position] = "a NUL character, which Postgres cannot store"
+        elif not _is_utf8(record):
+            faults[position] = "not UTF-8"
+    return faults
+
+
+def _is_utf8(record: bytes) -> bool:
+    try:
+        record.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _value_faults(text: pd.DataFrame) -> _Faults:
+    """Rows with a value that the contract does not allow, with all their reasons."""
+    types = _each_distinct(text[STREAMING_TYPE], contract.fold_streaming_type, pa.string())
+    checks = (
+        ("the content id is empty", text[CONTENT_ID] == ""),
+        (f"the content id is longer than {contract.KEY_BYTES:,} bytes", _too_long(text[CONTENT_ID])),
+        (f"the customer id is longer than {contract.KEY_BYTES:,} bytes", _too_long(text[CUSTOMER_ID])),
+        ("the streaming type is empty", text[STREAMING_TYPE] == ""),
+        ("the streaming type is not made of words of letters and digits", types.isna() & (text[STREAMING_TYPE] != "")),
+    )
+    reasons: defaultdict[int, list[str]] = defaultdict(list)
+    positions = text.index.to_numpy()
+    for reason, offends in checks:
+        for position in positions[offends].tolist():
+            reasons[position].append(reason)
+    unread = ~text[WATCH_SECONDS].str.fullmatch(contract.WATCH_SECONDS_SHAPE)
+    for position, value in zip(positions[unread].tolist(), text.loc[unread, WATCH_SECONDS], strict=True):
+        reasons[position].append(contract.watch_seconds_fault(value))
+    return {position: "; ".join(each) for position, each in reasons.items()}
+
+
+def _too_long(ids: pd.Series[str]) -> npt.NDArray[np.bool_]:
+    # In bytes, as a key is measured; pandas counts characters.
+    return np.asarray(pc.binary_length(pa.array(ids))) > contract.KEY_BYTES
+
+
+def _each_distinct(column: pd.Series[str], convert: Callable[[Any], object], to: pa.DataType) -> pd.Series[Any]:
+    """Convert the values of a column, each distinct one once; None becomes null."""
+    encoded = pa.array(column).dictionary_encode()
+    converted = pa.array([convert(value) for value in encoded.dictionary.to_pylist()], to)
+    return pd.Series(pd.arrays.ArrowExtensionArray(converted.take(encoded.indices)), index=column.index)
+
+
+def _sum(watch_seconds: pd.Series[str]) -> Decimal:
+    """The exact sum; whole numbers, the usual case, are added five times as fast."""
+    exact = _DECIMAL if watch_seconds.str.contains(".", regex=False).any() else pa.int64()
+    return Decimal(watch_seconds.astype(pd.ArrowDtype(exact)).sum())
+
+
+def _rejects(block: records.Block, faults: _Faults) -> tuple[Reject, ...]:
+    positions = sorted(faults)
+    return tuple(
+        Reject(line_number, faults[position], _raw_text(block.record(position)))
+        for position, line_number in zip(positions, block.line_numbers(positions), strict=True)
+    )
+
+
+def _raw_text(record: bytes) -> str:
+    text = record.decode(errors="backslashreplace").replace("\0", r"\x00")
+    if len(text) <= RAW_TEXT_CHARACTERS:
+        return text
+    return f"{text[:RAW_TEXT_CHARACTERS]}... (the first {RAW_TEXT_CHARACTERS:,} of {len(text):,} characters)"

@@ -1,0 +1,211 @@
+"""Splits a report's bytes into blocks of whole records, or says on which line that is impossible.
+
+Strict by RFC 4180, because the CSV readers at hand are not: pandas mends short rows and text after a closing quote,
+pyarrow accepts a quote that is never closed. Under the strict rules the k-th quote of a file opens when k is even and
+closes when it is odd, and its neighbours prove it; so quotes, line ends and record ends are found with numpy on whole
+blocks, without looking at single records. The first broken rule makes the file malformed: after it nothing certain can
+be said about where a record ends.
+
+This module knows nothing of columns, encodings of values or rejects, and must not show data in its messages.
+"""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from etl.errors import MalformedReport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+Positions: TypeAlias = npt.NDArray[np.intp]
+_Octets: TypeAlias = npt.NDArray[np.uint8]
+
+# From 2 to 8 MiB the time is the same; the position arrays of a strange file can take many times a block's size.
+BLOCK_BYTES: Final = 4 * 1024 * 1024
+
+# Two ids of 1,000 bytes, a title and some numbers: a longer record is a lost line end or no CSV at all.
+RECORD_LIMIT_BYTES: Final = 1024 * 1024
+
+# A block of ordinary rows has half as many. The limit bounds what is made per record (rejects), and keeps sums over a
+# block far from overflow.
+BLOCK_RECORDS: Final = 100_000
+
+_QUOTE, _COMMA, _CR, _LF = b'",\r\n'
+
+_MAY_PRECEDE_OPENING: Final = np.isin(np.arange(256), [_QUOTE, _COMMA, _LF])
+_MAY_FOLLOW_CLOSING: Final = np.isin(np.arange(256), [_QUOTE, _COMMA, _CR, _LF])
+
+_WIDE_MARKS: Final = {
+    codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, whose mark begins this one
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Whole records of a report, as they stand in the file; blank lines between them are no records.
+
+    Attributes:
+        data: the bytes; quoting in them is sound.
+        line_number: the physical line at which `data` begins; the file's first line is 1, and every LF ends one.
+        starts: where each record begins in `data`.
+        ends: where each record ends, its line end not included.
+    """
+
+    data: bytes
+    line_number: int
+    starts: Positions
+    ends: Positions
+
+    def __len__(self) -> int:
+        return self.starts.size
+
+    def part(self, low: int, high: int | None = None) -> Block:
+        """The records from `low` to before `high`."""
+        starts, ends = self.starts[low:high], self.ends[low:high]
+        begin, end = (int(starts[0]), int(ends[-1])) if starts.size else (0, 0)
+        line_number = self.line_number + self.data.count(b"\n", 0, begin)
+        return Block(self.data[begin:end], line_number, starts - begin, ends - begin)
+
+    def record(self, index: int) -> bytes:
+        """One record as it stands in the file, without its line end."""
+        return self.data[self.starts[index] : self.ends[index]]
+
+    def lines(self, indices: Iterable[int]) -> bytes:
+        """The records at `indices`, each with a line end."""
+        return b"".join(self.record(index) + b"\n" for index in indices)
+
+    def line_numbers(self, indices: Sequence[int]) -> list[int]:
+        """The physical lines at which the records begin."""
+        line_ends = np.flatnonzero(np.frombuffer(self.data, np.uint8) == _LF)
+        before = np.searchsorted(line_ends, self.starts[np.asarray(indices, np.intp)])
+        return [self.line_number + int(count) for count in before]
+
+    def field_counts(self) -> Positions:
+        """The number of fields in each record."""
+        commas = _outside_quotes(np.frombuffer(self.data, np.uint8), _COMMA)
+        return np.searchsorted(commas, self.ends) - np.searchsorted(commas, self.starts) + 1
+
+    def fields(self, index: int) -> list[bytes]:
+        """The fields of one record, without their quotes."""
+        record = self.record(index)
+        commas = _outside_quotes(np.frombuffer(record, np.uint8), _COMMA).tolist()
+        begins, ends = [0, *(comma + 1 for comma in commas)], [*commas, len(record)]
+        return [_unquoted(record[begin:end]) for begin, end in zip(begins, ends, strict=True)]
+
+
+def blocks(path: Path, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
+    """Read the file in blocks of about `block_bytes`, none of them without a record.
+
+    The size of blocks decides how the records are divided, and nothing else.
+
+    Raises:
+        MalformedReport: at the first place where the file breaks the rules; blocks before it have been yielded by then.
+    """
+    with path.open("rb") as file:
+        file.seek(_bytes_before_text(file.read(4)))
+        rest, line_number = b"", 1
+        # A record longer than a block: twice as much each time, so that it is not scanned over and over.
+        while piece := file.read(max(block_bytes, len(rest))):
+            block, rest = _cut(rest + piece, line_number)
+            yield from _divided(block)
+            line_number += block.data.count(b"\n", 0, len(block.data) - len(rest))
+    if rest:
+        # The last line end may be missing; half a line end is no line end.
+        block, rest = _cut(rest if rest.endswith(b"\r") else rest + b"\n", line_number)
+        if rest:
+            raise _unfinished(rest, line_number)
+        yield from _divided(block)
+
+
+def _divided(block: Block) -> Iterator[Block]:
+    return (block.part(low, low + BLOCK_RECORDS) for low in range(0, len(block), BLOCK_RECORDS))
+
+
+def _bytes_before_text(beginning: bytes) -> int:
+    """The length of the byte-order mark, if there is one, which must be that of UTF-8."""
+    for mark, encoding in _WIDE_MARKS.items():
+        if beginning.startswith(mark):
+            raise MalformedReport(
+                f"the report is encoded in {encoding}, not in UTF-8 (line 1 begins with its byte-order mark)",
+                next_step="ask BlendVision for the report in UTF-8; nothing was loaded",
+            )
+    return len(codecs.BOM_UTF8) if beginning.startswith(codecs.BOM_UTF8) else 0
+
+
+def _cut(data: bytes, line_number: int) -> tuple[Block, bytes]:
+    """Find the whole records in `data`, which begins with a record, and the unfinished rest behind them."""
+    octets = np.frombuffer(data, np.uint8)
+    quotes = np.flatnonzero(octets == _QUOTE)
+    line_ends = _outside_quotes(octets, _LF, quotes)
+    starts = np.concatenate(([0], line_ends + 1))
+    _refuse_first_fault(data, line_number, quotes, starts)
+    rest, starts = int(starts[-1]), starts[:-1]
+    ends = line_ends - ((line_ends > starts) & (octets[line_ends - 1] == _CR))
+    filled = ends > starts
+    return Block(data, line_number, starts[filled], ends[filled]), data[rest:]
+
+
+def _outside_quotes(octets: _Octets, octet: int, quotes: Positions | None = None) -> Positions:
+    """Where `octet` stands outside quotes: an even number of quotes comes before it."""
+    if quotes is None:
+        quotes = np.flatnonzero(octets == _QUOTE)
+    positions = np.flatnonzero(octets == octet)
+    return positions[np.searchsorted(quotes, positions) % 2 == 0] if quotes.size else positions
+
+
+def _refuse_first_fault(data: bytes, line_number: int, quotes: Positions, starts: Positions) -> None:
+    """Raise for the first place at which `data` breaks the rules, if there is one.
+
+    The first, and not any: a fault makes those behind it meaningless, and the same file must give the same message
+    whatever the size of blocks. What stands at the very end of `data` is judged when more is known.
+    """
+    octets = np.frombuffer(data, np.uint8)
+    opening, closing = quotes[0::2], quotes[1::2]
+    closing = closing[closing + 1 < octets.size]
+    returns = _outside_quotes(octets[:-1], _CR, quotes)
+    lengths = np.diff(starts, append=octets.size + 1) - 1
+    too_long = starts[lengths > RECORD_LIMIT_BYTES]
+    # Where the rule is broken; how far from there the line to name is; in words.
+    faults = (
+        (opening[~_MAY_PRECEDE_OPENING[octets[opening - 1]] & (opening > 0)], 0, "a quote inside an unquoted field"),
+        (closing[~_MAY_FOLLOW_CLOSING[octets[closing + 1]]], 0, "text after a closing quote"),
+        (returns[octets[returns + 1] != _LF], 0, "a carriage return that is no part of a CRLF line end"),
+        (too_long + RECORD_LIMIT_BYTES, -RECORD_LIMIT_BYTES, f"a record longer than {RECORD_LIMIT_BYTES:,} bytes"),
+    )
+    found = [(int(positions[0]), offset, words) for positions, offset, words in faults if positions.size]
+    if found:
+        position, offset, words = min(found)
+        raise _malformed(words, line_number + data.count(b"\n", 0, position + offset))
+
+
+def _unfinished(rest: bytes, line_number: int) -> MalformedReport:
+    """What is wrong with a file that ends in the middle of the record `rest`."""
+    quotes = np.flatnonzero(np.frombuffer(rest, np.uint8) == _QUOTE)
+    if quotes.size % 2 == 0:
+        return _malformed("a carriage return that is no part of a CRLF line end", line_number + rest.count(b"\n"))
+    # The opening quote of the field, and not the second half of a doubled quote within it.
+    opening = next(int(at) for at in quotes[::-2] if rest[at - 1 : at] != b'"')
+    return _malformed("a quoted field that never ends begins", line_number + rest.count(b"\n", 0, opening))
+
+
+def _malformed(what: str, line_number: int) -> MalformedReport:
+    return MalformedReport(
+        f"the report cannot be split into records: {what} on line {line_number}",
+        next_step="look at that line of the file. If the file ends too early there, run again to download it anew; "
+        "otherwise show the line to BlendVision. Reports are read by RFC 4180: fields with quotes, commas or line ends "
+        "stand in quotes, a quote inside them is doubled, lines end in LF or CRLF. Nothing was loaded",
+    )
+
+
+def _unquoted(field: bytes) -> bytes:
+    return field[1:-1].replace(b'""', b'"') if field.startswith(b'"') else field

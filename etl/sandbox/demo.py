@@ -1,0 +1,212 @@
+"""The demo: the job at work on an embedded Postgres, against the sandbox; and the sandbox as a command.
+
+The demo types the program's own commands, each in a process of its own, over real HTTP and real SQL: what is printed
+is what happened.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from rich.table import Table
+from rich.text import Text
+
+from etl import db, embedded, screens
+from etl.errors import Misconfigured
+from etl.sandbox.config import SandboxConfig
+from etl.sandbox.control import Sandbox
+from etl.sandbox.server import running
+from etl.sandbox.server import serve as serve_sandbox
+from etl.settings import EMBEDDED, PREFIX
+from etl.slices import ReportType, Slice
+
+if TYPE_CHECKING:
+    from datetime import date
+    from pathlib import Path
+
+    from rich.console import Console
+
+_DAYS: Final = 14
+_PORT: Final = 8080
+_WAREHOUSE: Final = "warehouse"
+
+_QUERIES: Final = (
+    (
+        "the two weeks by report and streaming type",
+        """SELECT report_type, streaming_type, count(DISTINCT report_date) AS days,
+       sum(rows) AS rows, round(sum(watch_seconds) / 3600) AS hours
+FROM watch_time_daily
+GROUP BY report_type, streaming_type
+ORDER BY hours DESC""",
+    ),
+    (
+        "most watched",
+        """SELECT content.title, count(*) AS viewers, round(sum(watch_seconds) / 3600, 1) AS hours
+FROM watch_time JOIN content USING (content_id)
+GROUP BY content.content_id
+ORDER BY hours DESC
+LIMIT 5""",
+    ),
+    (
+        "what changed after first publication",
+        """SELECT report_date, report_type, revision, rows_inserted AS added, rows_deleted AS vanished,
+       rows_updated AS changed, seconds_before, seconds_after
+FROM report_revision
+WHERE revision > 1""",
+    ),
+)
+
+
+def serve(*, host: str, port: int, rows: int, seed: int) -> None:
+    """Serve a sandbox until it is stopped, saying on stderr how to use it."""
+    config = replace(SandboxConfig(), vod_rows=rows, live_rows=rows * 3 // 10, seed=seed)
+    console = screens.stderr()
+
+    def tell(base_url: str) -> None:
+        console.print(f"the sandbox answers at {base_url}; what can be done with it: curl {base_url}/sandbox/")
+        for name, value in _source(config, base_url).items():
+            console.print(f"  export {name}={value}")
+        console.print("Ctrl-C stops it")
+
+    serve_sandbox(Sandbox(config), host, port, on_ready=tell)
+
+
+def show(folder: Path) -> None:
+    """Run the demo, its database kept in `folder`.
+
+    Raises:
+        Misconfigured: the folder is there and is no demo's.
+    """
+    console = screens.stdout()
+    _prepare(folder)
+    sandbox = Sandbox()
+    target = datetime.now(UTC).date() - timedelta(days=2)
+    with embedded.server(folder / _WAREHOUSE) as uri, running(sandbox) as base_url:
+        demo = _Demo(folder, console, base_url)
+        demo.say("Create the tables in an empty Postgres")
+        demo.type("migrate")
+        demo.say("Load the two weeks before the target date, by hand")
+        demo.type("backfill", "--start", f"{target - timedelta(days=_DAYS)}", "--end", f"{target - timedelta(days=1)}")
+        demo.say("The daily job: the target date, and what is missing of the days before it")
+        demo.type("run")
+        demo.say("Once more: the same reports, so nothing is rewritten")
+        demo.type("run")
+        restated = _newest_with_history(sandbox, target)
+        sandbox.restate(restated)
+        demo.say(f"BlendVision restates {restated}: rows come, go and change. Asking again brings the difference")
+        demo.type(
+            "backfill", "--start", f"{restated.report_date}", "--end", f"{restated.report_date}",
+            "--type", restated.report_type.value, "--refresh",
+        )  # fmt: skip
+        demo.say("What the warehouse knows of each slice")
+        demo.type("status")
+        for title, query in _QUERIES:
+            demo.say(f"By SQL: {title}")
+            console.print(Text(query, style="dim"))
+            console.print(_answer(uri, query))
+    demo.tell_how_to_go_on()
+
+
+class _Demo:
+    """Types commands where a person would: in the demo's folder, with the settings of its `.env`."""
+
+    def __init__(self, folder: Path, console: Console, base_url: str) -> None:
+        self._folder = folder
+        self._console = console
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        # The rest is in the folder's .env; this port is the demo's alone.
+        self._environment = inherited | {f"{PREFIX}API_BASE_URL": base_url}
+
+    def say(self, text: str) -> None:
+        """A heading."""
+        self._console.print()
+        self._console.print(Text(text, style="bold"))
+
+    def type(self, *arguments: str) -> None:
+        """Run a command as typed; the log lines that accompany it are kept back unless it fails.
+
+        Raises:
+            subprocess.CalledProcessError: the command failed.
+        """
+        self._console.print(Text(f"$ watch-time {' '.join(arguments)}", style="cyan"))
+        done = subprocess.run(  # noqa: S603 - our own program
+            [sys.executable, "-m", "etl", *arguments],
+            cwd=self._folder,
+            env=self._environment | {"COLUMNS": str(self._console.width)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self._console.print(Text(done.stdout.rstrip("\n")))
+        if done.returncode:
+            sys.stderr.write(done.stderr)
+            done.check_returncode()
+
+    def tell_how_to_go_on(self) -> None:
+        """What a newcomer can type next, in the demo's folder."""
+        command = "watch-time" if shutil.which("watch-time") else str(_program().resolve())
+        self.say(f"All of it is kept in {self._folder}; nothing is left running. To go on:")
+        for line in (
+            f"cd {self._folder}",
+            f"{command} status --start {datetime.now(UTC).date() - timedelta(days=6)} --json",
+            f"{command} sandbox --port {_PORT} &",
+            f"{command} doctor",
+            f"{command} run",
+        ):
+            self._console.print(Text(f"  {line}", style="cyan"))
+        self._console.print('With an account of your own: see README.md, "Against a real account".')
+
+
+def _prepare(folder: Path) -> None:
+    """An empty demo folder with its `.env`; a former demo's warehouse is removed, anything else is not touched."""
+    warehouse = folder / _WAREHOUSE
+    if folder.exists() and any(folder.iterdir()):
+        if not (warehouse / "PG_VERSION").exists():
+            raise Misconfigured(
+                f"{folder} is there and holds no former demo", next_step="name another folder: watch-time demo --folder"
+            )
+        shutil.rmtree(warehouse)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {
+        f"{PREFIX}DATABASE_URL": f"{EMBEDDED}{_WAREHOUSE}",
+        **_source(SandboxConfig(), f"http://127.0.0.1:{_PORT}"),
+        # Whoever watches a demo does not want to see it wait for a report.
+        f"{PREFIX}NOT_FOUND_WAIT_SECONDS": "0",
+    }
+    (folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()), encoding="utf-8")
+
+
+def _source(config: SandboxConfig, base_url: str) -> dict[str, str]:
+    return {
+        f"{PREFIX}API_BASE_URL": base_url,
+        f"{PREFIX}API_TOKEN": config.token,
+        f"{PREFIX}ORG_ID": config.org_id,
+    }
+
+
+def _newest_with_history(sandbox: Sandbox, target: date) -> Slice:
+    days = (target - timedelta(days=back) for back in range(1, _DAYS))
+    return next(slice_ for day in days if sandbox.has_history(slice_ := Slice(day, ReportType.VOD)))
+
+
+def _answer(uri: str, query: str) -> Table:
+    with db.Database(uri, schema="public").transaction() as connection:
+        cursor = connection.execute(query.encode())
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in cursor.description or ():
+            table.add_column(column.name, no_wrap=True, overflow="ellipsis", max_width=60)
+        for row in cursor.fetchall():
+            table.add_row(*(Text(" ".join(str(value).split())) for value in row))
+        return table
+
+
+def _program() -> Path:
+    from pathlib import Path  # noqa: PLC0415
+
+    return Path(sys.argv[0])

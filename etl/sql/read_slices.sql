@@ -1,0 +1,15 @@
+-- What the ledger knows of the slices from one date to another, both included.
+SELECT report_date,
+       report_type,
+       state,
+       revision,
+       report_sha256,
+       rows_stored,
+       watch_seconds,
+       checked_at,
+       loaded_at,
+       reason,
+       error_class
+FROM report_slice
+WHERE report_date BETWEEN %(start)s AND %(end)s
+ORDER BY report_date, report_type

@@ -1,0 +1,82 @@
+"""The state of slices, for people and for programs: read from the ledger, and nothing else.
+
+Starts fast: it imports neither pandas nor the stages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from etl import db, ledger, schema
+from etl.slices import Slice, dates_between, slices_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import date, datetime
+
+    from etl.settings import Settings
+
+# What a slice without a row in the ledger is called where states are shown.
+NEVER_TRIED = "never tried"
+
+
+@dataclass(frozen=True, slots=True)
+class SliceStatus:
+    """A slice as it is shown; a slice that was never tried has the state `never tried` and no times."""
+
+    slice: Slice
+    state: str
+    revision: int
+    rows: int
+    watch_seconds: Decimal
+    checked_at: datetime | None
+    loaded_at: datetime | None
+    reason: str | None
+
+    def as_json(self) -> dict[str, object]:
+        """For `--json`: dates in ISO 8601, seconds as an exact decimal text."""
+        return {
+            "report_date": self.slice.report_date.isoformat(),
+            "report_type": self.slice.report_type.value,
+            "state": self.state,
+            "revision": self.revision,
+            "rows": self.rows,
+            "watch_seconds": f"{self.watch_seconds:f}",
+            "checked_at": self.checked_at and self.checked_at.isoformat(),
+            "loaded_at": self.loaded_at and self.loaded_at.isoformat(),
+            "reason": self.reason,
+        }
+
+
+def read(settings: Settings, start: date, end: date) -> list[SliceStatus]:
+    """Every slice from `start` to `end`, both included, oldest first.
+
+    Raises:
+        SchemaNotReady: there are no tables to read, or those of another version.
+    """
+    url = settings.require("database_url")
+    with db.opened(url, schema=settings.schema_name) as database, database.transaction(writable=False) as connection:
+        schema.require_head(database, connection)
+        return merge(ledger.read_range(connection, start, end), slices_of(dates_between(start, end)))
+
+
+def merge(known: dict[Slice, ledger.SliceRecord], slices: Iterable[Slice]) -> list[SliceStatus]:
+    """What is known of `slices`, those included of which nothing is."""
+    return [_status(slice_, known.get(slice_)) for slice_ in slices]
+
+
+def _status(slice_: Slice, record: ledger.SliceRecord | None) -> SliceStatus:
+    if record is None:
+        return SliceStatus(slice_, NEVER_TRIED, 0, 0, Decimal(0), None, None, None)
+    return SliceStatus(
+        slice=slice_,
+        state=record.state.value,
+        revision=record.revision,
+        rows=record.rows_stored,
+        watch_seconds=record.watch_seconds,
+        checked_at=record.checked_at,
+        loaded_at=record.loaded_at,
+        reason=record.reason,
+    )

@@ -1,0 +1,158 @@
+"""The warehouse's tables, declared once.
+
+Alembic's migrations create them; a test proves that a migrated database equals this declaration. At run time the
+statements in `sql/` are sent through psycopg, so this module is imported only where tables are made or compared.
+
+Every table lives in the schema of the connection's search path: none is named here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    func,
+    text,
+)
+
+metadata: Final = MetaData(naming_convention={"pk": "%(table_name)s_pkey", "ck": "%(table_name)s_%(constraint_name)s"})
+
+
+def _key_text() -> Text:
+    """Text that is part of a key: compared byte by byte, so that no locale or its update can reorder an index."""
+    return Text(collation="C")
+
+
+def _report_type_is_known() -> CheckConstraint:
+    return CheckConstraint("report_type IN ('LIVE', 'VOD')", name="report_type_is_known")
+
+
+# The fact, narrow: titles do not repeat on every row. The varying columns come first in the key because Postgres
+# abbreviates only the leading column when it sorts: it builds such a key in half the time.
+watch_time: Final = Table(
+    "watch_time",
+    metadata,
+    Column("content_id", _key_text(), nullable=False, comment="BlendVision's content id, character for character"),
+    Column(
+        "customer_id",
+        _key_text(),
+        nullable=False,
+        comment="the service's own user id; empty text for anonymous viewers",
+    ),
+    Column("streaming_type", _key_text(), nullable=False, comment="what was played: VOD, LIVE or LIVE_TO_VOD"),
+    Column("report_date", Date, nullable=False, comment="the day on which the views began, in the source's zone"),
+    Column("report_type", _key_text(), nullable=False, comment="the report that holds the row: LIVE or VOD"),
+    Column("watch_seconds", Numeric, nullable=False, comment="seconds watched, paused time excluded; exact"),
+    PrimaryKeyConstraint("content_id", "customer_id", "streaming_type", "report_date", "report_type"),
+    _report_type_is_known(),
+    CheckConstraint("watch_seconds >= 0", name="watch_seconds_not_negative"),
+    comment="Seconds watched per content, customer, streaming type, day and report: one row each.",
+    postgresql_partition_by="RANGE (report_date, report_type)",
+)
+
+content: Final = Table(
+    "content",
+    metadata,
+    Column("content_id", _key_text(), nullable=False, comment="BlendVision's content id, character for character"),
+    Column("title", Text, nullable=False, comment="the title in the report of the newest date seen"),
+    Column("created_at", DateTime(timezone=True), comment="when the content was created; empty where unreadable"),
+    Column("first_seen", Date, nullable=False, comment="oldest report date that names the content"),
+    Column("last_seen", Date, nullable=False, comment="newest report date that names the content"),
+    Column(
+        "last_seen_type",
+        _key_text(),
+        nullable=False,
+        comment="the report of that date that gave the title; VOD before LIVE",
+    ),
+    PrimaryKeyConstraint("content_id"),
+    comment="What was watched: one row per content.",
+)
+
+warehouse: Final = Table(
+    "warehouse",
+    metadata,
+    Column("org_id", Text, nullable=False, comment="the organization whose data this schema holds"),
+    Column("claimed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("org_id"),
+    Index("warehouse_is_one", text("(true)"), unique=True),
+    comment="One row: the organization that this schema belongs to, set by its first accepted answer.",
+)
+
+report_slice: Final = Table(
+    "report_slice",
+    metadata,
+    Column("report_date", Date, nullable=False),
+    Column("report_type", _key_text(), nullable=False),
+    Column("state", Text, nullable=False, comment="loaded, unavailable, empty, held or failed"),
+    Column("revision", Integer, nullable=False, comment="the revision that is stored; 0: none was ever accepted"),
+    Column("report_sha256", Text, comment="hash of the stored revision's CSV"),
+    Column("rows_stored", BigInteger, nullable=False, comment="rows of the slice in watch_time"),
+    Column("watch_seconds", Numeric, nullable=False, comment="their sum"),
+    Column("checked_at", DateTime(timezone=True), nullable=False, comment="when the source was last asked"),
+    Column("loaded_at", DateTime(timezone=True), comment="when the stored revision was committed"),
+    Column("reason", Text, comment="why the state is what it is, in words; empty when there is nothing to say"),
+    Column("error_class", Text, comment="the class of the error behind held and failed"),
+    PrimaryKeyConstraint("report_date", "report_type"),
+    _report_type_is_known(),
+    CheckConstraint("state IN ('loaded', 'unavailable', 'empty', 'held', 'failed')", name="state_is_known"),
+    CheckConstraint("(revision = 0) = (report_sha256 IS NULL)", name="revision_has_hash"),
+    comment="What is known of each slice; no row: never tried.",
+)
+
+report_revision: Final = Table(
+    "report_revision",
+    metadata,
+    Column("report_date", Date, nullable=False),
+    Column("report_type", _key_text(), nullable=False),
+    Column("revision", Integer, nullable=False, comment="1 for the first accepted report of the slice"),
+    Column("report_sha256", Text, nullable=False, comment="hash of the CSV"),
+    Column("report_bytes", BigInteger, nullable=False, comment="size of the CSV"),
+    Column("rows_read", BigInteger, nullable=False, comment="lines of the report, without header and blank lines"),
+    Column("rows_merged", BigInteger, nullable=False, comment="lines added to another line of the same key"),
+    Column(
+        "rows_repeated", BigInteger, nullable=False, comment="merged lines of a named customer that repeat one whole"
+    ),
+    Column("rows_rejected", BigInteger, nullable=False, comment="lines not loaded; see report_reject"),
+    Column("rows_inserted", BigInteger, nullable=False),
+    Column("rows_updated", BigInteger, nullable=False),
+    Column("rows_deleted", BigInteger, nullable=False),
+    Column("rows_unchanged", BigInteger, nullable=False),
+    Column("seconds_before", Numeric, nullable=False, comment="the slice's sum before this revision"),
+    Column("seconds_after", Numeric, nullable=False, comment="the slice's sum with this revision"),
+    Column("created_at_unread", BigInteger, nullable=False, comment="rows with a creation time in no known format"),
+    Column("unknown_types", BigInteger, nullable=False, comment="rows with an undocumented streaming type (loaded)"),
+    Column("code_version", Text, nullable=False, comment="the version of watch-time that loaded it"),
+    Column("loaded_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("report_date", "report_type", "revision"),
+    _report_type_is_known(),
+    CheckConstraint(
+        "rows_inserted + rows_updated + rows_unchanged = rows_read - rows_rejected - rows_merged", name="rows_add_up"
+    ),
+    comment="Append-only: one row per accepted revision of a slice.",
+)
+
+report_reject: Final = Table(
+    "report_reject",
+    metadata,
+    Column("report_date", Date, nullable=False),
+    Column("report_type", _key_text(), nullable=False),
+    Column("report_sha256", Text, nullable=False, comment="the report that holds the line"),
+    Column("line_number", BigInteger, nullable=False, comment="physical line at which the record begins; header: 1"),
+    Column("reason", Text, nullable=False),
+    Column("raw_text", Text, nullable=False, comment="the record as it stands in the file"),
+    PrimaryKeyConstraint("report_date", "report_type", "report_sha256", "line_number"),
+    _report_type_is_known(),
+    comment="Lines that were not loaded: of each accepted revision, and of the last refused report of a slice.",
+)

@@ -1,0 +1,214 @@
+"""Fixtures for every kind of test: real Postgres servers, the sandbox, the program."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any, LiteralString
+
+import psycopg
+import pytest
+
+import postgres
+from etl import job, logs
+from etl.outcome import Ask, Outcome
+from etl.sandbox.config import SandboxConfig
+from etl.sandbox.control import Sandbox
+from etl.sandbox.script import Delivery
+from etl.sandbox.server import running
+from etl.settings import PREFIX, Settings
+from etl.slices import ReportType, Slice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from etl.job import Job
+
+HEADER = "Content Title,Content ID,Streaming Type,Created At,Customer ID,Watch Time (sec.)\n"
+TODAY = date(2026, 11, 22)
+DAY = date(2026, 11, 16)
+VOD = Slice(DAY, ReportType.VOD)
+
+
+def pytest_report_header() -> str:
+    return f"postgres: {', '.join(postgres.SOURCES)}"
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_mine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Tests see neither the developer's variables nor their .env."""
+    for name in list(os.environ):
+        if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}TEST_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session", params=postgres.SOURCES)
+def server(request: pytest.FixtureRequest) -> Iterator[postgres.Server]:
+    """A Postgres server; tests that ask for it run once for each."""
+    with postgres.running(request.param) as running_server:
+        yield running_server
+
+
+@pytest.fixture(scope="session")
+def newest_server() -> Iterator[postgres.Server]:
+    """The newest of the servers, for tests whose claim does not depend on the server's version."""
+    with postgres.running(postgres.SOURCES[-1]) as running_server:
+        yield running_server
+
+
+@pytest.fixture
+def database_url(server: postgres.Server) -> Iterator[str]:
+    """A migrated database of the test's own, on each server."""
+    with server.database() as url:
+        yield url
+
+
+@pytest.fixture
+def sandbox_config() -> SandboxConfig:
+    """Override it for other data."""
+    return SandboxConfig(vod_rows=300, live_rows=120, quiet_one_day_in=0, today=lambda: TODAY)
+
+
+@pytest.fixture
+def sandbox(sandbox_config: SandboxConfig) -> Sandbox:
+    return Sandbox(sandbox_config)
+
+
+@pytest.fixture
+def base_url(sandbox: Sandbox) -> Iterator[str]:
+    """The sandbox, serving."""
+    with running(sandbox) as url:
+        yield url
+
+
+@dataclass
+class Warehouse:
+    """A migrated database and a sandbox, and the job between them."""
+
+    url: str
+    sandbox: Sandbox
+    base_url: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @contextmanager
+    def job(self, **settings: Any) -> Iterator[Job]:
+        """The job as the command opens it, on the tests' date."""
+        with job.opened(self.configured(**settings)) as opened:
+            opened._today = TODAY
+            yield opened
+
+    def configured(self, **settings: Any) -> Settings:
+        """Settings for this database and sandbox."""
+        known: dict[str, Any] = {
+            "api_token": self.sandbox.config.token,
+            "org_id": self.sandbox.config.org_id,
+            "api_base_url": self.base_url,
+            "database_url": self.url,
+            "not_found_wait_seconds": 0,
+        }
+        return Settings(**(known | self.settings | settings))
+
+    def bring(
+        self, body: bytes | str | None = None, *, slice_: Slice = VOD, ask: Ask | None = None, **settings: Any
+    ) -> Outcome:
+        """Bring one slice; with `body`, exactly that as its report."""
+        if body is not None:
+            self.sandbox.override(slice_, Delivery(body=body))
+        with self.job(**settings) as opened:
+            return opened._pipeline.bring(slice_, ask or Ask())
+
+    def query(self, text: LiteralString, *parameters: object) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.url) as connection:
+            return connection.execute(text, parameters or None).fetchall()
+
+    def facts(self, slice_: Slice = VOD) -> list[tuple[Any, ...]]:
+        """Rows of a slice in key order: content, customer, streaming type, seconds."""
+        return self.query(
+            "SELECT content_id, customer_id, streaming_type, watch_seconds FROM watch_time "
+            "WHERE report_date = %s AND report_type = %s ORDER BY 1, 2, 3",
+            slice_.report_date,
+            slice_.report_type.value,
+        )
+
+    def everything(self) -> dict[str, list[tuple[Any, ...]]]:
+        """All that is stored, but for times of checking: to prove that something changed nothing."""
+        return {
+            "facts": self.query("SELECT * FROM watch_time ORDER BY 1, 2, 3, 4, 5"),
+            "content": self.query("SELECT * FROM content ORDER BY 1"),
+            "revisions": self.query("SELECT * FROM report_revision ORDER BY 1, 2, 3"),
+            "stored": self.query(
+                "SELECT report_date, report_type, revision, report_sha256, rows_stored, watch_seconds, loaded_at "
+                "FROM report_slice WHERE revision > 0 ORDER BY 1, 2"
+            ),
+        }
+
+
+@pytest.fixture
+def warehouse(database_url: str, sandbox: Sandbox, base_url: str) -> Warehouse:
+    """On each server."""
+    return Warehouse(database_url, sandbox, base_url)
+
+
+@pytest.fixture
+def newest_warehouse(newest_server: postgres.Server, sandbox: Sandbox, base_url: str) -> Iterator[Warehouse]:
+    """On the newest server."""
+    with newest_server.database() as url:
+        yield Warehouse(url, sandbox, base_url)
+
+
+@dataclass
+class Program:
+    """The command, as a process of its own."""
+
+    folder: Path
+    environment: Mapping[str, str]
+
+    def start(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "etl", *arguments],
+            cwd=self.folder,
+            env={**self.environment, **{f"{PREFIX}{name}": value for name, value in settings.items()}},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        with self.start(*arguments, **settings) as process:
+            out, err = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+@pytest.fixture
+def bare_program(tmp_path: Path) -> Program:
+    """The command without any setting."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return Program(tmp_path, plain | {"COLUMNS": "160"})
+
+
+@pytest.fixture
+def program(bare_program: Program, newest_warehouse: Warehouse) -> Program:
+    """The command with the settings of the newest warehouse."""
+    settings = {
+        "API_TOKEN": newest_warehouse.sandbox.config.token,
+        "ORG_ID": newest_warehouse.sandbox.config.org_id,
+        "API_BASE_URL": newest_warehouse.base_url,
+        "DATABASE_URL": newest_warehouse.url,
+        "NOT_FOUND_WAIT_SECONDS": "0",
+    }
+    return Program(
+        bare_program.folder,
+        {**bare_program.environment, **{f"{PREFIX}{name}": value for name, value in settings.items()}},
+    )
+
+
+@pytest.fixture(autouse=True)
+def quiet_logs() -> None:
+    """Logs through our formatter, as in the program."""
+    logs.configure()

@@ -1,0 +1,272 @@
+"""Every answer of the report API leads to one outcome, after a known number of requests and a known wait."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+from raw_server import TOKEN, FakeTime, RawServer, in_turn, raw_server, reply
+
+from etl.errors import CredentialsRefused, ExitCode, Misconfigured, NeedsAPerson, SourceUnavailable, WatchTimeError
+from etl.http_clients import api_client
+from etl.report import NotThere, ReportAddress
+from etl.report_api import ReportApi
+from etl.slices import ReportType, Slice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import httpx
+
+SLICE = Slice(date(2023, 7, 3), ReportType.VOD)
+URL = "https://storage.example/r.csv?sig=1"
+HTML = b"<html><body>Not Found</body></html>"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RawServer]:
+    with raw_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(server: RawServer) -> Iterator[httpx.Client]:
+    with api_client(server.url, token=SecretStr(TOKEN), org_id="org-1") as client:
+        yield client
+
+
+@pytest.fixture
+def time() -> FakeTime:
+    return FakeTime()
+
+
+@pytest.fixture
+def api(client: httpx.Client, server: RawServer, time: FakeTime) -> ReportApi:
+    server.requests.clear()
+    return ReportApi(client, patience=time.patience())
+
+
+def grpc(status: int, code: int, message: str = "said so", **headers: str) -> bytes:
+    return reply(status, json.dumps({"code": code, "message": message, "details": []}).encode(), headers=headers)
+
+
+def found(url: object = URL) -> bytes:
+    return reply(200, json.dumps({"url": url}).encode())
+
+
+NOT_THERE = grpc(404, 5, "report not found")
+
+
+def test_the_question_is_put_as_documented(api: ReportApi, server: RawServer) -> None:
+    server.answer = in_turn(found())
+    address = api.ask_once(SLICE)
+    assert address == ReportAddress(URL, asks=1)
+    (request,) = server.requests
+    assert request.target.replace("%3A", ":") == (
+        "/bv/analytics/v1/reports/watch-time?time=2023-07-03T00:00:00Z&streaming_type=REPORT_STREAMING_TYPE_VOD"
+    )
+    assert request.headers["authorization"] == f"Bearer {TOKEN}"
+    assert request.headers["x-bv-org-id"] == "org-1"
+    assert request.headers["accept"] == "application/json"
+    assert request.headers["user-agent"].startswith("watch-time/")
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "requests", "waited_s"),
+    [
+        pytest.param(grpc(401, 16), CredentialsRefused, 1, 0, id="401"),
+        pytest.param(grpc(403, 7), CredentialsRefused, 1, 0, id="403"),
+        pytest.param(reply(403, HTML), CredentialsRefused, 1, 0, id="403 with a page"),
+        pytest.param(grpc(400, 3), NeedsAPerson, 1, 0, id="400 is a bug, or a changed API"),
+        pytest.param(reply(404, HTML), Misconfigured, 1, 0, id="404 with a page"),
+        pytest.param(reply(404), Misconfigured, 1, 0, id="404 with nothing"),
+        pytest.param(grpc(404, 12), Misconfigured, 1, 0, id="404 with another code"),
+        pytest.param(reply(404, b'{"code": 5}'), Misconfigured, 1, 0, id="404 without a message"),
+        pytest.param(reply(302, headers={"Location": "/login?x"}), Misconfigured, 1, 0, id="302"),
+        pytest.param(reply(405, HTML), Misconfigured, 1, 0, id="405"),
+        pytest.param(reply(410), Misconfigured, 1, 0, id="410"),
+        pytest.param(grpc(429, 8), SourceUnavailable, 5, 15, id="429"),
+        pytest.param(reply(408), SourceUnavailable, 5, 15, id="408"),
+        pytest.param(grpc(500, 13), SourceUnavailable, 5, 15, id="500"),
+        pytest.param(reply(502, HTML), SourceUnavailable, 5, 15, id="502 with a page"),
+        pytest.param(reply(503), SourceUnavailable, 5, 15, id="503"),
+        pytest.param(reply(504), SourceUnavailable, 5, 15, id="504"),
+        pytest.param(b"", SourceUnavailable, 5, 15, id="hangs up"),
+        pytest.param(b"SSH-2.0-OpenSSH\r\n\r\n", SourceUnavailable, 5, 15, id="not HTTP"),
+        pytest.param(reply(200, b'{"url": "https', cut=5), SourceUnavailable, 5, 15, id="cut answer"),
+        pytest.param(reply(503, headers={"Retry-After": "60"}), SourceUnavailable, 5, 240, id="Retry-After in seconds"),
+        pytest.param(reply(503, headers={"Retry-After": "0"}), SourceUnavailable, 5, 15, id="Retry-After now"),
+        pytest.param(
+            reply(503, headers={"Retry-After": "soon"}), SourceUnavailable, 5, 15, id="Retry-After unreadable"
+        ),
+        pytest.param(
+            reply(
+                429,
+                headers={
+                    "Date": "Tue, 04 Jul 2023 10:00:00 GMT",
+                    "Retry-After": "Tue, 04 Jul 2023 10:01:40 GMT",
+                },
+            ),
+            SourceUnavailable,
+            5,
+            400,
+            id="Retry-After as a date, by the server's clock",
+        ),
+        # 15 minutes at most, and half an hour in all: the third request is made when the time is up.
+        pytest.param(
+            reply(429, headers={"Retry-After": "86400"}), SourceUnavailable, 3, 1800, id="Retry-After tomorrow"
+        ),
+        pytest.param(reply(200, HTML), SourceUnavailable, 2, 1, id="200 with a page"),
+        pytest.param(grpc(200, 13), SourceUnavailable, 2, 1, id="200 with an error body"),
+        pytest.param(reply(200, b"{}"), SourceUnavailable, 2, 1, id="200 without a url"),
+        pytest.param(reply(200, b"[]"), SourceUnavailable, 2, 1, id="200 with a list"),
+        pytest.param(reply(200, b"[" * 60_000), SourceUnavailable, 2, 1, id="200 with JSON too deep"),
+        pytest.param(
+            reply(200, json.dumps({"padding": "x" * 200_000, "url": URL}).encode()),
+            SourceUnavailable,
+            2,
+            1,
+            id="200 with far too much",
+        ),
+        pytest.param(reply(200, b"\xff\xfe"), SourceUnavailable, 2, 1, id="200 with bytes"),
+        pytest.param(found(None), SourceUnavailable, 2, 1, id="url is null"),
+        pytest.param(found(""), SourceUnavailable, 2, 1, id="url is empty"),
+        pytest.param(found("ftp://storage.example/r.csv"), SourceUnavailable, 2, 1, id="url is not https"),
+        pytest.param(reply(204), SourceUnavailable, 2, 1, id="204"),
+        pytest.param(
+            reply(200, b"\x1f\x8bxx", headers={"Content-Encoding": "gzip"}), SourceUnavailable, 5, 15, id="no gzip"
+        ),
+    ],
+)
+def test_an_answer_that_is_no_report_ends_in_one_error(
+    *,
+    answer: bytes,
+    error: type[WatchTimeError],
+    requests: int,
+    waited_s: float,
+    api: ReportApi,
+    server: RawServer,
+    time: FakeTime,
+) -> None:
+    server.answer = in_turn(answer)
+    with pytest.raises(error) as caught:
+        api.ask_once(SLICE)
+    assert type(caught.value) is error
+    assert len(server.requests) == api.requests == requests
+    assert api.retries == requests - 1
+    assert sum(time.pauses) == pytest.approx(waited_s)
+    assert caught.value.next_step
+
+
+def test_an_answer_of_400_counts_as_a_bug(api: ReportApi, server: RawServer) -> None:
+    server.answer = in_turn(grpc(400, 3))
+    with pytest.raises(NeedsAPerson) as caught:
+        api.ask_once(SLICE)
+    assert caught.value.exit_code == ExitCode.BUG
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param((reply(503), b"", grpc(429, 8)), id="weather"),
+        pytest.param((reply(200, HTML),), id="a page"),
+        pytest.param((reply(500), reply(200, HTML), reply(500)), id="of both kinds"),
+    ],
+)
+def test_trouble_that_passes_is_not_noticed(trouble: tuple[bytes, ...], api: ReportApi, server: RawServer) -> None:
+    server.answer = in_turn(*trouble, found())
+    assert api.ask_once(SLICE) == ReportAddress(URL, asks=1)
+    assert api.retries == len(trouble)
+
+
+def test_a_404_of_the_api_itself_is_not_there(api: ReportApi, server: RawServer, time: FakeTime) -> None:
+    server.answer = in_turn(NOT_THERE)
+    assert api.ask_once(SLICE) == NotThere(asks=1, message="report not found")
+    assert time.pauses == []
+
+
+def test_a_not_there_that_will_count_as_nothing_is_asked_for_twice(
+    api: ReportApi, server: RawServer, time: FakeTime
+) -> None:
+    server.answer = in_turn(NOT_THERE)
+    assert api.ask_once(SLICE, confirm=True) == NotThere(asks=2, message="report not found")
+    assert time.pauses == [1.5]
+
+
+def test_the_confirming_ask_may_find_the_report(api: ReportApi, server: RawServer) -> None:
+    server.answer = in_turn(NOT_THERE, found())
+    assert api.ask_once(SLICE, confirm=True) == ReportAddress(URL, asks=2)
+
+
+@pytest.mark.parametrize("answer", [pytest.param(reply(404, HTML), id="page"), pytest.param(NOT_THERE, id="its own")])
+def test_any_404_is_not_there_when_told_so(
+    answer: bytes, client: httpx.Client, server: RawServer, time: FakeTime
+) -> None:
+    server.answer = in_turn(answer)
+    api = ReportApi(client, patience=time.patience(), strict_not_found=False)
+    assert isinstance(api.ask_once(SLICE), NotThere)
+
+
+def test_waiting_ends_when_the_report_appears(api: ReportApi, server: RawServer, time: FakeTime) -> None:
+    server.answer = in_turn(NOT_THERE, NOT_THERE, reply(503), NOT_THERE, found())
+    assert api.await_report(SLICE, budget_s=900) == ReportAddress(URL, asks=4)
+    assert time.pauses == [15, 30, 1, 60]
+
+
+def test_waiting_ends_with_the_budget(api: ReportApi, server: RawServer, time: FakeTime) -> None:
+    server.answer = in_turn(NOT_THERE)
+    assert api.await_report(SLICE, budget_s=900) == NotThere(asks=8, message="report not found")
+    assert time.pauses == [15, 30, 60, 120, 240, 300, 135]
+
+
+def test_without_a_budget_it_is_asked_once(api: ReportApi, server: RawServer, time: FakeTime) -> None:
+    server.answer = in_turn(NOT_THERE)
+    assert api.await_report(SLICE, budget_s=0) == NotThere(asks=1, message="report not found")
+    assert time.pauses == []
+
+
+def test_a_renewed_address_must_be_one(api: ReportApi, server: RawServer) -> None:
+    server.answer = in_turn(found(), NOT_THERE)
+    assert api.renew(SLICE).url == URL
+    with pytest.raises(SourceUnavailable, match="now says that the report is not there"):
+        api.renew(SLICE)
+
+
+def test_an_error_names_the_slice_the_status_and_the_request(api: ReportApi, server: RawServer) -> None:
+    server.answer = in_turn(grpc(403, 7, "no such\norganization", **{"X-Request-Id": "req-42"}))
+    with pytest.raises(CredentialsRefused) as caught:
+        api.ask_once(SLICE)
+    assert caught.value.message == (
+        f"the report API at {server.url} answered 403 for 2023-07-03 VOD: no such organization (x-request-id: req-42)"
+    )
+
+
+def test_an_api_that_is_not_there_is_trouble_that_may_pass(time: FakeTime) -> None:
+    with raw_server() as gone:
+        address = gone.url
+    with api_client(address, token=SecretStr(TOKEN), org_id="org-1") as client:
+        api = ReportApi(client, patience=time.patience())
+        with pytest.raises(SourceUnavailable, match="could not be reached"):
+            api.ask_once(SLICE)
+    assert api.requests == 5
+
+
+def test_an_answer_that_drips_comes_to_an_end(api: ReportApi, server: RawServer, time: FakeTime) -> None:
+    """Each piece arrives in time; the answer as a whole does not."""
+    chunks = b"1\r\nx\r\n" * 2000
+    server.answer = in_turn(reply(200, chunks, headers={"Transfer-Encoding": "chunked"}, framing="as it is"))
+    slow = FakeTime()
+    patience = slow.patience()
+
+    def clock() -> float:
+        slow.now_s += 1.0  # so long takes each piece
+        return slow.now_s
+
+    dripping = ReportApi(
+        api._client, patience=type(patience)(sleep=slow.sleep, clock=clock, now=patience.now, chance=patience.chance)
+    )
+    with pytest.raises(SourceUnavailable, match="ReadTimeout"):
+        dripping.ask_once(SLICE)

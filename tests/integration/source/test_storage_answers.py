@@ -1,0 +1,298 @@
+"""Every answer of a storage host leads to the whole report or to one error, and no secret goes astray."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from raw_server import CSV, GZIPPED, FakeTime, RawServer, chunked, in_turn, raw_server, reply, storing
+
+from etl.download import Downloader
+from etl.errors import MalformedReport, Misconfigured, SourceUnavailable, TryLater, WatchTimeError
+from etl.http_clients import storage_client
+from etl.report import ReportAddress, ReportFile
+from etl.stop import Stop, Stopped
+from etl.url_policy import UrlPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import httpx
+
+POLICY = UrlPolicy(api_on_loopback=True)
+MD5 = base64.b64encode(hashlib.md5(CSV, usedforsecurity=False).digest()).decode()
+WRONG_MD5 = base64.b64encode(hashlib.md5(b"", usedforsecurity=False).digest()).decode()
+HTML = b"\xef\xbb\xbf \n<!DOCTYPE html><html><body>Sign in</body></html>"
+XML = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>"
+WHOLE = reply(200, CSV)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RawServer]:
+    with raw_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[httpx.Client]:
+    with storage_client(POLICY, proxies={}) as client:
+        yield client
+
+
+@dataclass
+class Work:
+    """A download from `server`, and how often a fresh address was asked for."""
+
+    server: RawServer
+    client: httpx.Client
+    folder: Path
+    time: FakeTime = field(default_factory=FakeTime)
+    stop: Stop = field(default_factory=Stop)
+    renewed: int = 0
+
+    def run(self, *answers: bytes) -> ReportFile:
+        self.server.answer = in_turn(*answers) if answers else self.server.answer
+        tools = Downloader(self.client, POLICY, self.time.patience(), self.stop)
+        return tools.download(ReportAddress(self.server.report_url, asks=1), renew=self._renew, folder=self.folder)
+
+    def _renew(self) -> ReportAddress:
+        self.renewed += 1
+        return ReportAddress(f"{self.server.report_url}&renewed={self.renewed}", asks=1)
+
+
+@pytest.fixture
+def work(server: RawServer, client: httpx.Client, tmp_path: Path) -> Work:
+    server.requests.clear()
+    return Work(server, client, tmp_path)
+
+
+def headed(body: bytes = CSV, **headers: str) -> bytes:
+    return reply(200, body, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "requests", "renewed"),
+    [
+        *(pytest.param(reply(status, XML), SourceUnavailable, 3, 2, id=f"{status}") for status in (400, 401, 403, 410)),
+        pytest.param(reply(404, XML), SourceUnavailable, 2, 1, id="404"),
+        *(pytest.param(reply(status), SourceUnavailable, 5, 0, id=f"{status}") for status in (408, 429, 500, 502, 503)),
+        pytest.param(b"", SourceUnavailable, 5, 0, id="hangs up"),
+        pytest.param(reply(203, CSV), SourceUnavailable, 2, 1, id="203"),
+        pytest.param(reply(204), SourceUnavailable, 2, 1, id="204"),
+        pytest.param(reply(206, CSV), SourceUnavailable, 2, 1, id="206 that nobody asked for"),
+        pytest.param(reply(304), SourceUnavailable, 2, 1, id="304"),
+        pytest.param(reply(405), SourceUnavailable, 2, 1, id="405"),
+        pytest.param(reply(416), SourceUnavailable, 2, 1, id="416 without a range"),
+        pytest.param(reply(302), SourceUnavailable, 2, 1, id="302 to nowhere"),
+        pytest.param(headed(HTML), MalformedReport, 2, 1, id="a page"),
+        pytest.param(headed(CSV, Content_Type="text/html; charset=utf-8"), SourceUnavailable, 2, 1, id="says a page"),
+        pytest.param(headed(XML), MalformedReport, 2, 1, id="XML"),
+        pytest.param(headed(b'\n {"code": 5}'), MalformedReport, 2, 1, id="JSON"),
+        pytest.param(headed(GZIPPED + b"garbage"), MalformedReport, 2, 1, id="gzip and more"),
+        pytest.param(headed(GZIPPED[:-8] + bytes(8)), MalformedReport, 2, 1, id="gzip with a wrong sum"),
+        pytest.param(headed(b"\x1f\x8b\x08"), MalformedReport, 2, 1, id="gzip that only begins"),
+        pytest.param(headed(CSV, Content_Encoding="br"), SourceUnavailable, 2, 1, id="brotli"),
+        pytest.param(headed(CSV, Content_Encoding="gzip, gzip"), SourceUnavailable, 2, 1, id="two codings"),
+        pytest.param(headed(CSV, Content_MD5=WRONG_MD5), SourceUnavailable, 2, 1, id="wrong MD5"),
+        pytest.param(
+            reply(200, CSV, framing="chunked", headers={"Content-Length": "5"}),
+            SourceUnavailable,
+            5,
+            0,
+            id="chunks that are not as long as announced",
+        ),
+    ],
+)
+def test_an_answer_that_is_no_report_ends_in_one_error(
+    *, answer: bytes, error: type[WatchTimeError], requests: int, renewed: int, work: Work
+) -> None:
+    with pytest.raises(error) as caught:
+        work.run(answer)
+    assert type(caught.value) is error
+    assert len(work.server.requests) == requests
+    assert work.renewed == renewed
+    assert list(work.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        pytest.param((WHOLE,), id="plain"),
+        pytest.param((headed(GZIPPED),), id="gzip, not announced"),
+        pytest.param((headed(GZIPPED, Content_Encoding="gzip"),), id="gzip, announced"),
+        pytest.param((headed(CSV, Content_Encoding="gzip"),), id="announced as gzip, and plain"),
+        pytest.param((headed(CSV, Content_Encoding="identity"),), id="identity"),
+        pytest.param((headed(CSV, Content_MD5=MD5),), id="right MD5"),
+        pytest.param((reply(503), b"", reply(429), reply(500), WHOLE), id="weather"),
+        pytest.param((reply(403), reply(400), WHOLE), id="expired twice"),
+        pytest.param((reply(404), WHOLE), id="vanished once"),
+        pytest.param((headed(HTML), WHOLE), id="a page once"),
+        pytest.param((headed(CSV, Content_MD5=WRONG_MD5), WHOLE), id="damaged once"),
+        pytest.param((reply(302, headers={"Location": "/elsewhere?sig=2"}), WHOLE), id="redirected"),
+        pytest.param((*[reply(307, headers={"Location": "/elsewhere"})] * 3, WHOLE), id="redirected three times"),
+    ],
+)
+def test_a_report_comes_whole(answers: tuple[bytes, ...], work: Work) -> None:
+    report = work.run(*answers)
+    assert report.path.read_bytes() == CSV
+    assert report.sha256 == hashlib.sha256(CSV).hexdigest()
+    assert report.source == f"127.0.0.1:{work.server.port}/reports/20230703.csv"
+
+
+def test_an_empty_file_is_a_file(work: Work) -> None:
+    """What it means is for the contract to say."""
+    assert work.run(reply(200)).size_bytes == 0
+
+
+def test_retry_after_is_honoured(work: Work) -> None:
+    work.run(reply(503, headers={"Retry-After": "77"}), WHOLE)
+    assert work.time.pauses == [77]
+
+
+def test_the_token_and_the_organization_stay_with_the_api(work: Work) -> None:
+    work.run(reply(302, headers={"Location": "/elsewhere"}), WHOLE)
+    for request in work.server.requests:
+        assert request.headers.keys() <= {"host", "accept", "accept-encoding", "connection", "user-agent"}
+        assert request.headers["accept-encoding"] == "identity"
+
+
+def test_an_expired_address_is_replaced_and_the_download_goes_on(work: Work) -> None:
+    """The part that is here is kept: its ETag proves that the fresh address leads to the same file."""
+    answer = storing(CSV, '"v1"', first=reply(200, CSV, headers={"ETag": '"v1"'}, cut=200))
+    late = iter([False, True, False])
+    work.server.answer = lambda request: reply(403, XML) if next(late) else answer(request)
+    report = work.run()
+    assert report.path.read_bytes() == CSV
+    assert (report.resumed, work.renewed, report.etag) == (1, 1, '"v1"')
+    assert work.server.requests[-1].headers["range"] == "bytes=200-"
+    assert work.server.requests[-1].target.endswith("renewed=1")
+
+
+def test_a_report_that_changes_under_the_download_is_fetched_anew(work: Work) -> None:
+    old = b"old," * 100
+    work.server.answer = storing(CSV, '"v2"', first=reply(200, old, headers={"ETag": '"v1"'}, cut=200))
+    report = work.run()
+    assert report.path.read_bytes() == CSV
+    assert (report.resumed, report.etag, len(work.server.requests)) == (0, '"v2"', 2)
+
+
+@pytest.mark.parametrize(
+    ("etag", "part"),
+    [
+        pytest.param('"v1"', {"Content-Range": f"bytes 199-{len(CSV) - 1}/{len(CSV)}"}, id="another part"),
+        pytest.param('"v1"', {"Content-Range": f"bytes 200-{len(CSV) - 1}/{len(CSV) + 1}"}, id="another length"),
+        pytest.param('"v1"', {"Content-Range": f"bytes 200-{len(CSV) - 2}/{len(CSV)}"}, id="not to the end"),
+        pytest.param('"v1"', {"Content-Range": f"bytes 200-{len(CSV) - 1}/*"}, id="unknown length"),
+        pytest.param('"v1"', {}, id="no word which part"),
+        pytest.param(
+            '"v1"', {"Content-Range": f"bytes 200-{len(CSV) - 1}/{len(CSV)}", "ETag": '"v2"'}, id="another file"
+        ),
+    ],
+)
+def test_a_part_that_does_not_fit_is_not_taken(etag: str, part: dict[str, str], work: Work) -> None:
+    first = reply(200, CSV, headers={"ETag": etag}, cut=200)
+    report = work.run(first, reply(206, b"x" * (len(CSV) - 200), headers=part), WHOLE)
+    assert report.path.read_bytes() == CSV
+    assert report.resumed == 0
+
+
+def test_a_part_that_ends_early_is_not_taken_for_the_rest(work: Work) -> None:
+    first = reply(200, CSV, headers={"ETag": '"v1"'}, cut=200)
+    part = {"Content-Range": f"bytes 200-{len(CSV) - 1}/{len(CSV)}"}
+    report = work.run(first, reply(206, CSV[200:-9], headers=part, framing="chunked"), WHOLE)
+    assert report.path.read_bytes() == CSV
+    assert len(work.server.requests) == 3
+
+
+@pytest.mark.parametrize("etag", ['W/"v1"', "v1", '"v\xe91"', ""])
+def test_without_a_strong_etag_no_part_is_asked_for(etag: str, work: Work) -> None:
+    first = f"HTTP/1.1 200 OK\r\nETag: {etag}\r\nContent-Length: {len(CSV)}\r\n\r\n".encode("latin-1") + CSV[:200]
+    assert work.run(first, WHOLE).path.read_bytes() == CSV
+    assert "range" not in work.server.requests[-1].headers
+
+
+def test_a_checksum_of_the_whole_is_held_against_the_parts_together(work: Work) -> None:
+    headers = {"ETag": '"v1"', "Content-MD5": WRONG_MD5}
+    work.server.answer = storing(CSV, '"v1"', first=reply(200, CSV, headers=headers, cut=200))
+    assert work.run().path.read_bytes() == CSV
+    assert [("range" in request.headers) for request in work.server.requests] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        pytest.param("http://storage.example.com/r.csv?sig=1", id="plain http"),
+        pytest.param("https://169.254.169.254/latest/meta-data", id="metadata"),
+        pytest.param("//[::ffff:127.0.0.1]/r.csv", id="mapped loopback"),
+        pytest.param("file:///etc/passwd", id="file"),
+        pytest.param("http://user:secret@127.0.0.1/r.csv", id="user name"),
+        pytest.param("http://127.0.0.1:65616/r.csv", id="port that wraps"),
+        pytest.param("/a b", id="blank"),
+    ],
+)
+def test_a_redirect_is_held_against_the_policy(location: str, work: Work) -> None:
+    with pytest.raises(Misconfigured):
+        work.run(reply(302, headers={"Location": location}))
+    assert len(work.server.requests) == 1
+
+
+def test_redirects_in_a_circle_come_to_an_end(work: Work) -> None:
+    with pytest.raises(SourceUnavailable, match="redirects more than 3 times"):
+        work.run(reply(302, headers={"Location": "/again"}))
+    assert len(work.server.requests) == 8
+
+
+def test_a_drip_is_given_up(work: Work) -> None:
+    """Each byte arrives in time; the file would take a day."""
+    work.server.answer = in_turn(
+        reply(200, chunked(CSV, size=1), headers={"Transfer-Encoding": "chunked"}, framing="as it is")
+    )
+    slow = work.time.patience()
+    clock = iter(range(0, 10**9, 45))
+    tools = Downloader(
+        work.client,
+        POLICY,
+        type(slow)(sleep=slow.sleep, clock=lambda: float(next(clock)), now=slow.now, chance=slow.chance),
+        work.stop,
+    )
+    with pytest.raises(SourceUnavailable, match="too slow"):
+        tools.download(ReportAddress(work.server.report_url, asks=1), renew=work._renew, folder=work.folder)
+    assert len(work.server.requests) == 5, "given up for its pace, each time, and not only at the deadline"
+
+
+def test_a_request_to_stop_is_heard_during_the_download(work: Work) -> None:
+    def answer(_: object) -> bytes:
+        work.stop.request()
+        return WHOLE
+
+    work.server.answer = answer
+    with pytest.raises(Stopped):
+        work.run()
+    assert list(work.folder.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full, a disk that is always full")
+def test_a_full_disk_says_where_to_make_room(work: Work) -> None:
+    (work.folder / "report.csv").symlink_to("/dev/full")
+    with pytest.raises(TryLater, match="no room left") as caught:
+        work.run(WHOLE)
+    assert str(work.folder) in caught.value.message
+    assert "TMPDIR" in caught.value.next_step
+
+
+def test_a_bomb_is_given_up_before_it_fills_the_disk(work: Work) -> None:
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, 31)
+    bomb = b"".join(squeeze.compress(bytes(1 << 20)) for _ in range(100)) + squeeze.flush()
+    with pytest.raises(MalformedReport, match="unpacks from"):
+        work.run(headed(bomb))
+
+
+def test_two_layers_of_gzip_are_refused(work: Work) -> None:
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, 31)
+    with pytest.raises(MalformedReport, match="gzip in gzip"):
+        work.run(headed(squeeze.compress(GZIPPED) + squeeze.flush()))

@@ -1,0 +1,223 @@
+"""Reports that are accepted: a slice is exactly the newest one, to the row and to the second."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conftest import DAY, HEADER, VOD, Warehouse
+from etl.outcome import Outcome, Result
+from etl.slices import ReportType, Slice
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIVE = Slice(DAY, ReportType.LIVE)
+
+
+def _truth(path: Path) -> list[tuple[str, str, str, Decimal]]:
+    """What a report says, read by the standard library."""
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file, strict=True))
+    sums: Counter[tuple[str, str, str]] = Counter()
+    for line in lines:
+        streaming_type = line["Streaming Type"].upper().replace("-", "_")
+        sums[line["Content ID"], line["Customer ID"], streaming_type] += Decimal(line["Watch Time (sec.)"])  # type: ignore[assignment]
+    return sorted((*key, Decimal(seconds)) for key, seconds in sums.items())
+
+
+def _lines(*lines: str) -> str:
+    return HEADER + "".join(f"{line}\n" for line in lines)
+
+
+@pytest.mark.parametrize("slice_", [VOD, LIVE], ids=str)
+def test_a_first_load_stores_the_report_exactly(warehouse: Warehouse, slice_: Slice) -> None:
+    outcome = warehouse.bring(slice_=slice_)
+    report = warehouse.sandbox.report(slice_)
+    assert outcome.result is Result.LOADED
+    assert (outcome.rows, outcome.watch_seconds) == (report.rows, report.watch_seconds)
+    assert warehouse.facts(slice_) == _truth(report.path)
+    assert warehouse.query(
+        "SELECT relname, relispartition FROM pg_class WHERE relname LIKE 'watch_time_2%' AND relkind = 'r'"
+    ) == [(f"watch_time_20261116_{slice_.report_type.lower()}", True)]
+
+
+def test_the_same_report_again_rewrites_nothing(warehouse: Warehouse) -> None:
+    warehouse.bring()
+    before = warehouse.everything()
+    versions = "SELECT xmin::text, ctid::text FROM {} ORDER BY 1, 2"
+    rows_before = [warehouse.query(versions.format(table)) for table in ("watch_time", "content")]
+    outcome = warehouse.bring()
+    assert (outcome.result, outcome.revision) == (Result.UNCHANGED, 1)
+    assert warehouse.everything() == before
+    assert [warehouse.query(versions.format(table)) for table in ("watch_time", "content")] == rows_before
+
+
+def test_a_restated_report_leaves_exactly_the_new_one(warehouse: Warehouse) -> None:
+    first = warehouse.bring()
+    restated = warehouse.sandbox.restate(VOD)
+    untouched = (
+        "SELECT count(*) FROM watch_time WHERE xmin::text = (SELECT min(xmin::text::bigint)::text FROM watch_time)"
+    )
+    outcome = warehouse.bring()
+    report = warehouse.sandbox.report(VOD)
+    assert warehouse.facts() == _truth(report.path)
+    assert outcome.change
+    assert (outcome.change.inserted, outcome.change.updated, outcome.change.deleted) == (
+        restated.rows_added,
+        restated.rows_changed,
+        restated.rows_vanished,
+    )
+    assert restated.rows_added and restated.rows_changed and restated.rows_vanished  # noqa: PT018 - one claim: it says something
+    assert warehouse.query(
+        "SELECT revision, rows_inserted, rows_updated, rows_deleted, rows_unchanged, seconds_before, seconds_after "
+        "FROM report_revision ORDER BY revision"
+    ) == [
+        (1, first.rows, 0, 0, 0, 0, first.watch_seconds),
+        (
+            2,
+            restated.rows_added,
+            restated.rows_changed,
+            restated.rows_vanished,
+            first.rows - restated.rows_changed - restated.rows_vanished,
+            first.watch_seconds,
+            report.watch_seconds,
+        ),
+    ]
+    assert warehouse.query(untouched) == [(first.rows - restated.rows_changed - restated.rows_vanished,)]
+    assert warehouse.query("SELECT title FROM content WHERE content_id = %s", restated.content_id) == [
+        (restated.title,)
+    ]
+
+
+def test_a_report_that_goes_back_to_a_former_one_is_a_new_revision(warehouse: Warehouse) -> None:
+    warehouse.bring(_lines("t,c1,VOD,,u1,5"))
+    warehouse.bring(_lines("t,c1,VOD,,u1,6"))
+    assert warehouse.bring(_lines("t,c1,VOD,,u1,5")).revision == 3
+    assert warehouse.facts() == [("c1", "u1", "VOD", 5)]
+
+
+class TestLinesOfOneKey:
+    """Lines that share a key are summed, on both ways of loading, and counted."""
+
+    LINES = (
+        "new title,c1,VOD,,u1,10",
+        "old title,c1,VOD,,u1,5.5",  # the title changed during the day
+        "t,c2,VOD,,,7",
+        "t,c2,VOD,,,7",  # anonymous viewers, a line each
+        "t,c3,VOD,,u2,3",
+        "t,c3,VOD,,u2,3",
+        "t,c3,VOD,,u2,3",  # a named customer's line, three times to the letter
+        "t,c4,Live-to-VOD,,u2,1",
+        "t,c4,LIVE_TO_VOD,,u2,1.25",  # two spellings of one streaming type
+        "one,c5,VOD,,u3,4",
+        "two,c5,VOD,,u3,4",  # the title changed, and the seconds are equal by chance
+    )
+    FACTS = (
+        ("c1", "u1", "VOD", Decimal("15.5")),
+        ("c2", "", "VOD", Decimal(14)),
+        ("c3", "u2", "VOD", Decimal(9)),
+        ("c4", "u2", "LIVE_TO_VOD", Decimal("2.25")),
+        ("c5", "u3", "VOD", Decimal(8)),
+    )
+
+    @pytest.mark.parametrize("stored_before", [False, True], ids=["new-partition", "differences"])
+    def test_they_become_one_row_with_their_sum(self, warehouse: Warehouse, stored_before: bool) -> None:
+        if stored_before:
+            warehouse.bring(_lines(*self.LINES[:6]))
+        outcome = warehouse.bring(_lines(*self.LINES))
+        assert warehouse.facts() == list(self.FACTS)
+        assert outcome.change
+        assert (outcome.change.merged, outcome.change.repeated) == (6, 2)
+        assert outcome.warnings == ("2 lines repeat another line of a named customer whole; they were summed",)
+        assert warehouse.query(
+            "SELECT rows_read, rows_merged, rows_repeated FROM report_revision ORDER BY revision DESC LIMIT 1"
+        ) == [(11, 6, 2)]
+        assert warehouse.query("SELECT relname FROM pg_class WHERE relname LIKE '%merged'") == []
+
+
+def test_ids_titles_and_numbers_survive_to_the_letter(warehouse: Warehouse) -> None:
+    ids = ["007", "NA", "null", "None", "NaN", "1e5", "1.0", "TRUE", " x", "x ", " ", "\\N", "\\.", "\\", "a\\tb",
+           "tab\there", "e\u0301", "\u00e9", "\u200b", "'; DROP TABLE watch_time; --", "%s", "{leaf}",
+           "a" * 1000]  # fmt: skip
+    body = _lines(*(f'"title, ""quoted""\nwith a line end {number}","{id_}",VOD,,"{id_}",{number}.000000000000000001'
+                    for number, id_ in enumerate(ids)))  # fmt: skip
+    outcome = warehouse.bring(body)
+    assert outcome.exit_code == 0, outcome.message
+    stored = {(content, customer): seconds for content, customer, _, seconds in warehouse.facts()}
+    assert stored == {(id_, id_): Decimal(f"{number}.000000000000000001") for number, id_ in enumerate(ids)}
+    titles = dict(warehouse.query("SELECT content_id, title FROM content"))
+    assert titles["\\."] == f'title, "quoted"\nwith a line end {ids.index(chr(92) + ".")}'
+
+
+def test_sums_are_exact_beyond_28_digits(warehouse: Warehouse) -> None:
+    lines = [f"t,c{number},VOD,,u,999999999999.999999999999999999" for number in range(40)]
+    outcome = warehouse.bring(_lines(*lines))
+    expected = Decimal("39999999999999.999999999999999960")
+    assert outcome.watch_seconds == expected
+    assert warehouse.query("SELECT watch_seconds FROM report_slice") == [(expected,)]
+
+
+def test_columns_may_come_in_any_order_and_spelling(warehouse: Warehouse) -> None:
+    header = "watch time (SEC.),customer_id,CREATED AT,Streaming-Type,content id,\ufeffContent  Title\n"
+    outcome = warehouse.bring(f"{header}5,u1,2023-07-03T01:02:03Z,vod,c1,A title\n")
+    assert outcome.exit_code == 0, outcome.message
+    assert warehouse.facts() == [("c1", "u1", "VOD", 5)]
+    assert warehouse.query("SELECT title, created_at::text FROM content") == [("A title", "2023-07-03 01:02:03+00")]
+
+
+def test_an_old_day_does_not_bring_an_old_title_back(warehouse: Warehouse) -> None:
+    warehouse.bring(_lines("new,c1,VOD,2023-01-01T00:00:00Z,u1,1"))
+    older = Slice(DAY - timedelta(days=7), ReportType.VOD)
+    warehouse.bring(_lines("old,c1,VOD,,u1,1"), slice_=older)
+    warehouse.bring(_lines("live,c1,LIVE,,u1,1"), slice_=LIVE)
+    assert warehouse.query("SELECT title, created_at IS NULL, first_seen, last_seen FROM content") == [
+        ("new", False, older.report_date, DAY)
+    ]
+
+
+def test_unreadable_creation_times_and_new_streaming_types_are_loaded_and_counted(warehouse: Warehouse) -> None:
+    outcome = warehouse.bring(_lines("t,c1,VOD,yesterday,u1,1", "t,c2,Catch-up,2023-07-03,u1,1"))
+    assert [row[2] for row in warehouse.facts()] == ["VOD", "CATCH_UP"]
+    assert outcome.warnings == (
+        "1 rows have a creation time in no known format; stored without it",
+        "1 rows have a streaming type that is not documented; loaded as they are",
+    )
+
+
+def test_the_views_show_the_report_and_the_days_figures(warehouse: Warehouse) -> None:
+    warehouse.bring(_lines("A,c1,VOD,2023-07-03,u1,1.5", "A,c1,VOD,2023-07-03,,2", "B,c2,VOD,,u1,3"))
+    assert warehouse.query(
+        "SELECT title, content_id, customer_id, watch_seconds FROM watch_time_report ORDER BY 2, 3"
+    ) == [
+        ("A", "c1", "", 2),
+        ("A", "c1", "u1", Decimal("1.5")),
+        ("B", "c2", "u1", 3),
+    ]
+    assert warehouse.query("SELECT rows, customers, watch_seconds FROM watch_time_daily") == [(3, 1, Decimal("6.5"))]
+
+
+def test_several_slices_at_once_leave_what_one_after_the_other_leaves(warehouse: Warehouse) -> None:
+    with warehouse.job(concurrency=8) as opened:
+        plan = opened.backfill_plan(DAY - timedelta(days=9), DAY)
+        outcomes = opened.work(plan)
+    assert Counter(outcome.result for outcome in outcomes) == {Result.LOADED: 20}
+    for outcome in outcomes:
+        assert warehouse.facts(outcome.slice) == _truth(warehouse.sandbox.report(outcome.slice).path)
+
+
+def _bring_twice_at_once(warehouse: Warehouse) -> list[Outcome]:
+    with warehouse.job(concurrency=4) as opened:
+        plan = opened.backfill_plan(DAY, DAY)
+        return opened.work([*plan, *plan])
+
+
+def test_two_runs_of_one_slice_at_once_leave_one_revision(warehouse: Warehouse) -> None:
+    outcomes = _bring_twice_at_once(warehouse)
+    assert Counter(outcome.result for outcome in outcomes) == {Result.LOADED: 2, Result.UNCHANGED: 2}
+    assert warehouse.query("SELECT max(revision) FROM report_revision") == [(1,)]

@@ -1,0 +1,141 @@
+"""Absent reports, look-back, backfill: which slices are asked for, and what is known of them afterwards."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conftest import DAY, HEADER, TODAY, VOD, Warehouse
+from etl.errors import Misconfigured
+from etl.outcome import Ask, Result
+from etl.sandbox.script import Answer, Delivery
+from etl.slices import SETTLING_DAYS, ReportType, Slice
+
+if TYPE_CHECKING:
+    from datetime import date
+
+TARGET = TODAY - timedelta(days=2)
+NOT_THERE = Answer(404, '{"code": 5, "message": "report not found", "details": []}')
+
+
+def _vod(day: date) -> Slice:
+    return Slice(day, ReportType.VOD)
+
+
+def _state(warehouse: Warehouse, slice_: Slice = VOD) -> tuple[object, ...]:
+    return warehouse.query(
+        "SELECT state, revision, reason FROM report_slice WHERE report_date = %s AND report_type = %s",
+        slice_.report_date,
+        slice_.report_type.value,
+    )[0]
+
+
+def test_a_404_within_the_settling_window_is_a_report_still_to_come(warehouse: Warehouse) -> None:
+    warehouse.sandbox.script(VOD, api=[NOT_THERE])
+    outcome = warehouse.bring()
+    assert (outcome.result, outcome.exit_code) == (Result.UNAVAILABLE, 0)
+    assert _state(warehouse) == ("unavailable", 0, "not published yet: 404, asked once")
+    assert warehouse.bring().result is Result.LOADED
+
+
+def test_a_settled_404_is_confirmed_and_means_an_empty_day_that_may_still_be_asked_for(warehouse: Warehouse) -> None:
+    warehouse.sandbox.script(VOD, api=[NOT_THERE, NOT_THERE])
+    outcome = warehouse.bring(ask=Ask(settled=True))
+    assert (outcome.result, outcome.exit_code) == (Result.EMPTY, 0)
+    assert _state(warehouse) == (
+        "empty", 0, "no viewing history: 404, asked 2 times, and the date is past the settling window",
+    )  # fmt: skip
+    assert warehouse.bring(ask=Ask(settled=True)).result is Result.LOADED
+
+
+def test_a_404_that_the_second_ask_contradicts_is_no_empty_day(warehouse: Warehouse) -> None:
+    warehouse.sandbox.script(VOD, api=[NOT_THERE])
+    assert warehouse.bring(ask=Ask(settled=True)).result is Result.LOADED
+
+
+def test_a_withdrawn_report_keeps_its_facts(warehouse: Warehouse) -> None:
+    warehouse.bring()
+    before = warehouse.everything()
+    warehouse.sandbox.withdraw(VOD)
+    outcome = warehouse.bring(ask=Ask(settled=True))
+    assert (outcome.result, outcome.exit_code) == (Result.WITHDRAWN, 0)
+    assert _state(warehouse)[0] == "loaded"
+    assert "withdrew the report; what was loaded stays" in str(_state(warehouse)[2])
+    assert warehouse.everything() == before
+
+
+def test_a_held_slice_is_loaded_again_once_the_source_is_back_to_what_is_stored(warehouse: Warehouse) -> None:
+    warehouse.bring(HEADER + "A,c1,VOD,,u1,1\n")
+    warehouse.bring(HEADER + "A,c1,VOD,,u1,-1\n")
+    assert _state(warehouse)[:2] == ("held", 1)
+    assert warehouse.query("SELECT count(*) FROM report_reject") == [(1,)]
+    assert warehouse.bring(HEADER + "A,c1,VOD,,u1,1\n").result is Result.UNCHANGED
+    assert _state(warehouse) == ("loaded", 1, None)
+    assert warehouse.query("SELECT count(*) FROM report_reject") == [(0,)]
+
+
+def test_the_daily_job_waits_for_the_target_date_within_its_budget(warehouse: Warehouse) -> None:
+    with warehouse.job(not_found_wait_seconds=900) as opened:
+        waits = [planned.ask.wait_s for planned in opened.target_plan()]
+        slept: list[float] = []
+        object.__setattr__(opened._pipeline._downloader.patience, "sleep", slept.append)
+        object.__setattr__(opened._pipeline._downloader.patience, "clock", lambda: sum(slept))
+        warehouse.sandbox.script(_vod(TARGET), api=[NOT_THERE] * 3)
+        outcomes = opened.work(opened.target_plan())
+    assert waits == [900, 900]
+    assert [outcome.result for outcome in outcomes] == [Result.LOADED, Result.LOADED]
+    assert len(slept) == 3
+    assert 0 < sum(slept) < 900
+
+
+def test_a_settled_target_date_is_not_waited_for(warehouse: Warehouse) -> None:
+    with warehouse.job(not_found_wait_seconds=900) as opened:
+        plan = opened.target_plan(TARGET - timedelta(days=SETTLING_DAYS + 1))
+    assert [planned.ask for planned in plan] == [Ask(settled=True), Ask(settled=True)]
+
+
+def test_lookback_takes_what_is_not_loaded_and_leaves_what_is(warehouse: Warehouse) -> None:
+    warehouse.bring(slice_=_vod(TARGET - timedelta(days=1)))
+    warehouse.sandbox.script(_vod(TARGET - timedelta(days=2)), api=[NOT_THERE])
+    warehouse.bring(slice_=_vod(TARGET - timedelta(days=2)))
+    warehouse.bring(HEADER + "t,c,VOD,,u,-1\n", slice_=_vod(TARGET - timedelta(days=3)))
+    with warehouse.job() as opened:
+        reasons = {
+            planned.slice: planned.reason for planned in opened.lookback_plan() if planned.slice.report_type == "VOD"
+        }
+    assert [TARGET - slice_.report_date for slice_ in reasons] == [timedelta(days=days) for days in (5, 4, 3, 2)]
+    shown = list(reasons.values())
+    assert shown[:2] == ["never tried", "never tried"]
+    assert shown[2].startswith("held, last asked")
+    assert "1 of 1 lines cannot be loaded" in shown[2]
+    assert shown[3].startswith("unavailable, last asked")
+
+
+def test_one_failing_slice_leaves_the_other_alone_and_the_gravest_code_wins(warehouse: Warehouse) -> None:
+    warehouse.sandbox.override(_vod(TARGET), Delivery(body="no report"))
+    with warehouse.job() as opened:
+        outcomes = opened.work(opened.target_plan())
+    assert [(outcome.result, int(outcome.exit_code)) for outcome in outcomes] == [
+        (Result.LOADED, 0),
+        (Result.FAILED, 65),
+    ]
+
+
+def test_a_backfill_goes_on_where_it_was(warehouse: Warehouse) -> None:
+    start = DAY - timedelta(days=3)
+    with warehouse.job() as opened:
+        first = opened.backfill_plan(start, DAY, report_types=[ReportType.VOD])
+        opened.work(first[:2])
+        assert [planned.slice for planned in opened.backfill_plan(start, DAY, report_types=[ReportType.VOD])] == [
+            planned.slice for planned in first[2:]
+        ]
+        opened.work(opened.backfill_plan(start, DAY))
+        assert opened.backfill_plan(start, DAY) == []
+        assert len(opened.backfill_plan(start, DAY, refresh=True)) == 8
+
+
+def test_a_day_that_is_not_over_is_refused(warehouse: Warehouse) -> None:
+    with warehouse.job() as opened, pytest.raises(Misconfigured, match="not over yet"):
+        opened.target_plan(TODAY)

@@ -1,0 +1,45 @@
+"""A report read to its end and put together, for the tests of reading."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from etl import contract, normalise, records
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from etl.report import Reject
+
+# In the order of `contract.COLUMNS`, so that a line of the file and a row of the result look alike.
+HEADER = "Content ID,Customer ID,Streaming Type,Watch Time (sec.),Content Title,Created At"
+
+
+@dataclass(frozen=True)
+class Read:
+    rows: list[tuple[Any, ...]]
+    rejects: list[Reject]
+    watch_seconds: Decimal
+    created_at_unread: int
+    unknown_streaming_types: Counter[str]
+
+
+def read(path: Path, *, aliases: Mapping[str, str] | None = None, block_bytes: int = records.BLOCK_BYTES) -> Read:
+    chunks = list(normalise.chunks(path, aliases=aliases or {}, block_bytes=block_bytes))
+    return Read(
+        rows=[
+            row
+            for chunk in chunks
+            for row in zip(*(pa.array(chunk.rows[name]).to_pylist() for name in contract.COLUMNS), strict=True)
+        ],
+        rejects=[reject for chunk in chunks for reject in chunk.rejects],
+        watch_seconds=sum((chunk.watch_seconds for chunk in chunks), Decimal(0)),
+        created_at_unread=sum(chunk.created_at_unread for chunk in chunks),
+        unknown_streaming_types=sum((chunk.unknown_streaming_types for chunk in chunks), Counter()),
+    )
