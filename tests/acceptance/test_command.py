@@ -1,0 +1,211 @@
+"""The command as people and schedulers see it: exit codes, documents, messages, log lines."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from etl import __version__
+from etl.sandbox.config import SandboxConfig
+from etl.sandbox.script import Answer, Delivery
+from etl.slices import ReportType, Slice
+
+if TYPE_CHECKING:
+    from conftest import Program, Warehouse
+
+TARGET = datetime.now(UTC).date() - timedelta(days=2)
+VOD = Slice(TARGET, ReportType.VOD)
+
+
+@pytest.fixture
+def sandbox_config() -> SandboxConfig:
+    return SandboxConfig(vod_rows=200, live_rows=80, quiet_one_day_in=0)
+
+
+def _log_lines(stderr: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stderr.splitlines() if line.startswith("{")]
+
+
+def test_run_loads_the_target_date_and_the_lookback_window(program: Program, newest_warehouse: Warehouse) -> None:
+    done = program("run", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["exit_code"] == 0
+    dates = {slice_["report_date"] for slice_ in document["slices"]}
+    assert dates == {f"{TARGET - timedelta(days=back)}" for back in range(6)}
+    assert {slice_["result"] for slice_ in document["slices"]} == {"loaded"}
+    vod = next(
+        slice_
+        for slice_ in document["slices"]
+        if (slice_["report_date"], slice_["report_type"]) == (f"{TARGET}", "VOD")
+    )
+    report = newest_warehouse.sandbox.report(VOD)
+    assert (vod["rows"], vod["watch_seconds"]) == (report.rows, f"{report.watch_seconds.normalize():f}")
+
+    again = program("run", "--json")
+    assert [slice_["result"] for slice_ in json.loads(again.stdout)["slices"]] == ["unchanged", "unchanged"]
+
+
+def test_run_logs_one_line_per_slice_and_one_for_the_run(program: Program) -> None:
+    lines = _log_lines(program("run", "--date", f"{TARGET}", LOOKBACK_DAYS="1").stderr)
+    assert [line["event"] for line in lines] == ["slice_done"] * 4 + ["run_done"]
+    assert {line["slice"] for line in lines[:4]} == {
+        f"{day} {report_type}" for day in (TARGET, TARGET - timedelta(days=1)) for report_type in ReportType
+    }
+    assert (lines[-1]["slices"], lines[-1]["loaded"], lines[-1]["exit_code"]) == (4, 4, 0)
+
+
+def test_python_m_etl_and_the_console_script_are_the_same(program: Program) -> None:
+    script = Path(sys.executable).with_name("watch-time")
+    by_script = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+    assert program("--version").stdout == by_script.stdout == f"watch-time {__version__}\n"
+
+
+def test_backfill_lists_loads_and_goes_on(program: Program) -> None:
+    span = ("--start", f"{TARGET - timedelta(days=2)}", "--end", f"{TARGET}")
+    listed = json.loads(program("backfill", *span, "--type", "vod", "--dry-run", "--json").stdout)
+    assert listed == [
+        {"report_date": f"{TARGET - timedelta(days=back)}", "report_type": "VOD", "reason": "never tried"}
+        for back in (2, 1, 0)
+    ]
+    assert program("status", "--json").stdout.count('"never tried"') == 28, "a dry run tries nothing"
+    assert program("backfill", *span, "--type", "VOD").returncode == 0
+    rest = json.loads(program("backfill", *span, "--json").stdout)
+    assert [slice_["report_type"] for slice_ in rest["slices"]] == ["LIVE"] * 3
+    assert program("backfill", *span, "--dry-run").stdout.split() == ["date", "type", "why"]
+    assert "asked again" in program("backfill", *span, "--dry-run", "--refresh").stdout
+
+
+def test_status_shows_each_slice(program: Program, newest_warehouse: Warehouse) -> None:
+    newest_warehouse.sandbox.override(VOD, Delivery(body="no report\n"))
+    program("run", LOOKBACK_DAYS="0")
+    shown = json.loads(
+        program("status", "--start", f"{TARGET - timedelta(days=1)}", "--end", f"{TARGET}", "--json").stdout
+    )
+    assert [(slice_["report_type"], slice_["state"]) for slice_ in shown] == [
+        ("LIVE", "never tried"),
+        ("VOD", "never tried"),
+        ("LIVE", "loaded"),
+        ("VOD", "failed"),
+    ]
+    assert shown[2]["rows"] == newest_warehouse.sandbox.report(Slice(TARGET, ReportType.LIVE)).rows
+    assert shown[2]["loaded_at"].startswith(f"{datetime.now(UTC).date()}")
+    assert "columns are not those of the contract" in shown[3]["reason"]
+    table = program("status", "--start", f"{TARGET}").stdout
+    assert "loaded" in table
+    assert "failed" in table
+
+
+class TestExitCodes:
+    """A scheduler knows from the code alone whether to retry or to page."""
+
+    def test_usage(self, program: Program) -> None:
+        assert program("run", "--date", "yesterday").returncode == 2
+        assert program("backfill", "--start", "2026-02-02", "--end", "2026-02-01").returncode == 2
+        assert program("no-such-command").returncode == 2
+
+    def test_missing_settings_are_all_named(self, bare_program: Program) -> None:
+        done = bare_program("run")
+        assert done.returncode == 78
+        for name in ("WATCH_TIME_API_TOKEN", "WATCH_TIME_ORG_ID", "WATCH_TIME_DATABASE_URL"):
+            assert f"{name} is not set" in done.stderr
+        assert done.stdout == ""
+
+    def test_tables_missing(self, program: Program) -> None:
+        done = program("run", SCHEMA="elsewhere")
+        assert done.returncode == 78
+        assert "next: type: watch-time migrate" in done.stderr
+
+    def test_another_organization(self, program: Program) -> None:
+        assert program("run", LOOKBACK_DAYS="0").returncode == 0
+        done = program("run", ORG_ID="other-org")
+        assert done.returncode == 78
+        assert "holds the data of organization sandbox-org, not of other-org" in done.stderr
+
+    def test_credentials(self, program: Program) -> None:
+        done = program("run", API_TOKEN="wrong-token-of-mine", LOOKBACK_DAYS="0")
+        assert done.returncode == 77
+        assert "wrong-token-of-mine" not in done.stdout + done.stderr
+
+    def test_data_refused(self, program: Program, newest_warehouse: Warehouse) -> None:
+        newest_warehouse.sandbox.override(VOD, Delivery(body="no report\n"))
+        assert program("run", LOOKBACK_DAYS="0").returncode == 65
+
+    def test_source_in_trouble(self, program: Program, newest_warehouse: Warehouse) -> None:
+        newest_warehouse.sandbox.script(VOD, api=[Answer(503, headers={"Retry-After": "0"})] * 20)
+        assert program("run", LOOKBACK_DAYS="0").returncode == 75
+
+    def test_database_down(self, program: Program) -> None:
+        done = program("status", DATABASE_URL="postgresql://u:hidden-password@127.0.0.1:1/x")
+        assert done.returncode == 75
+        assert "cannot be reached" in done.stderr
+        assert "hidden-password" not in done.stderr
+
+    def test_not_published_yet_is_no_failure(self, program: Program) -> None:
+        done = program("run", "--date", f"{TARGET + timedelta(days=1)}", "--json", LOOKBACK_DAYS="0")
+        assert done.returncode == 0
+        assert [slice_["result"] for slice_ in json.loads(done.stdout)["slices"]] == ["unavailable"] * 2
+
+
+class TestDoctor:
+    """Each thing that can be amiss has a line, and what to do about it."""
+
+    def _checks(self, program: Program, **settings: str) -> dict[str, dict[str, Any]]:
+        done = program("doctor", "--json", **settings)
+        checks = {check["check"]: check for check in json.loads(done.stdout)}
+        assert done.returncode == max(check["exit_code"] for check in checks.values())
+        return checks
+
+    def test_all_is_well(self, program: Program) -> None:
+        checks = self._checks(program)
+        assert list(checks) == ["settings", "database", "tables", "rights", "API", "clock", "download host"]
+        assert {check["verdict"] for check in checks.values()} == {"ok"}
+
+    @pytest.mark.parametrize(
+        ("settings", "name", "code", "says"),
+        [
+            pytest.param({"API_TOKEN": "x"}, "API", 77, "token", id="token"),
+            pytest.param({"API_BASE_URL": "http://127.0.0.1:1"}, "API", 75, "could not be reached", id="api-down"),
+            pytest.param({"SCHEMA": "elsewhere"}, "database", 78, "no tables", id="not-migrated"),
+            pytest.param({"LAG_DAYS": "many"}, "settings", 78, "WATCH_TIME_LAG_DAYS", id="setting"),
+            pytest.param(
+                {"DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "database", 75, "cannot be reached", id="db-down"
+            ),
+        ],
+    )
+    def test_what_is_amiss_is_named(
+        self, program: Program, settings: dict[str, str], name: str, code: int, says: str
+    ) -> None:
+        check = self._checks(program, **settings)[name]
+        assert (check["verdict"], check["exit_code"]) == ("problem", code)
+        assert says in check["detail"]
+        assert check["next_step"]
+
+    def test_a_misspelt_setting_is_noticed(self, program: Program) -> None:
+        check = json.loads(program("doctor", "--json", LOOKBACK="3").stdout)[0]
+        assert check["verdict"] == "warning"
+        assert check["next_step"] == "did you mean WATCH_TIME_LOOKBACK_DAYS?"
+
+
+def test_nothing_secret_is_printed_anywhere(program: Program, newest_warehouse: Warehouse) -> None:
+    """Token, signatures and customer ids, in every output of runs that go well and runs that do not."""
+    customer = "customer-canary-42"
+    header = "Content Title,Content ID,Streaming Type,Created At,Customer ID,Watch Time (sec.)\n"
+    newest_warehouse.sandbox.override(VOD, Delivery(body=f"{header}t,c1,VOD,,{customer},-1\nt,c2,VOD,,{customer},x\n"))
+    newest_warehouse.sandbox.script(
+        Slice(TARGET, ReportType.LIVE), storage=[Delivery(expired=True), Delivery(cut_after_bytes=100), Answer(500)]
+    )
+    outputs = [program(*command) for command in (("run",), ("run", "--json"), ("status",), ("doctor",))]
+    printed = "".join(done.stdout + done.stderr for done in outputs)
+    assert outputs[0].returncode == 65
+    for canary in (newest_warehouse.sandbox.config.token, "X-Amz", "Signature=", customer):
+        assert canary not in printed
+    ledger = str(newest_warehouse.query("SELECT * FROM report_slice"))
+    for canary in ("X-Amz", "Signature=", customer):
+        assert canary not in ledger

@@ -1,0 +1,218 @@
+"""Killed at any point, stopped, doubled: the next run ends in the same rows, and nobody ever sees half a slice.
+
+The program is held at a point of its transaction by a lock that the test keeps on a table; there it is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from etl import embedded
+from etl.sandbox.config import SandboxConfig
+from etl.sandbox.script import Delivery
+from etl.slices import ReportType, Slice
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from conftest import Program, Warehouse
+
+# Real dates: the program decides for itself what today is.
+DAY = datetime.now(UTC).date() - timedelta(days=4)
+VOD = Slice(DAY, ReportType.VOD)
+ONE_SLICE = ("backfill", "--start", f"{DAY}", "--end", f"{DAY}", "--type", "VOD", "--refresh")
+
+# Where in its transaction the program waits while the test holds the lock.
+HELD_AT = {
+    "report-staged": "LOCK TABLE content IN EXCLUSIVE MODE",
+    "before-attach": "LOCK TABLE watch_time IN SHARE UPDATE EXCLUSIVE MODE",
+    "before-ledger": "LOCK TABLE report_revision IN EXCLUSIVE MODE",
+    "before-commit": "LOCK TABLE warehouse IN EXCLUSIVE MODE",
+}
+
+
+@pytest.fixture
+def sandbox_config() -> SandboxConfig:
+    return SandboxConfig(vod_rows=2_000, live_rows=500, quiet_one_day_in=0)
+
+
+@contextmanager
+def _held(warehouse: Warehouse, lock: str) -> Iterator[Callable[[], None]]:
+    """Keep a lock; gives a function that waits until the program waits for it."""
+    with psycopg.connect(warehouse.url) as connection, psycopg.connect(warehouse.url, autocommit=True) as observer:
+        connection.execute(lock.encode())
+
+        def wait_until_held() -> None:
+            _until(lambda: observer.execute(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE application_name = 'watch-time' AND wait_event_type = 'Lock'"
+            ).fetchone() != (0,), "the program did not get to the lock")  # fmt: skip
+
+        yield wait_until_held
+        connection.rollback()
+
+
+def _until(condition: Callable[[], bool], otherwise: str, patience_s: float = 20) -> None:
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.02)
+
+
+def _backends_gone(warehouse: Warehouse) -> None:
+    """Wait: the backend of a killed client may live on, and even commit."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'watch-time'"
+    _until(lambda: warehouse.query(query) == [(0,)], "a backend of the killed program is still there")
+
+
+def _assert_exactly(warehouse: Warehouse, slice_: Slice, revision: int) -> None:
+    """The slice is the sandbox's current report, it has that many revisions, and nothing is left over."""
+    report = warehouse.sandbox.report(slice_)
+    key = (slice_.report_date, slice_.report_type.value)
+    assert warehouse.query(
+        "SELECT count(*), sum(watch_seconds) FROM watch_time WHERE report_date = %s AND report_type = %s", *key
+    ) == [(report.rows, report.watch_seconds)]
+    assert warehouse.query(
+        "SELECT state, revision, rows_stored, watch_seconds FROM report_slice "
+        "WHERE report_date = %s AND report_type = %s",
+        *key,
+    ) == [("loaded", revision, report.rows, report.watch_seconds)]
+    assert warehouse.query(
+        "SELECT count(*), max(revision) FROM report_revision WHERE report_date = %s AND report_type = %s", *key
+    ) == [(revision, revision)]
+    assert (
+        warehouse.query(
+            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'watch_time_2%' AND NOT relispartition"
+        )
+        == []
+    )
+    assert warehouse.query("SELECT * FROM pg_locks WHERE locktype = 'advisory'") == []
+
+
+def _seen(warehouse: Warehouse) -> list[tuple[Any, ...]]:
+    return warehouse.query("SELECT count(*), coalesce(sum(watch_seconds), 0) FROM watch_time")
+
+
+@pytest.mark.parametrize("point", HELD_AT)
+def test_killed_in_the_middle_of_a_first_load(program: Program, newest_warehouse: Warehouse, point: str) -> None:
+    with _held(newest_warehouse, HELD_AT[point]) as wait_until_held:
+        process = program.start(*ONE_SLICE)
+        wait_until_held()
+        assert _seen(newest_warehouse) == [(0, 0)]
+        _kill(process, signal.SIGKILL)
+    _backends_gone(newest_warehouse)
+    # A backend that was waiting for the lock when its client died may have gone on to commit: all or nothing.
+    assert _seen(newest_warehouse)[0][0] in {0, 2_000}
+    assert program(*ONE_SLICE).returncode == 0
+    _assert_exactly(newest_warehouse, VOD, revision=1)
+
+
+@pytest.mark.parametrize("point", [name for name in HELD_AT if name not in {"before-attach", "before-commit"}])
+def test_killed_in_the_middle_of_a_restatement(program: Program, newest_warehouse: Warehouse, point: str) -> None:
+    assert program(*ONE_SLICE).returncode == 0
+    before = _seen(newest_warehouse)
+    newest_warehouse.sandbox.restate(VOD)
+    after = newest_warehouse.sandbox.report(VOD)
+    with _held(newest_warehouse, HELD_AT[point]) as wait_until_held:
+        process = program.start(*ONE_SLICE)
+        wait_until_held()
+        assert _seen(newest_warehouse) == before
+        _kill(process, signal.SIGKILL)
+    _backends_gone(newest_warehouse)
+    assert _seen(newest_warehouse) in [before, [(after.rows, after.watch_seconds)]]
+    assert program(*ONE_SLICE).returncode == 0
+    _assert_exactly(newest_warehouse, VOD, revision=2)
+
+
+@pytest.mark.parametrize("delay_s", [0.3, 0.6, 0.9, 1.1, 1.3, 1.5])
+def test_killed_at_some_moment(program: Program, newest_warehouse: Warehouse, delay_s: float) -> None:
+    process = program.start("run")
+    time.sleep(delay_s)
+    _kill(process, signal.SIGKILL)
+    _backends_gone(newest_warehouse)
+    assert program("run").returncode == 0
+    for slice_ in (Slice(DAY, report_type) for report_type in ReportType):
+        _assert_exactly(newest_warehouse, slice_, revision=1)
+
+
+@pytest.mark.parametrize("point", ["report-staged", "before-attach"])
+def test_sigterm_in_a_transaction_rolls_back_and_ends_in_time(
+    program: Program, newest_warehouse: Warehouse, point: str
+) -> None:
+    with _held(newest_warehouse, HELD_AT[point]) as wait_until_held:
+        process = program.start(*ONE_SLICE)
+        wait_until_held()
+        began = time.monotonic()
+        _kill(process, signal.SIGTERM)
+        assert time.monotonic() - began < 5
+        assert process.returncode == 143
+        _backends_gone(newest_warehouse)
+    assert _seen(newest_warehouse) == [(0, 0)]
+    assert program(*ONE_SLICE).returncode == 0
+    _assert_exactly(newest_warehouse, VOD, revision=1)
+
+
+def test_sigterm_while_the_download_is_silent(program: Program, newest_warehouse: Warehouse) -> None:
+    newest_warehouse.sandbox.override(VOD, Delivery(latency_s=60))
+    process = program.start(*ONE_SLICE)
+    _until(lambda: bool(newest_warehouse.sandbox.requests("api")), "no request came")
+    time.sleep(0.5)
+    began = time.monotonic()
+    _kill(process, signal.SIGTERM)
+    assert time.monotonic() - began < 5
+    assert process.returncode == 143
+
+
+def test_sigterm_while_waiting_for_a_report(program: Program, newest_warehouse: Warehouse) -> None:
+    process = program.start("run", "--date", f"{DAY + timedelta(days=3)}", NOT_FOUND_WAIT_SECONDS="600")
+    _until(lambda: newest_warehouse.sandbox.statuses("api")[404] >= 2, "no request came")
+    began = time.monotonic()
+    _kill(process, signal.SIGTERM)
+    assert time.monotonic() - began < 5
+    assert process.returncode == 143
+
+
+def test_two_runs_at_once_leave_one_revision_of_each_slice(program: Program, newest_warehouse: Warehouse) -> None:
+    processes = [program.start("run") for _ in range(3)]
+    ends = [(*process.communicate(timeout=90), process.returncode) for process in processes]
+    assert [code for _, _, code in ends] == [0, 0, 0], ends
+    for back in range(4):
+        for report_type in ReportType:
+            _assert_exactly(newest_warehouse, Slice(DAY - timedelta(days=back), report_type), revision=1)
+
+
+def test_killed_on_the_embedded_database(bare_program: Program, newest_warehouse: Warehouse, tmp_path: Path) -> None:
+    """The next command finds the server of the killed one running, uses it, and stops it."""
+    url = f"embedded:{tmp_path / 'warehouse'}"
+    settings = {
+        "DATABASE_URL": url,
+        "API_BASE_URL": newest_warehouse.base_url,
+        "API_TOKEN": newest_warehouse.sandbox.config.token,
+        "ORG_ID": newest_warehouse.sandbox.config.org_id,
+    }
+    assert bare_program("migrate", **settings).returncode == 0
+    newest_warehouse.sandbox.script(VOD, storage=[Delivery(latency_s=60)])
+    process = bare_program.start(*ONE_SLICE, **settings)
+    _until(lambda: bool(newest_warehouse.sandbox.requests("api")), "no request came")
+    _kill(process, signal.SIGKILL)
+    running = tmp_path / "warehouse" / "postmaster.pid"
+    os.kill(int(running.read_text().splitlines()[0]), 0)
+    assert bare_program(*ONE_SLICE, **settings).returncode == 0
+    assert not running.exists()
+    with embedded.server(tmp_path / "warehouse") as uri, psycopg.connect(uri) as connection:
+        assert connection.execute("SELECT count(*) FROM watch_time").fetchone() == (2_000,)
+
+
+def _kill(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    process.send_signal(number)
+    process.communicate(timeout=30)
