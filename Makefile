@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST_WORKERS ?= 2
+DEMO_FOLDER ?= watch-time-demo
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check lint types imports constraints clean
@@ -23,7 +24,7 @@ help: ## what can be made
 install: .venv/.installed ## everything into .venv
 
 demo: install ## the job at work, on an embedded Postgres, against the sandbox
-	@$(BIN)/watch-time demo
+	@$(BIN)/watch-time demo --folder $(DEMO_FOLDER)
 
 test: install ## all tests
 	$(BIN)/pytest -n $(PYTEST_WORKERS)

@@ -56,12 +56,13 @@ _Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout
 def main() -> None:
     """Run the command; the process ends with a code of `etl.errors.ExitCode`."""
     exit_on_signals()
-    redact = logs.configure()
+    logs.configure()
+    logs.take_over_stderr()
     try:
         app()
     except WatchTimeError as error:
-        typer.secho(redact(f"error: {error.message}"), err=True, fg=typer.colors.RED)
-        typer.echo(redact(f"  next: {error.next_step}"), err=True)
+        typer.secho(logs.redact(f"error: {error.message}"), err=True, fg=typer.colors.RED)
+        typer.echo(logs.redact(f"  next: {error.next_step}"), err=True)
         raise SystemExit(int(error.exit_code)) from None
     except Exception:  # noqa: BLE001 - the last line of defence; it ends with the code for bugs
         structlog.get_logger("watch_time").exception("bug")

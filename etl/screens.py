@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from etl.outcome import Outcome
     from etl.status import SliceStatus
 
+# What rich takes where there is neither a terminal nor COLUMNS.
+_WIDTH_WHERE_UNKNOWN: Final = 80
+
 _STYLES: Final = {
     State.LOADED.value: "green",
     Result.UNCHANGED.value: "green",
@@ -40,9 +43,10 @@ _STYLES: Final = {
 
 
 def stdout() -> Console:
-    """The console for data. Not narrower than its tables when it is no terminal."""
+    """The console for data: as wide as the terminal or COLUMNS says, else wide enough for a reason in one line."""
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=160)
+    unknown = not console.is_terminal and console.width == _WIDTH_WHERE_UNKNOWN
+    return Console(highlight=False, width=160) if unknown else console
 
 
 def stderr() -> Console:

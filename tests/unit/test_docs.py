@@ -1,0 +1,71 @@
+"""The README cannot rot: settings, commands, exit codes, tables and states are those of the program."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from etl import cli, contract
+from etl.errors import ExitCode
+from etl.settings import Settings, variable_of
+from etl.slices import State
+from etl.tables import metadata
+
+REPOSITORY = Path(__file__).parents[2]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def _between(mark: str) -> str:
+    return README.partition(f"<!-- {mark} -->\n")[2].partition(f"<!-- /{mark} -->")[0]
+
+
+def _default(value: object) -> str:
+    if value is None:
+        return "required"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value}`" if str(value) not in {"()", "{}"} else "none"
+
+
+def _settings_table() -> str:
+    lines = [
+        f"| `{variable_of(name)}` | {_default(field.default)} | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    return "\n".join(["| variable | default | meaning |", "| --- | --- | --- |", *lines, ""])
+
+
+def test_the_settings_table_is_that_of_the_program() -> None:
+    assert _between("settings") == _settings_table()
+
+
+def test_every_command_is_described_and_every_described_one_exists() -> None:
+    commands = set(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]  # it is a group
+    assert set(re.findall(r"^\| `watch-time (\w+)", README, re.MULTILINE)) == commands
+    assert {name for name in re.findall(r"`?watch-time ([a-z]+)", README) if name in commands} == commands
+
+
+@pytest.mark.parametrize("command", ["run", "backfill", "status", "doctor", "sandbox", "demo"])
+def test_every_option_that_is_shown_exists(command: str) -> None:
+    group = typer.main.get_command(cli.app)
+    options = {name for option in group.commands[command].params for name in option.opts}  # type: ignore[attr-defined]
+    row = next(line for line in README.splitlines() if line.startswith(f"| `watch-time {command}"))
+    assert set(re.findall(r"--[a-z-]+", row)) <= options
+
+
+def test_every_exit_code_is_described() -> None:
+    table = README.partition("## Exit codes")[2].partition("## ")[0]
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == {int(code) for code in ExitCode}
+
+
+@pytest.mark.parametrize("name", [*metadata.tables, "watch_time_report", "watch_time_daily"])
+def test_every_table_is_described(name: str) -> None:
+    assert f"| `{name}` |" in README
+
+
+def test_states_and_columns_are_named() -> None:
+    for name in (*State, *contract.COLUMNS):
+        assert f"`{name}`" in README
