@@ -118,11 +118,15 @@ def parse_api_base(text: str) -> httpx.URL:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` is `localhost` or a loopback address, written as usual."""
+    """Whether `host` is `localhost` or a loopback address, written as usual.
+
+    An IPv4-mapped one is not: only some versions of Python take it for loopback.
+    """
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        ip = ipaddress.ip_address(host)
     except ValueError:
-        return False
+        return host == "localhost"
+    return ip.is_loopback and not (isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped)
 
 
 def is_public(address: str) -> bool:
