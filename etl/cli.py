@@ -6,6 +6,7 @@ What a command needs is imported when it runs, so that `--help` and `status` sta
 from __future__ import annotations
 
 import json
+import sys
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +15,7 @@ import structlog
 import typer
 
 from etl import __version__, logs
-from etl.errors import ExitCode, WatchTimeError
+from etl.errors import ExitCode, WatchTimeError, worst
 from etl.settings import PREFIX, Settings, unknown_variables
 from etl.slices import ReportType, target_date
 from etl.stop import exit_on_signals
@@ -22,7 +23,7 @@ from etl.stop import exit_on_signals
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from etl.job import Planned
     from etl.outcome import Outcome
@@ -34,6 +35,7 @@ app = typer.Typer(
     epilog=f"Settings come from {PREFIX}* variables or a .env file here. New here? Try: watch-time demo",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -61,8 +63,9 @@ def main() -> None:
     try:
         app()
     except WatchTimeError as error:
-        typer.secho(logs.redact(f"error: {error.message}"), err=True, fg=typer.colors.RED)
-        typer.echo(logs.redact(f"  next: {error.next_step}"), err=True)
+        _tell(error)
+        if "--json" in sys.argv:
+            typer.echo(json.dumps({"exit_code": int(error.exit_code), "error": _described(error)}, indent=2))
         raise SystemExit(int(error.exit_code)) from None
     except Exception:  # noqa: BLE001 - the last line of defence; it ends with the code for bugs
         structlog.get_logger("watch_time").exception("bug")
@@ -95,10 +98,15 @@ def run(
     """Load the target date's LIVE and VOD reports, then what the look-back window lacks. The daily job."""
     from etl import job
 
+    trouble = None
     with job.opened(_settings(*_NEEDS)) as opened:
         outcomes = opened.work(opened.target_plan(date))
-        outcomes += opened.work(opened.lookback_plan(date))
-    _finish("run", outcomes, as_json=as_json)
+        try:
+            outcomes += opened.work(opened.lookback_plan(date))
+        except WatchTimeError as error:
+            # What came of the target date is known, and must be told.
+            trouble = error
+    _finish("run", outcomes, trouble=trouble, as_json=as_json)
 
 
 @app.command()
@@ -150,7 +158,7 @@ def status(
     if first > last:
         raise typer.BadParameter(f"--start {first} is after --end {last}")
     statuses = status.read(settings, first, last)
-    _show([line.as_json() for line in statuses], lambda: screens.status_table(statuses), as_json=as_json)
+    _show([line.as_json() for line in statuses], lambda: screens.status_page(statuses), as_json=as_json)
 
 
 @app.command()
@@ -169,7 +177,6 @@ def migrate() -> None:
 def doctor(as_json: _Json = False) -> None:
     """Look at settings, database, API, clock and download host, and say what to do about what is amiss."""
     from etl import doctor, screens
-    from etl.errors import worst
 
     checks = list(doctor.examine())
     _show([check.as_json() for check in checks], lambda: screens.checks_table(checks), as_json=as_json)
@@ -208,15 +215,37 @@ def _settings(*needs: Need) -> Settings:
     return settings
 
 
-def _finish(command: str, outcomes: list[Outcome], *, as_json: bool) -> None:
-    """Log the run's line, show its outcomes, and end with their gravest exit code."""
+def _finish(command: str, outcomes: list[Outcome], *, as_json: bool, trouble: WatchTimeError | None = None) -> None:
+    """Log the run's line, show its outcomes, and end with the gravest exit code, that of `trouble` included."""
     from etl import job, screens
 
-    job.log_summary(command, outcomes)
-    code = job.exit_code(outcomes)
-    document = {"command": command, "exit_code": int(code), "slices": [outcome.as_json() for outcome in outcomes]}
+    codes = [outcome.exit_code for outcome in outcomes] + ([trouble.exit_code] if trouble else [])
+    code = worst(codes)
+    job.log_summary(command, outcomes, code)
+    document = {
+        "command": command,
+        "exit_code": int(code),
+        "error": trouble and _described(trouble),
+        "slices": [outcome.as_json() for outcome in outcomes],
+    }
     _show(document, lambda: screens.outcomes_table(outcomes), as_json=as_json)
+    if trouble:
+        _tell(trouble)
     raise typer.Exit(int(code))
+
+
+def _described(error: WatchTimeError) -> dict[str, object]:
+    return {
+        "class": type(error).__name__,
+        "message": logs.redact(error.message),
+        "next_step": logs.redact(error.next_step),
+        "exit_code": int(error.exit_code),
+    }
+
+
+def _tell(error: WatchTimeError) -> None:
+    typer.secho(logs.redact(f"error: {error.message}"), err=True, fg=typer.colors.RED)
+    typer.echo(logs.redact(f"  next: {error.next_step}"), err=True)
 
 
 def _show_plan(plan: list[Planned], *, as_json: bool) -> None:
@@ -227,7 +256,7 @@ def _show_plan(plan: list[Planned], *, as_json: bool) -> None:
     _show(document, lambda: screens.plan_table(lines), as_json=as_json)
 
 
-def _show(document: object, table: Callable[[], Table], *, as_json: bool) -> None:
+def _show(document: object, table: Callable[[], RenderableType], *, as_json: bool) -> None:
     """Data to stdout: the document, or the table."""
     from etl import screens
 

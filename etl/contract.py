@@ -51,6 +51,9 @@ KEY_BYTES: Final = 1_000
 _MOST_COLUMNS: Final = 100
 _LONGEST_HEADER: Final = 200
 
+# A line with fewer known column names than this is taken for no header at all.
+_SIGNS_OF_A_HEADER: Final = 2
+
 ALIASES_SETTING: Final = "WATCH_TIME_HEADER_ALIASES"
 
 
@@ -84,6 +87,13 @@ def match_header(found: Sequence[str], aliases: Mapping[str, str]) -> tuple[str,
     doubled = [column for column in COLUMNS if columns.count(column) > 1]
     if not (unknown or missing or doubled):
         return tuple(column for column in columns if column is not None)
+    if len(columns) - len(unknown) < _SIGNS_OF_A_HEADER:
+        # Then it may be a line of data, which must not be quoted.
+        raise ContractBroken(
+            f"line 1 is no header of a watch-time report: of its {len(found)} fields {len(columns) - len(unknown)} "
+            f"name a column that is known",
+            next_step="look at what the address gives, and ask BlendVision",
+        )
 
     problems = [
         *(f"no column for {column} (expected {_ACCEPTED[column][0]!r})" for column in missing),

@@ -6,7 +6,7 @@ The only module that catches driver errors. It knows nothing of slices or report
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -17,7 +17,8 @@ from psycopg import conninfo, sql
 from psycopg.rows import TupleRow, dict_row
 
 from etl import embedded
-from etl.errors import CredentialsRefused, DatabaseUnavailable, DataRefused, Misconfigured, WatchTimeError
+from etl.db_errors import PassingTrouble, in_our_words
+from etl.errors import Misconfigured
 from etl.settings import EMBEDDED
 from etl.stop import Stop
 
@@ -51,11 +52,12 @@ _TRANSACTION_SETTINGS: Final = {
 _TRANSACTION_TIMEOUT: Final = "2h"  # Postgres 17 and newer
 _PG17: Final = 170_000
 
-# SQLSTATE classes and codes after which the whole transaction is tried again. 57014 (a cancelled statement) is not
-# among them: either we cancelled it, or it ran into the statement timeout and would again.
-_RETRIED: Final = ("08", "40001", "40P01", "55P03", "57P01", "57P02", "57P03", "25P03", "25P04", "53300", "53400")
-_ATTEMPTS: Final = 5
-_RETRY_TOTAL_S: Final = 60.0
+# Attempts and pauses are bounded, not the time in all: a load of an hour deserves a second try too. The pauses add up
+# to a quarter of a minute on average, which outlasts a restart of the server.
+_ATTEMPTS: Final = 6
+_LONGEST_PAUSE_S: Final = 15.0
+# A server that does not take a cancellation within this time is as good as gone.
+_CANCEL_S: Final = 2.0
 
 
 class Database:
@@ -76,7 +78,7 @@ class Database:
     @contextmanager
     def connection(self, *, writable: bool = True) -> Iterator[Connection]:
         """A connection of its own in autocommit mode, closed at the end; driver errors come out as ours."""
-        parameters = self._parameters | _CONNECT
+        parameters = _CONNECT | self._parameters
         if writable:
             parameters["target_session_attrs"] = "read-write"
         with self._translated():
@@ -113,22 +115,19 @@ class Database:
                 return work(connection)
 
         return tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_PassingTrouble),
-            stop=tenacity.stop_after_attempt(_ATTEMPTS) | tenacity.stop_after_delay(_RETRY_TOTAL_S),
-            wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
+            retry=tenacity.retry_if_exception_type(PassingTrouble),
+            stop=tenacity.stop_after_attempt(_ATTEMPTS),
+            wait=tenacity.wait_random_exponential(multiplier=1, max=_LONGEST_PAUSE_S),
             sleep=self._stop.sleep,
             reraise=True,
         )(once)
 
     def cancel(self) -> None:
-        """Cancel on the server whatever statement runs for this object; called from another thread."""
+        """Cancel on the server whatever statement runs for this object. Returns at once, whatever the server does."""
         with self._lock:
             running = list(self._open)
         for connection in running:
-            try:
-                connection.cancel_safe(timeout=2)
-            except psycopg.Error:
-                continue  # gone already, or the server is; either way nothing of it runs on
+            threading.Thread(target=_cancel, args=(connection,), daemon=True).start()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -136,11 +135,13 @@ class Database:
             yield
         except psycopg.Error as error:
             self._stop.check()
-            raise _in_our_words(error, str(self)) from None
+            raise in_our_words(error, str(self)) from None
 
 
-class _PassingTrouble(DatabaseUnavailable):
-    """Database trouble that may pass within seconds."""
+def _cancel(connection: Connection) -> None:
+    # Where it fails the connection is gone already, or the server is; either way nothing of it runs on.
+    with suppress(psycopg.Error):
+        connection.cancel_safe(timeout=_CANCEL_S)
 
 
 @contextmanager
@@ -196,56 +197,3 @@ def configure(connection: Connection, schema: str) -> None:
         settings["transaction_timeout"] = _TRANSACTION_TIMEOUT
     calls = sql.SQL(", ").join(sql.SQL("set_config(%s, %s, true)") for _ in settings)
     connection.execute(sql.SQL("SELECT {}").format(calls), [text for setting in settings.items() for text in setting])
-
-
-def _in_our_words(error: psycopg.Error, where: str) -> WatchTimeError:
-    """Sort a driver error. Its own text is shown only where it cannot hold a row's values."""
-    state = error.sqlstate
-    if not state:
-        return _connection_trouble(error, where)
-    table = f" on {error.diag.table_name}" if error.diag.table_name else ""
-    what = f"{where} refused with SQLSTATE {state} ({type(error).__name__}){table}"
-    if state.startswith(_NAMES_ARE_WRONG):
-        return Misconfigured(
-            f"{what}: {error.diag.message_primary}", next_step="watch-time doctor says what is missing"
-        )
-    kind = next((kind for start, kind in _KINDS if state.startswith(start)), DatabaseUnavailable)
-    return kind(what, next_step=_NEXT_STEPS.get(state[:2], _NEXT_STEPS.get(state, _LATER)))
-
-
-_KINDS: Final[tuple[tuple[tuple[str, ...], type[WatchTimeError]], ...]] = (
-    (_RETRIED, _PassingTrouble),
-    (("28",), CredentialsRefused),
-    (("22", "23"), DataRefused),
-    (("0A",), Misconfigured),
-)
-_LATER: Final = "try again later; watch-time doctor looks at the connection"
-_NEXT_STEPS: Final = {
-    "25006": "the server is read-only (a standby, or failing over): name the primary in WATCH_TIME_DATABASE_URL",
-    "53100": "the server's disk is full: make room, then run again",
-    "57014": "the statement was cancelled, or ran into the statement timeout: see what else the server is busy with",
-    "28": "check user and password in WATCH_TIME_DATABASE_URL",
-    "22": "the report holds something that the tables refuse; keep the report and have it looked at",
-    "23": "the report holds something that the tables refuse; keep the report and have it looked at",
-    "0A": "Postgres 15 to 18 are supported; watch-time doctor shows the server's version",
-}
-# Missing rights, tables, databases or schemas: the message names objects, never rows.
-_NAMES_ARE_WRONG: Final = ("42", "3D", "3F")
-
-
-def _connection_trouble(error: psycopg.Error, where: str) -> WatchTimeError:
-    """Errors without SQLSTATE come from connecting, or from a connection that broke; only the text tells them apart."""
-    text = str(error)
-    first_line = text.strip().splitlines()[0] if text.strip() else type(error).__name__
-    if "password authentication failed" in text or "no pg_hba.conf entry" in text or "no password supplied" in text:
-        return CredentialsRefused(
-            f"{where} does not let us in: {first_line}",
-            next_step="check user and password in WATCH_TIME_DATABASE_URL",
-        )
-    if 'role "' in text and "does not exist" in text:
-        return CredentialsRefused(f"{where}: {first_line}", next_step="check the user in WATCH_TIME_DATABASE_URL")
-    if 'database "' in text and "does not exist" in text:
-        return Misconfigured(f"{where}: {first_line}", next_step="create the database, or correct its name in the URL")
-    if "session is read-only" in text:
-        return _PassingTrouble(f"{where}: {first_line}", next_step=_NEXT_STEPS["25006"])
-    return _PassingTrouble(f"{where} cannot be reached: {first_line}", next_step=_LATER)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -62,10 +61,10 @@ class Check:
 
 def examine() -> Iterator[Check]:
     """Look at the settings, the database, the API, the clock and the download host, in this order."""
-    for name, nearest in unknown_variables().items():
-        hint = f"did you mean {nearest}?" if nearest else "remove it, or see the README for the names"
-        yield Check("settings", Verdict.WARNING, f"{name} is set, and nothing reads it", hint)
     try:
+        for name, nearest in unknown_variables().items():
+            hint = f"did you mean {nearest}?" if nearest else "remove it, or see the README for the names"
+            yield Check("settings", Verdict.WARNING, f"{name} is set, and nothing reads it", hint)
         settings = Settings.load(needs=("api_token", "org_id", "database_url"))
     except WatchTimeError as error:
         yield _problem("settings", error)
@@ -151,9 +150,10 @@ def _find_report(api: httpx.Client, settings: Settings) -> tuple[Slice, ReportAd
 
 
 def _clock(date_header: str) -> Check:
-    try:
-        theirs = parsedate_to_datetime(date_header)
-    except ValueError:
+    from etl.patience import http_date  # noqa: PLC0415
+
+    theirs = http_date(date_header)
+    if theirs is None:
         return Check("clock", Verdict.WARNING, "the API does not say what time it is")
     skew_s = (datetime.now(UTC) - theirs).total_seconds()
     if abs(skew_s) < _SKEW_WORTH_A_WORD_S:

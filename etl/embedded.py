@@ -39,15 +39,15 @@ def server(folder: Path, *, major: int | None = None) -> Iterator[str]:
         DatabaseUnavailable: the server does not start.
     """
     pgserver = _wheel()
-    if folder.exists() and not (folder / "PG_VERSION").exists() and any(folder.iterdir()):
+    if folder.exists() and not (folder / "PG_VERSION").exists() and not _is_empty(folder):
         raise Misconfigured(
             f"{folder} holds something that is no Postgres data folder",
             next_step="name a new or empty folder in WATCH_TIME_DATABASE_URL=embedded:DIR",
         )
     version = pgserver.pgdata_version(folder) or major or pgserver.TARGET_POSTGRES_VERSION
-    _forget_dead_users(folder / _USERS_FILE)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        _forget_dead_users(folder)
         running = _start(folder, version)
     except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
         raise DatabaseUnavailable(
@@ -55,7 +55,14 @@ def server(folder: Path, *, major: int | None = None) -> Iterator[str]:
             next_step=f"see {folder / 'log'}, then try again",
         ) from None
     with running:
-        yield running.get_uri(database=DATABASE)
+        try:
+            yield running.get_uri(database=DATABASE)
+        finally:
+            _forget_dead_users(folder)
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
 
 
 def _wheel() -> ModuleType:
@@ -83,9 +90,15 @@ def _start(folder: Path, version: int) -> Any:
         return pgserver.get_server(folder, postgres_version=version)
 
 
-def _forget_dead_users(users_file: Path) -> None:
+def _forget_dead_users(folder: Path) -> None:
     import psutil  # noqa: PLC0415 - comes with the wheel
 
-    if users_file.exists():
-        users = json.loads(users_file.read_text() or "[]")
+    users_file = folder / _USERS_FILE
+    with _wheel().postgres_server.PostgresServer._lock:  # noqa: SLF001 - others may be adding themselves
+        if not users_file.exists():
+            return
+        try:
+            users = json.loads(users_file.read_text() or "[]")
+        except ValueError:
+            users = []  # torn by a kill
         users_file.write_text(json.dumps([pid for pid in users if psutil.pid_exists(pid)]))

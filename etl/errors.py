@@ -13,6 +13,7 @@ The first question is always: will trying again help?
         │   ├── ContractBroken          columns missing, doubled or unknown
         │   └── GuardRefused            readable, but replacing the stored slice with it looks wrong
         ├── CredentialsRefused      77  by the API or by the database
+        ├── WrongUsage               2  a command line that asks for what cannot be
         ├── Misconfigured           78  settings, host policy, certificates
         │   ├── SchemaNotReady          not migrated, or migrated by another version
         │   └── WrongOrganization       the schema holds another organization's data
@@ -48,6 +49,7 @@ class ExitCode(IntEnum):
 _GRAVITY = (
     ExitCode.STOPPED,
     ExitCode.BUG,
+    ExitCode.USAGE,
     ExitCode.MISCONFIGURED,
     ExitCode.CREDENTIALS_REFUSED,
     ExitCode.DATA_REFUSED,
@@ -129,6 +131,12 @@ class CredentialsRefused(NeedsAPerson):
     """The API or the database does not accept who we are."""
 
     exit_code = ExitCode.CREDENTIALS_REFUSED
+
+
+class WrongUsage(NeedsAPerson):
+    """The command line asks for something that cannot be."""
+
+    exit_code = ExitCode.USAGE
 
 
 class Misconfigured(NeedsAPerson):

@@ -27,7 +27,7 @@ class Limits:
     shrink_limit: Decimal
 
 
-def check_rejects(slice_: Slice, tally: Tally, limits: Limits) -> None:
+def check_rejects(tally: Tally, limits: Limits) -> None:
     """Refuse a report with more rejected lines than the limit allows, or with nothing else.
 
     Raises:
@@ -39,10 +39,10 @@ def check_rejects(slice_: Slice, tally: Tally, limits: Limits) -> None:
         return
     first = tally.first_rejects[0]
     raise GuardRefused(
-        f"{slice_}: {tally.rows_rejected} of {tally.rows_read} lines cannot be loaded; "
+        f"{tally.rows_rejected} of {tally.rows_read} lines cannot be loaded; "
         f"the first is line {first.line_number}: {first.reason}",
-        next_step="see the lines in the table report_reject; when they may be left out, allow a share of them with "
-        f"WATCH_TIME_MAX_REJECT_RATIO (now {limits.max_reject_ratio}) and run again",
+        next_step="see the first 1,000 of them in the table report_reject; when they may be left out, allow a share "
+        f"of them with WATCH_TIME_MAX_REJECT_RATIO (now {limits.max_reject_ratio}) and run again",
     )
 
 
@@ -70,8 +70,7 @@ def check_shrinking(
         return
     what = "a header and no rows" if not rows else f"{rows} rows and {tally.watch_seconds:f} s"
     raise GuardRefused(
-        f"{slice_}: the new report has {what}; stored are {rows_stored} rows and {seconds_stored:f} s. "
-        "What is stored stays",
+        f"the new report has {what}; stored are {rows_stored} rows and {seconds_stored:f} s. What is stored stays",
         next_step="ask BlendVision whether the report is whole; when it is, lower WATCH_TIME_SHRINK_LIMIT "
         f"(now {limits.shrink_limit}) for one run: WATCH_TIME_SHRINK_LIMIT=0 watch-time backfill "
         f"--start {slice_.report_date} --end {slice_.report_date} --type {slice_.report_type} --refresh",

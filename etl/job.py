@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from concurrent import futures
+import queue
+import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from etl import db, ledger, pipeline, schema
-from etl.errors import ExitCode, Misconfigured, worst
+from etl.errors import ExitCode, WrongUsage
 from etl.outcome import Ask, Outcome, Result
 from etl.slices import ReportType, Slice, State, dates_between, is_settled, slices_of, target_date
 from etl.stop import Stop, Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
     from etl.db import Database
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("watch_time")
 
 # After SIGTERM, statements are cancelled on the server and rolled back; a worker that hangs in the network holds no
-# transaction and is left behind. With the rest of the way out this stays under five seconds.
+# transaction and is left behind. With the rest of the way out, which may stop an embedded server, this stays under
+# five seconds.
 _STOP_PATIENCE_S: Final = 3.0
 
 
@@ -77,8 +78,7 @@ class Job:
     ) -> list[Planned]:
         """The slices from `start` to `end` that are not loaded, oldest first; with `refresh` the loaded ones too."""
         self._require_past(end)
-        with self._database.transaction() as connection:
-            known = ledger.read_range(connection, start, end)
+        known = self._database.run(lambda connection: ledger.read_range(connection, start, end))
         reasons = {
             slice_: _reason(known.get(slice_), refresh=refresh)
             for slice_ in slices_of(dates_between(start, end), report_types)
@@ -89,51 +89,67 @@ class Job:
             if reason
         ]
 
-    def work(self, plan: Iterable[Planned], *, on_outcome: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:
+    def work(self, plan: Sequence[Planned], *, on_outcome: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:
         """Bring every slice of the plan, several at a time; one that fails leaves the others alone.
 
         `on_outcome` is called in the caller's thread as soon as a slice is done.
 
         Raises:
-            SystemExit, KeyboardInterrupt: as they came; by then every transaction is rolled back or committed.
+            SystemExit, KeyboardInterrupt: as they came; by then every transaction is rolled back or committed, but for
+                those of a database that fell silent, which its server gives up by itself.
         """
+        todo = queue.SimpleQueue[Planned]()
+        done = queue.SimpleQueue[Outcome | BaseException]()
+        for planned in plan:
+            todo.put(planned)
+        # Daemons: a worker that hangs in the network must not keep a stopped process alive.
+        workers = [
+            threading.Thread(target=self._worker, args=(todo, done), name=f"slices-{number}", daemon=True)
+            for number in range(min(self._settings.concurrency, len(plan)))
+        ]
+        for worker in workers:
+            worker.start()
         outcomes: list[Outcome] = []
-        pool = futures.ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="slice")
-        running = [pool.submit(self._pipeline.bring, planned.slice, planned.ask) for planned in plan]
         try:
-            for done in futures.as_completed(running):
-                outcome = done.result()
+            for _ in plan:
+                outcome = done.get()
+                if isinstance(outcome, BaseException):
+                    raise outcome  # noqa: TRY301 - it is the worker's, and ends the work here
                 _log_outcome(outcome)
                 outcomes.append(outcome)
                 on_outcome(outcome)
-        except BaseException as interruption:
-            self._give_up(pool, running, interruption)
+        except BaseException:
+            self._give_up(workers, unfinished=len(plan) - len(outcomes))
             raise
-        pool.shutdown()
         return sorted(outcomes, key=lambda outcome: outcome.slice)
 
-    def _give_up(
-        self, pool: futures.ThreadPoolExecutor, running: list[futures.Future[Outcome]], interruption: BaseException
-    ) -> None:
+    def _worker(self, todo: queue.SimpleQueue[Planned], done: queue.SimpleQueue[Outcome | BaseException]) -> None:
+        try:
+            while True:
+                planned = todo.get_nowait()
+                self._stop.check()
+                done.put(self._pipeline.bring(planned.slice, planned.ask))
+        except (queue.Empty, Stopped):
+            return
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for it
+            done.put(error)
+
+    def _give_up(self, workers: Sequence[threading.Thread], *, unfinished: int) -> None:
+        """Ask the workers to stop, and give them a moment to roll back."""
         self._stop.request()
-        pool.shutdown(wait=False, cancel_futures=True)
         self._database.cancel()
-        _, hanging = futures.wait(running, timeout=_STOP_PATIENCE_S)
-        log.warning("stopped", unfinished=sum(1 for future in running if not _is_finished(future)))
-        if hanging:
-            # The interpreter would wait for these threads; they hold no transaction, so there is nothing to wait for.
-            code = interruption.code if isinstance(interruption, SystemExit) else 1
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code if isinstance(code, int) else 1)
+        deadline = time.monotonic() + _STOP_PATIENCE_S
+        for worker in workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
+        log.warning("stopped", unfinished=unfinished)
 
     def _is_settled(self, day: date) -> bool:
         return is_settled(day, today=self._today, lag_days=self._settings.lag_days)
 
     def _require_past(self, day: date) -> None:
         if day >= self._today:
-            raise Misconfigured(
-                f"{day:%Y-%m-%d} is not over yet: it is {self._today:%Y-%m-%d} in {self._settings.time_zone}",
+            raise WrongUsage(
+                f"{day} is not over yet: it is {self._today} in {self._settings.time_zone}",
                 next_step="name an earlier date, or set WATCH_TIME_TIME_ZONE",
             )
 
@@ -147,26 +163,20 @@ def opened(settings: Settings, *, stop: Stop | None = None) -> Iterator[Job]:
     """
     stop = stop or Stop()
     with db.opened(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
-        with database.transaction() as connection:
-            schema.require_head(database, connection)
-            schema.require_owner(database, connection, settings.require("org_id"))
+        database.run(lambda connection: schema.require_head(database, connection))
+        database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
         with pipeline.opened(settings, database, stop) as pipe:
             yield Job(settings, database, pipe, stop, settings.today())
 
 
-def exit_code(outcomes: Iterable[Outcome]) -> ExitCode:
-    """The gravest of the outcomes' codes."""
-    return worst(outcome.exit_code for outcome in outcomes)
-
-
-def log_summary(command: str, outcomes: Iterable[Outcome]) -> None:
+def log_summary(command: str, outcomes: Iterable[Outcome], exit_code: ExitCode) -> None:
     """One line for the whole run."""
     done = list(outcomes)
     counts = {result.value: sum(1 for outcome in done if outcome.result is result) for result in Result}
     log.info(
         "run_done",
         command=command,
-        exit_code=int(exit_code(done)),
+        exit_code=int(exit_code),
         slices=len(done),
         **{result: count for result, count in counts.items() if count},
         rows_loaded=sum(outcome.change.inserted + outcome.change.updated for outcome in done if outcome.change),
@@ -181,10 +191,6 @@ def _reason(known: SliceRecord | None, *, refresh: bool) -> str | None:
         return f"loaded {known.loaded_at:%Y-%m-%d}, asked again" if refresh else None
     when = f"{known.state}, last asked {known.checked_at:%Y-%m-%d %H:%M}"
     return f"{when}: {known.reason}" if known.reason else when
-
-
-def _is_finished(future: futures.Future[Outcome]) -> bool:
-    return future.done() and not future.cancelled() and not isinstance(future.exception(), Stopped)
 
 
 def _log_outcome(outcome: Outcome) -> None:

@@ -39,12 +39,19 @@ class SliceRecord:
     state: State
     revision: int
     report_sha256: str | None
+    read_as: str | None
     rows_stored: int
     watch_seconds: Decimal
     checked_at: datetime
     loaded_at: datetime | None
     reason: str | None
     error_class: str | None
+    last_check: str | None
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the source has answered, in whatever way, and trouble in asking again takes nothing from that."""
+        return self.revision > 0 or self.state in {State.EMPTY, State.HELD}
 
     @property
     def stored_state(self) -> State:
@@ -60,11 +67,11 @@ def lock(connection: Connection, slice_: Slice, *, sleep: Callable[[float], None
     """
     query = statement("try_lock_slice")
     for _ in range(round(LOCK_PATIENCE_S / _LOCK_POLL_S)):
-        if connection.execute(query, _key(slice_)).fetchone() == (True,):
+        if connection.execute(query, {"slice": str(slice_)}).fetchone() == (True,):
             return
         sleep(_LOCK_POLL_S)
     raise SliceBusy(
-        f"{slice_}: another run has been loading this slice for {LOCK_PATIENCE_S:.0f} s",
+        f"another run has been loading this slice for {LOCK_PATIENCE_S:.0f} s",
         next_step="nothing is lost: run again when the other one has ended",
     )
 
@@ -113,6 +120,7 @@ def record_revision(
     tally: Tally,
     change: Change,
     reason: str | None,
+    read_as: str,
 ) -> int:
     """Note an accepted report: the slice's row, and one more revision. Gives the revision's number."""
     revision = (known.revision if known else 0) + 1
@@ -145,6 +153,7 @@ def record_revision(
             "state": (State.LOADED if change.stored else State.EMPTY).value,
             "revision": revision,
             "report_sha256": report.sha256,
+            "read_as": read_as,
             "rows_stored": change.stored,
             "watch_seconds": tally.watch_seconds,
             "reason": reason,
@@ -153,9 +162,14 @@ def record_revision(
     return revision
 
 
-def forget_refused_rejects(connection: Connection, slice_: Slice) -> None:
-    """Drop the rejected lines of reports that were not accepted, before those of the one at hand are kept."""
-    connection.execute(statement("forget_refused_rejects"), _key(slice_))
+def record_last_check(connection: Connection, slice_: Slice, last_check: str) -> None:
+    """Note a check that met trouble or nothing, and leaves state and reason as they are."""
+    connection.execute(statement("record_last_check"), {**_key(slice_), "last_check": last_check})
+
+
+def forget_rejects(connection: Connection, slice_: Slice, *, report_sha256: str | None = None) -> None:
+    """Drop the rejected lines of reports that were not accepted, and of the report at hand, which is read again."""
+    connection.execute(statement("forget_rejects"), {**_key(slice_), "report_sha256": report_sha256})
 
 
 def _key(slice_: Slice) -> dict[str, object]:

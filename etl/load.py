@@ -10,7 +10,7 @@ Needs the transaction's search path to name the warehouse's schema, and the slic
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 from psycopg import sql
@@ -23,7 +23,7 @@ from etl.report import Change
 from etl.slices import ReportType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from etl.db import Connection
     from etl.report import Chunk, Reject, Tally
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 _FACTS: Final = (CONTENT_ID, CUSTOMER_ID, STREAMING_TYPE, WATCH_SECONDS)
 _CONTENT: Final = (CONTENT_ID, TITLE, CREATED_AT)
 
-# Contents remembered as sent already. Past that many they are sent again, which costs time and nothing else.
+# Contents remembered as sent already. Past that many they are sent again, which costs time; and where such a report
+# has several titles for one content, the last line's wins.
 _CONTENTS_REMEMBERED: Final = 500_000
 
 
@@ -48,8 +49,9 @@ class Loading:
         self._report_sha256 = report_sha256
         self._parameters = {"report_date": slice_.report_date, "report_type": slice_.report_type.value}
         self._leaf = sql.Identifier(partition_name(slice_))
-        self._is_stored = self._value("has_partition", {"name": partition_name(slice_)})
+        self._is_stored = has_partition(connection, slice_)
         self._lines = sql.Identifier("incoming") if self._is_stored else self._leaf
+        self._has_rejects = False
         self._merged = 0
         self._repeated = 0
 
@@ -67,7 +69,7 @@ class Loading:
             table = pa.Table.from_pandas(chunk.rows, preserve_index=False)
             self._copy(copy_facts, encode(table, _FACTS))
             self._copy(statement("copy_content"), encode(contents.new_in(table), _CONTENT))
-            record_rejects(self._connection, self._slice, self._report_sha256, chunk.rejects)
+            self._stage_rejects(chunk.rejects)
 
     def merge(self, tally: Tally) -> int:
         """Make one row of the lines of one key; gives the number of rows."""
@@ -92,7 +94,6 @@ class Loading:
         Raises:
             ReconciliationFailed: the slice's rows or seconds are not those of the report; the caller rolls back.
         """
-        self._connection.execute(statement("upsert_content"), self._parameters)
         rows = tally.rows_accepted - self._merged
         if self._is_stored:
             deleted = self._connection.execute(statement("delete_vanished"), self._parameters).rowcount
@@ -113,16 +114,28 @@ class Loading:
             repeated=self._repeated,
         )
         self._reconcile(change, tally)
+        # Last: it locks contents that other slices name too, and they wait for our commit.
+        self._connection.execute(statement("upsert_content"), self._parameters)
+        if self._has_rejects:
+            self._connection.execute(statement("keep_rejects"))
         return change
 
     def _reconcile(self, change: Change, tally: Tally) -> None:
         row = self._connection.execute(statement("measure_slice"), self._parameters).fetchone()
         if row != (change.stored, tally.watch_seconds):
             raise ReconciliationFailed(
-                f"{self._slice}: the report has {change.stored} rows and {tally.watch_seconds} s, "
+                f"the report has {change.stored} rows and {tally.watch_seconds} s, "
                 f"the table would have {row and row[0]} rows and {row and row[1]} s; rolled back",
                 next_step="keep the report and have this looked at; what was stored before is untouched",
             )
+
+    def _stage_rejects(self, rejects: Sequence[Reject]) -> None:
+        """Aside first: a refused report with a million of them would leave as many dead rows behind."""
+        if rejects and not self._has_rejects:
+            self._connection.execute(statement("create_incoming_reject"))
+            self._has_rejects = True
+        if rejects:
+            record_rejects(self._connection, self._slice, self._report_sha256, rejects, table="incoming_reject")
 
     def _count_repeated(self) -> None:
         self._repeated = self._value_of(statement("count_repeated").format(lines=self._lines))
@@ -153,13 +166,15 @@ class Loading:
             "attach_leaf", next_date=sql.Literal(following[0]), next_type=sql.Literal(following[1].value)
         )
 
-    def _value(self, name: str, parameters: dict[str, Any]) -> Any:
-        row = self._connection.execute(statement(name), parameters).fetchone()
-        return row and row[0]
-
     def _value_of(self, query: sql.SQL | sql.Composed) -> int:
         row = self._connection.execute(query).fetchone()
         return int(row[0]) if row else 0
+
+
+def has_partition(connection: Connection, slice_: Slice) -> bool:
+    """Whether the slice has a partition of its own: its facts lie there."""
+    row = connection.execute(statement("has_partition"), {"name": partition_name(slice_)}).fetchone()
+    return row == (True,)
 
 
 def partition_name(slice_: Slice) -> str:
@@ -167,12 +182,17 @@ def partition_name(slice_: Slice) -> str:
     return f"watch_time_{slice_.report_date:%Y%m%d}_{slice_.report_type.lower()}"
 
 
-def record_rejects(connection: Connection, slice_: Slice, report_sha256: str, rejects: Iterable[Reject]) -> None:
+def record_rejects(
+    connection: Connection,
+    slice_: Slice,
+    report_sha256: str,
+    rejects: Sequence[Reject],
+    *,
+    table: str = "report_reject",
+) -> None:
     """Keep lines that are not loaded, with number, reason and raw text."""
-    rejects = list(rejects)
-    if not rejects:
-        return
-    with connection.cursor() as cursor, cursor.copy(statement("copy_rejects")) as copy:
+    query = statement("copy_rejects").format(table=sql.Identifier(table))
+    with connection.cursor() as cursor, cursor.copy(query) as copy:
         for reject in rejects:
             copy.write_row(
                 (

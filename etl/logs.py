@@ -263,7 +263,14 @@ def _log_error(event: str, error: BaseException | None) -> None:
         structlog.get_logger(_OURS).critical(event, exc_info=error)
 
 
-def _log_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+def _log_warning(  # noqa: PLR0917 - the signature is the interpreter's
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001
+    line: str | None = None,  # noqa: ARG001
+) -> None:
     about = str(message) if issubclass(category, _ABOUT_USE) else _WITHHELD
     structlog.get_logger(_OURS).warning(
         "python_warning", kind=category.__name__, about=about, place=f"{filename}:{lineno}"

@@ -1,4 +1,4 @@
-"""How to ask for a slice, and what came of it: what the pipeline hands to those who show it. No behaviour."""
+"""How to ask for a slice, and what came of it: what the pipeline hands to those who show it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from etl.errors import ExitCode
 
 if TYPE_CHECKING:
-    from etl.report import Change
+    from etl.errors import WatchTimeError
+    from etl.report import Change, Tally
     from etl.slices import Slice
 
 
@@ -83,3 +84,19 @@ class Outcome:
             "report_bytes": self.report_bytes,
             "elapsed_s": round(self.elapsed_s, 3),
         }
+
+
+def refusal(slice_: Slice, result: Result, error: WatchTimeError) -> Outcome:
+    """The outcome of a slice that an error kept from being loaded."""
+    return Outcome(slice_, result, exit_code=error.exit_code, message=error.message, next_step=error.next_step)
+
+
+def warnings_about(tally: Tally, change: Change) -> tuple[str, ...]:
+    """What a person should know about a report that was accepted; counts only."""
+    told = {
+        "lines rejected, within the limit; see report_reject": tally.rows_rejected,
+        "lines repeat another line of a named customer whole; they were summed": change.repeated,
+        "rows have a creation time in no known format; stored without it": tally.created_at_unread,
+        "rows have a streaming type that is not documented; loaded as they are": tally.unknown_types.total(),
+    }
+    return tuple(f"{count} {text}" for text, count in told.items() if count)

@@ -147,10 +147,10 @@ class Patience:
         text = headers.get("retry-after", "").strip()
         if text.isascii() and text.isdigit():
             return float(text)
-        until = _http_date(text)
+        until = http_date(text)
         if until is None:
             return None
-        now = _http_date(headers.get("date", "")) or self.now()
+        now = http_date(headers.get("date", "")) or self.now()
         return max(0.0, (until - now).total_seconds())
 
 
@@ -180,7 +180,8 @@ def _raised(state: RetryCallState) -> Again:
     return again
 
 
-def _http_date(text: str) -> datetime | None:
+def http_date(text: str) -> datetime | None:
+    """The moment that an HTTP date names; None when it is none."""
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):

@@ -6,13 +6,14 @@ slice's lock to its ledger row is one transaction. `job` decides which slices th
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from pydantic import SecretStr
@@ -21,10 +22,10 @@ from etl import guards, ledger, normalise, schema, scratch
 from etl.download import Downloader
 from etl.errors import DatabaseUnavailable, DataRefused, GuardRefused, SliceBusy, WatchTimeError
 from etl.http_clients import api_client, storage_client
-from etl.load import Loading, record_rejects
-from etl.outcome import Ask, Outcome, Result
+from etl.load import Loading, has_partition, record_rejects
+from etl.outcome import Ask, Outcome, Result, refusal, warnings_about
 from etl.patience import Patience
-from etl.report import Change, NotThere, ReportFile, Tally
+from etl.report import NotThere, ReportFile, Tally
 from etl.report_api import ReportApi
 from etl.slices import State
 from etl.stop import Stopped
@@ -43,6 +44,14 @@ if TYPE_CHECKING:
     from etl.stop import Stop
 
 log = structlog.get_logger("watch_time")
+
+
+# So often a slice's work begins anew because another run committed the slice meanwhile.
+_OVERTAKEN_AT_MOST: Final = 3
+
+
+class _Overtaken(Exception):
+    """Another run committed the slice after this one had asked for it."""
 
 
 class Pipeline:
@@ -64,6 +73,7 @@ class Pipeline:
         self._downloader = downloader
         self._folder = folder
         self._stop = stop
+        self._read_as = json.dumps(settings.header_aliases, sort_keys=True)
         self._limits = guards.Limits(settings.max_reject_ratio, settings.shrink_limit)
 
     def bring(self, slice_: Slice, ask: Ask) -> Outcome:
@@ -85,46 +95,52 @@ class Pipeline:
         return replace(outcome, elapsed_s=time.monotonic() - began)
 
     def _bring(self, slice_: Slice, ask: Ask) -> Outcome:
+        for _ in range(_OVERTAKEN_AT_MOST):
+            try:
+                return self._bring_once(slice_, ask)
+            except _Overtaken:
+                continue
+        raise SliceBusy(
+            f"other runs loaded this slice {_OVERTAKEN_AT_MOST} times while this one asked for it",
+            next_step="nothing is lost: see what runs at the same time",
+        )
+
+    def _bring_once(self, slice_: Slice, ask: Ask) -> Outcome:
+        """Ask, download, load; what is asked from here on is at least as new as `seen`."""
+        seen = self._database.run(lambda connection: _revision(ledger.read(connection, slice_)))
         api = ReportApi(
             self._api_client, patience=self._downloader.patience, strict_not_found=self._settings.strict_not_found
         )
         answer = api.await_report(slice_, ask.wait_s) if ask.wait_s else api.ask_once(slice_, confirm=ask.settled)
         if isinstance(answer, NotThere):
-            return self._database.run(lambda connection: self._record_absence(connection, slice_, answer, ask))
+            return self._database.run(lambda connection: self._record_absence(connection, slice_, answer, ask, seen))
         with tempfile.TemporaryDirectory(dir=self._folder) as name:
             report = self._downloader.download(answer, renew=lambda: api.renew(slice_), folder=Path(name))
-            return self._accept(slice_, report)
+            return self._accept(slice_, report, seen)
 
-    def _accept(self, slice_: Slice, report: ReportFile) -> Outcome:
+    def _accept(self, slice_: Slice, report: ReportFile, seen: int) -> Outcome:
         """Load the report, or note that it was refused."""
         tries: list[Tally] = []
 
         def load(connection: Connection) -> Outcome:
             tries.append(Tally())
-            return self._load(connection, slice_, report, tries[-1])
+            return self._load(connection, slice_, report, tries[-1], seen)
 
         try:
             return self._database.run(load)
         except GuardRefused as error:
-            return self._hold(slice_, report, tries[-1], error)
+            return self._hold(slice_, report, tries[-1], error, seen)
 
-    def _load(self, connection: Connection, slice_: Slice, report: ReportFile, tally: Tally) -> Outcome:
+    def _load(self, connection: Connection, slice_: Slice, report: ReportFile, tally: Tally, seen: int) -> Outcome:
         """From the lock to the ledger row: one transaction."""
-        known = self._known(connection, slice_)
-        ledger.forget_refused_rejects(connection, slice_)
-        if known and known.report_sha256 == report.sha256:
-            ledger.record_state(connection, slice_, known.stored_state, reason=_why_empty(known.rows_stored))
-            return Outcome(
-                slice_,
-                Result.UNCHANGED,
-                revision=known.revision,
-                rows=known.rows_stored,
-                watch_seconds=known.watch_seconds,
-                report_bytes=report.size_bytes,
-            )
+        known = self._locked(connection, slice_)
+        if known and self._is_stored(connection, known, report):
+            return self._record_unchanged(connection, known, report)
+        _require_not_overtaken(known, seen)
+        ledger.forget_rejects(connection, slice_, report_sha256=report.sha256)
         loading = Loading(connection, slice_, report.sha256)
         loading.stage(self._checked(normalise.chunks(report.path, aliases=self._settings.header_aliases)), tally)
-        guards.check_rejects(slice_, tally, self._limits)
+        guards.check_rejects(tally, self._limits)
         rows = loading.merge(tally)
         seconds_before = known.watch_seconds if known else Decimal(0)
         guards.check_shrinking(
@@ -137,7 +153,14 @@ class Pipeline:
         )
         change = loading.apply(tally)
         revision = ledger.record_revision(
-            connection, slice_, known=known, report=report, tally=tally, change=change, reason=_why_empty(rows)
+            connection,
+            slice_,
+            known=known,
+            report=report,
+            tally=tally,
+            change=change,
+            reason=_why_empty(rows),
+            read_as=self._read_as,
         )
         self._claim(connection)
         return Outcome(
@@ -150,17 +173,36 @@ class Pipeline:
             rejected=tally.rows_rejected,
             change=change,
             seconds_before=seconds_before,
-            warnings=_warnings(tally, change),
+            warnings=warnings_about(tally, change),
             report_bytes=report.size_bytes,
         )
 
-    def _record_absence(self, connection: Connection, slice_: Slice, answer: NotThere, ask: Ask) -> Outcome:
-        known = self._known(connection, slice_)
+    def _is_stored(self, connection: Connection, known: SliceRecord, report: ReportFile) -> bool:
+        """Whether this very report, read in the same way, is what the facts come from; and whether they are there."""
+        same = (known.report_sha256, known.read_as) == (report.sha256, self._read_as)
+        return same and (known.rows_stored == 0 or has_partition(connection, known.slice))
+
+    def _record_unchanged(self, connection: Connection, known: SliceRecord, report: ReportFile) -> Outcome:
+        ledger.forget_rejects(connection, known.slice)
+        ledger.record_state(connection, known.slice, known.stored_state, reason=_why_empty(known.rows_stored))
+        return Outcome(
+            known.slice,
+            Result.UNCHANGED,
+            revision=known.revision,
+            rows=known.rows_stored,
+            watch_seconds=known.watch_seconds,
+            report_bytes=report.size_bytes,
+        )
+
+    def _record_absence(self, connection: Connection, slice_: Slice, answer: NotThere, ask: Ask, seen: int) -> Outcome:
+        known = self._locked(connection, slice_)
+        _require_not_overtaken(known, seen)
         times = "once" if answer.asks == 1 else f"{answer.asks} times"
         if known and known.revision:
-            result, state = Result.WITHDRAWN, known.stored_state
-            reason = f"the source answered 404, asked {times}: it withdrew the report; what was loaded stays"
-        elif ask.settled:
+            message = f"the source answered 404, asked {times}: it withdrew the report; what was loaded stays"
+            ledger.record_last_check(connection, slice_, message)
+            return _of_stored(Outcome(slice_, Result.WITHDRAWN, message=message), known)
+        if ask.settled:
             result, state = Result.EMPTY, State.EMPTY
             reason = f"no viewing history: 404, asked {times}, and the date is past the settling window"
         else:
@@ -168,43 +210,45 @@ class Pipeline:
             reason = f"not published yet: 404, asked {times}"
         ledger.record_state(connection, slice_, state, reason=reason)
         self._claim(connection)
-        return Outcome(slice_, result, message=reason, revision=known.revision if known else 0)
+        return Outcome(slice_, result, message=reason)
 
-    def _hold(self, slice_: Slice, report: ReportFile, tally: Tally, error: GuardRefused) -> Outcome:
+    def _hold(self, slice_: Slice, report: ReportFile, tally: Tally, error: GuardRefused, seen: int) -> Outcome:
         """Note a refused report; its load was rolled back, so its first rejects come from memory."""
 
-        def record(connection: Connection) -> SliceRecord | None:
-            known = self._known(connection, slice_)
-            ledger.forget_refused_rejects(connection, slice_)
+        def record(connection: Connection) -> Outcome:
+            known = self._locked(connection, slice_)
+            _require_not_overtaken(known, seen)
+            ledger.forget_rejects(connection, slice_, report_sha256=report.sha256)
             record_rejects(connection, slice_, report.sha256, tally.first_rejects)
             ledger.record_state(connection, slice_, State.HELD, reason=str(error), error=error)
-            return known
+            self._claim(connection)
+            return _of_stored(refusal(slice_, Result.HELD, error), known)
 
-        known = self._database.run(record)
-        return _refusal(slice_, Result.HELD, error, known)
+        return self._database.run(record)
 
     def _failed(self, slice_: Slice, error: WatchTimeError) -> Outcome:
         """Note an error where that is possible: not when the database is the trouble, or another run has the slice."""
+        outcome = refusal(slice_, Result.FAILED, error)
         if isinstance(error, (DatabaseUnavailable, SliceBusy)):
-            return _refusal(slice_, Result.FAILED, error, None)
+            return outcome
 
-        def record(connection: Connection) -> SliceRecord | None:
-            known = self._known(connection, slice_)
-            # Trouble on the way says nothing about facts that are stored; a report that cannot be read does.
-            keeps_state = known is not None and known.revision and not isinstance(error, DataRefused)
-            state = known.stored_state if known and keeps_state else State.FAILED
-            reason = f"the last check failed: {error}" if keeps_state else str(error)
-            ledger.record_state(connection, slice_, state, reason=reason, error=error)
-            return known
+        def record(connection: Connection) -> Outcome:
+            known = self._locked(connection, slice_)
+            if known and known.is_answered and not isinstance(error, DataRefused):
+                # Trouble on the way says nothing about facts, nor about a report that a person has to look at.
+                ledger.record_last_check(connection, slice_, f"failed: {error}")
+            else:
+                ledger.record_state(connection, slice_, State.FAILED, reason=str(error), error=error)
+            return _of_stored(outcome, known)
 
         try:
-            known = self._database.run(record)
+            return self._database.run(record)
         except WatchTimeError as second:
             log.warning("failure_not_recorded", slice=str(slice_), error=str(second))
-            known = None
-        return _refusal(slice_, Result.FAILED, error, known)
+            return outcome
 
-    def _known(self, connection: Connection, slice_: Slice) -> SliceRecord | None:
+    def _locked(self, connection: Connection, slice_: Slice) -> SliceRecord | None:
+        """Take the slice's lock, and read what is known of it from then on."""
         ledger.lock(connection, slice_, sleep=self._stop.sleep)
         return ledger.read(connection, slice_)
 
@@ -238,29 +282,22 @@ def opened(settings: Settings, database: Database, stop: Stop) -> Iterator[Pipel
         yield Pipeline(settings, database, api_client=api, downloader=downloader, folder=folder, stop=stop)
 
 
-def _refusal(slice_: Slice, result: Result, error: WatchTimeError, known: SliceRecord | None) -> Outcome:
-    return Outcome(
-        slice_,
-        result,
-        exit_code=error.exit_code,
-        message=error.message,
-        next_step=error.next_step,
-        revision=known.revision if known else 0,
-        rows=known.rows_stored if known else 0,
-        watch_seconds=known.watch_seconds if known else Decimal(0),
-    )
+def _revision(known: SliceRecord | None) -> int:
+    return known.revision if known else 0
+
+
+def _require_not_overtaken(known: SliceRecord | None, seen: int) -> None:
+    """What was asked for before another run's commit may be older than what that run loaded: ask again."""
+    if _revision(known) != seen:
+        raise _Overtaken
+
+
+def _of_stored(outcome: Outcome, known: SliceRecord | None) -> Outcome:
+    """The outcome of a check that changed no facts, with what is stored."""
+    if known is None:
+        return outcome
+    return replace(outcome, revision=known.revision, rows=known.rows_stored, watch_seconds=known.watch_seconds)
 
 
 def _why_empty(rows: int) -> str | None:
     return None if rows else "the report has a header and no rows"
-
-
-def _warnings(tally: Tally, change: Change) -> tuple[str, ...]:
-    """What a person should know about a report that was accepted; counts only."""
-    told = {
-        "lines rejected, within the limit; see report_reject": tally.rows_rejected,
-        "lines repeat another line of a named customer whole; they were summed": change.repeated,
-        "rows have a creation time in no known format; stored without it": tally.created_at_unread,
-        "rows have a streaming type that is not documented; loaded as they are": tally.unknown_types.total(),
-    }
-    return tuple(f"{count} {text}" for text, count in told.items() if count)

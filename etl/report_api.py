@@ -20,7 +20,7 @@ from etl.errors import CredentialsRefused, Misconfigured, NeedsAPerson, SourceUn
 from etl.http_clients import HTTP_ERRORS, explain, request_id
 from etl.patience import BROKEN, PASSING, Again, Trouble
 from etl.report import NotThere, ReportAddress
-from etl.url_policy import BASE_SETTING, is_loopback, shown
+from etl.url_policy import BASE_SETTING, shown
 
 if TYPE_CHECKING:
     from etl.patience import Patience
@@ -54,7 +54,6 @@ class ReportApi:
         self._patience = patience
         self._strict_not_found = strict_not_found
         self._where = f"the report API at {shown(client.base_url)}"
-        self._schemes = ("https://", "http://") if is_loopback(client.base_url.host) else ("https://",)
         self._counting = threading.Lock()
         self.requests = 0
         self.retries = 0
@@ -139,7 +138,8 @@ class ReportApi:
         status, answer = response.status_code, _json_object(body)
         said = f"{self._where} answered {status} for {slice_}: {self._quote(answer)}{request_id(response.headers)}"
         match status:
-            case HTTPStatus.OK if isinstance(url := answer.get("url"), str) and url.lower().startswith(self._schemes):
+            case HTTPStatus.OK if isinstance(url := answer.get("url"), str) and url:
+                # Whether it may be fetched is for the URL policy to say, which names what is wrong with it.
                 return ReportAddress(url, asks=1)
             case HTTPStatus.NOT_FOUND if _is_not_found(answer) or not self._strict_not_found:
                 return NotThere(asks=1, message=self._quote(answer))

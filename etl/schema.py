@@ -23,6 +23,8 @@ HEAD: Final = "0003"
 # Not alembic's default name: the schema may be shared with another application that uses alembic.
 VERSION_TABLE: Final = "watch_time_version"
 
+_HAS_SCHEMA: Final = "SELECT 1 FROM pg_namespace WHERE nspname = %s"
+
 # Any number, as long as it stays the same: who migrates first makes the others wait.
 _MIGRATION_LOCK: Final = 7_281_964_530
 
@@ -46,7 +48,9 @@ def migrate(database: Database) -> tuple[str | None, str]:
         with engine.begin() as sqlalchemy_connection:
             configure(connection, database.schema)
             connection.execute(statement("lock_migrations"), {"key": _MIGRATION_LOCK})
-            connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(database.schema)))
+            if not connection.execute(_HAS_SCHEMA, [database.schema]).fetchone():
+                # Not IF NOT EXISTS: that wants the right to create schemas even where there is nothing to create.
+                connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(database.schema)))
             before = version(connection)
             if before is not None and before > HEAD:
                 raise _ahead(database, before)

@@ -22,10 +22,12 @@ def folder() -> Iterator[Path]:
     _sweep(Path(tempfile.gettempdir()))
     with (
         tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name,
-        (Path(name) / _LOCK_NAME).open("w") as lock,
+        (Path(name) / f"{_LOCK_NAME}.new").open("w") as lock,
     ):
-        # Held as long as the process lives, however it ends: that is how a later run knows.
+        # Held as long as the process lives, however it ends: that is how a later run knows. It gets its name when it
+        # is held already, so that no run starting at this moment finds it free.
         fcntl.flock(lock, fcntl.LOCK_EX)
+        Path(lock.name).rename(Path(name) / _LOCK_NAME)
         yield Path(name)
 
 

@@ -6,24 +6,39 @@ Data goes to stdout; everything that only accompanies it goes to stderr.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from etl.doctor import Verdict
 from etl.outcome import Result
-from etl.slices import State
+from etl.slices import State, slices_of
+from etl.status import NEVER_TRIED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from datetime import date
     from decimal import Decimal
 
     from etl.doctor import Check
     from etl.outcome import Outcome
+    from etl.slices import Slice
     from etl.status import SliceStatus
+
+# One sign per state, to be told apart without colour.
+_SIGNS: Final = {
+    State.LOADED.value: "●",
+    State.EMPTY.value: "○",
+    State.UNAVAILABLE.value: "…",
+    State.HELD.value: "!",
+    State.FAILED.value: "x",
+    NEVER_TRIED: "·",
+}
+_WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 # What rich takes where there is neither a terminal nor COLUMNS.
 _WIDTH_WHERE_UNKNOWN: Final = 80
@@ -54,9 +69,9 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def outcomes_table(outcomes: Iterable[Outcome]) -> Table:
-    """One line per slice: what came of it, and what changed."""
-    table = _table("date", "type", "result", ">rows", ">watch time (s)", "changed", "why")
+def outcomes_table(outcomes: Sequence[Outcome]) -> Group:
+    """One line per slice: what came of it, and what changed; below, what there is to say about some of them."""
+    table = _table("date", "type", "result", ">rows", ">watch time (s)", "changed")
     for outcome in outcomes:
         table.add_row(
             f"{outcome.slice.report_date:%Y-%m-%d}",
@@ -65,14 +80,18 @@ def outcomes_table(outcomes: Iterable[Outcome]) -> Table:
             _count(outcome.rows),
             _seconds(outcome.watch_seconds, outcome.rows),
             _change(outcome),
-            Text("; ".join([outcome.message or "", *outcome.warnings]).strip("; ")),
         )
-    return table
+    return _with_notes(table, [note for outcome in outcomes for note in _notes(outcome)])
 
 
-def status_table(statuses: Iterable[SliceStatus]) -> Table:
-    """One line per slice: what the warehouse knows of it."""
-    table = _table("date", "type", "state", ">revision", ">rows", ">watch time (s)", "loaded at (UTC)", "why")
+def status_page(statuses: Sequence[SliceStatus]) -> Group:
+    """The calendar, and the slices one by one."""
+    return Group(calendar(statuses), Text(), status_table(statuses))
+
+
+def status_table(statuses: Sequence[SliceStatus]) -> Group:
+    """One line per slice: what the warehouse knows of it; below, the reasons where there are any."""
+    table = _table("date", "type", "state", ">revision", ">rows", ">watch time (s)", "loaded at (UTC)")
     for status in statuses:
         table.add_row(
             f"{status.slice.report_date:%Y-%m-%d}",
@@ -82,9 +101,25 @@ def status_table(statuses: Iterable[SliceStatus]) -> Table:
             _count(status.rows),
             _seconds(status.watch_seconds, status.rows),
             f"{status.loaded_at:%Y-%m-%d %H:%M}" if status.loaded_at else "",
-            Text(status.reason or ""),
         )
-    return table
+    return _with_notes(
+        table, [_note(status.slice, status.state, status.reason) for status in statuses if status.reason]
+    )
+
+
+def calendar(statuses: Sequence[SliceStatus]) -> Group:
+    """A line per week, a cell per date with a sign for LIVE and one for VOD; then what the signs mean."""
+    states = {status.slice: status.state for status in statuses}
+    days = sorted({slice_.report_date for slice_ in states})
+    table = _table("week of", *_WEEKDAYS)
+    for monday in sorted({day - timedelta(days=day.weekday()) for day in days}):
+        week = [monday + timedelta(days=offset) for offset in range(len(_WEEKDAYS))]
+        table.add_row(f"{monday:%Y-%m-%d}", *(_cell(day, states) for day in week))
+    present = [state for state in _SIGNS if state in states.values()]
+    legend = Text("  ").join(
+        Text.assemble((_SIGNS[state], _STYLES.get(state, "cyan")), f" {state}") for state in present
+    )
+    return Group(table, Text(), Text.assemble("of a date LIVE, then VOD:  ", legend))
 
 
 def checks_table(checks: Iterable[Check]) -> Table:
@@ -126,6 +161,31 @@ def progress(total: int, console: Console) -> Iterator[Callable[[Outcome], None]
             bar.update(task, advance=1, description=f"{outcome.slice} {outcome.result}")
 
         yield advance
+
+
+def _cell(day: date, states: Mapping[Slice, str]) -> Text:
+    known = [states.get(slice_) for slice_ in slices_of([day])]
+    if not any(known):
+        return Text()
+    signs = [(_SIGNS[state], _STYLES.get(state, "cyan")) if state else (" ", "") for state in known]
+    return Text.assemble(f"{day.day:>2} ", *signs)
+
+
+def _with_notes(table: Table, notes: Sequence[Text]) -> Group:
+    return Group(table, *([Text(), *notes] if notes else []))
+
+
+def _notes(outcome: Outcome) -> Iterator[Text]:
+    if outcome.message:
+        yield _note(outcome.slice, outcome.result.value, outcome.message)
+    for warning in outcome.warnings:
+        yield _note(outcome.slice, "warning", warning)
+    if outcome.next_step:
+        yield Text(f"  next: {outcome.next_step}", style="bold")
+
+
+def _note(slice_: Slice, state: str, text: str) -> Text:
+    return Text.assemble(f"{slice_} ", (state, _STYLES.get(state, "yellow")), f": {text}")
 
 
 def _table(*columns: str) -> Table:

@@ -13,6 +13,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "WATCH_TIME_"
 EMBEDDED: Final = "embedded:"
+
+_HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 Need = Literal["api_token", "org_id", "database_url"]
 
@@ -43,7 +46,13 @@ class Settings(BaseSettings):
     """All settings, validated. `Settings.load` is the way to get them."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True
+        env_prefix=PREFIX,
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
     )
 
     api_token: SecretStr | None = Field(None, description="API token of the organization (secret).")
@@ -57,7 +66,6 @@ class Settings(BaseSettings):
     schema_name: str = Field(
         "public",
         validation_alias=f"{PREFIX}SCHEMA",
-        pattern=r"^[a-z_][a-z0-9_]{0,62}$",
         description="Postgres schema of all tables; one organization per schema.",
     )
     time_zone: str = Field("UTC", description="IANA zone that decides what *today* is.")
@@ -105,6 +113,20 @@ class Settings(BaseSettings):
             raise ValueError("must look like https://host, without user, query or fragment")
         return value.rstrip("/")
 
+    @field_validator("database_url")
+    @classmethod
+    def _database_is_a_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.match(rf"postgres(ql)?(\+\w+)?://|{EMBEDDED}.", value.get_secret_value()):
+            raise ValueError(f"must look like {_EXAMPLES['database_url']}")
+        return value
+
+    @field_validator("schema_name")
+    @classmethod
+    def _schema_is_a_plain_name(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", value):
+            raise ValueError("must be lower-case letters, digits and underscores, at most 63, and begin with no digit")
+        return value
+
     @field_validator("time_zone")
     @classmethod
     def _zone_exists(cls, value: str) -> str:
@@ -132,7 +154,12 @@ class Settings(BaseSettings):
     @classmethod
     def _split_hosts(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(host.strip().lower().rstrip(".") for host in value.split(",") if host.strip())
+            value = tuple(host.strip().lower().rstrip(".") for host in value.split(",") if host.strip())
+        wrong = [host for host in value if not _HOST.fullmatch(host)] if isinstance(value, tuple) else []
+        if wrong:
+            raise ValueError(
+                f"must be host names, which cover their subdomains, without scheme, port or *: {', '.join(wrong)}"
+            )
         return value
 
     @field_validator("header_aliases", mode="before")
@@ -167,9 +194,11 @@ class Settings(BaseSettings):
 
     def secrets(self) -> tuple[str, ...]:
         """The values that must never be shown; a database URL counts as a whole and by its password."""
-        values = [secret.get_secret_value() for secret in (self.api_token, self.database_url) if secret]
-        values += [password for value in values for password in re.findall(r"://[^:@/\s]*:([^@\s]+)@", value)]
-        return tuple(value for value in values if not value.startswith(EMBEDDED))
+        token, url = (secret.get_secret_value() if secret else "" for secret in (self.api_token, self.database_url))
+        if url.startswith(EMBEDDED):
+            return (token,)
+        passwords = re.findall(r"(?:://[^:@/\s]*:|[?&]\w*password=)([^@&\s]+)", url)
+        return (token, url, *passwords, *map(unquote, passwords))
 
     @classmethod
     def load(cls, needs: Iterable[Need] = ()) -> Settings:
@@ -191,7 +220,7 @@ class Settings(BaseSettings):
             problems |= {variable_of(str(item["loc"][0])): _in_words(item["msg"]) for item in error.errors()}
         for name in needs:
             variable = variable_of(name)
-            if variable not in problems and name not in from_files and not given.get(variable):
+            if not {variable, f"{variable}_FILE"} & problems.keys() and not from_files.get(name, given.get(variable)):
                 problems[variable] = f"is not set; it wants {_EXAMPLES[name]}"
         if problems or settings is None:
             lines = "".join(f"\n  {variable} {problem}" for variable, problem in sorted(problems.items()))
@@ -210,15 +239,14 @@ def variable_of(field_name: str) -> str:
     return f"{PREFIX}SCHEMA" if field_name == "schema_name" else f"{PREFIX}{field_name.upper()}"
 
 
-def unknown_variables(environment: Mapping[str, str | None] | None = None) -> dict[str, str | None]:
+def unknown_variables() -> dict[str, str | None]:
     """Variables that begin with `WATCH_TIME_` and that nothing reads, each with the known name nearest to it.
 
     Not an error: an orchestrator may set such names on its own (Kubernetes does, for a Service named `watch-time`).
     """
     known = {variable_of(name) for name in Settings.model_fields}
     known |= {f"{variable_of(name)}_FILE" for name in _SECRETS}
-    given = _given() if environment is None else environment
-    strangers = sorted(name for name in given if name.startswith(PREFIX) and name not in known)
+    strangers = sorted(name for name in _given() if name.startswith(PREFIX) and name not in known)
     return {
         name: next(iter(difflib.get_close_matches(name, known, n=1)), None)
         for name in strangers
@@ -226,11 +254,24 @@ def unknown_variables(environment: Mapping[str, str | None] | None = None) -> di
     }
 
 
-def _given() -> dict[str, str | None]:
-    return {**dotenv_values(".env"), **os.environ}
+def _given() -> dict[str, str]:
+    """What is set, as pydantic sees it: in capitals, nothing empty, the environment before `.env`.
+
+    Raises:
+        Misconfigured: `.env` cannot be read.
+    """
+    try:
+        from_file = dotenv_values(".env")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(
+            f".env in {Path.cwd()} cannot be read: {_why_unreadable(error)}",
+            next_step="mend the file, or put the settings into the environment",
+        ) from None
+    given = [*from_file.items(), *os.environ.items()]
+    return {name.upper(): value for name, value in given if value}
 
 
-def _read_secret_files(given: Mapping[str, str | None], problems: dict[str, str]) -> dict[str, str]:
+def _read_secret_files(given: Mapping[str, str], problems: dict[str, str]) -> dict[str, str]:
     """Read `*_FILE`; problems are added to `problems` under the variable's name."""
     values: dict[str, str] = {}
     for name in _SECRETS:
@@ -242,14 +283,19 @@ def _read_secret_files(given: Mapping[str, str | None], problems: dict[str, str]
             problems[variable] = f"is set together with {variable}_FILE; keep one of them"
             continue
         try:
-            values[name] = Path(file_name).read_text(encoding="utf-8").strip()
+            text = Path(file_name).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            problems[f"{variable}_FILE"] = f"names {file_name}, which cannot be read: {reason}"
+            problems[f"{variable}_FILE"] = f"names {file_name}, which cannot be read: {_why_unreadable(error)}"
             continue
-        if not values[name]:
+        if text:
+            values[name] = text
+        else:
             problems[f"{variable}_FILE"] = f"names {file_name}, which is empty"
     return values
+
+
+def _why_unreadable(error: OSError | UnicodeDecodeError) -> str:
+    return str(error.strerror) if isinstance(error, OSError) else "it is not UTF-8"
 
 
 def _in_words(message: str) -> str:

@@ -1,4 +1,8 @@
--- Readers of watch_time go on meanwhile (CREATE TABLE ... PARTITION OF would block them). The CHECK has done its work.
+-- Readers of watch_time go on meanwhile (CREATE TABLE ... PARTITION OF would block them). Other attachments, ANALYZE
+-- and VACUUM of the parent make us wait, and may take long; nobody waits behind us for it. The CHECK spares a scan.
+SET LOCAL lock_timeout = '30min';
+LOCK TABLE ONLY watch_time IN SHARE UPDATE EXCLUSIVE MODE;
+SET LOCAL lock_timeout = '10s';
 ALTER TABLE watch_time ATTACH PARTITION {leaf}
     FOR VALUES FROM ({report_date}, {report_type}) TO ({next_date}, {next_type});
 ALTER TABLE {leaf} DROP CONSTRAINT {bound}

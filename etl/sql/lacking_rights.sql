@@ -1,4 +1,12 @@
 -- What the loader needs to be allowed, and is not. Attaching a partition needs ownership of watch_time.
+WITH tables ("order", name, privileges) AS (
+    VALUES
+        (4, 'content', ARRAY['SELECT', 'INSERT', 'UPDATE']),
+        (5, 'report_slice', ARRAY['SELECT', 'INSERT', 'UPDATE']),
+        (6, 'report_revision', ARRAY['SELECT', 'INSERT']),
+        (7, 'report_reject', ARRAY['SELECT', 'INSERT', 'DELETE']),
+        (8, 'warehouse', ARRAY['SELECT', 'INSERT'])
+)
 SELECT "right"
 FROM (
     VALUES
@@ -6,12 +14,13 @@ FROM (
         (2, 'make temporary tables', has_database_privilege(current_database(), 'TEMPORARY')),
         (3, 'attach partitions to watch_time', (
             SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'watch_time'::regclass
-        )),
-        (4, 'write content', has_table_privilege('content', 'SELECT, INSERT, UPDATE')),
-        (5, 'write report_slice', has_table_privilege('report_slice', 'SELECT, INSERT, UPDATE')),
-        (6, 'write report_revision', has_table_privilege('report_revision', 'SELECT, INSERT')),
-        (7, 'write report_reject', has_table_privilege('report_reject', 'SELECT, INSERT, DELETE')),
-        (8, 'write warehouse', has_table_privilege('warehouse', 'SELECT, INSERT'))
+        ))
+    UNION ALL
+    -- One privilege at a time: of several in one call, any would do.
+    SELECT "order", 'write ' || name, (
+        SELECT bool_and(has_table_privilege(name, privilege)) FROM unnest(privileges) AS privilege
+    )
+    FROM tables
 ) AS needed ("order", "right", granted)
 WHERE NOT granted
 ORDER BY "order"

@@ -4,12 +4,14 @@ SELECT report_date,
        state,
        revision,
        report_sha256,
+       read_as,
        rows_stored,
        watch_seconds,
        checked_at,
        loaded_at,
        reason,
-       error_class
+       error_class,
+       last_check
 FROM report_slice
 WHERE report_date BETWEEN %(start)s AND %(end)s
 ORDER BY report_date, report_type

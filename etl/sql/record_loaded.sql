@@ -1,19 +1,21 @@
 -- The slice as it is with the revision that this transaction brings.
 INSERT INTO report_slice AS stored (
-    report_date, report_type, state, revision, report_sha256, rows_stored, watch_seconds,
-    checked_at, loaded_at, reason, error_class
+    report_date, report_type, state, revision, report_sha256, read_as, rows_stored, watch_seconds,
+    checked_at, loaded_at, reason
 )
 VALUES (
-    %(report_date)s, %(report_type)s, %(state)s, %(revision)s, %(report_sha256)s, %(rows_stored)s, %(watch_seconds)s,
-    now(), now(), %(reason)s, NULL
+    %(report_date)s, %(report_type)s, %(state)s, %(revision)s, %(report_sha256)s, %(read_as)s, %(rows_stored)s,
+    %(watch_seconds)s, now(), now(), %(reason)s
 )
 ON CONFLICT (report_date, report_type) DO UPDATE
 SET state = excluded.state,
     revision = excluded.revision,
     report_sha256 = excluded.report_sha256,
+    read_as = excluded.read_as,
     rows_stored = excluded.rows_stored,
     watch_seconds = excluded.watch_seconds,
     checked_at = excluded.checked_at,
     loaded_at = excluded.loaded_at,
     reason = excluded.reason,
-    error_class = NULL
+    error_class = NULL,
+    last_check = NULL

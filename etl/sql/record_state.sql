@@ -7,4 +7,5 @@ ON CONFLICT (report_date, report_type) DO UPDATE
 SET state = excluded.state,
     checked_at = excluded.checked_at,
     reason = excluded.reason,
-    error_class = excluded.error_class
+    error_class = excluded.error_class,
+    last_check = NULL

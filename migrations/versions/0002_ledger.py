@@ -30,12 +30,14 @@ def upgrade() -> None:
             state         text NOT NULL,
             revision      integer NOT NULL,
             report_sha256 text,
+            read_as       text,
             rows_stored   bigint NOT NULL,
             watch_seconds numeric NOT NULL,
             checked_at    timestamptz NOT NULL,
             loaded_at     timestamptz,
             reason        text,
             error_class   text,
+            last_check    text,
             CONSTRAINT report_slice_pkey PRIMARY KEY (report_date, report_type),
             CONSTRAINT report_slice_report_type_is_known CHECK (report_type IN ('LIVE', 'VOD')),
             CONSTRAINT report_slice_state_is_known
@@ -48,6 +50,8 @@ def upgrade() -> None:
         COMMENT ON COLUMN report_slice.revision
             IS 'the revision that is stored; 0: none was ever accepted';
         COMMENT ON COLUMN report_slice.report_sha256 IS 'hash of the stored revision''s CSV';
+        COMMENT ON COLUMN report_slice.read_as
+            IS 'how the stored revision''s columns were named by settings; read otherwise, it is loaded again';
         COMMENT ON COLUMN report_slice.rows_stored IS 'rows of the slice in watch_time';
         COMMENT ON COLUMN report_slice.watch_seconds IS 'their sum';
         COMMENT ON COLUMN report_slice.checked_at IS 'when the source was last asked';
@@ -55,6 +59,8 @@ def upgrade() -> None:
         COMMENT ON COLUMN report_slice.reason
             IS 'why the state is what it is, in words; empty when there is nothing to say';
         COMMENT ON COLUMN report_slice.error_class IS 'the class of the error behind held and failed';
+        COMMENT ON COLUMN report_slice.last_check
+            IS 'trouble or absence that the last check met and that changes no state; empty when it went well';
 
         CREATE TABLE report_revision (
             report_date       date NOT NULL,

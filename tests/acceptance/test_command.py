@@ -96,7 +96,7 @@ def test_status_shows_each_slice(program: Program, newest_warehouse: Warehouse) 
     ]
     assert shown[2]["rows"] == newest_warehouse.sandbox.report(Slice(TARGET, ReportType.LIVE)).rows
     assert shown[2]["loaded_at"].startswith(f"{datetime.now(UTC).date()}")
-    assert "columns are not those of the contract" in shown[3]["reason"]
+    assert "line 1 is no header of a watch-time report" in shown[3]["reason"]
     table = program("status", "--start", f"{TARGET}").stdout
     assert "loaded" in table
     assert "failed" in table

@@ -173,6 +173,53 @@ def test_sigterm_while_the_download_is_silent(program: Program, newest_warehouse
     assert process.returncode == 143
 
 
+def test_sigterm_while_the_database_is_silent(program: Program, newest_warehouse: Warehouse) -> None:
+    """Its backends are stopped, so that they answer nothing, cancellations included."""
+    backends = "SELECT pid FROM pg_stat_activity WHERE application_name = 'watch-time'"
+    with _held(newest_warehouse, HELD_AT["report-staged"]) as wait_until_held:
+        process = program.start("run", CONCURRENCY="8")
+        wait_until_held()
+        pids = [int(pid) for (pid,) in newest_warehouse.query(backends)]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            _kill(process, signal.SIGTERM)
+            assert time.monotonic() - began < 5
+            assert process.returncode == 143
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+    _backends_gone(newest_warehouse)
+    assert program("run").returncode == 0
+    _assert_exactly(newest_warehouse, VOD, revision=1)
+
+
+def test_sigterm_stops_the_embedded_server_too(
+    bare_program: Program, newest_warehouse: Warehouse, tmp_path: Path
+) -> None:
+    settings = _embedded_settings(newest_warehouse, tmp_path)
+    assert bare_program("migrate", **settings).returncode == 0
+    newest_warehouse.sandbox.override(VOD, Delivery(latency_s=60))
+    process = bare_program.start(*ONE_SLICE, **settings)
+    _until(lambda: bool(newest_warehouse.sandbox.requests("api")), "no request came")
+    time.sleep(0.5)
+    began = time.monotonic()
+    _kill(process, signal.SIGTERM)
+    assert time.monotonic() - began < 5
+    assert process.returncode == 143
+    assert not (tmp_path / "warehouse" / "postmaster.pid").exists()
+
+
+def _embedded_settings(warehouse: Warehouse, folder: Path) -> dict[str, str]:
+    return {
+        "DATABASE_URL": f"embedded:{folder / 'warehouse'}",
+        "API_BASE_URL": warehouse.base_url,
+        "API_TOKEN": warehouse.sandbox.config.token,
+        "ORG_ID": warehouse.sandbox.config.org_id,
+    }
+
+
 def test_sigterm_while_waiting_for_a_report(program: Program, newest_warehouse: Warehouse) -> None:
     process = program.start("run", "--date", f"{DAY + timedelta(days=3)}", NOT_FOUND_WAIT_SECONDS="600")
     _until(lambda: newest_warehouse.sandbox.statuses("api")[404] >= 2, "no request came")
@@ -193,13 +240,7 @@ def test_two_runs_at_once_leave_one_revision_of_each_slice(program: Program, new
 
 def test_killed_on_the_embedded_database(bare_program: Program, newest_warehouse: Warehouse, tmp_path: Path) -> None:
     """The next command finds the server of the killed one running, uses it, and stops it."""
-    url = f"embedded:{tmp_path / 'warehouse'}"
-    settings = {
-        "DATABASE_URL": url,
-        "API_BASE_URL": newest_warehouse.base_url,
-        "API_TOKEN": newest_warehouse.sandbox.config.token,
-        "ORG_ID": newest_warehouse.sandbox.config.org_id,
-    }
+    settings = _embedded_settings(newest_warehouse, tmp_path)
     assert bare_program("migrate", **settings).returncode == 0
     newest_warehouse.sandbox.script(VOD, storage=[Delivery(latency_s=60)])
     process = bare_program.start(*ONE_SLICE, **settings)

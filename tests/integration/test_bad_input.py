@@ -68,16 +68,16 @@ REFUSED_FILES: Mapping[str, tuple[str | bytes, Result, str]] = {
     "lone-cr": (GOOD.replace("\n", "\r"), Result.FAILED, "carriage return"),
     "html": ("<!DOCTYPE html><html><body>Log in</body></html>", Result.FAILED, "web page"),
     "no-bytes": ("", Result.FAILED, "empty"),
-    "seconds-with-comma": (_line(seconds='"1,234"'), Result.HELD, "line 4"),
-    "seconds-negative": (_line(seconds="-5"), Result.HELD, "line 4"),
-    "seconds-nan": (_line(seconds="NaN"), Result.HELD, "line 4"),
-    "seconds-empty": (_line(seconds=""), Result.HELD, "line 4"),
-    "seconds-huge": (_line(seconds="1e400"), Result.HELD, "line 4"),
-    "seconds-too-long": (_line(seconds="9" * 13), Result.HELD, "line 4"),
-    "seconds-padded": (_line(seconds=" 5"), Result.HELD, "line 4"),
+    "seconds-with-comma": (_line(seconds='"1,234"'), Result.HELD, "line 4: the watch time has a thousands separator"),
+    "seconds-negative": (_line(seconds="-5"), Result.HELD, "line 4: the watch time is negative"),
+    "seconds-nan": (_line(seconds="NaN"), Result.HELD, "line 4: the watch time is not a finite number"),
+    "seconds-empty": (_line(seconds=""), Result.HELD, "line 4: the watch time is empty"),
+    "seconds-huge": (_line(seconds="1e400"), Result.HELD, "line 4: the watch time is in scientific notation"),
+    "seconds-too-long": (_line(seconds="9" * 13), Result.HELD, "line 4: the watch time has more than 12 digits"),
+    "seconds-padded": (_line(seconds=" 5"), Result.HELD, "line 4: the watch time has spaces around it"),
     "id-too-long": (_line(content="x" * 10_000), Result.HELD, "1,000 bytes"),
     "customer-id-too-long": (_line(customer="é" * 501), Result.HELD, "1,000 bytes"),
-    "id-empty": (_line(content=""), Result.HELD, "line 4"),
+    "id-empty": (_line(content=""), Result.HELD, "line 4: the content id is empty"),
 }
 
 
@@ -198,15 +198,16 @@ def test_a_shrunken_report_is_taken_when_the_setting_allows_it(warehouse: Wareho
 
 API_ANSWERS: Mapping[str, tuple[Answer, int, str]] = {
     "html-404": (Answer(404, "<html>no such page</html>", media_type="text/html"), 78, "WATCH_TIME_API_BASE_URL"),
-    "forbidden-scheme": (Answer(200, '{"url": "ftp://host.example/report.csv"}'), 75, ""),
+    "forbidden-scheme": (Answer(200, '{"url": "ftp://host.example/report.csv"}'), 78, "ftp://host.example"),
+    "plain-http": (Answer(200, '{"url": "http://host.example/report.csv"}'), 78, "http://host.example"),
     "forbidden-host": (
         Answer(200, '{"url": "https://169.254.169.254/report.csv?X-Amz-Signature=s"}'),
         78,
         "169.254.169.254",
     ),
     "bad-request": (Answer(400, '{"code": 3, "message": "bad time", "details": []}'), 70, "bad time"),
-    "html-200": (Answer(200, "<html>Log in</html>", media_type="text/html"), 75, ""),
-    "forbidden": (Answer(403, '{"code": 7, "message": "not yours", "details": []}'), 77, ""),
+    "html-200": (Answer(200, "<html>Log in</html>", media_type="text/html"), 75, "answered 200"),
+    "forbidden": (Answer(403, '{"code": 7, "message": "not yours", "details": []}'), 77, "not yours"),
 }
 
 
@@ -222,8 +223,8 @@ def test_an_answer_of_the_api_that_is_no_report_changes_nothing_stored(warehouse
     assert "Signature" not in f"{outcome.message} {outcome.next_step}"
     assert warehouse.everything() == before
     # Trouble on the way says nothing about the facts: the slice stays loaded, with the reason beside it.
-    state, reason = warehouse.query("SELECT state, reason FROM report_slice")[0]
-    assert (state, reason.partition(":")[0]) == ("loaded", "the last check failed")
+    state, reason, last_check = warehouse.query("SELECT state, reason, last_check FROM report_slice")[0]
+    assert (state, reason, last_check.partition(":")[0]) == ("loaded", None, "failed")
 
 
 def test_a_wrong_token_is_refused_at_once(warehouse: Warehouse) -> None:

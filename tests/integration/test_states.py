@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conftest import DAY, HEADER, TODAY, VOD, Warehouse
-from etl.errors import Misconfigured
+from etl.errors import WrongUsage
 from etl.outcome import Ask, Result
 from etl.sandbox.script import Answer, Delivery
 from etl.slices import SETTLING_DAYS, ReportType, Slice
@@ -61,8 +61,9 @@ def test_a_withdrawn_report_keeps_its_facts(warehouse: Warehouse) -> None:
     warehouse.sandbox.withdraw(VOD)
     outcome = warehouse.bring(ask=Ask(settled=True))
     assert (outcome.result, outcome.exit_code) == (Result.WITHDRAWN, 0)
-    assert _state(warehouse)[0] == "loaded"
-    assert "withdrew the report; what was loaded stays" in str(_state(warehouse)[2])
+    assert _state(warehouse) == ("loaded", 1, None)
+    ((last_check,),) = warehouse.query("SELECT last_check FROM report_slice")
+    assert "withdrew the report; what was loaded stays" in last_check
     assert warehouse.everything() == before
 
 
@@ -137,5 +138,5 @@ def test_a_backfill_goes_on_where_it_was(warehouse: Warehouse) -> None:
 
 
 def test_a_day_that_is_not_over_is_refused(warehouse: Warehouse) -> None:
-    with warehouse.job() as opened, pytest.raises(Misconfigured, match="not over yet"):
+    with warehouse.job() as opened, pytest.raises(WrongUsage, match="not over yet"):
         opened.target_plan(TODAY)

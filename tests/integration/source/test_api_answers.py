@@ -134,7 +134,6 @@ def test_the_question_is_put_as_documented(api: ReportApi, server: RawServer) ->
         pytest.param(reply(200, b"\xff\xfe"), SourceUnavailable, 2, 1, id="200 with bytes"),
         pytest.param(found(None), SourceUnavailable, 2, 1, id="url is null"),
         pytest.param(found(""), SourceUnavailable, 2, 1, id="url is empty"),
-        pytest.param(found("ftp://storage.example/r.csv"), SourceUnavailable, 2, 1, id="url is not https"),
         pytest.param(reply(204), SourceUnavailable, 2, 1, id="204"),
         pytest.param(
             reply(200, b"\x1f\x8bxx", headers={"Content-Encoding": "gzip"}), SourceUnavailable, 5, 15, id="no gzip"

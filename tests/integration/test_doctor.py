@@ -1,0 +1,200 @@
+"""The doctor: what is amiss is named, with what to do about it, and the rest is looked at all the same."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from etl import doctor, patience
+from etl.doctor import Check, Verdict, _clock, examine
+from etl.sandbox.config import SandboxConfig
+from etl.sandbox.script import Delivery
+from etl.slices import ReportType, Slice, target_date
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Warehouse
+    from etl.sandbox.control import Sandbox
+    from postgres import Server
+
+
+@pytest.fixture
+def sandbox_config() -> SandboxConfig:
+    """On the day that it is: so are the doctor's questions."""
+    return SandboxConfig(vod_rows=5, live_rows=5, quiet_one_day_in=0)
+
+
+@pytest.fixture
+def configured(newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+    """The settings of the newest warehouse, in the environment."""
+    configure(monkeypatch, newest_warehouse)
+    return newest_warehouse
+
+
+def configure(monkeypatch: pytest.MonkeyPatch, warehouse: Warehouse, **settings: str) -> None:
+    known = {
+        "API_TOKEN": warehouse.sandbox.config.token,
+        "ORG_ID": warehouse.sandbox.config.org_id,
+        "API_BASE_URL": warehouse.base_url,
+        "DATABASE_URL": warehouse.url,
+    }
+    for name, value in (known | settings).items():
+        monkeypatch.setenv(f"WATCH_TIME_{name}", value)
+
+
+def found() -> dict[str, Check]:
+    return {check.name: check for check in examine()}
+
+
+def amiss() -> list[tuple[str, Verdict, int]]:
+    return [(check.name, check.verdict, int(check.exit_code)) for check in examine() if check.verdict is not Verdict.OK]
+
+
+def newest_slice(sandbox: Sandbox) -> Slice:
+    return Slice(target_date(sandbox.config.today(), 2), ReportType.VOD)
+
+
+def test_where_nothing_is_amiss_everything_was_looked_at_and_nothing_changed(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(monkeypatch, warehouse)
+    checks = found()
+    assert {check.verdict for check in checks.values()} == {Verdict.OK}
+    assert list(checks) == ["settings", "database", "tables", "rights", "API", "clock", "download host"]
+    assert checks["tables"].detail.endswith("of nobody yet")
+    assert warehouse.query("SELECT count(*) FROM report_slice") == [(0,)]
+    assert warehouse.query("SELECT count(*) FROM warehouse") == [(0,)]
+
+
+@pytest.mark.usefixtures("configured")
+def test_no_check_shows_a_secret(configured: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(monkeypatch, configured, API_TOKEN="t0k3n-canary")
+    assert "canary" not in "".join(str(check) for check in examine())
+
+
+def test_without_settings_only_they_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATCH_TIME_API_TOKN", "x")
+    assert amiss() == [("settings", Verdict.WARNING, 0), ("settings", Verdict.PROBLEM, 78)]
+    unknown, missing = examine()
+    assert (unknown.detail, unknown.next_step) == (
+        "WATCH_TIME_API_TOKN is set, and nothing reads it", "did you mean WATCH_TIME_API_TOKEN?",
+    )  # fmt: skip
+    assert "3 settings need attention" in missing.detail
+
+
+def test_an_env_file_that_cannot_be_read_is_a_problem_of_the_settings() -> None:
+    Path(".env").write_bytes(b"\xff")
+    assert amiss() == [("settings", Verdict.PROBLEM, 78)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        pytest.param({"API_TOKEN": "wrong"}, ("API", Verdict.PROBLEM, 77), id="token"),
+        pytest.param({"API_BASE_URL": "http://127.0.0.1:1"}, ("API", Verdict.PROBLEM, 75), id="API down"),
+        pytest.param({"API_BASE_URL": "http://example.com"}, ("API", Verdict.PROBLEM, 78), id="API in plain text"),
+        pytest.param({"SCHEMA": "elsewhere"}, ("database", Verdict.PROBLEM, 78), id="never migrated"),
+        pytest.param({"DATABASE_URL": "postgresql://u@h/d?x=y"}, ("database", Verdict.PROBLEM, 78), id="database url"),
+    ],
+)
+def test_one_trouble_leaves_the_other_checks_alone(
+    configured: Warehouse,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, str],
+    expected: tuple[str, Verdict, int],
+) -> None:
+    monkeypatch.setattr(patience, "Patience", partial(patience.Patience, sleep=lambda _: None))
+    configure(monkeypatch, configured, **settings)
+    assert amiss() == [expected]
+    assert found()[expected[0]].next_step
+
+
+def test_another_organizations_tables_are_named(configured: Warehouse) -> None:
+    with psycopg.connect(configured.url) as connection:
+        connection.execute("INSERT INTO warehouse (org_id) VALUES ('other')")
+    assert amiss() == [("database", Verdict.PROBLEM, 78)]
+    assert "holds the data of organization other, not of sandbox-org" in found()["database"].detail
+
+
+@contextmanager
+def role(server: Server) -> Iterator[str]:
+    """A database role that owns nothing."""
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(name)))
+        try:
+            yield name
+        finally:
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+def test_rights_that_are_lacking_are_named_one_by_one(
+    server: Server, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading everything is not enough, and of the rights on a table every single one is needed."""
+    with role(server) as name, psycopg.connect(warehouse.url, autocommit=True) as owner:
+        who = sql.Identifier(name)
+        for grant in ("SELECT ON ALL TABLES IN SCHEMA public", "INSERT, UPDATE ON content", "INSERT ON report_slice"):
+            owner.execute(sql.SQL("GRANT {} TO {}").format(sql.SQL(grant), who))
+        joint = "&" if "?" in warehouse.url else "?"
+        configure(monkeypatch, warehouse, DATABASE_URL=f"{warehouse.url}{joint}options=-c%20role%3D{name}")
+        assert amiss() == [("rights", Verdict.PROBLEM, 78)]
+        assert found()["rights"].detail == (
+            "the database user may not create tables in the schema, attach partitions to watch_time, "
+            "write report_slice, write report_revision, write report_reject, write warehouse"
+        )
+        owner.execute(sql.SQL("DROP OWNED BY {}").format(who))
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_server_that_was_never_tried_is_worth_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_NEWEST_MAJOR", 14)
+    assert amiss() == [("database", Verdict.WARNING, 0)]
+
+
+def test_a_storage_host_that_refuses_a_fresh_address_is_a_problem(configured: Warehouse) -> None:
+    configured.sandbox.override(newest_slice(configured.sandbox), Delivery(expired=True))
+    assert amiss() == [("download host", Verdict.PROBLEM, 75)]
+
+
+@pytest.mark.usefixtures("configured")
+class TestWithoutReports:
+    @pytest.fixture
+    def sandbox_config(self) -> SandboxConfig:
+        return SandboxConfig(vod_rows=5, live_rows=5, publication_delay_days=30)
+
+    def test_a_source_without_recent_reports_is_no_problem(self) -> None:
+        assert amiss() == [("download host", Verdict.WARNING, 0)]
+        assert found()["API"].verdict is Verdict.OK
+
+
+@pytest.mark.parametrize(
+    ("header", "detail"),
+    [
+        pytest.param("", "the API does not say what time it is", id="none"),
+        pytest.param("yesterday", "the API does not say what time it is", id="word"),
+        pytest.param(0, "agrees with the API's", id="equal"),
+        pytest.param(-50, "agrees with the API's", id="a little"),
+        pytest.param(-3600, "this machine's clock is 3600 s ahead of the API's", id="ahead"),
+        pytest.param(3600, "this machine's clock is 3600 s behind the API's", id="behind"),
+    ],
+)
+@pytest.mark.parametrize("zone", ["GMT", "-0000"])
+def test_clocks_are_compared(header: str | int, detail: str, zone: str) -> None:
+    if isinstance(header, int):
+        # Half a second, so that the time that passes here rounds away; the header has none.
+        theirs = datetime.now(UTC) + timedelta(seconds=header)
+        header = format_datetime(theirs.replace(microsecond=0), usegmt=True).replace("GMT", zone)
+    check = _clock(header)
+    assert check.verdict is (Verdict.OK if detail.startswith("agrees") else Verdict.WARNING)
+    assert check.detail.replace("3601", "3600").replace("3599", "3600") == detail

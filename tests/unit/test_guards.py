@@ -1,0 +1,107 @@
+"""Guards: what may replace what is stored, at the limits and on both sides of them."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from etl.errors import GuardRefused
+from etl.guards import Limits, check_rejects, check_shrinking
+from etl.report import Reject, Tally
+from etl.slices import ReportType, Slice
+
+VOD = Slice(date(2026, 11, 16), ReportType.VOD)
+REJECT = Reject(7, "the watch time is negative", "T,c-1,VOD,,customer-1,-5")
+
+
+def limits(*, rejects: str = "0", shrink: str = "0.5") -> Limits:
+    return Limits(Decimal(rejects), Decimal(shrink))
+
+
+def rejects_pass(read: int, rejected: int, allowed: str) -> bool:
+    try:
+        check_rejects(Tally(read, rejected, first_rejects=[REJECT] * rejected), limits(rejects=allowed))
+    except GuardRefused:
+        return False
+    return True
+
+
+def shrinking_passes(
+    rows: int, seconds: str, *, rows_stored: int = 100, seconds_stored: str = "1000", shrink: str = "0.5"
+) -> bool:
+    try:
+        check_shrinking(
+            VOD,
+            Tally(rows, watch_seconds=Decimal(seconds)),
+            limits(shrink=shrink),
+            rows=rows,
+            rows_stored=rows_stored,
+            seconds_stored=Decimal(seconds_stored),
+        )
+    except GuardRefused:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("read", "rejected", "allowed", "passes"),
+    [
+        pytest.param(10, 0, "0", True, id="none"),
+        pytest.param(0, 0, "0", True, id="no line at all"),
+        pytest.param(1_000_000, 1, "0", False, id="one, and none is allowed"),
+        pytest.param(1000, 10, "0.01", True, id="exactly the share"),
+        pytest.param(1000, 11, "0.01", False, id="one more than the share"),
+        pytest.param(10, 9, "1", True, id="any share, and one line left"),
+        pytest.param(10, 10, "1", False, id="any share, and no line left"),
+    ],
+)
+def test_rejects_pass_up_to_their_share(read: int, rejected: int, allowed: str, passes: bool) -> None:
+    assert rejects_pass(read, rejected, allowed) is passes
+
+
+@pytest.mark.parametrize(
+    ("rows", "seconds", "passes"),
+    [
+        pytest.param(50, "500", True, id="exactly half"),
+        pytest.param(49, "500", False, id="fewer rows"),
+        pytest.param(50, "499.999999999999999999", False, id="fewer seconds"),
+        pytest.param(1, "1000", False, id="seconds alone do not do"),
+        pytest.param(0, "0", False, id="a header alone"),
+        pytest.param(1000, "10000", True, id="more"),
+    ],
+)
+def test_a_report_may_shrink_to_the_limit(rows: int, seconds: str, passes: bool) -> None:
+    assert shrinking_passes(rows, seconds) is passes
+
+
+def test_a_first_report_may_have_any_size() -> None:
+    assert shrinking_passes(0, "0", rows_stored=0, seconds_stored="0")
+    assert shrinking_passes(1, "1", rows_stored=0, seconds_stored="0")
+
+
+def test_without_a_limit_even_a_header_alone_replaces() -> None:
+    assert shrinking_passes(0, "0", shrink="0")
+
+
+def test_rows_without_a_second_may_stay_so() -> None:
+    assert shrinking_passes(100, "0", seconds_stored="0")
+
+
+def test_refusals_give_figures_and_what_to_type_and_no_values() -> None:
+    with pytest.raises(GuardRefused) as refused:
+        check_rejects(Tally(10, 1, first_rejects=[REJECT]), limits())
+    assert refused.value.message == ("1 of 10 lines cannot be loaded; the first is line 7: the watch time is negative")
+    assert "WATCH_TIME_MAX_REJECT_RATIO (now 0)" in refused.value.next_step
+
+    with pytest.raises(GuardRefused) as refused:
+        check_shrinking(
+            VOD, Tally(), limits(), rows=0, rows_stored=3, seconds_stored=Decimal("1E+3")
+        )  # fmt: skip
+    assert refused.value.message == (
+        "the new report has a header and no rows; stored are 3 rows and 1000 s. What is stored stays"
+    )
+    assert refused.value.next_step.endswith(
+        "WATCH_TIME_SHRINK_LIMIT=0 watch-time backfill --start 2026-11-16 --end 2026-11-16 --type VOD --refresh"
+    )

@@ -1,0 +1,142 @@
+"""What people see: tables that hold what they were given, to the letter, whatever the width."""
+
+from __future__ import annotations
+
+import io
+import re
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Literal
+
+import pytest
+from rich.console import Console, RenderableType
+
+from etl import screens
+from etl.doctor import Check, Verdict
+from etl.outcome import Outcome, Result
+from etl.report import Change
+from etl.slices import ReportType, Slice, State
+from etl.status import NEVER_TRIED, SliceStatus
+
+VOD = Slice(date(2026, 11, 16), ReportType.VOD)
+BRACKETS = "column [red]Viewer[/red] is [/no] [link=https://x]column[/link] \\[of] ours"
+
+
+def shown(table: RenderableType, *, width: int = 200, terminal: bool = False) -> str:
+    stream = io.StringIO()
+    colours: Literal["standard"] | None = "standard" if terminal else None
+    Console(file=stream, width=width, force_terminal=terminal, highlight=False, color_system=colours).print(table)
+    return stream.getvalue()
+
+
+def words(table: RenderableType) -> list[list[str]]:
+    """The words of each line under the header."""
+    return [line.split() for line in shown(table).splitlines()[1:]]
+
+
+def status(state: str, **figures: object) -> SliceStatus:
+    nothing = {"revision": 0, "rows": 0, "watch_seconds": Decimal(0), "checked_at": None, "loaded_at": None}
+    return SliceStatus(VOD, state, **{**nothing, "reason": None, **figures})  # type: ignore[arg-type]  # named as they are
+
+
+def test_a_first_load_shows_what_came() -> None:
+    change = Change(inserted=1234, updated=0, deleted=0, unchanged=0, merged=0, repeated=0)
+    outcome = Outcome(
+        VOD, Result.LOADED, revision=1, rows=1234, watch_seconds=Decimal("98765.4321"), change=change
+    )  # fmt: skip
+    assert words(screens.outcomes_table([outcome])) == [
+        ["2026-11-16", "VOD", "loaded", "1,234", "98,765.4321", "first", "load"]
+    ]
+
+
+def test_a_restated_report_shows_what_changed_and_what_to_know() -> None:
+    change = Change(inserted=1000, updated=2, deleted=3, unchanged=0, merged=0, repeated=0)
+    outcome = Outcome(VOD, Result.LOADED, revision=2, rows=9, change=change, warnings=("one", "two"))
+    line, _, *notes = shown(screens.outcomes_table([outcome])).splitlines()[1:]
+    assert line.endswith("+1,000 -3 ~2")
+    assert notes == ["2026-11-16 VOD warning: one", "2026-11-16 VOD warning: two"]
+
+
+def test_a_failure_comes_with_what_to_do() -> None:
+    outcomes = [Outcome(VOD, Result.UNCHANGED), Outcome(VOD, Result.FAILED, message="down", next_step="run again")]
+    _, _, *notes = shown(screens.outcomes_table(outcomes)).splitlines()[1:]
+    assert notes == ["", "2026-11-16 VOD failed: down", "  next: run again"]
+
+
+def test_where_there_is_nothing_to_say_there_is_only_the_table() -> None:
+    assert len(words(screens.outcomes_table([Outcome(VOD, Result.UNCHANGED)]))) == 1
+    assert len(words(screens.status_table([status("loaded")]))) == 1
+
+
+@pytest.mark.parametrize("result", list(Result))
+def test_every_result_has_a_line(result: Result) -> None:
+    line, *_ = words(screens.outcomes_table([Outcome(VOD, result, message="why")]))
+    assert line == ["2026-11-16", "VOD", result.value]
+
+
+def test_every_state_has_a_line_and_a_colour() -> None:
+    states = [*(state.value for state in State), NEVER_TRIED]
+    table = screens.status_table([status(state) for state in states])
+    assert [" ".join(line[2:]) for line in words(table)] == states
+    coloured = shown(table, terminal=True).splitlines()[1:]
+    assert all(re.search(rf"\x1b\[\d+m{state}", line) for state, line in zip(states, coloured, strict=True))
+
+
+def test_a_status_line_has_figures_and_time() -> None:
+    loaded_at = datetime(2026, 11, 18, 4, 5, 6, tzinfo=UTC)
+    line = status("loaded", revision=3, rows=2_000_000, watch_seconds=Decimal("1E+6"), loaded_at=loaded_at)
+    assert words(screens.status_table([line])) == [
+        ["2026-11-16", "VOD", "loaded", "3", "2,000,000", "1,000,000", "2026-11-18", "04:05"]
+    ]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pytest.param(screens.outcomes_table([Outcome(VOD, Result.FAILED, message=BRACKETS)]), id="outcomes"),
+        pytest.param(screens.outcomes_table([Outcome(VOD, Result.LOADED, warnings=(BRACKETS,))]), id="warnings"),
+        pytest.param(screens.status_table([status("failed", reason=BRACKETS)]), id="status"),
+        pytest.param(screens.plan_table([("2026-11-16", "VOD", BRACKETS)]), id="plan"),
+        pytest.param(screens.checks_table([Check("API", Verdict.PROBLEM, BRACKETS)]), id="check"),
+        pytest.param(screens.checks_table([Check("API", Verdict.PROBLEM, "", BRACKETS)]), id="next step"),
+    ],
+)
+def test_brackets_are_text(table: RenderableType) -> None:
+    assert BRACKETS in shown(table)
+
+
+REASON = " ".join(f"word{number}" for number in range(100)) + " " + "x" * 300
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize(
+    "table",
+    [
+        pytest.param(screens.outcomes_table([Outcome(VOD, Result.HELD, message=REASON)]), id="outcomes"),
+        pytest.param(screens.status_table([status("held", reason=REASON)]), id="status"),
+        pytest.param(screens.plan_table([("2026-11-16", "VOD", REASON)]), id="plan"),
+        pytest.param(screens.checks_table([Check("API", Verdict.PROBLEM, REASON)]), id="checks"),
+    ],
+)
+def test_long_reasons_are_wrapped_and_lose_nothing(table: RenderableType, width: int) -> None:
+    text = shown(table, width=width)
+    assert all(len(line) <= width for line in text.splitlines())
+    assert REASON.replace(" ", "") in "".join(text.split())
+
+
+def test_checks_come_with_what_to_do() -> None:
+    check = Check("clock", Verdict.WARNING, "an hour behind", "set the clock")
+    assert words(screens.checks_table([check])) == [
+        ["clock", "warning", "an", "hour", "behind"],
+        ["next:", "set", "the", "clock"],
+    ]
+
+
+def test_progress_is_shown_on_a_terminal_only() -> None:
+    for terminal in (False, True):
+        stream = io.StringIO()
+        console = Console(file=stream, force_terminal=terminal, width=100)
+        with screens.progress(2, console) as advance:
+            advance(Outcome(VOD, Result.LOADED))
+        assert ("2026-11-16 VOD loaded" in stream.getvalue()) is terminal
+        assert ("1/2" in stream.getvalue()) is terminal

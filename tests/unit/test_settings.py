@@ -1,0 +1,256 @@
+"""Settings: where they come from, what is said about wrong ones, and that their secrets stay secret."""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from etl.errors import Misconfigured
+from etl.settings import Settings, unknown_variables
+
+TOKEN = "t0k3n-canary"
+URL = "postgresql://loader:pa55-canary@db.example.com:5432/warehouse"
+
+
+def settings_of(**values: Any) -> Settings:
+    return Settings(**values)
+
+
+def set_variables(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(f"WATCH_TIME_{name}", value)
+
+
+def complaint(*needs: str) -> Misconfigured:
+    with pytest.raises(Misconfigured) as refused:
+        Settings.load(needs)  # type: ignore[arg-type]  # names of settings
+    return refused.value
+
+
+def problems(*needs: str) -> dict[str, str]:
+    """What is said of each variable."""
+    lines = complaint(*needs).message.splitlines()[1:]
+    return {name: text for name, _, text in (line.strip().partition(" ") for line in lines)}
+
+
+def test_nothing_is_needed_for_the_defaults() -> None:
+    settings = Settings.load()
+    assert (settings.lag_days, settings.schema_name, settings.max_reject_ratio) == (2, "public", Decimal(0))
+    assert settings.secrets() == ("", "")
+
+
+def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(monkeypatch, LAG_DAYS="two", SCHEMA="Public", CONCURRENCY="0", TIME_ZONE="Taipei", API_TOKEN_FILE="x")
+    error = complaint("api_token", "org_id")
+    assert error.exit_code == 78
+    assert error.message.startswith("6 settings need attention:\n")
+    assert problems("api_token", "org_id") == {
+        "WATCH_TIME_API_TOKEN_FILE": "names x, which cannot be read: No such file or directory",
+        "WATCH_TIME_CONCURRENCY": "should be greater than or equal to 1",
+        "WATCH_TIME_LAG_DAYS": "should be a valid integer, unable to parse string as an integer",
+        "WATCH_TIME_ORG_ID": "is not set; it wants the organization's id, as the console shows it",
+        "WATCH_TIME_SCHEMA": "must be lower-case letters, digits and underscores, at most 63, and begin with no digit",
+        "WATCH_TIME_TIME_ZONE": "no such time zone; use an IANA name such as Asia/Taipei",
+    }
+
+
+def test_each_missing_setting_is_named_with_what_it_wants() -> None:
+    assert {name: text.partition(" it wants ")[2][:9] for name, text in problems(
+        "api_token", "org_id", "database_url"
+    ).items()} == {
+        "WATCH_TIME_API_TOKEN": "the token",
+        "WATCH_TIME_DATABASE_URL": "postgresq",
+        "WATCH_TIME_ORG_ID": "the organ",
+    }  # fmt: skip
+
+
+def test_what_was_not_needed_is_asked_for_when_it_is_used_after_all() -> None:
+    with pytest.raises(Misconfigured, match="WATCH_TIME_ORG_ID is not set") as refused:
+        Settings.load().require("org_id")
+    assert refused.value.next_step == "it wants the organization's id, as the console shows it"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("API_BASE_URL", "api.example.com", "must look like https://host"),
+        ("API_BASE_URL", "https://me:secret@api.example.com", "must look like https://host"),
+        ("API_BASE_URL", "https://api.example.com/?v=1", "must look like https://host"),
+        ("API_TOKEN", "two words", "must be printable ASCII without spaces"),
+        ("ORG_ID", "Ω", "must be printable ASCII without spaces"),
+        ("DATABASE_URL", "mysql://db/warehouse", "must look like postgresql://"),
+        ("DATABASE_URL", "host=db password=x", "must look like postgresql://"),
+        ("DATABASE_URL", "embedded:", "must look like postgresql://"),
+        ("SCHEMA", 'x"; DROP', "must be lower-case letters"),
+        ("SCHEMA", "a\n", "must be lower-case letters"),
+        ("SCHEMA", "a" * 64, "must be lower-case letters"),
+        ("TIME_ZONE", "../etc/passwd", "no such time zone"),
+        ("LAG_DAYS", "-1", "should be greater than or equal to 0"),
+        ("LOOKBACK_DAYS", "1e9", "should be a valid integer"),
+        ("NOT_FOUND_WAIT_SECONDS", "nan", "should be"),
+        ("NOT_FOUND_WAIT_SECONDS", "inf", "should be"),
+        ("MAX_REJECT_RATIO", "NaN", "should be a finite number"),
+        ("MAX_REJECT_RATIO", "1.1", "should be less than or equal to 1"),
+        ("SHRINK_LIMIT", "half", "should be a valid decimal"),
+        ("STRICT_NOT_FOUND", "perhaps", "should be a valid boolean"),
+        ("DOWNLOAD_HOSTS", "https://files.example.com", "without scheme, port or *: https://files.example.com"),
+        ("DOWNLOAD_HOSTS", "a.example.com, *.example.com", "without scheme, port or *: *.example.com"),
+        ("DOWNLOAD_HOSTS", "files.example.com:443", "without scheme, port or *: files.example.com:443"),
+        ("HEADER_ALIASES", "{Viewer: customer_id}", "must be a JSON object such as"),
+        ("HEADER_ALIASES", '["Viewer"]', "must be a JSON object of texts"),
+        ("HEADER_ALIASES", '{"Viewer": 1}', "must be a JSON object of texts"),
+        ("HEADER_ALIASES", '{"A": "viewer", "B": "ignore"}', "viewer: no such column; the columns are content_id,"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_would_be_right(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    set_variables(monkeypatch, **{name: value})
+    found = problems()
+    assert list(found) == [f"WATCH_TIME_{name}"]
+    assert told in found[f"WATCH_TIME_{name}"]
+
+
+def test_lists_and_mappings_are_written_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(
+        monkeypatch,
+        DOWNLOAD_HOSTS=" Files.Example.com. ,,cdn.example.net",
+        HEADER_ALIASES='{"Viewer": "customer_id", "觀看": "ignore"}',
+        SHRINK_LIMIT="0.1",
+        API_BASE_URL="https://api.example.com/v1/",
+    )
+    settings = Settings.load()
+    assert settings.download_hosts == ("files.example.com", "cdn.example.net")
+    assert settings.header_aliases == {"Viewer": "customer_id", "觀看": "ignore"}
+    assert settings.shrink_limit == Decimal("0.1")
+    assert settings.api_base_url == "https://api.example.com/v1"
+
+
+def test_the_environment_wins_over_the_env_file_and_empty_counts_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("WATCH_TIME_ORG_ID=file\nwatch_time_api_token=file\nWATCH_TIME_LAG_DAYS=3\nOTHER=1\n")
+    set_variables(monkeypatch, LAG_DAYS="4", ORG_ID="", API_TOKEN_FILE="")
+    settings = Settings.load(needs=("org_id", "api_token"))
+    assert (settings.require("org_id"), settings.require("api_token"), settings.lag_days) == ("file", "file", 4)
+
+
+@pytest.mark.parametrize("content", [pytest.param(b"A=\xff\n", id="bytes"), pytest.param(None, id="no right to read")])
+def test_an_env_file_that_cannot_be_read_is_a_problem_of_configuration(
+    monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    Path(".env").write_bytes(content or b"")
+    if content is None:
+
+        def refuse(*_: object, **__: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr("etl.settings.dotenv_values", refuse)  # root may read everything
+    reason = "it is not UTF-8" if content else "Permission denied"
+    assert complaint().message == f".env in {Path.cwd()} cannot be read: {reason}"
+
+
+def test_secrets_may_come_from_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("token").write_text(f"{TOKEN}\n")
+    Path(".env").write_text(f"WATCH_TIME_DATABASE_URL_FILE={Path.cwd()}/url\n")
+    Path("url").write_text(URL)
+    set_variables(monkeypatch, API_TOKEN_FILE="token")
+    settings = Settings.load(needs=("api_token", "database_url"))
+    assert (settings.require("api_token"), settings.require("database_url")) == (TOKEN, URL)
+    assert unknown_variables() == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "told"),
+    [
+        pytest.param(None, "API_TOKEN_FILE", "cannot be read: No such file or directory", id="missing"),
+        pytest.param(b" \n", "API_TOKEN_FILE", "which is empty", id="empty"),
+        pytest.param(b"\xff\xfe", "API_TOKEN_FILE", "cannot be read: it is not UTF-8", id="binary"),
+        pytest.param(b"two words", "API_TOKEN", "must be printable ASCII without spaces", id="no token"),
+    ],
+)
+def test_a_wrong_secret_file_is_one_problem(
+    monkeypatch: pytest.MonkeyPatch, content: bytes | None, name: str, told: str
+) -> None:
+    if content is not None:
+        Path("token").write_bytes(content)
+    set_variables(monkeypatch, API_TOKEN_FILE="token")
+    found = problems("api_token")
+    assert list(found) == [f"WATCH_TIME_{name}"]
+    assert told in found[f"WATCH_TIME_{name}"]
+
+
+def test_a_secret_given_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("token").write_text(TOKEN)
+    set_variables(monkeypatch, API_TOKEN=TOKEN, API_TOKEN_FILE="token")
+    assert problems("api_token") == {
+        "WATCH_TIME_API_TOKEN": "is set together with WATCH_TIME_API_TOKEN_FILE; keep one of them"
+    }
+
+
+def test_secrets_are_in_no_representation(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(monkeypatch, API_TOKEN=TOKEN, DATABASE_URL=URL)
+    settings = Settings.load()
+    shown = f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+    assert "canary" not in shown
+    assert pickle.loads(pickle.dumps(settings)) == settings  # noqa: S301 - our own
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("API_TOKEN", f"{TOKEN} \t"), ("DATABASE_URL", "canary"), ("API_TOKEN_FILE", "file")]
+)
+def test_a_wrong_secret_is_in_no_message(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    Path("file").write_text(f"{TOKEN} {TOKEN}")
+    set_variables(monkeypatch, **{name: value})
+    error = complaint("api_token", "database_url")
+    assert "canary" not in "".join([error.next_step, *traceback.format_exception(error)])
+    with pytest.raises(ValueError, match="api_token") as invalid:
+        settings_of(api_token=f"{TOKEN} \t")
+    assert "canary" not in str(invalid.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "secrets"),
+    [
+        pytest.param(URL, {URL, "pa55-canary"}, id="password"),
+        pytest.param("postgresql://u:p%40ss@h/d", {"postgresql://u:p%40ss@h/d", "p%40ss", "p@ss"}, id="escaped"),
+        pytest.param("postgresql://h/d?user=u&password=p%3D", {"postgresql://h/d?user=u&password=p%3D", "p%3D", "p="},
+                     id="parameter"),
+        pytest.param("postgresql://u@h:5432/d?x=a@b", {"postgresql://u@h:5432/d?x=a@b"}, id="none"),
+        pytest.param("embedded:./warehouse", set(), id="embedded"),
+    ],
+)  # fmt: skip
+def test_what_must_be_masked_is_the_url_and_its_password(url: str, secrets: set[str]) -> None:
+    assert set(settings_of(api_token=TOKEN, database_url=url).secrets()) == {TOKEN} | secrets
+
+
+def test_names_that_nothing_reads_come_with_the_nearest_that_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(monkeypatch, API_TOKN="x", SERVICE_HOST="10.0.0.1", LAG_DAYS="2", API_TOKEN_FILE="f", TEST_X="1")
+    Path(".env").write_text("WATCH_TIME_SHEMA=a\n")
+    found = unknown_variables()
+    assert found.pop("WATCH_TIME_SERVICE_HOST") != "WATCH_TIME_SERVICE_HOST"
+    assert found == {"WATCH_TIME_API_TOKN": "WATCH_TIME_API_TOKEN", "WATCH_TIME_SHEMA": "WATCH_TIME_SCHEMA"}
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        settings_of().lag_days = 1
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_today_is_that_of_the_time_zone(zone: str) -> None:
+    offset = timedelta(hours=14 if zone.endswith("Kiritimati") else -11)
+    before = datetime.now(UTC)
+    today = settings_of(time_zone=zone).today()
+    assert (before + offset).date() <= today <= (datetime.now(UTC) + offset).date()
+
+
+def test_only_our_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAG_DAYS", "9")
+    monkeypatch.setenv("SCHEMA_NAME", "elsewhere")
+    settings = Settings.load()
+    assert (settings.lag_days, settings.schema_name) == (2, "public")

@@ -1,0 +1,44 @@
+"""Dates and slices: which there are, and from when on a missing report means that there is nothing."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etl.slices import SETTLING_DAYS, ReportType, Slice, dates_between, is_settled, slices_of, target_date
+
+TODAY = date(2026, 3, 1)
+
+
+def test_the_target_date_lies_the_lag_before_today() -> None:
+    assert target_date(TODAY, 2) == date(2026, 2, 27)
+    assert target_date(TODAY, 0) == TODAY
+
+
+@pytest.mark.parametrize(("days_ago", "settled"), [(0, False), (2, False), (5, False), (6, True), (400, True)])
+def test_a_404_settles_when_the_lag_and_the_days_of_grace_are_over(days_ago: int, settled: bool) -> None:
+    assert SETTLING_DAYS == 3
+    assert is_settled(TODAY - timedelta(days=days_ago), today=TODAY, lag_days=2) is settled
+
+
+@given(st.dates(date(2000, 1, 1), date(2050, 1, 1)), st.integers(0, 800))
+def test_a_range_has_every_date_once_in_order(start: date, days: int) -> None:
+    dates = list(dates_between(start, start + timedelta(days=days)))
+    assert len(set(dates)) == days + 1
+    assert dates == sorted(dates)
+    assert (dates[0], dates[-1]) == (start, start + timedelta(days=days))
+
+
+def test_a_range_that_ends_before_it_starts_is_empty() -> None:
+    assert list(dates_between(TODAY, TODAY - timedelta(days=1))) == []
+
+
+def test_slices_come_oldest_first_and_live_before_vod() -> None:
+    days = [date(2026, 3, 1), date(2026, 2, 28)]
+    assert [str(slice_) for slice_ in slices_of(days)] == [
+        "2026-02-28 LIVE", "2026-02-28 VOD", "2026-03-01 LIVE", "2026-03-01 VOD",
+    ]  # fmt: skip
+    assert slices_of(iter(days), iter([ReportType.VOD])) == [Slice(day, ReportType.VOD) for day in sorted(days)]
