@@ -16,6 +16,7 @@ import typer
 
 from etl import __version__, logs
 from etl.errors import ExitCode, WatchTimeError, worst
+from etl.redact import redact
 from etl.settings import PREFIX, Settings, unknown_variables
 from etl.slices import ReportType, target_date
 from etl.stop import exit_on_signals
@@ -237,15 +238,15 @@ def _finish(command: str, outcomes: list[Outcome], *, as_json: bool, trouble: Wa
 def _described(error: WatchTimeError) -> dict[str, object]:
     return {
         "class": type(error).__name__,
-        "message": logs.redact(error.message),
-        "next_step": logs.redact(error.next_step),
+        "message": redact(error.message),
+        "next_step": redact(error.next_step),
         "exit_code": int(error.exit_code),
     }
 
 
 def _tell(error: WatchTimeError) -> None:
-    typer.secho(logs.redact(f"error: {error.message}"), err=True, fg=typer.colors.RED)
-    typer.echo(logs.redact(f"  next: {error.next_step}"), err=True)
+    typer.secho(redact(f"error: {error.message}"), err=True, fg=typer.colors.RED)
+    typer.echo(redact(f"  next: {error.next_step}"), err=True)
 
 
 def _show_plan(plan: list[Planned], *, as_json: bool) -> None:

@@ -7,11 +7,9 @@ exceptions, log records and warnings, only that is printed which cannot quote a 
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
-import re
 import sys
 import textwrap
 import threading
@@ -21,11 +19,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO
-from urllib.parse import quote
 
 import structlog
 
 from etl.errors import WatchTimeError
+from etl.redact import MASK, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,50 +33,11 @@ if TYPE_CHECKING:
 _OURS: Final = "watch_time"
 _PACKAGE: Final = f"{Path(__file__).parent}{os.sep}"
 
-_MASK: Final = "***"
 _WITHHELD: Final = "(message withheld: it may hold data)"
-_URL_QUERY: Final = re.compile(r"""(\b[a-z][a-z0-9+.-]*://[^\s?#"'<>]*)[?#][^\s"'<>]*""", re.IGNORECASE)
-_URL_PASSWORD: Final = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:@/]*:)[^\s/]*@", re.IGNORECASE)
-_AUTHORIZATION: Final = re.compile(
-    r"""(\bauthorization["']?\s*[:=,]\s*b?["']?(?:[a-z]+\s+)?|\bbearer\s+)[^\s"',]{6,}""", re.IGNORECASE
-)
-_SIGNATURE: Final = re.compile(r"((?:signature|credential|token|sig)=)[^\s&\"'<>]+", re.IGNORECASE)
-
 # The interpreter's own complaints about code; libraries raise the same kinds with the values that displease them.
 _ABOUT_CODE: Final = (TypeError, AttributeError, NameError)
 # Warnings about code or the system. A UserWarning or a RuntimeWarning may quote anything.
 _ABOUT_USE: Final = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning, ImportWarning)
-
-
-class Redactor:
-    """Takes secrets out of text."""
-
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self.know(secrets)
-
-    def know(self, secrets: Iterable[str]) -> None:
-        """From now on mask these, in place of those known before."""
-        # Longest first: one secret may contain another.
-        known = sorted({form for secret in secrets if secret for form in _forms(secret)}, key=len, reverse=True)
-        self._known = re.compile("|".join(re.escape(secret) for secret in known)) if known else None
-
-    def __call__(self, text: str) -> str:
-        """`text` without secrets."""
-        if self._known:
-            text = self._known.sub(_MASK, text)
-        text = _URL_PASSWORD.sub(rf"\1{_MASK}@", text)
-        text = _URL_QUERY.sub(rf"\1?{_MASK}", text)
-        text = _AUTHORIZATION.sub(rf"\1{_MASK}", text)
-        return _SIGNATURE.sub(rf"\1{_MASK}", text)
-
-
-def _forms(secret: str) -> set[str]:
-    """A secret as it is, and as Python, JSON and URLs write it."""
-    return {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], quote(secret, safe="")}
-
-
-# The process's own: for what is logged, and for what is shown without being logged.
-redact: Final = Redactor()
 
 
 def configure(*, secrets: Iterable[str] = (), stream: TextIO | None = None) -> None:
@@ -95,11 +54,13 @@ def configure(*, secrets: Iterable[str] = (), stream: TextIO | None = None) -> N
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderer: Processor = (
-        structlog.dev.ConsoleRenderer(colors=True, exception_formatter=structlog.dev.plain_traceback)
-        if target is not None and target.isatty()
-        else structlog.processors.JSONRenderer(ensure_ascii=False)
-    )
+    if target is not None and target.isatty():
+        shared.append(_without_what_the_table_says)
+        renderer: Processor = structlog.dev.ConsoleRenderer(
+            colors=True, exception_formatter=structlog.dev.plain_traceback
+        )
+    else:
+        renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
     handler = _Handler(stream)
     handler.setFormatter(_Formatter(shared, renderer))
     root = logging.getLogger()
@@ -209,6 +170,14 @@ class _Formatter(structlog.stdlib.ProcessorFormatter):
             return str(event)
 
 
+def _without_what_the_table_says(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """On a terminal the table of outcomes follows, with the long texts below it."""
+    if event.get("event") == "slice_done":
+        for name in ("message", "next_step", "warnings"):
+            event.pop(name, None)
+    return event
+
+
 def _without_values(_logger: object, _method: str, event: EventDict) -> EventDict:
     """A library's message as its author wrote it; of what is to be filled in only numbers, the rest may be data."""
     message, values = event["_record"].msg, event.pop("positional_args")
@@ -225,7 +194,7 @@ def _without_values(_logger: object, _method: str, event: EventDict) -> EventDic
 
 
 def _number_or_mask(value: object) -> object:
-    return value if isinstance(value, (int, float)) else _MASK
+    return value if isinstance(value, (int, float)) else MASK
 
 
 def _with_told_exception(_logger: object, _method: str, event: EventDict) -> EventDict:
