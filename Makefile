@@ -5,7 +5,7 @@ PYTEST_WORKERS ?= 2
 DEMO_FOLDER ?= watch-time-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types imports constraints clean
+.PHONY: help install demo test check lint types imports dictionary constraints clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ imports: install ## import direction
 	$(BIN)/lint-imports --cache-dir .venv/.import_linter_cache
 
 check: lint types imports test ## all that must hold before a commit
+
+dictionary: install ## renew docs/data-dictionary.md from the migrations
+	$(BIN)/python tests/data_dictionary.py
 
 # Resolved once for all platforms and Pythons; no addresses, so that any mirror serves.
 constraints: install ## renew constraints.txt from pyproject.toml

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 import structlog
 import typer
 
-from etl import __version__, logs
+from etl import __version__, logs, options
 from etl.errors import ExitCode, WatchTimeError, worst
 from etl.redact import redact
 from etl.settings import PREFIX, Settings, unknown_variables
-from etl.slices import ReportType, target_date
+from etl.slices import ReportType, slices_of, target_date
 from etl.stop import exit_on_signals
 
 if TYPE_CHECKING:
@@ -40,20 +40,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-# `status` shows two weeks unless told otherwise: what the daily job touches, and as much again.
-_STATUS_DAYS = 14
+# Two weeks unless told otherwise: what the daily job touches, and as much again.
+_DAYS_SHOWN = 14
 _NEEDS: tuple[Need, ...] = ("api_token", "org_id", "database_url")
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no date; write it like 2026-11-20") from None
-
-
-_DAY = "YYYY-MM-DD"
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of a table.")]
 
 
 def main() -> None:
@@ -92,16 +81,20 @@ def root(
 @app.command()
 def run(
     date: Annotated[
-        date | None, typer.Option(parser=_day, metavar=_DAY, help="Target date; default: today minus LAG_DAYS.")
+        date | None,
+        typer.Option(parser=options.day, metavar=options.DAY, help="Target date; default: today minus LAG_DAYS."),
     ] = None,
-    as_json: _Json = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Take the target date's reports in spite of the guards.")
+    ] = False,
+    as_json: options.Json = False,
 ) -> None:
-    """Load the target date's LIVE and VOD reports, then what the look-back window lacks. The daily job."""
+    """Load the target date's reports, what the look-back window lacks, and what was restated. The daily job."""
     from etl import job
 
     trouble = None
     with job.opened(_settings(*_NEEDS)) as opened:
-        outcomes = opened.work(opened.target_plan(date))
+        outcomes = opened.work(opened.target_plan(date, accept=accept))
         try:
             outcomes += opened.work(opened.lookback_plan(date))
         except WatchTimeError as error:
@@ -112,23 +105,37 @@ def run(
 
 @app.command()
 def backfill(
-    start: Annotated[date, typer.Option(parser=_day, metavar=_DAY, help="First report date.")],
-    end: Annotated[date, typer.Option(parser=_day, metavar=_DAY, help="Last report date.")],
+    start: Annotated[date, typer.Option(parser=options.day, metavar=options.DAY, help="First report date.")],
+    end: Annotated[date, typer.Option(parser=options.day, metavar=options.DAY, help="Last report date.")],
     report_type: Annotated[
         ReportType | None, typer.Option("--type", case_sensitive=False, help="One report only; default: both.")
     ] = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="Ask again for loaded slices too.")] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="STATE,...", help=f"Only slices in these states, of: {', '.join(options.WANTED)}."),
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts of the slices, counted from 0.")
+    ] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Take the reports of one date in spite of the guards.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the slices and why; ask nothing.")] = False,
-    as_json: _Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Load the slices of a range that are not loaded, oldest first. Killed, it goes on where it was."""
     from etl import job, screens
 
     if start > end:
         raise typer.BadParameter(f"--start {start} is after --end {end}")
+    if accept and start != end:
+        raise typer.BadParameter("--accept is for one date: a person has looked at its reports")
+    wanted = options.wanted(only, refresh=refresh)
+    index, count = options.shard(shard)
     with job.opened(_settings(*_NEEDS)) as opened:
         types = (report_type,) if report_type else tuple(ReportType)
-        plan = opened.backfill_plan(start, end, report_types=types, refresh=refresh)
+        plan = opened.backfill_plan(start, end, report_types=types, wanted=wanted, accept=accept)[index::count]
         if dry_run:
             _show_plan(plan, as_json=as_json)
             return
@@ -142,24 +149,79 @@ def backfill(
 
 @app.command()
 def status(
-    start: Annotated[
-        date | None, typer.Option(parser=_day, metavar=_DAY, help="First date; default: two weeks before the last.")
-    ] = None,
-    end: Annotated[
-        date | None, typer.Option(parser=_day, metavar=_DAY, help="Last date; default: the target date.")
-    ] = None,
-    as_json: _Json = False,
+    start: options.Start = None,
+    end: options.End = None,
+    as_json: options.Json = False,
 ) -> None:
     """Show what the warehouse knows of each slice."""
     from etl import screens, status
 
     settings = _settings("database_url")
-    last = end or target_date(settings.today(), settings.lag_days)
-    first = start or last - timedelta(days=_STATUS_DAYS - 1)
-    if first > last:
-        raise typer.BadParameter(f"--start {first} is after --end {last}")
+    first, last = _range(settings, start, end)
     statuses = status.read(settings, first, last)
     _show([line.as_json() for line in statuses], lambda: screens.status_page(statuses), as_json=as_json)
+
+
+@app.command()
+def revisions(
+    start: Annotated[
+        date | None,
+        typer.Option(parser=options.day, metavar=options.DAY, help="First date; default: the first of all."),
+    ] = None,
+    end: Annotated[
+        date | None, typer.Option(parser=options.day, metavar=options.DAY, help="Last date; default: today.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """List what changed after first publication, and what is held and how to accept it."""
+    from etl import sentences, status
+
+    settings = _settings("database_url")
+    changes, held = status.restatements(settings, start or date.min, end or settings.today())
+    document = {"revisions": [change.as_json() for change in changes], "held": [slice_.as_json() for slice_ in held]}
+    _show(document, lambda: sentences.restatements_page(changes, held), as_json=as_json)
+
+
+@app.command()
+def explain(
+    date: Annotated[date, typer.Argument(parser=options.day, metavar=options.DAY, help="The slice's date.")],
+    report_type: Annotated[
+        ReportType | None, typer.Option("--type", case_sensitive=False, help="One report only; default: both.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Tell the whole story of a date's slices: asked, answered, accepted, rejected, and what happens next."""
+    from etl import explain, sentences
+
+    types = (report_type,) if report_type else tuple(ReportType)
+    stories = explain.read(_settings("database_url"), slices_of([date], types))
+    _show([story.as_json() for story in stories], lambda: sentences.stories_page(stories), as_json=as_json)
+
+
+@app.command()
+def verify(
+    start: options.Start = None,
+    end: options.End = None,
+    report_type: Annotated[
+        ReportType | None, typer.Option("--type", case_sensitive=False, help="One report only; default: both.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Compare with this CSV; for one date and --type.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Prove, row by row, that stored slices equal the reports of the source; 65 when one does not."""
+    from etl import sentences, verify
+
+    if file and (start is None or start != end or report_type is None):
+        raise typer.BadParameter("--file is the report of one slice: name one date and its --type")
+    types = (report_type,) if report_type else tuple(ReportType)
+    settings = _settings("database_url") if file else _settings(*_NEEDS)
+    first, last = _range(settings, start, end)
+    with verify.opened(settings, with_source=file is None) as opened:
+        verdicts = [opened.compare(slice_, file=file) for slice_ in opened.stored(first, last, types)]
+    _show([verdict.as_json() for verdict in verdicts], lambda: sentences.verdicts_page(verdicts), as_json=as_json)
+    raise typer.Exit(int(worst(verdict.exit_code for verdict in verdicts)))
 
 
 @app.command()
@@ -175,7 +237,7 @@ def migrate() -> None:
 
 
 @app.command()
-def doctor(as_json: _Json = False) -> None:
+def doctor(as_json: options.Json = False) -> None:
     """Look at settings, database, API, clock and download host, and say what to do about what is amiss."""
     from etl import doctor, screens
 
@@ -214,6 +276,15 @@ def _settings(*needs: Need) -> Settings:
     for name, nearest in unknown_variables().items():
         structlog.get_logger("watch_time").warning("unknown_setting", name=name, did_you_mean=nearest)
     return settings
+
+
+def _range(settings: Settings, start: date | None, end: date | None) -> tuple[date, date]:
+    """The dates from `start` to `end`; without them, two weeks up to the target date."""
+    last = end or target_date(settings.today(), settings.lag_days)
+    first = start or last - timedelta(days=_DAYS_SHOWN - 1)
+    if first > last:
+        raise typer.BadParameter(f"--start {first} is after --end {last}")
+    return first, last
 
 
 def _finish(command: str, outcomes: list[Outcome], *, as_json: bool, trouble: WatchTimeError | None = None) -> None:
@@ -262,6 +333,6 @@ def _show(document: object, table: Callable[[], RenderableType], *, as_json: boo
     from etl import screens
 
     if as_json:
-        typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        typer.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
     else:
         screens.stdout().print(table())

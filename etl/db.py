@@ -66,7 +66,7 @@ class Database:
     def __init__(self, url: str, *, schema: str, stop: Stop | None = None) -> None:
         self.schema = schema
         self._parameters = _parse(url)
-        self._stop = stop or Stop()
+        self.stop = stop or Stop()
         self._open: set[Connection] = set()
         self._lock = threading.Lock()
 
@@ -118,7 +118,7 @@ class Database:
             retry=tenacity.retry_if_exception_type(PassingTrouble),
             stop=tenacity.stop_after_attempt(_ATTEMPTS),
             wait=tenacity.wait_random_exponential(multiplier=1, max=_LONGEST_PAUSE_S),
-            sleep=self._stop.sleep,
+            sleep=self.stop.sleep,
             reraise=True,
         )(once)
 
@@ -134,7 +134,7 @@ class Database:
         try:
             yield
         except psycopg.Error as error:
-            self._stop.check()
+            self.stop.check()
             raise in_our_words(error, str(self)) from None
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from etl import db, schema
+from etl import api_token, db, schema
 from etl.db import rows, statement
 from etl.errors import ExitCode, WatchTimeError
 from etl.settings import Settings, unknown_variables
@@ -70,6 +70,8 @@ def examine() -> Iterator[Check]:
         yield _problem("settings", error)
         return
     yield Check("settings", Verdict.OK, f"organization {settings.require('org_id')}, {settings.api_base_url}")
+    if warning := api_token.warning(settings.require("api_token"), now=datetime.now(UTC)):
+        yield Check("token", Verdict.WARNING, warning, "get a new one and set WATCH_TIME_API_TOKEN")
     yield from _examine_database(settings)
     yield from _examine_source(settings)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
 
 from etl.errors import GuardRefused
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
     from etl.report import Tally
     from etl.slices import Slice
 
@@ -27,7 +26,11 @@ class Limits:
     shrink_limit: Decimal
 
 
-def check_rejects(tally: Tally, limits: Limits) -> None:
+# What a person can accept: anything but a report of which nothing is left.
+OPEN: Final = Limits(max_reject_ratio=Decimal(1), shrink_limit=Decimal(0))
+
+
+def check_rejects(slice_: Slice, tally: Tally, limits: Limits) -> None:
     """Refuse a report with more rejected lines than the limit allows, or with nothing else.
 
     Raises:
@@ -41,8 +44,9 @@ def check_rejects(tally: Tally, limits: Limits) -> None:
     raise GuardRefused(
         f"{tally.rows_rejected} of {tally.rows_read} lines cannot be loaded; "
         f"the first is line {first.line_number}: {first.reason}",
-        next_step="see the first 1,000 of them in the table report_reject; when they may be left out, allow a share "
-        f"of them with WATCH_TIME_MAX_REJECT_RATIO (now {limits.max_reject_ratio}) and run again",
+        next_step="see the first 1,000 of them in the table report_reject; to leave them out this once, type: "
+        f"{accept_command(slice_)}; to leave a share of them out always, raise WATCH_TIME_MAX_REJECT_RATIO "
+        f"(now {limits.max_reject_ratio})",
     )
 
 
@@ -71,7 +75,11 @@ def check_shrinking(
     what = "a header and no rows" if not rows else f"{rows} rows and {tally.watch_seconds:f} s"
     raise GuardRefused(
         f"the new report has {what}; stored are {rows_stored} rows and {seconds_stored:f} s. What is stored stays",
-        next_step="ask BlendVision whether the report is whole; when it is, lower WATCH_TIME_SHRINK_LIMIT "
-        f"(now {limits.shrink_limit}) for one run: WATCH_TIME_SHRINK_LIMIT=0 watch-time backfill "
-        f"--start {slice_.report_date} --end {slice_.report_date} --type {slice_.report_type} --refresh",
+        next_step="ask BlendVision whether the report is whole; when it is, accept it: " + accept_command(slice_),
     )
+
+
+def accept_command(slice_: Slice) -> str:
+    """What a person types to take a held slice's report in spite of the guards."""
+    day = f"{slice_.report_date:%Y-%m-%d}"
+    return f"watch-time backfill --start {day} --end {day} --type {slice_.report_type} --accept"

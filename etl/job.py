@@ -10,19 +10,19 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from etl import db, ledger, pipeline, schema
+from etl import api_token, db, ledger, pipeline, schema
 from etl.errors import ExitCode, WrongUsage
 from etl.outcome import Ask, Outcome, Result
 from etl.slices import ReportType, Slice, State, dates_between, is_settled, slices_of, target_date
 from etl.stop import Stop, Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
     from etl.db import Database
@@ -36,6 +36,11 @@ log = structlog.get_logger("watch_time")
 # transaction and is left behind. With the rest of the way out, which may stop an embedded server, this stays under
 # five seconds.
 _STOP_PATIENCE_S: Final = 3.0
+
+
+# The states of a slice that a plan may want; None is "never tried".
+LOADED_ONLY: Final = frozenset({State.LOADED})
+NOT_LOADED: Final = frozenset({None, *State}) - LOADED_ONLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,36 +62,48 @@ class Job:
         self._stop = stop
         self._today = today
 
-    def target_plan(self, target: date | None = None) -> list[Planned]:
+    def target_plan(self, target: date | None = None, *, accept: bool = False) -> list[Planned]:
         """The two slices of `target`, or of today minus the lag; worth waiting for while their date is not settled."""
-        day = target or target_date(self._today, self._settings.lag_days)
+        day = self._target(target)
         self._require_past(day)
         settled = self._is_settled(day)
-        wait_s = 0.0 if settled else self._settings.not_found_wait_seconds
-        return [Planned(slice_, "the target date", Ask(wait_s=wait_s, settled=settled)) for slice_ in slices_of([day])]
+        ask = Ask(wait_s=0.0 if settled else self._settings.not_found_wait_seconds, settled=settled, accept=accept)
+        return [Planned(slice_, "the target date", ask) for slice_ in slices_of([day])]
 
     def lookback_plan(self, target: date | None = None) -> list[Planned]:
-        """The slices of the look-back window before the target date that are not loaded."""
-        day = target or target_date(self._today, self._settings.lag_days)
-        days = self._settings.lookback_days
-        if not days:
-            return []
-        return self.backfill_plan(day - timedelta(days=days), day - timedelta(days=1))
+        """What else a daily run takes, oldest first.
+
+        The slices of the look-back window that are not loaded; and the loaded ones of the re-check window, since
+        reports may be restated.
+        """
+        day = self._target(target)
+        newest = day - timedelta(days=1)
+        missing = self.backfill_plan(day - timedelta(days=self._settings.lookback_days), newest)
+        loaded = self.backfill_plan(day - timedelta(days=self._settings.recheck_days), newest, wanted=LOADED_ONLY)
+        return sorted([*missing, *loaded], key=lambda planned: planned.slice)
 
     def backfill_plan(
-        self, start: date, end: date, *, report_types: Iterable[ReportType] = tuple(ReportType), refresh: bool = False
+        self,
+        start: date,
+        end: date,
+        *,
+        report_types: Iterable[ReportType] = tuple(ReportType),
+        wanted: Collection[State | None] = NOT_LOADED,
+        accept: bool = False,
     ) -> list[Planned]:
-        """The slices from `start` to `end` that are not loaded, oldest first; with `refresh` the loaded ones too."""
+        """The slices from `start` to `end` in one of the `wanted` states, oldest first; None is "never tried"."""
+        if start > end:
+            return []
         self._require_past(end)
         known = self._database.run(lambda connection: ledger.read_range(connection, start, end))
-        reasons = {
-            slice_: _reason(known.get(slice_), refresh=refresh)
-            for slice_ in slices_of(dates_between(start, end), report_types)
-        }
         return [
-            Planned(slice_, reason, Ask(settled=self._is_settled(slice_.report_date)))
-            for slice_, reason in reasons.items()
-            if reason
+            Planned(
+                slice_,
+                _reason(known.get(slice_)),
+                Ask(settled=self._is_settled(slice_.report_date), accept=accept),
+            )
+            for slice_ in slices_of(dates_between(start, end), report_types)
+            if (known[slice_].state if slice_ in known else None) in wanted
         ]
 
     def work(self, plan: Sequence[Planned], *, on_outcome: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:
@@ -143,6 +160,9 @@ class Job:
             worker.join(max(0.0, deadline - time.monotonic()))
         log.warning("stopped", unfinished=unfinished)
 
+    def _target(self, target: date | None) -> date:
+        return target or target_date(self._today, self._settings.lag_days)
+
     def _is_settled(self, day: date) -> bool:
         return is_settled(day, today=self._today, lag_days=self._settings.lag_days)
 
@@ -165,6 +185,8 @@ def opened(settings: Settings, *, stop: Stop | None = None) -> Iterator[Job]:
     with db.opened(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
         database.run(lambda connection: schema.require_head(database, connection))
         database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
+        if warning := api_token.warning(settings.require("api_token"), now=datetime.now(UTC)):
+            log.warning("token_expires", about=warning, next_step="get a new one and set WATCH_TIME_API_TOKEN")
         with pipeline.opened(settings, database, stop) as pipe:
             yield Job(settings, database, pipe, stop, settings.today())
 
@@ -183,12 +205,12 @@ def log_summary(command: str, outcomes: Iterable[Outcome], exit_code: ExitCode) 
     )
 
 
-def _reason(known: SliceRecord | None, *, refresh: bool) -> str | None:
-    """Why a slice is to be worked on; None when it is not."""
+def _reason(known: SliceRecord | None) -> str:
+    """Why a slice is worked on."""
     if known is None:
         return "never tried"
     if known.state is State.LOADED:
-        return f"loaded {known.loaded_at:%Y-%m-%d}, asked again" if refresh else None
+        return f"loaded {known.loaded_at:%Y-%m-%d}, asked again"
     when = f"{known.state}, last asked {known.checked_at:%Y-%m-%d %H:%M}"
     return f"{when}: {known.reason}" if known.reason else when
 

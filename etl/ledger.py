@@ -91,6 +91,44 @@ def read_range(connection: Connection, start: date, end: date) -> dict[Slice, Sl
     return records
 
 
+@dataclass(frozen=True, slots=True)
+class Restatement:
+    """A revision that came after a slice's first one: what it changed, in rows and in seconds."""
+
+    slice: Slice
+    revision: int
+    seconds_before: Decimal
+    seconds_after: Decimal
+    rows_inserted: int
+    rows_deleted: int
+    rows_updated: int
+    loaded_at: datetime
+    overruled: str | None
+
+    def as_json(self) -> dict[str, object]:
+        """For `--json`: seconds as exact decimal texts."""
+        return {
+            "report_date": self.slice.report_date.isoformat(),
+            "report_type": self.slice.report_type.value,
+            "revision": self.revision,
+            "seconds_before": f"{self.seconds_before:f}",
+            "seconds_after": f"{self.seconds_after:f}",
+            "rows_inserted": self.rows_inserted,
+            "rows_deleted": self.rows_deleted,
+            "rows_updated": self.rows_updated,
+            "loaded_at": self.loaded_at.isoformat(),
+            "overruled": self.overruled,
+        }
+
+
+def read_restatements(connection: Connection, start: date, end: date) -> list[Restatement]:
+    """What changed after first publication in the slices from `start` to `end`, both included, oldest slice first."""
+    found = rows(connection, statement("read_revisions"), {"start": start, "end": end})
+    return [
+        Restatement(slice=Slice(row.pop("report_date"), ReportType(row.pop("report_type"))), **row) for row in found
+    ]
+
+
 def claim(connection: Connection, org_id: str) -> None:
     """Make the schema `org_id`'s if it is nobody's yet; `schema.require_owner` tells whose it is then."""
     connection.execute(statement("claim_warehouse"), {"org_id": org_id})
@@ -121,6 +159,7 @@ def record_revision(
     change: Change,
     reason: str | None,
     read_as: str,
+    overruled: str | None,
 ) -> int:
     """Note an accepted report: the slice's row, and one more revision. Gives the revision's number."""
     revision = (known.revision if known else 0) + 1
@@ -143,6 +182,7 @@ def record_revision(
             "seconds_after": tally.watch_seconds,
             "created_at_unread": tally.created_at_unread,
             "unknown_types": tally.unknown_types.total(),
+            "overruled": overruled,
             "code_version": __version__,
         },
     )
@@ -160,6 +200,11 @@ def record_revision(
         },
     )
     return revision
+
+
+def record_check(connection: Connection, slice_: Slice, result: str, message: str | None) -> None:
+    """Note what a check met, whatever it changed."""
+    connection.execute(statement("record_check"), {**_key(slice_), "result": result, "message": message})
 
 
 def record_last_check(connection: Connection, slice_: Slice, last_check: str) -> None:

@@ -40,16 +40,18 @@ _CONTENTS_REMEMBERED: Final = 500_000
 class Loading:
     """One report on its way into one slice: `stage`, then `merge`, then `apply`, in one transaction.
 
+    With `aside` the report stays beside the table, and `compare` takes the place of `apply`.
+
     Between `merge` and `apply` nothing that readers see has changed yet: that is where guards belong.
     """
 
-    def __init__(self, connection: Connection, slice_: Slice, report_sha256: str) -> None:
+    def __init__(self, connection: Connection, slice_: Slice, report_sha256: str, *, aside: bool = False) -> None:
         self._connection = connection
         self._slice = slice_
         self._report_sha256 = report_sha256
         self._parameters = {"report_date": slice_.report_date, "report_type": slice_.report_type.value}
         self._leaf = sql.Identifier(partition_name(slice_))
-        self._is_stored = has_partition(connection, slice_)
+        self._is_stored = aside or has_partition(connection, slice_)
         self._lines = sql.Identifier("incoming") if self._is_stored else self._leaf
         self._has_rejects = False
         self._merged = 0
@@ -119,6 +121,10 @@ class Loading:
         if self._has_rejects:
             self._connection.execute(statement("keep_rejects"))
         return change
+
+    def compare(self) -> None:
+        """List the rows in which report and slice differ in the temporary table `difference`; change nothing."""
+        self._connection.execute(self._on_leaf("compare_slice"))
 
     def _reconcile(self, change: Change, tally: Tally) -> None:
         row = self._connection.execute(statement("measure_slice"), self._parameters).fetchone()

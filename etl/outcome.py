@@ -22,10 +22,12 @@ class Ask:
     Attributes:
         wait_s: how long, in all, to wait for a report that is not there yet; 0: ask once.
         settled: the date is so old that a 404, confirmed by a second ask, means that there is nothing.
+        accept: a person takes the report in spite of the guards.
     """
 
     wait_s: float = 0.0
     settled: bool = False
+    accept: bool = False
 
 
 class Result(StrEnum):

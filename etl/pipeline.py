@@ -10,7 +10,7 @@ import json
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -32,7 +32,7 @@ from etl.stop import Stopped
 from etl.url_policy import UrlPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import httpx
 
@@ -52,6 +52,15 @@ _OVERTAKEN_AT_MOST: Final = 3
 
 class _Overtaken(Exception):
     """Another run committed the slice after this one had asked for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A slice, how to ask for it, and the revision that it had before it was asked for."""
+
+    slice: Slice
+    ask: Ask
+    seen: int
 
 
 class Pipeline:
@@ -108,48 +117,55 @@ class Pipeline:
     def _bring_once(self, slice_: Slice, ask: Ask) -> Outcome:
         """Ask, download, load; what is asked from here on is at least as new as `seen`."""
         seen = self._database.run(lambda connection: _revision(ledger.read(connection, slice_)))
+        work = _Work(slice_, ask, seen)
+        with tempfile.TemporaryDirectory(dir=self._folder) as name:
+            report = self.fetch(slice_, Path(name), ask)
+            if isinstance(report, NotThere):
+                return self._recorded(slice_, lambda connection: self._record_absence(connection, work, report))
+            return self._load_or_hold(work, report)
+
+    def fetch(self, slice_: Slice, folder: Path, ask: Ask = Ask()) -> ReportFile | NotThere:  # noqa: B008 - a value
+        """Ask for the slice's report and download it into `folder`, whole and verified. Raises as the stages do."""
         api = ReportApi(
             self._api_client, patience=self._downloader.patience, strict_not_found=self._settings.strict_not_found
         )
         answer = api.await_report(slice_, ask.wait_s) if ask.wait_s else api.ask_once(slice_, confirm=ask.settled)
         if isinstance(answer, NotThere):
-            return self._database.run(lambda connection: self._record_absence(connection, slice_, answer, ask, seen))
-        with tempfile.TemporaryDirectory(dir=self._folder) as name:
-            report = self._downloader.download(answer, renew=lambda: api.renew(slice_), folder=Path(name))
-            return self._accept(slice_, report, seen)
+            return answer
+        return self._downloader.download(answer, renew=lambda: api.renew(slice_), folder=folder)
 
-    def _accept(self, slice_: Slice, report: ReportFile, seen: int) -> Outcome:
+    def _load_or_hold(self, work: _Work, report: ReportFile) -> Outcome:
         """Load the report, or note that it was refused."""
         tries: list[Tally] = []
 
         def load(connection: Connection) -> Outcome:
             tries.append(Tally())
-            return self._load(connection, slice_, report, tries[-1], seen)
+            return self._load(connection, work, report, tries[-1])
 
         try:
-            return self._database.run(load)
+            return self._recorded(work.slice, load)
         except GuardRefused as error:
-            return self._hold(slice_, report, tries[-1], error, seen)
+            return self._hold(work, report, tries[-1], error)
 
-    def _load(self, connection: Connection, slice_: Slice, report: ReportFile, tally: Tally, seen: int) -> Outcome:
+    def _load(self, connection: Connection, work: _Work, report: ReportFile, tally: Tally) -> Outcome:
         """From the lock to the ledger row: one transaction."""
+        slice_ = work.slice
         known = self._locked(connection, slice_)
         if known and self._is_stored(connection, known, report):
             return self._record_unchanged(connection, known, report)
-        _require_not_overtaken(known, seen)
+        _require_not_overtaken(known, work)
         ledger.forget_rejects(connection, slice_, report_sha256=report.sha256)
         loading = Loading(connection, slice_, report.sha256)
         loading.stage(self._checked(normalise.chunks(report.path, aliases=self._settings.header_aliases)), tally)
-        guards.check_rejects(tally, self._limits)
+        overruled = self._guard(work, lambda limits: guards.check_rejects(slice_, tally, limits))
         rows = loading.merge(tally)
+        rows_before = known.rows_stored if known else 0
         seconds_before = known.watch_seconds if known else Decimal(0)
-        guards.check_shrinking(
-            slice_,
-            tally,
-            self._limits,
-            rows=rows,
-            rows_stored=known.rows_stored if known else 0,
-            seconds_stored=seconds_before,
+        overruled += self._guard(
+            work,
+            lambda limits: guards.check_shrinking(
+                slice_, tally, limits, rows=rows, rows_stored=rows_before, seconds_stored=seconds_before
+            ),
         )
         change = loading.apply(tally)
         revision = ledger.record_revision(
@@ -161,6 +177,7 @@ class Pipeline:
             change=change,
             reason=_why_empty(rows),
             read_as=self._read_as,
+            overruled="; ".join(overruled) or None,
         )
         self._claim(connection)
         return Outcome(
@@ -173,9 +190,24 @@ class Pipeline:
             rejected=tally.rows_rejected,
             change=change,
             seconds_before=seconds_before,
-            warnings=warnings_about(tally, change),
+            warnings=(*warnings_about(tally, change), *(f"accepted by hand: {guard}" for guard in overruled)),
             report_bytes=report.size_bytes,
         )
+
+    def _guard(self, work: _Work, check: Callable[[guards.Limits], None]) -> tuple[str, ...]:
+        """Let a guard look; gives its refusal where a person has overruled it.
+
+        Raises:
+            GuardRefused: it refuses, and nobody has said otherwise, or nobody can.
+        """
+        try:
+            check(self._limits)
+        except GuardRefused as refused:
+            if not work.ask.accept:
+                raise
+            check(guards.OPEN)
+            return (refused.message,)
+        return ()
 
     def _is_stored(self, connection: Connection, known: SliceRecord, report: ReportFile) -> bool:
         """Whether this very report, read in the same way, is what the facts come from; and whether they are there."""
@@ -194,15 +226,16 @@ class Pipeline:
             report_bytes=report.size_bytes,
         )
 
-    def _record_absence(self, connection: Connection, slice_: Slice, answer: NotThere, ask: Ask, seen: int) -> Outcome:
+    def _record_absence(self, connection: Connection, work: _Work, answer: NotThere) -> Outcome:
+        slice_ = work.slice
         known = self._locked(connection, slice_)
-        _require_not_overtaken(known, seen)
+        _require_not_overtaken(known, work)
         times = "once" if answer.asks == 1 else f"{answer.asks} times"
         if known and known.revision:
             message = f"the source answered 404, asked {times}: it withdrew the report; what was loaded stays"
             ledger.record_last_check(connection, slice_, message)
             return _of_stored(Outcome(slice_, Result.WITHDRAWN, message=message), known)
-        if ask.settled:
+        if work.ask.settled:
             result, state = Result.EMPTY, State.EMPTY
             reason = f"no viewing history: 404, asked {times}, and the date is past the settling window"
         else:
@@ -212,19 +245,20 @@ class Pipeline:
         self._claim(connection)
         return Outcome(slice_, result, message=reason)
 
-    def _hold(self, slice_: Slice, report: ReportFile, tally: Tally, error: GuardRefused, seen: int) -> Outcome:
+    def _hold(self, work: _Work, report: ReportFile, tally: Tally, error: GuardRefused) -> Outcome:
         """Note a refused report; its load was rolled back, so its first rejects come from memory."""
+        slice_ = work.slice
 
         def record(connection: Connection) -> Outcome:
             known = self._locked(connection, slice_)
-            _require_not_overtaken(known, seen)
+            _require_not_overtaken(known, work)
             ledger.forget_rejects(connection, slice_, report_sha256=report.sha256)
             record_rejects(connection, slice_, report.sha256, tally.first_rejects)
             ledger.record_state(connection, slice_, State.HELD, reason=str(error), error=error)
             self._claim(connection)
             return _of_stored(refusal(slice_, Result.HELD, error), known)
 
-        return self._database.run(record)
+        return self._recorded(slice_, record)
 
     def _failed(self, slice_: Slice, error: WatchTimeError) -> Outcome:
         """Note an error where that is possible: not when the database is the trouble, or another run has the slice."""
@@ -242,10 +276,20 @@ class Pipeline:
             return _of_stored(outcome, known)
 
         try:
-            return self._database.run(record)
+            return self._recorded(slice_, record)
         except WatchTimeError as second:
             log.warning("failure_not_recorded", slice=str(slice_), error=str(second))
             return outcome
+
+    def _recorded(self, slice_: Slice, work: Callable[[Connection], Outcome]) -> Outcome:
+        """Do `work` in a transaction that also notes what the check met."""
+
+        def and_note(connection: Connection) -> Outcome:
+            outcome = work(connection)
+            ledger.record_check(connection, slice_, outcome.result.value, outcome.message)
+            return outcome
+
+        return self._database.run(and_note)
 
     def _locked(self, connection: Connection, slice_: Slice) -> SliceRecord | None:
         """Take the slice's lock, and read what is known of it from then on."""
@@ -286,9 +330,9 @@ def _revision(known: SliceRecord | None) -> int:
     return known.revision if known else 0
 
 
-def _require_not_overtaken(known: SliceRecord | None, seen: int) -> None:
+def _require_not_overtaken(known: SliceRecord | None, work: _Work) -> None:
     """What was asked for before another run's commit may be older than what that run loaded: ask again."""
-    if _revision(known) != seen:
+    if _revision(known) != work.seen:
         raise _Overtaken
 
 

@@ -76,7 +76,7 @@ def outcomes_table(outcomes: Sequence[Outcome]) -> Group:
         table.add_row(
             f"{outcome.slice.report_date:%Y-%m-%d}",
             outcome.slice.report_type.value,
-            _state(outcome.result.value),
+            state_text(outcome.result.value),
             _count(outcome.rows),
             _seconds(outcome.watch_seconds, outcome.rows),
             _change(outcome),
@@ -96,15 +96,15 @@ def status_table(statuses: Sequence[SliceStatus]) -> Group:
         table.add_row(
             f"{status.slice.report_date:%Y-%m-%d}",
             status.slice.report_type.value,
-            _state(status.state),
+            state_text(status.state),
             _count(status.revision),
             _count(status.rows),
             _seconds(status.watch_seconds, status.rows),
             f"{status.loaded_at:%Y-%m-%d %H:%M}" if status.loaded_at else "",
         )
-    return _with_notes(
-        table, [_note(status.slice, status.state, status.reason) for status in statuses if status.reason]
-    )
+    reasons = [note(status.slice, status.state, status.reason) for status in statuses if status.reason]
+    checks = [note(status.slice, "last check", status.last_check) for status in statuses if status.last_check]
+    return _with_notes(table, [*reasons, *checks])
 
 
 def calendar(statuses: Sequence[SliceStatus]) -> Group:
@@ -129,7 +129,7 @@ def checks_table(checks: Iterable[Check]) -> Table:
         why = Text(check.detail)
         if check.next_step:
             why.append(f"\nnext: {check.next_step}", style="bold")
-        table.add_row(check.name, _state(check.verdict.value), why)
+        table.add_row(check.name, state_text(check.verdict.value), why)
     return table
 
 
@@ -177,14 +177,15 @@ def _with_notes(table: Table, notes: Sequence[Text]) -> Group:
 
 def _notes(outcome: Outcome) -> Iterator[Text]:
     if outcome.message:
-        yield _note(outcome.slice, outcome.result.value, outcome.message)
+        yield note(outcome.slice, outcome.result.value, outcome.message)
     for warning in outcome.warnings:
-        yield _note(outcome.slice, "warning", warning)
+        yield note(outcome.slice, "warning", warning)
     if outcome.next_step:
         yield Text(f"  next: {outcome.next_step}", style="bold")
 
 
-def _note(slice_: Slice, state: str, text: str) -> Text:
+def note(slice_: Slice, state: str, text: str) -> Text:
+    """A sentence about a slice, for below a table."""
     return Text.assemble(f"{slice_} ", (state, _STYLES.get(state, "yellow")), f": {text}")
 
 
@@ -200,7 +201,8 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _state(state: str) -> Text:
+def state_text(state: str) -> Text:
+    """A state in its colour."""
     return Text(state, style=_STYLES.get(state, "cyan"))
 
 

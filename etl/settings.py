@@ -76,6 +76,12 @@ class Settings(BaseSettings):
         le=366,
         description="`run` also takes the slices of so many days before the target that are not loaded.",
     )
+    recheck_days: int = Field(
+        5,
+        ge=0,
+        le=366,
+        description="`run` asks again for the loaded slices of so many days before the target; 0: none.",
+    )
     not_found_wait_seconds: float = Field(
         900,
         ge=0,

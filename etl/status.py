@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from etl import db, ledger, schema
-from etl.slices import Slice, dates_between, slices_of
+from etl.slices import Slice, State, dates_between, slices_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +34,7 @@ class SliceStatus:
     checked_at: datetime | None
     loaded_at: datetime | None
     reason: str | None
+    last_check: str | None
 
     def as_json(self) -> dict[str, object]:
         """For `--json`: dates in ISO 8601, seconds as an exact decimal text."""
@@ -47,6 +48,7 @@ class SliceStatus:
             "checked_at": self.checked_at and self.checked_at.isoformat(),
             "loaded_at": self.loaded_at and self.loaded_at.isoformat(),
             "reason": self.reason,
+            "last_check": self.last_check,
         }
 
 
@@ -62,6 +64,16 @@ def read(settings: Settings, start: date, end: date) -> list[SliceStatus]:
         return merge(ledger.read_range(connection, start, end), slices_of(dates_between(start, end)))
 
 
+def restatements(settings: Settings, start: date, end: date) -> tuple[list[ledger.Restatement], list[SliceStatus]]:
+    """What changed after first publication from `start` to `end`, both included; and the held slices of the range."""
+    url = settings.require("database_url")
+    with db.opened(url, schema=settings.schema_name) as database, database.transaction(writable=False) as connection:
+        schema.require_head(database, connection)
+        known = ledger.read_range(connection, start, end)
+        held = [slice_ for slice_, record in known.items() if record.state is State.HELD]
+        return ledger.read_restatements(connection, start, end), merge(known, held)
+
+
 def merge(known: dict[Slice, ledger.SliceRecord], slices: Iterable[Slice]) -> list[SliceStatus]:
     """What is known of `slices`, those included of which nothing is."""
     return [_status(slice_, known.get(slice_)) for slice_ in slices]
@@ -69,7 +81,7 @@ def merge(known: dict[Slice, ledger.SliceRecord], slices: Iterable[Slice]) -> li
 
 def _status(slice_: Slice, record: ledger.SliceRecord | None) -> SliceStatus:
     if record is None:
-        return SliceStatus(slice_, NEVER_TRIED, 0, 0, Decimal(0), None, None, None)
+        return SliceStatus(slice_, NEVER_TRIED, 0, 0, Decimal(0), None, None, None, None)
     return SliceStatus(
         slice=slice_,
         state=record.state.value,
@@ -79,4 +91,5 @@ def _status(slice_: Slice, record: ledger.SliceRecord | None) -> SliceStatus:
         checked_at=record.checked_at,
         loaded_at=record.loaded_at,
         reason=record.reason,
+        last_check=record.last_check,
     )

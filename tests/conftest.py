@@ -42,10 +42,15 @@ def pytest_report_header() -> str:
 @pytest.fixture(autouse=True)
 def no_settings_of_mine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Tests see neither the developer's variables nor their .env."""
+    hide_settings(monkeypatch, tmp_path)
+
+
+def hide_settings(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """For fixtures that live longer than a test."""
     for name in list(os.environ):
         if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}TEST_"):
             monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
 
 
 @pytest.fixture(scope="session", params=postgres.SOURCES)

@@ -53,13 +53,6 @@ GROUP BY content.content_id
 ORDER BY hours DESC
 LIMIT 5""",
     ),
-    (
-        "what changed after first publication",
-        """SELECT report_date, report_type, revision, rows_inserted AS added, rows_deleted AS vanished,
-       rows_updated AS changed, seconds_before, seconds_after
-FROM report_revision
-WHERE revision > 1""",
-    ),
 )
 
 
@@ -99,11 +92,10 @@ def show(folder: Path) -> None:
         demo.type("run")
         restated = _newest_with_history(sandbox, target)
         sandbox.restate(restated)
-        demo.say(f"BlendVision restates {restated}: rows come, go and change. Asking again brings the difference")
-        demo.type(
-            "backfill", "--start", f"{restated.report_date}", "--end", f"{restated.report_date}",
-            "--type", restated.report_type.value, "--refresh",
-        )  # fmt: skip
+        demo.say(f"BlendVision restates {restated}: rows come, go and change. The next run brings the difference")
+        demo.type("run")
+        demo.say("What changed after first publication")
+        demo.type("revisions")
         demo.say("What the warehouse knows of each slice")
         demo.type("status")
         for title, query in _QUERIES:
@@ -157,6 +149,7 @@ class _Demo:
             f"{command} status --start {datetime.now(UTC).date() - timedelta(days=6)} --json",
             f"{command} sandbox --port {_PORT} &",
             f"{command} doctor",
+            f"{command} explain {datetime.now(UTC).date() - timedelta(days=3)}",
             f"{command} run",
         ):
             self._console.print(Text(f"  {line}", style="cyan"))

@@ -80,6 +80,7 @@ def upgrade() -> None:
             seconds_after     numeric NOT NULL,
             created_at_unread bigint NOT NULL,
             unknown_types     bigint NOT NULL,
+            overruled         text,
             code_version      text NOT NULL,
             loaded_at         timestamptz NOT NULL DEFAULT now(),
             CONSTRAINT report_revision_pkey PRIMARY KEY (report_date, report_type, revision),
@@ -105,7 +106,32 @@ def upgrade() -> None:
             IS 'rows with a creation time in no known format';
         COMMENT ON COLUMN report_revision.unknown_types
             IS 'rows with an undocumented streaming type (loaded)';
+        COMMENT ON COLUMN report_revision.overruled
+            IS 'what a guard said against the report that a person accepted all the same';
         COMMENT ON COLUMN report_revision.code_version IS 'the version of watch-time that loaded it';
+
+        CREATE TABLE report_check (
+            report_date date NOT NULL,
+            report_type text COLLATE "C" NOT NULL,
+            first_at    timestamptz NOT NULL,
+            last_at     timestamptz NOT NULL,
+            times       integer NOT NULL,
+            result      text NOT NULL,
+            message     text,
+            CONSTRAINT report_check_pkey PRIMARY KEY (report_date, report_type, first_at),
+            CONSTRAINT report_check_report_type_is_known CHECK (report_type IN ('LIVE', 'VOD'))
+        );
+
+        COMMENT ON TABLE report_check
+            IS 'What the checks of a slice met, in order; the same answer several times in a row is one line.';
+        COMMENT ON COLUMN report_check.report_date IS 'the slice''s date';
+        COMMENT ON COLUMN report_check.report_type IS 'the slice''s report: LIVE or VOD';
+        COMMENT ON COLUMN report_check.first_at IS 'when it was met first';
+        COMMENT ON COLUMN report_check.last_at IS 'when it was met last';
+        COMMENT ON COLUMN report_check.times IS 'how often in a row';
+        COMMENT ON COLUMN report_check.result
+            IS 'loaded, unchanged, empty, unavailable, withdrawn, held or failed';
+        COMMENT ON COLUMN report_check.message IS 'what there is to say about it';
 
         CREATE TABLE report_reject (
             report_date   date NOT NULL,

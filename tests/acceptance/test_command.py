@@ -49,7 +49,7 @@ def test_run_loads_the_target_date_and_the_lookback_window(program: Program, new
     assert (vod["rows"], vod["watch_seconds"]) == (report.rows, f"{report.watch_seconds.normalize():f}")
 
     again = program("run", "--json")
-    assert [slice_["result"] for slice_ in json.loads(again.stdout)["slices"]] == ["unchanged", "unchanged"]
+    assert [slice_["result"] for slice_ in json.loads(again.stdout)["slices"]] == ["unchanged"] * 12
 
 
 def test_run_logs_one_line_per_slice_and_one_for_the_run(program: Program) -> None:
@@ -100,6 +100,47 @@ def test_status_shows_each_slice(program: Program, newest_warehouse: Warehouse) 
     table = program("status", "--start", f"{TARGET}").stdout
     assert "loaded" in table
     assert "failed" in table
+
+
+def test_backfill_takes_a_part_of_the_slices(program: Program) -> None:
+    span = ("--start", f"{TARGET - timedelta(days=4)}", "--end", f"{TARGET}", "--dry-run", "--json")
+    whole = json.loads(program("backfill", *span).stdout)
+    parts = [json.loads(program("backfill", *span, "--shard", f"{index}/3").stdout) for index in range(3)]
+    assert len(whole) == 10
+    assert sorted((line for part in parts for line in part), key=str) == sorted(whole, key=str)
+    program("backfill", *span[:4], "--type", "LIVE")
+    only = json.loads(program("backfill", *span, "--only", "loaded,held").stdout)
+    assert {slice_["report_type"] for slice_ in only} == {"LIVE"}
+    for wrong in (("--shard", "3/3"), ("--only", "lost"), ("--accept",), ("--only", "held", "--refresh")):
+        assert program("backfill", *span, *wrong).returncode == 2
+
+
+def test_revisions_tell_what_changed_and_what_is_held(program: Program, newest_warehouse: Warehouse) -> None:
+    assert "nothing changed after first publication" in program("revisions").stdout
+    program("run", LOOKBACK_DAYS="0", RECHECK_DAYS="0")
+    before = newest_warehouse.sandbox.report(VOD)
+    restated = newest_warehouse.sandbox.restate(VOD)
+    after = newest_warehouse.sandbox.report(VOD)
+    newest_warehouse.sandbox.override(
+        Slice(TARGET, ReportType.LIVE),
+        Delivery(body="Content Title,Content ID,Streaming Type,Created At,Customer ID,Watch Time (sec.)\n"),
+    )
+    assert program("run", LOOKBACK_DAYS="0", RECHECK_DAYS="0").returncode == 65
+    told = program("revisions", COLUMNS="160").stdout
+    assert (
+        f"{VOD}: {before.watch_seconds.normalize():,f} s -> {after.watch_seconds.normalize():,f} s, "
+        f"+{restated.rows_added} -{restated.rows_vanished} ~{restated.rows_changed} rows (revision 2, "
+    ) in told
+    accept = ("backfill", "--start", f"{TARGET}", "--end", f"{TARGET}", "--type", "LIVE", "--accept")
+    assert f"next: to take the report all the same: watch-time {' '.join(accept)}" in told
+    assert program(*accept).returncode == 0
+    document = json.loads(program("revisions", "--json").stdout)
+    assert [(change["report_type"], change["revision"]) for change in document["revisions"]] == [
+        ("LIVE", 2),
+        ("VOD", 2),
+    ]
+    assert document["revisions"][0]["overruled"].startswith("the new report has a header and no rows")
+    assert document["held"] == []
 
 
 class TestExitCodes:

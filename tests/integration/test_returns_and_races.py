@@ -18,7 +18,7 @@ from etl.errors import DatabaseUnavailable
 from etl.job import Job
 from etl.outcome import Ask, Outcome, Result
 from etl.sandbox.script import Answer, Delivery
-from etl.slices import ReportType
+from etl.slices import ReportType, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +76,36 @@ class TestHeldSlices:
         assert warehouse.query("SELECT count(*), min(line_number), max(line_number) FROM report_reject") == [
             (1_000, 2, 1_001)
         ]
+
+
+class TestAcceptedByHand:
+    """A person who has looked at a held report may take it; that is recorded."""
+
+    def test_rejected_lines_are_left_out(self, warehouse: Warehouse) -> None:
+        assert "watch-time backfill --start 2026-11-16 --end 2026-11-16 --type VOD --accept" in (
+            warehouse.bring(BAD).next_step or ""
+        )
+        outcome = warehouse.bring(ask=Ask(accept=True))
+        assert (outcome.result, outcome.rows, outcome.rejected) == (Result.LOADED, 1, 1)
+        assert any("accepted by hand: 1 of 2 lines" in warning for warning in outcome.warnings)
+        ((overruled,),) = warehouse.query("SELECT overruled FROM report_revision")
+        assert overruled.startswith("1 of 2 lines cannot be loaded")
+        assert warehouse.query("SELECT count(*) FROM report_reject") == [(1,)]
+
+    def test_an_empty_report_replaces_a_good_one(self, warehouse: Warehouse) -> None:
+        warehouse.bring(GOOD)
+        outcome = warehouse.bring(HEADER, ask=Ask(accept=True))
+        assert (outcome.result, outcome.revision) == (Result.EMPTY, 2)
+        assert warehouse.facts() == []
+        assert warehouse.query("SELECT state, rows_stored FROM report_slice") == [("empty", 0)]
+
+    def test_nobody_can_accept_a_report_of_rejects_only(self, warehouse: Warehouse) -> None:
+        outcome = warehouse.bring(HEADER + "A,c1,VOD,,u1,-1\n", ask=Ask(accept=True))
+        assert outcome.result is Result.HELD
+
+    def test_a_report_without_fault_needs_no_overruling(self, warehouse: Warehouse) -> None:
+        warehouse.bring(GOOD, ask=Ask(accept=True))
+        assert warehouse.query("SELECT overruled FROM report_revision") == [(None,)]
 
 
 class _Interjecting:
@@ -207,7 +237,7 @@ def test_restated_slices_side_by_side_do_not_stand_in_each_other_s_way(warehouse
             lines = "".join(f"{title},c{content},VOD,,u{number},{content}\n" for content in range(2_000))
             warehouse.sandbox.override(slice_, Delivery(body=HEADER + lines))
         with warehouse.job(concurrency=4) as opened:
-            plan = opened.backfill_plan(DAY.replace(day=13), DAY, report_types=[ReportType.VOD], refresh=True)
+            plan = opened.backfill_plan(DAY.replace(day=13), DAY, report_types=[ReportType.VOD], wanted=[None, *State])
             outcomes = opened.work(plan)
         assert [outcome.result for outcome in outcomes] == [Result.LOADED] * 4
     assert warehouse.query("SELECT DISTINCT title FROM content") == [("second",)]

@@ -9,6 +9,7 @@ import pytest
 
 from conftest import DAY, HEADER, TODAY, VOD, Warehouse
 from etl.errors import WrongUsage
+from etl.job import LOADED_ONLY
 from etl.outcome import Ask, Result
 from etl.sandbox.script import Answer, Delivery
 from etl.slices import SETTLING_DAYS, ReportType, Slice
@@ -102,16 +103,35 @@ def test_lookback_takes_what_is_not_loaded_and_leaves_what_is(warehouse: Warehou
     warehouse.sandbox.script(_vod(TARGET - timedelta(days=2)), api=[NOT_THERE])
     warehouse.bring(slice_=_vod(TARGET - timedelta(days=2)))
     warehouse.bring(HEADER + "t,c,VOD,,u,-1\n", slice_=_vod(TARGET - timedelta(days=3)))
-    with warehouse.job() as opened:
-        reasons = {
-            planned.slice: planned.reason for planned in opened.lookback_plan() if planned.slice.report_type == "VOD"
-        }
+    with warehouse.job(recheck_days=0) as opened:
+        plan = opened.lookback_plan()
+    reasons = {planned.slice: planned.reason for planned in plan if planned.slice.report_type is ReportType.VOD}
     assert [TARGET - slice_.report_date for slice_ in reasons] == [timedelta(days=days) for days in (5, 4, 3, 2)]
     shown = list(reasons.values())
     assert shown[:2] == ["never tried", "never tried"]
     assert shown[2].startswith("held, last asked")
     assert "1 of 1 lines cannot be loaded" in shown[2]
     assert shown[3].startswith("unavailable, last asked")
+
+
+def test_the_daily_job_asks_again_for_what_may_have_been_restated(warehouse: Warehouse) -> None:
+    days = [TARGET - timedelta(days=back) for back in range(1, 8)]
+    with warehouse.job() as opened:
+        opened.work(opened.backfill_plan(days[-1], days[0]))
+    warehouse.sandbox.restate(_vod(days[3]))
+    with warehouse.job(recheck_days=4, lookback_days=2) as opened:
+        plan = opened.lookback_plan()
+        outcomes = opened.work(plan)
+    assert {planned.slice.report_date for planned in plan} == set(days[:4])
+    changed = {outcome.slice: outcome.result for outcome in outcomes if outcome.result is not Result.UNCHANGED}
+    assert changed == {_vod(days[3]): Result.LOADED}
+
+
+def test_an_outage_of_a_week_is_healed_by_one_run(warehouse: Warehouse) -> None:
+    with warehouse.job(lookback_days=7) as opened:
+        outcomes = opened.work([*opened.target_plan(), *opened.lookback_plan()])
+    assert len(outcomes) == 16
+    assert {outcome.result for outcome in outcomes} == {Result.LOADED}
 
 
 def test_one_failing_slice_leaves_the_other_alone_and_the_gravest_code_wins(warehouse: Warehouse) -> None:
@@ -134,7 +154,7 @@ def test_a_backfill_goes_on_where_it_was(warehouse: Warehouse) -> None:
         ]
         opened.work(opened.backfill_plan(start, DAY))
         assert opened.backfill_plan(start, DAY) == []
-        assert len(opened.backfill_plan(start, DAY, refresh=True)) == 8
+        assert len(opened.backfill_plan(start, DAY, wanted=LOADED_ONLY)) == 8
 
 
 def test_a_day_that_is_not_over_is_refused(warehouse: Warehouse) -> None:

@@ -16,6 +16,14 @@ from etl.tables import metadata
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+VIEWS = (
+    "watch_time_report",
+    "watch_time_daily",
+    "watch_time_monthly",
+    "watch_time_by_content",
+    "watch_time_by_customer",
+    "report_coverage",
+)
 
 
 def _between(mark: str) -> str:
@@ -48,7 +56,9 @@ def test_every_command_is_described_and_every_described_one_exists() -> None:
     assert {name for name in re.findall(r"`?watch-time ([a-z]+)", README) if name in commands} == commands
 
 
-@pytest.mark.parametrize("command", ["run", "backfill", "status", "doctor", "sandbox", "demo"])
+@pytest.mark.parametrize(
+    "command", ["run", "backfill", "status", "explain", "revisions", "verify", "doctor", "sandbox", "demo"]
+)
 def test_every_option_that_is_shown_exists(command: str) -> None:
     group = typer.main.get_command(cli.app)
     options = {name for option in group.commands[command].params for name in option.opts}  # type: ignore[attr-defined]
@@ -61,7 +71,7 @@ def test_every_exit_code_is_described() -> None:
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == {int(code) for code in ExitCode}
 
 
-@pytest.mark.parametrize("name", [*metadata.tables, "watch_time_report", "watch_time_daily"])
+@pytest.mark.parametrize("name", [*metadata.tables, *VIEWS])
 def test_every_table_is_described(name: str) -> None:
     assert f"| `{name}` |" in README
 

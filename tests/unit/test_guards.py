@@ -22,7 +22,7 @@ def limits(*, rejects: str = "0", shrink: str = "0.5") -> Limits:
 
 def rejects_pass(read: int, rejected: int, allowed: str) -> bool:
     try:
-        check_rejects(Tally(read, rejected, first_rejects=[REJECT] * rejected), limits(rejects=allowed))
+        check_rejects(VOD, Tally(read, rejected, first_rejects=[REJECT] * rejected), limits(rejects=allowed))
     except GuardRefused:
         return False
     return True
@@ -91,7 +91,7 @@ def test_rows_without_a_second_may_stay_so() -> None:
 
 def test_refusals_give_figures_and_what_to_type_and_no_values() -> None:
     with pytest.raises(GuardRefused) as refused:
-        check_rejects(Tally(10, 1, first_rejects=[REJECT]), limits())
+        check_rejects(VOD, Tally(10, 1, first_rejects=[REJECT]), limits())
     assert refused.value.message == ("1 of 10 lines cannot be loaded; the first is line 7: the watch time is negative")
     assert "WATCH_TIME_MAX_REJECT_RATIO (now 0)" in refused.value.next_step
 
@@ -103,5 +103,5 @@ def test_refusals_give_figures_and_what_to_type_and_no_values() -> None:
         "the new report has a header and no rows; stored are 3 rows and 1000 s. What is stored stays"
     )
     assert refused.value.next_step.endswith(
-        "WATCH_TIME_SHRINK_LIMIT=0 watch-time backfill --start 2026-11-16 --end 2026-11-16 --type VOD --refresh"
+        "watch-time backfill --start 2026-11-16 --end 2026-11-16 --type VOD --accept"
     )

@@ -94,14 +94,13 @@ def known(state: State, *, reason: str | None = None) -> SliceRecord:
 
 
 @pytest.mark.parametrize(
-    ("record", "refresh", "reason"),
+    ("record", "reason"),
     [
-        (None, False, "never tried"),
-        (known(State.LOADED), False, None),
-        (known(State.LOADED), True, "loaded 2026-11-18, asked again"),
-        (known(State.EMPTY), False, "empty, last asked 2026-11-18 04:05"),
-        (known(State.HELD, reason="rejects"), False, "held, last asked 2026-11-18 04:05: rejects"),
+        (None, "never tried"),
+        (known(State.LOADED), "loaded 2026-11-18, asked again"),
+        (known(State.EMPTY), "empty, last asked 2026-11-18 04:05"),
+        (known(State.HELD, reason="rejects"), "held, last asked 2026-11-18 04:05: rejects"),
     ],
 )
-def test_a_plan_says_why_a_slice_is_worked_on(record: SliceRecord | None, refresh: bool, reason: str | None) -> None:
-    assert job._reason(record, refresh=refresh) == reason
+def test_a_plan_says_why_a_slice_is_worked_on(record: SliceRecord | None, reason: str) -> None:
+    assert job._reason(record) == reason

@@ -36,7 +36,7 @@ def words(table: RenderableType) -> list[list[str]]:
 
 def status(state: str, **figures: object) -> SliceStatus:
     nothing = {"revision": 0, "rows": 0, "watch_seconds": Decimal(0), "checked_at": None, "loaded_at": None}
-    return SliceStatus(VOD, state, **{**nothing, "reason": None, **figures})  # type: ignore[arg-type]  # named as they are
+    return SliceStatus(VOD, state, **{**nothing, "reason": None, "last_check": None, **figures})  # type: ignore[arg-type]  # named as they are
 
 
 def test_a_first_load_shows_what_came() -> None:

@@ -1,0 +1,103 @@
+"""The whole story of a slice: what was asked and answered, what was accepted and rejected, and what happens next.
+
+Read from the ledger alone, so it agrees with every other view.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from etl import db, ledger, schema
+from etl.db import rows, statement
+from etl.guards import accept_command
+from etl.slices import SETTLING_DAYS, Slice, State, target_date
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import date
+
+    from etl.settings import Settings
+
+# Of each report so many rejected lines are shown; the table report_reject has the rest.
+_REJECTS_SHOWN: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What is known of one slice.
+
+    Attributes:
+        record: its row of the ledger; None when it was never tried.
+        checks, revisions, rejects: rows of the ledger's tables by column name, oldest first; of the rejects the first
+            few of each report, with the `count` of all.
+        next_step: what happens next, and when.
+    """
+
+    slice: Slice
+    record: ledger.SliceRecord | None
+    checks: list[dict[str, Any]]
+    revisions: list[dict[str, Any]]
+    rejects: list[dict[str, Any]]
+    next_step: str
+
+    def as_json(self) -> dict[str, object]:
+        """For `--json`; what JSON has no type for is text."""
+        record = self.record
+        return {
+            "report_date": self.slice.report_date.isoformat(),
+            "report_type": self.slice.report_type.value,
+            "state": record and record.state.value,
+            "reason": record and record.reason,
+            "last_check": record and record.last_check,
+            "checks": self.checks,
+            "revisions": self.revisions,
+            "rejects": self.rejects,
+            "next": self.next_step,
+        }
+
+
+def read(settings: Settings, slices: Iterable[Slice]) -> list[Story]:
+    """The stories of `slices`.
+
+    Raises:
+        SchemaNotReady: there are no tables to read, or those of another version.
+    """
+    url = settings.require("database_url")
+    with db.opened(url, schema=settings.schema_name) as database, database.transaction(writable=False) as connection:
+        schema.require_head(database, connection)
+        return [_story(connection, slice_, settings) for slice_ in slices]
+
+
+def _story(connection: db.Connection, slice_: Slice, settings: Settings) -> Story:
+    record = ledger.read(connection, slice_)
+    key = {"report_date": slice_.report_date, "report_type": slice_.report_type.value}
+    return Story(
+        slice_,
+        record,
+        checks=rows(connection, statement("read_checks"), key),
+        revisions=rows(connection, statement("read_slice_revisions"), key),
+        rejects=rows(connection, statement("read_slice_rejects"), {**key, "most": _REJECTS_SHOWN}),
+        next_step=what_is_next(slice_, record.state if record else None, settings, today=settings.today()),
+    )
+
+
+def what_is_next(slice_: Slice, state: State | None, settings: Settings, *, today: date) -> str:
+    """What happens to the slice next, and when, if nobody does anything; and what a person can do."""
+    day = slice_.report_date
+    due = day + timedelta(days=settings.lag_days)
+    if today < due:
+        return f"the daily run asks for it from {due} on"
+    window = settings.recheck_days if state is State.LOADED else settings.lookback_days
+    last = due + timedelta(days=window)
+    by_hand = f"watch-time backfill --start {day} --end {day} --type {slice_.report_type}"
+    if state is State.LOADED:
+        by_hand += " --refresh"
+    if state is State.HELD:
+        by_hand = accept_command(slice_)
+    if target_date(today, settings.lag_days) - timedelta(days=window) > day:
+        return f"no run asks for it any more; by hand: {by_hand}"
+    settled = due + timedelta(days=SETTLING_DAYS)
+    meaning = f"; from {settled + timedelta(days=1)} on a 404 means an empty day" if state is State.UNAVAILABLE else ""
+    return f"every run asks for it, up to {last}{meaning}; by hand: {by_hand}"

@@ -1,0 +1,56 @@
+"""The options of the command line that need reading: dates, states, shards. Wrong ones end with exit code 2."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Final
+
+import typer
+
+from etl.slices import State
+
+DAY: Final = "YYYY-MM-DD"
+# Dates that a person can mean.
+_FIRST: Final = date(2000, 1, 1)
+_LAST: Final = date(2999, 12, 31)
+# The states of slices, as --only names them.
+WANTED: Final[dict[str, State | None]] = {"missing": None, **{state.value: state for state in State}}
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of a table.")]
+
+
+def day(text: str) -> date:
+    """A report date. Before the year 2000 nobody streamed, and far from it calendars end."""
+    try:
+        found = date.fromisoformat(text)
+    except ValueError:
+        found = date.min
+    if not _FIRST <= found <= _LAST:
+        raise typer.BadParameter(f"{text!r} is no date of a report; write it like 2026-11-20")
+    return found
+
+
+def wanted(only: str | None, *, refresh: bool) -> frozenset[State | None]:
+    """The states of slices that a backfill works on."""
+    if only and refresh:
+        raise typer.BadParameter("--refresh and --only say different things; name loaded in --only")
+    if only is None:
+        return frozenset({None, *State}) - (frozenset() if refresh else {State.LOADED})
+    names = [name.strip() for name in only.lower().split(",")]
+    unknown = [name for name in names if name not in WANTED]
+    if unknown:
+        raise typer.BadParameter(f"--only {', '.join(unknown)}: no such state; there are {', '.join(WANTED)}")
+    return frozenset(WANTED[name] for name in names)
+
+
+def shard(text: str | None) -> tuple[int, int]:
+    """Which of how many parts, counted from 0: as Kubernetes numbers the pods of an Indexed Job."""
+    if text is None:
+        return 0, 1
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise typer.BadParameter(f"--shard {text!r}: write it like 0/4, up to 3/4")
+    return int(index), int(count)
+
+
+Start = Annotated[date | None, typer.Option(parser=day, metavar=DAY, help="First date; default: two weeks before.")]
+End = Annotated[date | None, typer.Option(parser=day, metavar=DAY, help="Last date; default: the target date.")]

@@ -1,0 +1,116 @@
+"""What people read in sentences: the story of a slice, and what changed after first publication."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.text import Text
+
+from etl.guards import accept_command
+from etl.screens import note, state_text
+from etl.status import NEVER_TRIED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from etl.explain import Story
+    from etl.ledger import Restatement
+    from etl.status import SliceStatus
+    from etl.verify import Verdict
+
+
+def restatements_page(restatements: Iterable[Restatement], held: Sequence[SliceStatus]) -> Group:
+    """A line for every change after first publication; then the slices that are held, and what accepts them."""
+    lines = [
+        Text(
+            f"{change.slice}: {change.seconds_before:,f} s -> {change.seconds_after:,f} s, +{change.rows_inserted:,} "
+            f"-{change.rows_deleted:,} ~{change.rows_updated:,} rows (revision {change.revision}, "
+            f"{change.loaded_at:%Y-%m-%d %H:%M} UTC)"
+        )
+        for change in restatements
+    ]
+    for status in held:
+        lines += [
+            note(status.slice, status.state, status.reason or ""),
+            Text(f"  next: to take the report all the same: {accept_command(status.slice)}", style="bold"),
+        ]
+    return Group(*(lines or [Text("nothing changed after first publication, and nothing is held")]))
+
+
+def verdicts_page(verdicts: Sequence[Verdict]) -> Group:
+    """A line per slice, the first differing rows of each below it; then the sum."""
+    lines: list[Text] = []
+    for verdict in verdicts:
+        figures = f", {verdict.rows:,} rows" if verdict.compared else ""
+        if verdict.exit_code and verdict.compared:
+            figures += (
+                f": {verdict.missing:,} missing, {verdict.surplus:,} surplus, {verdict.changed:,} with other seconds"
+            )
+        message = f": {verdict.message}" if verdict.message else ""
+        style = "red" if verdict.exit_code else "green" if verdict.compared else "yellow"
+        lines.append(Text.assemble(f"{verdict.slice} ", (verdict.word, style), figures, message))
+        lines += [_told_difference(row) for row in verdict.first]
+    equal = sum(1 for verdict in verdicts if verdict.word == "equal")
+    return Group(*lines, Text(), Text(f"{equal} of {len(verdicts)} stored slices equal their reports"))
+
+
+def _told_difference(row: Mapping[str, Any]) -> Text:
+    sides = [
+        "nothing" if row[side] is None else f"{row[side].normalize():f} s"
+        for side in ("report_seconds", "table_seconds")
+    ]
+    key = f"content {row['content_id']!r}, customer {row['customer_id']!r}, {row['streaming_type']}"
+    return Text(f"  {key}: the report has {sides[0]}, the table {sides[1]}")
+
+
+def stories_page(stories: Iterable[Story]) -> Group:
+    """The stories, one after the other."""
+    return Group(*(part for story in stories for part in (story_page(story), Text())))
+
+
+def story_page(story: Story) -> Group:
+    """A slice's story, as a person would tell it."""
+    record = story.record
+    lines = [Text.assemble((f"{story.slice}  ", "bold"), state_text(record.state.value if record else NEVER_TRIED))]
+    if record and record.revision:
+        lines.append(
+            Text(f"stored: revision {record.revision}, {record.rows_stored:,} rows, {record.watch_seconds:,f} s")
+        )
+    if record and record.reason:
+        lines.append(Text(f"because: {record.reason}"))
+    parts = (
+        ("what the checks met", [_told_check(check) for check in story.checks]),
+        ("what was accepted", [_told_revision(revision) for revision in story.revisions]),
+        ("what was rejected", [_told_reject(reject) for reject in story.rejects]),
+        ("what happens next", [Text(f"  {story.next_step}")]),
+    )
+    for title, told in parts:
+        if told:
+            lines += [Text(), Text(title, style="bold"), *told]
+    return Group(*lines)
+
+
+def _told_check(check: Mapping[str, Any]) -> Text:
+    times = f", {check['times']} times up to {check['last_at']:%Y-%m-%d %H:%M}" if check["times"] > 1 else ""
+    message = f": {check['message']}" if check["message"] else ""
+    return Text.assemble(f"  {check['first_at']:%Y-%m-%d %H:%M}  ", state_text(check["result"]), f"{times}{message}")
+
+
+def _told_revision(revision: Mapping[str, Any]) -> Text:
+    text = (
+        f"  {revision['loaded_at']:%Y-%m-%d %H:%M}  revision {revision['revision']}, sha256 "
+        f"{revision['report_sha256'][:12]}, {revision['report_bytes']:,} bytes: "
+        f"{revision['seconds_before']:,f} s -> {revision['seconds_after']:,f} s, +{revision['rows_inserted']:,} "
+        f"-{revision['rows_deleted']:,} ~{revision['rows_updated']:,} rows, {revision['rows_unchanged']:,} unchanged, "
+        f"{revision['rows_merged']:,} merged, {revision['rows_rejected']:,} rejected; "
+        f"watch-time {revision['code_version']}"
+    )
+    return Text(text + (f"; accepted by hand: {revision['overruled']}" if revision["overruled"] else ""))
+
+
+def _told_reject(reject: Mapping[str, Any]) -> Text:
+    return Text(
+        f"  sha256 {reject['report_sha256'][:12]}, line {reject['line_number']:,} (of {reject['count']:,} kept): "
+        f"{reject['reason']}: {reject['raw_text']}"
+    )

@@ -1,0 +1,146 @@
+"""Proving that stored slices equal the source's reports, row by row; nothing is changed.
+
+The report is fetched again, or taken from a file, read as a load reads it, and compared by set-based SQL.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from etl import db, ledger, normalise, pipeline, schema
+from etl.db import rows, statement
+from etl.errors import ExitCode, WatchTimeError
+from etl.load import Loading
+from etl.report import NotThere, Tally
+from etl.slices import dates_between, slices_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import date
+
+    from etl.db import Connection, Database
+    from etl.pipeline import Pipeline
+    from etl.settings import Settings
+    from etl.slices import ReportType, Slice
+
+# So many differing rows of a slice are listed; they are counted all.
+_LISTED: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the comparison of a slice found.
+
+    Attributes:
+        compared: whether there was something to compare with.
+        missing: rows that only the report has.
+        surplus: rows that only the table has.
+        changed: rows with other seconds.
+        first: the first few differing rows, by column name; seconds of both sides.
+        message: why nothing was compared, or what is worth knowing.
+    """
+
+    slice: Slice
+    compared: bool
+    rows: int = 0
+    missing: int = 0
+    surplus: int = 0
+    changed: int = 0
+    first: tuple[dict[str, Any], ...] = ()
+    message: str | None = None
+    exit_code: ExitCode = ExitCode.OK
+
+    @property
+    def word(self) -> str:
+        """The verdict in a word."""
+        if not self.compared:
+            return "not compared"
+        return "differs" if self.exit_code else "equal"
+
+    def as_json(self) -> dict[str, object]:
+        """For `--json`; what JSON has no type for is text."""
+        return {
+            "report_date": self.slice.report_date.isoformat(),
+            "report_type": self.slice.report_type.value,
+            "verdict": self.word,
+            "rows": self.rows,
+            "missing": self.missing,
+            "surplus": self.surplus,
+            "changed": self.changed,
+            "first": list(self.first),
+            "message": self.message,
+            "exit_code": int(self.exit_code),
+        }
+
+
+class Verification:
+    """An opened warehouse, and where its reports come from."""
+
+    def __init__(self, settings: Settings, database: Database, pipe: Pipeline | None) -> None:
+        self._settings = settings
+        self._database = database
+        self._pipeline = pipe
+
+    def stored(self, start: date, end: date, report_types: Iterable[ReportType]) -> list[Slice]:
+        """The slices of a range that have an accepted revision: what there is to verify."""
+        known = self._database.run(lambda connection: ledger.read_range(connection, start, end))
+        slices = slices_of(dates_between(start, end), report_types)
+        return [slice_ for slice_ in slices if slice_ in known and known[slice_].revision]
+
+    def compare(self, slice_: Slice, *, file: Path | None = None) -> Verdict:
+        """Compare a slice with its report, or with `file`; trouble with the source becomes part of the verdict."""
+        try:
+            with tempfile.TemporaryDirectory() as name:
+                path = file or self._fetch(slice_, Path(name))
+                if path is None:
+                    return Verdict(slice_, compared=False, message="the source has no report (404): nothing to compare")
+                return self._database.run(lambda connection: self._compare(connection, slice_, path))
+        except WatchTimeError as error:
+            return Verdict(slice_, compared=False, message=error.message, exit_code=error.exit_code)
+
+    def _fetch(self, slice_: Slice, folder: Path) -> Path | None:
+        assert self._pipeline is not None  # noqa: S101 - only a file needs none
+        report = self._pipeline.fetch(slice_, folder)
+        return None if isinstance(report, NotThere) else report.path
+
+    def _compare(self, connection: Connection, slice_: Slice, path: Path) -> Verdict:
+        # Under the slice's lock: a load that commits in the middle would look like a difference.
+        ledger.lock(connection, slice_, sleep=self._database.stop.sleep)
+        tally = Tally()
+        loading = Loading(connection, slice_, "", aside=True)
+        loading.stage(normalise.chunks(path, aliases=self._settings.header_aliases), tally)
+        found = loading.merge(tally)
+        loading.compare()
+        (counts,) = rows(connection, statement("count_differences"))
+        differs = any(counts.values())
+        rejected = f"{tally.rows_rejected} lines of the report cannot be loaded and were not compared"
+        return Verdict(
+            slice_,
+            compared=True,
+            rows=found,
+            **counts,
+            first=tuple(rows(connection, statement("first_differences"), {"most": _LISTED})),
+            message=rejected if tally.rows_rejected else None,
+            exit_code=ExitCode.DATA_REFUSED if differs else ExitCode.OK,
+        )
+
+
+@contextmanager
+def opened(settings: Settings, *, with_source: bool) -> Iterator[Verification]:
+    """A verification on the configured warehouse; without the source only files can be compared.
+
+    Raises:
+        SchemaNotReady, WrongOrganization: there is nothing to verify, or it is another organization's.
+    """
+    with db.opened(settings.require("database_url"), schema=settings.schema_name) as database:
+        database.run(lambda connection: schema.require_head(database, connection))
+        if not with_source:
+            yield Verification(settings, database, None)
+            return
+        database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
+        with pipeline.opened(settings, database, database.stop) as pipe:
+            yield Verification(settings, database, pipe)

@@ -1,0 +1,119 @@
+"""`explain` tells the whole story of a slice, from the ledger alone."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from etl.explain import what_is_next
+from etl.sandbox.config import SandboxConfig
+from etl.sandbox.script import Answer, Delivery
+from etl.settings import Settings
+from etl.slices import ReportType, Slice, State
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from conftest import Program, Warehouse
+
+TODAY = datetime.now(UTC).date()
+TARGET = TODAY - timedelta(days=2)
+VOD = Slice(TARGET, ReportType.VOD)
+NOT_THERE = Answer(404, '{"code": 5, "message": "report not found", "details": []}')
+
+
+@pytest.fixture
+def sandbox_config() -> SandboxConfig:
+    return SandboxConfig(vod_rows=200, live_rows=80, quiet_one_day_in=0)
+
+
+def test_a_late_restated_held_and_withdrawn_slice_is_told_in_order(
+    program: Program, newest_warehouse: Warehouse
+) -> None:
+    sandbox = newest_warehouse.sandbox
+    again = ("backfill", "--start", f"{TARGET}", "--end", f"{TARGET}", "--type", "VOD", "--refresh")
+    sandbox.script(VOD, api=[NOT_THERE] * 3)
+    codes = [program(*again).returncode for _ in range(5)]  # three times not there, loaded, unchanged
+    sandbox.restate(VOD)
+    codes.append(program(*again).returncode)
+    header = "Content Title,Content ID,Streaming Type,Created At,Customer ID,Watch Time (sec.)\n"
+    sandbox.override(VOD, Delivery(body=header + "t,c1,VOD,,u1,-5\n" * 7))
+    codes.append(program(*again).returncode)
+    sandbox.withdraw(VOD)
+    codes.append(program(*again).returncode)
+    assert codes == [0] * 6 + [65, 0]
+
+    done = program("explain", f"{TARGET}", "--type", "VOD", "--json")
+    (story,) = json.loads(done.stdout)
+    assert [(check["result"], check["times"]) for check in story["checks"]] == [
+        ("unavailable", 3),
+        ("loaded", 1),
+        ("unchanged", 1),
+        ("loaded", 1),
+        ("held", 1),
+        ("withdrawn", 1),
+    ]
+    assert story["state"] == "held"
+    assert [revision["revision"] for revision in story["revisions"]] == [1, 2]
+    assert story["revisions"][0]["seconds_after"] == story["revisions"][1]["seconds_before"]
+    assert [reject["line_number"] for reject in story["rejects"]] == [2, 3, 4, 5, 6]
+    assert {reject["count"] for reject in story["rejects"]} == {7}
+    assert f"--start {TARGET} --end {TARGET} --type VOD --accept" in story["next"]
+
+    told = program("explain", f"{TARGET}", "--type", "VOD", COLUMNS="160").stdout
+    for part in (
+        f"{VOD}  held",
+        "stored: revision 2, ",
+        "because: 7 of 7 lines cannot be loaded",
+        "unavailable, 3 times up to",
+        "withdrawn: the source answered 404",
+        "revision 1, sha256 ",
+        "line 2 (of 7 kept): the watch time is negative: t,c1,VOD,,u1,-5",
+        "what happens next",
+    ):
+        assert part in told, told
+
+
+def test_a_date_that_was_never_tried_has_a_story_too(program: Program) -> None:
+    done = program("explain", f"{TARGET}")
+    assert done.returncode == 0
+    assert done.stdout.count("never tried") == 2
+    assert "every run asks for it" in done.stdout
+
+
+DAY = datetime(2026, 11, 10, tzinfo=UTC).date()
+SETTINGS = Settings.load()
+
+
+@pytest.mark.parametrize(
+    ("state", "today", "says"),
+    [
+        pytest.param(None, DAY + timedelta(days=1), "the daily run asks for it from 2026-11-12 on", id="not due"),
+        pytest.param(
+            State.UNAVAILABLE,
+            DAY + timedelta(days=4),
+            "every run asks for it, up to 2026-11-17; from 2026-11-16 on a 404 means an empty day; by hand: "
+            "watch-time backfill --start 2026-11-10 --end 2026-11-10 --type VOD",
+            id="late",
+        ),
+        pytest.param(
+            State.LOADED,
+            DAY + timedelta(days=7),
+            "every run asks for it, up to 2026-11-17; by hand: "
+            "watch-time backfill --start 2026-11-10 --end 2026-11-10 --type VOD --refresh",
+            id="the last day on which it is checked again",
+        ),
+        pytest.param(
+            State.LOADED,
+            DAY + timedelta(days=8),
+            "no run asks for it any more; by hand: "
+            "watch-time backfill --start 2026-11-10 --end 2026-11-10 --type VOD --refresh",
+            id="settled",
+        ),
+    ],
+)
+def test_what_happens_next_follows_the_windows(state: State | None, today: date, says: str) -> None:
+    assert what_is_next(Slice(DAY, ReportType.VOD), state, SETTINGS, today=today) == says

@@ -1,0 +1,82 @@
+"""`verify` finds every row in which the table and the source's report differ, and changes none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from etl.sandbox.config import SandboxConfig
+from etl.slices import ReportType, Slice
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Program, Warehouse
+
+TARGET = datetime.now(UTC).date() - timedelta(days=2)
+VOD = Slice(TARGET, ReportType.VOD)
+ONE_DATE = ("--start", f"{TARGET}", "--end", f"{TARGET}")
+
+
+@pytest.fixture
+def sandbox_config() -> SandboxConfig:
+    return SandboxConfig(vod_rows=200, live_rows=80, quiet_one_day_in=0)
+
+
+@pytest.fixture(autouse=True)
+def loaded(program: Program) -> None:
+    assert program("backfill", *ONE_DATE).returncode == 0
+
+
+def test_what_was_just_loaded_equals_its_reports(program: Program) -> None:
+    done = program("verify")
+    assert done.returncode == 0
+    assert f"{VOD} equal, 200 rows" in done.stdout
+    assert "2 of 2 stored slices equal their reports" in done.stdout
+
+
+def test_tampered_rows_are_found_and_left_as_they_are(program: Program, newest_warehouse: Warehouse) -> None:
+    with psycopg.connect(newest_warehouse.url) as connection:
+        connection.execute("UPDATE watch_time SET watch_seconds = watch_seconds + 0.001 WHERE ctid IN "
+                           "(SELECT ctid FROM watch_time_" + f"{TARGET:%Y%m%d}" + "_vod LIMIT 1)")  # fmt: skip
+        connection.execute("DELETE FROM watch_time WHERE content_id IN (SELECT min(content_id) FROM watch_time)")
+        connection.execute("INSERT INTO watch_time VALUES ('extra', 'nobody', 'VOD', %s, 'VOD', 5)", [TARGET])
+    before = newest_warehouse.everything()
+    done = program("verify", *ONE_DATE, "--type", "VOD", "--json")
+    assert done.returncode == 65
+    (verdict,) = json.loads(done.stdout)
+    assert (verdict["verdict"], verdict["surplus"], verdict["changed"]) == ("differs", 1, 1)
+    stored = newest_warehouse.query("SELECT count(*) FROM watch_time WHERE report_type = 'VOD'")[0][0]
+    assert verdict["missing"] == 200 - (stored - 1)
+    told = program("verify", *ONE_DATE, "--type", "VOD").stdout
+    assert "content 'extra', customer 'nobody', VOD: the report has nothing, the table 5 s" in told
+    assert newest_warehouse.everything() == before
+
+
+def test_a_restated_report_differs_until_it_is_loaded(program: Program, newest_warehouse: Warehouse) -> None:
+    restated = newest_warehouse.sandbox.restate(VOD)
+    (verdict,) = json.loads(program("verify", *ONE_DATE, "--type", "VOD", "--json").stdout)
+    assert (verdict["missing"], verdict["surplus"], verdict["changed"]) == (
+        restated.rows_added,
+        restated.rows_vanished,
+        restated.rows_changed,
+    )
+    program("backfill", *ONE_DATE, "--refresh")
+    assert program("verify", *ONE_DATE).returncode == 0
+
+
+def test_a_file_will_do_in_place_of_the_source(program: Program, newest_warehouse: Warehouse, tmp_path: Path) -> None:
+    file = tmp_path / "report.csv"
+    shutil.copy(newest_warehouse.sandbox.report(VOD).path, file)
+    newest_warehouse.sandbox.withdraw(VOD)
+    one_slice = (*ONE_DATE, "--type", "VOD")
+    assert "not compared: the source has no report (404)" in program("verify", *one_slice).stdout
+    assert program("verify", *one_slice, "--file", str(file)).returncode == 0
+    file.write_text(file.read_text().replace("VOD", "Live", 1))
+    assert program("verify", *one_slice, "--file", str(file)).returncode == 65
+    assert program("verify", *ONE_DATE, "--file", str(file)).returncode == 2
