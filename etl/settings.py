@@ -69,7 +69,7 @@ class Settings(BaseSettings):
         description="Postgres schema of all tables; one organization per schema.",
     )
     time_zone: str = Field("UTC", description="IANA zone that decides what *today* is.")
-    lag_days: int = Field(2, ge=0, le=60, description="The target date is today minus so many days.")
+    lag_days: int = Field(2, ge=1, le=60, description="The target date is today minus so many days.")
     lookback_days: int = Field(
         5,
         ge=0,

@@ -1,5 +1,9 @@
 -- A check and what it met. The same answer again is counted on the last line, so that years of daily checks stay few.
-WITH latest AS (
+-- The clock, not now(): a transaction may have waited for the slice's lock while a later one went ahead.
+WITH moment AS MATERIALIZED (
+    SELECT clock_timestamp() AS at
+),
+latest AS (
     SELECT first_at, result, message
     FROM report_check
     WHERE report_date = %(report_date)s
@@ -9,8 +13,8 @@ WITH latest AS (
 ),
 repeated AS (
     UPDATE report_check
-    SET last_at = now(), times = times + 1
-    FROM latest
+    SET last_at = moment.at, times = times + 1
+    FROM latest, moment
     WHERE report_check.report_date = %(report_date)s
       AND report_check.report_type = %(report_type)s
       AND report_check.first_at = latest.first_at
@@ -19,5 +23,6 @@ repeated AS (
     RETURNING 1
 )
 INSERT INTO report_check (report_date, report_type, first_at, last_at, times, result, message)
-SELECT %(report_date)s, %(report_type)s, now(), now(), 1, %(result)s, %(message)s
+SELECT %(report_date)s, %(report_type)s, moment.at, moment.at, 1, %(result)s, %(message)s
+FROM moment
 WHERE NOT EXISTS (SELECT FROM repeated)
