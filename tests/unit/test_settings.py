@@ -91,7 +91,7 @@ def test_what_was_not_needed_is_asked_for_when_it_is_used_after_all() -> None:
         ("SCHEMA", "a\n", "must be lower-case letters"),
         ("SCHEMA", "a" * 64, "must be lower-case letters"),
         ("TIME_ZONE", "../etc/passwd", "no such time zone"),
-        ("LAG_DAYS", "-1", "should be greater than or equal to 0"),
+        ("LAG_DAYS", "-1", "should be greater than or equal to 1"),
         ("LOOKBACK_DAYS", "1e9", "should be a valid integer"),
         ("NOT_FOUND_WAIT_SECONDS", "nan", "should be"),
         ("NOT_FOUND_WAIT_SECONDS", "inf", "should be"),
