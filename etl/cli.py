@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ import typer
 from etl import __version__, logs, options
 from etl.errors import ExitCode, WatchTimeError, worst
 from etl.redact import redact
+from etl.report import plain
 from etl.settings import PREFIX, Settings, unknown_variables
 from etl.slices import ReportType, slices_of, target_date
 from etl.stop import exit_on_signals
@@ -132,10 +134,10 @@ def backfill(
     if accept and start != end:
         raise typer.BadParameter("--accept is for one date: a person has looked at its reports")
     wanted = options.wanted(only, refresh=refresh)
-    index, count = options.shard(shard)
+    part = options.shard(shard)
     with job.opened(_settings(*_NEEDS)) as opened:
         types = (report_type,) if report_type else tuple(ReportType)
-        plan = opened.backfill_plan(start, end, report_types=types, wanted=wanted, accept=accept)[index::count]
+        plan = opened.backfill_plan(start, end, report_types=types, wanted=wanted, shard=part, accept=accept)
         if dry_run:
             _show_plan(plan, as_json=as_json)
             return
@@ -315,6 +317,11 @@ def _described(error: WatchTimeError) -> dict[str, object]:
     }
 
 
+def _plain(value: object) -> str:
+    """What JSON has no type for: decimals with all their digits, moments in ISO 8601."""
+    return plain(value) if isinstance(value, Decimal) else value.isoformat() if isinstance(value, date) else str(value)
+
+
 def _tell(error: WatchTimeError) -> None:
     typer.secho(redact(f"error: {error.message}"), err=True, fg=typer.colors.RED)
     typer.echo(redact(f"  next: {error.next_step}"), err=True)
@@ -333,6 +340,6 @@ def _show(document: object, table: Callable[[], RenderableType], *, as_json: boo
     from etl import screens
 
     if as_json:
-        typer.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
+        typer.echo(json.dumps(document, ensure_ascii=False, indent=2, default=_plain))
     else:
         screens.stdout().print(table())

@@ -41,12 +41,14 @@ def check_rejects(slice_: Slice, tally: Tally, limits: Limits) -> None:
     if tally.rows_accepted and tally.rows_rejected <= limits.max_reject_ratio * tally.rows_read:
         return
     first = tally.first_rejects[0]
+    lines = "see the first 1,000 of them in the table report_reject"
     raise GuardRefused(
         f"{tally.rows_rejected} of {tally.rows_read} lines cannot be loaded; "
         f"the first is line {first.line_number}: {first.reason}",
-        next_step="see the first 1,000 of them in the table report_reject; to leave them out this once, type: "
-        f"{accept_command(slice_)}; to leave a share of them out always, raise WATCH_TIME_MAX_REJECT_RATIO "
-        f"(now {limits.max_reject_ratio})",
+        next_step=f"{lines}; to leave them out this once, type: {accept_command(slice_)}; to leave a share of them "
+        f"out always, raise WATCH_TIME_MAX_REJECT_RATIO (now {limits.max_reject_ratio})"
+        if tally.rows_accepted
+        else f"{lines}; nothing is left without them, so ask BlendVision for another report",
     )
 
 

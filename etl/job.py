@@ -89,9 +89,14 @@ class Job:
         *,
         report_types: Iterable[ReportType] = tuple(ReportType),
         wanted: Collection[State | None] = NOT_LOADED,
+        shard: tuple[int, int] = (0, 1),
         accept: bool = False,
     ) -> list[Planned]:
-        """The slices from `start` to `end` in one of the `wanted` states, oldest first; None is "never tried"."""
+        """The slices from `start` to `end` in one of the `wanted` states, oldest first; None is "never tried".
+
+        A `shard` (index, count) takes every count-th slice of the range, whatever their states: the parts must not
+        depend on what other machines have loaded by the time that each of them looks.
+        """
         if start > end:
             return []
         self._require_past(end)
@@ -102,7 +107,7 @@ class Job:
                 _reason(known.get(slice_)),
                 Ask(settled=self._is_settled(slice_.report_date), accept=accept),
             )
-            for slice_ in slices_of(dates_between(start, end), report_types)
+            for slice_ in slices_of(dates_between(start, end), report_types)[shard[0] :: shard[1]]
             if (known[slice_].state if slice_ in known else None) in wanted
         ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Annotated, Final
 
@@ -46,10 +47,11 @@ def shard(text: str | None) -> tuple[int, int]:
     """Which of how many parts, counted from 0: as Kubernetes numbers the pods of an Indexed Job."""
     if text is None:
         return 0, 1
-    index, slash, count = text.partition("/")
-    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+    numbers = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    index, count = map(int, numbers.groups()) if numbers else (0, 0)
+    if index >= count:
         raise typer.BadParameter(f"--shard {text!r}: write it like 0/4, up to 3/4")
-    return int(index), int(count)
+    return index, count
 
 
 Start = Annotated[date | None, typer.Option(parser=day, metavar=DAY, help="First date; default: two weeks before.")]

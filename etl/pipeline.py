@@ -7,6 +7,7 @@ slice's lock to its ledger row is one transaction. `job` decides which slices th
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import time
 from contextlib import contextmanager
@@ -118,21 +119,26 @@ class Pipeline:
         """Ask, download, load; what is asked from here on is at least as new as `seen`."""
         seen = self._database.run(lambda connection: _revision(ledger.read(connection, slice_)))
         work = _Work(slice_, ask, seen)
-        with tempfile.TemporaryDirectory(dir=self._folder) as name:
-            report = self.fetch(slice_, Path(name), ask)
+        with self.fetched(slice_, ask) as report:
             if isinstance(report, NotThere):
                 return self._recorded(slice_, lambda connection: self._record_absence(connection, work, report))
             return self._load_or_hold(work, report)
 
-    def fetch(self, slice_: Slice, folder: Path, ask: Ask = Ask()) -> ReportFile | NotThere:  # noqa: B008 - a value
-        """Ask for the slice's report and download it into `folder`, whole and verified. Raises as the stages do."""
+    @contextmanager
+    def fetched(self, slice_: Slice, ask: Ask = Ask()) -> Iterator[ReportFile | NotThere]:  # noqa: B008 - a value
+        """Ask for the slice's report and download it, whole and verified; its file is there while this is open.
+
+        Raises what asking and downloading raise.
+        """
         api = ReportApi(
             self._api_client, patience=self._downloader.patience, strict_not_found=self._settings.strict_not_found
         )
         answer = api.await_report(slice_, ask.wait_s) if ask.wait_s else api.ask_once(slice_, confirm=ask.settled)
         if isinstance(answer, NotThere):
-            return answer
-        return self._downloader.download(answer, renew=lambda: api.renew(slice_), folder=folder)
+            yield answer
+            return
+        with tempfile.TemporaryDirectory(dir=self._folder) as name:
+            yield self._downloader.download(answer, renew=lambda: api.renew(slice_), folder=Path(name))
 
     def _load_or_hold(self, work: _Work, report: ReportFile) -> Outcome:
         """Load the report, or note that it was refused."""
@@ -286,7 +292,7 @@ class Pipeline:
 
         def and_note(connection: Connection) -> Outcome:
             outcome = work(connection)
-            ledger.record_check(connection, slice_, outcome.result.value, outcome.message)
+            ledger.record_check(connection, slice_, outcome.result.value, _without_request_id(outcome.message))
             return outcome
 
         return self._database.run(and_note)
@@ -341,6 +347,11 @@ def _of_stored(outcome: Outcome, known: SliceRecord | None) -> Outcome:
     if known is None:
         return outcome
     return replace(outcome, revision=known.revision, rows=known.rows_stored, watch_seconds=known.watch_seconds)
+
+
+def _without_request_id(message: str | None) -> str | None:
+    """The same answer of the API has another request id each time; the log keeps it."""
+    return message and re.sub(r" \((x-[\w-]+|cf-ray): [^()]*\)", "", message)
 
 
 def _why_empty(rows: int) -> str | None:

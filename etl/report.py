@@ -110,6 +110,11 @@ def add_exactly(left: Decimal, right: Decimal) -> Decimal:
     return _EXACT.normalize(_EXACT.add(left, right))
 
 
+def plain(number: Decimal) -> str:
+    """A decimal as people and Postgres write it: all its digits, no exponent, no trailing zeros."""
+    return f"{_EXACT.normalize(number):f}"
+
+
 @dataclass(slots=True)
 class Tally:
     """What a report holds, counted while it is staged.

@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.text import Text
 
 from etl.guards import accept_command
+from etl.report import plain
 from etl.screens import note, state_text
 from etl.status import NEVER_TRIED
 
@@ -50,6 +51,8 @@ def verdicts_page(verdicts: Sequence[Verdict]) -> Group:
         message = f": {verdict.message}" if verdict.message else ""
         style = "red" if verdict.exit_code else "green" if verdict.compared else "yellow"
         lines.append(Text.assemble(f"{verdict.slice} ", (verdict.word, style), figures, message))
+        if verdict.next_step:
+            lines.append(Text(f"  next: {verdict.next_step}", style="bold"))
         lines += [_told_difference(row) for row in verdict.first]
     equal = sum(1 for verdict in verdicts if verdict.word == "equal")
     return Group(*lines, Text(), Text(f"{equal} of {len(verdicts)} stored slices equal their reports"))
@@ -57,8 +60,7 @@ def verdicts_page(verdicts: Sequence[Verdict]) -> Group:
 
 def _told_difference(row: Mapping[str, Any]) -> Text:
     sides = [
-        "nothing" if row[side] is None else f"{row[side].normalize():f} s"
-        for side in ("report_seconds", "table_seconds")
+        "nothing" if row[side] is None else f"{plain(row[side])} s" for side in ("report_seconds", "table_seconds")
     ]
     key = f"content {row['content_id']!r}, customer {row['customer_id']!r}, {row['streaming_type']}"
     return Text(f"  {key}: the report has {sides[0]}, the table {sides[1]}")
@@ -112,5 +114,10 @@ def _told_revision(revision: Mapping[str, Any]) -> Text:
 def _told_reject(reject: Mapping[str, Any]) -> Text:
     return Text(
         f"  sha256 {reject['report_sha256'][:12]}, line {reject['line_number']:,} (of {reject['count']:,} kept): "
-        f"{reject['reason']}: {reject['raw_text']}"
+        f"{reject['reason']}: {_printable(reject['raw_text'])}"
     )
+
+
+def _printable(text: str) -> str:
+    """Without control characters: a line of a report must not steer the terminal of whoever reads it."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

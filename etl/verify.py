@@ -5,15 +5,13 @@ The report is fetched again, or taken from a file, read as a load reads it, and 
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from etl import db, ledger, normalise, pipeline, schema
 from etl.db import rows, statement
-from etl.errors import ExitCode, WatchTimeError
+from etl.errors import ExitCode, WatchTimeError, WrongUsage
 from etl.load import Loading
 from etl.report import NotThere, Tally
 from etl.slices import dates_between, slices_of
@@ -21,6 +19,7 @@ from etl.slices import dates_between, slices_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import date
+    from pathlib import Path
 
     from etl.db import Connection, Database
     from etl.pipeline import Pipeline
@@ -52,6 +51,7 @@ class Verdict:
     changed: int = 0
     first: tuple[dict[str, Any], ...] = ()
     message: str | None = None
+    next_step: str | None = None
     exit_code: ExitCode = ExitCode.OK
 
     @property
@@ -73,6 +73,7 @@ class Verdict:
             "changed": self.changed,
             "first": list(self.first),
             "message": self.message,
+            "next_step": self.next_step,
             "exit_code": int(self.exit_code),
         }
 
@@ -86,26 +87,41 @@ class Verification:
         self._pipeline = pipe
 
     def stored(self, start: date, end: date, report_types: Iterable[ReportType]) -> list[Slice]:
-        """The slices of a range that have an accepted revision: what there is to verify."""
+        """The slices of a range that have an accepted revision: what there is to verify.
+
+        Raises:
+            WrongUsage: there is none; to say "all equal" then would be misread.
+        """
         known = self._database.run(lambda connection: ledger.read_range(connection, start, end))
         slices = slices_of(dates_between(start, end), report_types)
-        return [slice_ for slice_ in slices if slice_ in known and known[slice_].revision]
+        stored = [slice_ for slice_ in slices if slice_ in known and known[slice_].revision]
+        if not stored:
+            raise WrongUsage(
+                f"nothing is stored from {start} to {end} that could be verified",
+                next_step="watch-time status shows what is stored; watch-time backfill loads it",
+            )
+        return stored
 
     def compare(self, slice_: Slice, *, file: Path | None = None) -> Verdict:
         """Compare a slice with its report, or with `file`; trouble with the source becomes part of the verdict."""
         try:
-            with tempfile.TemporaryDirectory() as name:
-                path = file or self._fetch(slice_, Path(name))
-                if path is None:
-                    return Verdict(slice_, compared=False, message="the source has no report (404): nothing to compare")
-                return self._database.run(lambda connection: self._compare(connection, slice_, path))
+            if file or self._pipeline is None:
+                return self._with(slice_, file)
+            with self._pipeline.fetched(slice_) as report:
+                return self._with(slice_, None if isinstance(report, NotThere) else report.path)
         except WatchTimeError as error:
-            return Verdict(slice_, compared=False, message=error.message, exit_code=error.exit_code)
+            return Verdict(
+                slice_,
+                compared=False,
+                message=error.message,
+                next_step=error.next_step,
+                exit_code=error.exit_code,
+            )
 
-    def _fetch(self, slice_: Slice, folder: Path) -> Path | None:
-        assert self._pipeline is not None  # noqa: S101 - only a file needs none
-        report = self._pipeline.fetch(slice_, folder)
-        return None if isinstance(report, NotThere) else report.path
+    def _with(self, slice_: Slice, path: Path | None) -> Verdict:
+        if path is None:
+            return Verdict(slice_, compared=False, message="the source has no report (404): nothing to compare")
+        return self._database.run(lambda connection: self._compare(connection, slice_, path))
 
     def _compare(self, connection: Connection, slice_: Slice, path: Path) -> Verdict:
         # Under the slice's lock: a load that commits in the middle would look like a difference.

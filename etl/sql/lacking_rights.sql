@@ -5,7 +5,8 @@ WITH tables ("order", name, privileges) AS (
         (5, 'report_slice', ARRAY['SELECT', 'INSERT', 'UPDATE']),
         (6, 'report_revision', ARRAY['SELECT', 'INSERT']),
         (7, 'report_reject', ARRAY['SELECT', 'INSERT', 'DELETE']),
-        (8, 'warehouse', ARRAY['SELECT', 'INSERT'])
+        (8, 'report_check', ARRAY['SELECT', 'INSERT', 'UPDATE']),
+        (9, 'warehouse', ARRAY['SELECT', 'INSERT'])
 )
 SELECT "right"
 FROM (

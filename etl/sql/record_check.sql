@@ -1,15 +1,15 @@
 -- A check and what it met. The same answer again is counted on the last line, so that years of daily checks stay few.
 -- The clock, not now(): a transaction may have waited for the slice's lock while a later one went ahead.
-WITH moment AS MATERIALIZED (
-    SELECT clock_timestamp() AS at
-),
-latest AS (
-    SELECT first_at, result, message
+WITH latest AS (
+    SELECT first_at, last_at, result, message
     FROM report_check
     WHERE report_date = %(report_date)s
       AND report_type = %(report_type)s
     ORDER BY first_at DESC
     LIMIT 1
+),
+moment AS MATERIALIZED (
+    SELECT greatest(clock_timestamp(), (SELECT last_at FROM latest) + interval '1 microsecond') AS at
 ),
 repeated AS (
     UPDATE report_check

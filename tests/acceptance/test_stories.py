@@ -77,6 +77,15 @@ def test_a_late_restated_held_and_withdrawn_slice_is_told_in_order(
         assert part in told, told
 
 
+def test_a_rejected_line_does_not_steer_the_terminal(program: Program, newest_warehouse: Warehouse) -> None:
+    header = "Content Title,Content ID,Streaming Type,Created At,Customer ID,Watch Time (sec.)\n"
+    newest_warehouse.sandbox.override(VOD, Delivery(body=f"{header}\x1b[2J\x1b]0;title\x07,c1,VOD,,u1,-5\n"))
+    program("backfill", "--start", f"{TARGET}", "--end", f"{TARGET}")
+    told = program("explain", f"{TARGET}", "--type", "VOD", COLUMNS="160").stdout
+    assert "\\x1b[2J" in told
+    assert "\x1b" not in told
+
+
 def test_a_date_that_was_never_tried_has_a_story_too(program: Program) -> None:
     done = program("explain", f"{TARGET}")
     assert done.returncode == 0

@@ -80,3 +80,20 @@ def test_a_file_will_do_in_place_of_the_source(program: Program, newest_warehous
     file.write_text(file.read_text().replace("VOD", "Live", 1))
     assert program("verify", *one_slice, "--file", str(file)).returncode == 65
     assert program("verify", *ONE_DATE, "--file", str(file)).returncode == 2
+
+
+def test_nothing_to_compare_is_not_taken_for_equal(program: Program, tmp_path: Path) -> None:
+    earlier = f"{TARGET - timedelta(days=9)}"
+    file = tmp_path / "report.csv"
+    file.write_text("Content Title,Content ID,Streaming Type,Created At,Customer ID,Watch Time (sec.)\n")
+    for more in ((), ("--type", "VOD", "--file", str(file))):
+        done = program("verify", "--start", earlier, "--end", earlier, *more)
+        assert done.returncode == 2
+        assert "nothing is stored" in done.stderr
+
+
+def test_trouble_with_the_source_is_told_with_what_to_do(program: Program) -> None:
+    done = program("verify", *ONE_DATE, API_TOKEN="wrong")
+    assert done.returncode == 77
+    assert "not compared" in done.stdout
+    assert "next: check WATCH_TIME_API_TOKEN" in done.stdout

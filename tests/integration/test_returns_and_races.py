@@ -102,6 +102,7 @@ class TestAcceptedByHand:
     def test_nobody_can_accept_a_report_of_rejects_only(self, warehouse: Warehouse) -> None:
         outcome = warehouse.bring(HEADER + "A,c1,VOD,,u1,-1\n", ask=Ask(accept=True))
         assert outcome.result is Result.HELD
+        assert "--accept" not in (outcome.next_step or "")
 
     def test_a_report_without_fault_needs_no_overruling(self, warehouse: Warehouse) -> None:
         warehouse.bring(GOOD, ask=Ask(accept=True))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conftest import DAY, HEADER, TODAY, VOD, Warehouse
+from etl import ledger
+from etl.db import Database
 from etl.errors import WrongUsage
 from etl.job import LOADED_ONLY
 from etl.outcome import Ask, Result
@@ -155,6 +157,38 @@ def test_a_backfill_goes_on_where_it_was(warehouse: Warehouse) -> None:
         opened.work(opened.backfill_plan(start, DAY))
         assert opened.backfill_plan(start, DAY) == []
         assert len(opened.backfill_plan(start, DAY, wanted=LOADED_ONLY)) == 8
+
+
+def test_the_parts_of_a_backfill_do_not_depend_on_what_is_loaded_meanwhile(warehouse: Warehouse) -> None:
+    start = DAY - timedelta(days=3)
+    with warehouse.job() as opened:
+        for index in range(3):
+            opened.work(opened.backfill_plan(start, DAY, shard=(index, 3)))
+        assert opened.backfill_plan(start, DAY) == []
+
+
+def test_checks_that_waited_for_each_other_are_noted_in_the_order_of_their_commits(warehouse: Warehouse) -> None:
+    """Also where the clock stands still, or goes back."""
+    database = Database(warehouse.url, schema="public")
+    for message in ("a", "a", "b", "a"):
+        database.run(lambda connection, message=message: ledger.record_check(connection, VOD, "failed", message))  # type: ignore[misc]  # bound now
+    database.run(
+        lambda connection: connection.execute("UPDATE report_check SET first_at = first_at + interval '1 hour', "
+                                              "last_at = last_at + interval '1 hour'")
+    )  # fmt: skip
+    database.run(lambda connection: ledger.record_check(connection, VOD, "failed", "c"))
+    assert warehouse.query("SELECT message, times FROM report_check ORDER BY first_at") == [
+        ("a", 2), ("b", 1), ("a", 1), ("c", 1),
+    ]  # fmt: skip
+
+
+def test_the_same_refusal_with_another_request_id_is_the_same_answer(warehouse: Warehouse) -> None:
+    body = '{"code": 7, "message": "no", "details": []}'
+    for number in range(3):
+        warehouse.sandbox.script(VOD, api=[Answer(403, body, headers={"x-request-id": f"req-{number}"})])
+        assert f"req-{number}" in (warehouse.bring().message or "")
+    ((message, times),) = warehouse.query("SELECT message, times FROM report_check")
+    assert (times, "req-" in message) == (3, False)
 
 
 def test_a_day_that_is_not_over_is_refused(warehouse: Warehouse) -> None:
