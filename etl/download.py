@@ -107,7 +107,8 @@ class _Download:
         self._url = url
         self._renew = renew
         self._spool = spool
-        self._end_s = tools.patience.clock() + _TOTAL_S
+        self._began_s = tools.patience.clock()
+        self._end_s = self._began_s + _TOTAL_S
         self._is_stale = False
         self._resumed = 0
         self._etag = ""
@@ -194,6 +195,7 @@ class _Download:
             received_bytes=self._spool.received_bytes,
             etag=self._etag or None,
             source=self._source,
+            elapsed_s=self._patience.clock() - self._began_s,
             resumed=self._resumed,
         )
 

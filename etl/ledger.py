@@ -16,7 +16,7 @@ from etl.slices import ReportType, Slice, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import date, datetime
+    from datetime import date, datetime, timedelta
 
     from etl.db import Connection
     from etl.report import Change, ReportFile, Tally
@@ -160,6 +160,7 @@ def record_revision(
     reason: str | None,
     read_as: str,
     overruled: str | None,
+    load_duration: timedelta,
 ) -> int:
     """Note an accepted report: the slice's row, and one more revision. Gives the revision's number."""
     revision = (known.revision if known else 0) + 1
@@ -184,6 +185,7 @@ def record_revision(
             "unknown_types": tally.unknown_types.total(),
             "overruled": overruled,
             "code_version": __version__,
+            "load_duration": load_duration,
         },
     )
     connection.execute(

@@ -12,6 +12,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -155,6 +156,7 @@ class Pipeline:
 
     def _load(self, connection: Connection, work: _Work, report: ReportFile, tally: Tally) -> Outcome:
         """From the lock to the ledger row: one transaction."""
+        began_s = time.monotonic()
         slice_ = work.slice
         known = self._locked(connection, slice_)
         if known and self._is_stored(connection, known, report):
@@ -184,6 +186,7 @@ class Pipeline:
             reason=_why_empty(rows),
             read_as=self._read_as,
             overruled="; ".join(overruled) or None,
+            load_duration=timedelta(seconds=report.elapsed_s + time.monotonic() - began_s),
         )
         self._claim(connection)
         return Outcome(

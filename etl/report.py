@@ -56,6 +56,7 @@ class ReportFile:
         received_bytes: over the wire.
         etag: the host's, if it sent one.
         source: host and path of the URL, without the signed query.
+        elapsed_s: from its address to the verified file.
         resumed: how often the download went on after a cut.
     """
 
@@ -65,6 +66,7 @@ class ReportFile:
     received_bytes: int
     etag: str | None
     source: str
+    elapsed_s: float
     resumed: int = 0
 
 

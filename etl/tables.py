@@ -18,6 +18,7 @@ from sqlalchemy import (
     DateTime,
     Index,
     Integer,
+    Interval,
     MetaData,
     Numeric,
     PrimaryKeyConstraint,
@@ -154,6 +155,11 @@ report_revision: Final = Table(
     Column(
         "loaded_at", DateTime(timezone=True), nullable=False, server_default=func.now(), comment="when it was committed"
     ),
+    Column(
+        "load_duration",
+        Interval,
+        comment="from the report's address to its ledger row: download, checks, load; empty before version 0005",
+    ),
     PrimaryKeyConstraint("report_date", "report_type", "revision"),
     _report_type_is_known(),
     CheckConstraint(
@@ -189,4 +195,18 @@ report_reject: Final = Table(
     PrimaryKeyConstraint("report_date", "report_type", "report_sha256", "line_number"),
     _report_type_is_known(),
     comment="Lines that were not loaded: of each accepted revision, and of the last refused report of a slice.",
+)
+
+report_notice: Final = Table(
+    "report_notice",
+    metadata,
+    Column("report_date", Date, nullable=False, comment="the slice's date"),
+    Column("report_type", _key_text(), nullable=False, comment="the slice's report: LIVE or VOD"),
+    Column("condition", Text, nullable=False, comment="held, failed, withdrawn or late"),
+    Column(
+        "told_at", DateTime(timezone=True), nullable=False, server_default=func.now(), comment="when they were told"
+    ),
+    PrimaryKeyConstraint("report_date", "report_type"),
+    _report_type_is_known(),
+    comment="The condition of a slice that people were last told of; no row: never told anything, or all is well.",
 )

@@ -6,7 +6,8 @@ WITH tables ("order", name, privileges) AS (
         (6, 'report_revision', ARRAY['SELECT', 'INSERT']),
         (7, 'report_reject', ARRAY['SELECT', 'INSERT', 'DELETE']),
         (8, 'report_check', ARRAY['SELECT', 'INSERT', 'UPDATE']),
-        (9, 'warehouse', ARRAY['SELECT', 'INSERT'])
+        (9, 'warehouse', ARRAY['SELECT', 'INSERT']),
+        (10, 'report_notice', ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE'])
 )
 SELECT "right"
 FROM (

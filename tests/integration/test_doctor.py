@@ -151,7 +151,8 @@ def test_rights_that_are_lacking_are_named_one_by_one(
         assert amiss() == [("rights", Verdict.PROBLEM, 78)]
         assert found()["rights"].detail == (
             "the database user may not create tables in the schema, attach partitions to watch_time, "
-            "write report_slice, write report_revision, write report_reject, write report_check, write warehouse"
+            "write report_slice, write report_revision, write report_reject, write report_check, write warehouse, "
+            "write report_notice"
         )
         owner.execute(sql.SQL("DROP OWNED BY {}").format(who))
 

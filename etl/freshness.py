@@ -1,0 +1,169 @@
+"""How fresh the warehouse is, by report date: what is complete, what is missing, what is late, how long reports take.
+
+Read from the ledger alone, so `status`, its `--check`, the metrics, the notices and the page cannot disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
+
+from etl import ledger
+from etl.db import rows, statement
+from etl.slices import ReportType, Slice, State, dates_between, slices_of, target_date
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from etl.db import Connection
+    from etl.ledger import SliceRecord
+    from etl.settings import Settings
+
+# Publication has habits, and they change: half a year tells what is usual now.
+_LAG_WINDOW: Final = timedelta(days=180)
+# Of fewer dates the 99th percentile is an accident; the setting alone then says when a slice is late.
+_LAG_DATES_AT_LEAST: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How long after the end of its date a report was first seen.
+
+    Attributes:
+        median, p99: an upper bound, since a report is seen when it is asked for.
+        dates: how many were watched as they came; backfilled ones do not count.
+    """
+
+    median: timedelta
+    p99: timedelta
+    dates: int
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How far one type's reports have come.
+
+    Attributes:
+        newest_stored: newest date with a stored report; None when there is none.
+        complete_up_to: every date from the first known one to this is loaded or empty; None: not even the first is.
+        lag: None when no report was watched as it came.
+    """
+
+    report_type: ReportType
+    newest_stored: date | None
+    complete_up_to: date | None
+    lag: Lag | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Both types, and what is missing.
+
+    Attributes:
+        first, newest_due: the dates that are judged: the first known one, or the asked-for start; today minus the lag.
+        gaps: slices of these dates that are neither stored nor empty, oldest first.
+        late: those of them that should be there by now: the day they were due is over, and so is the usual lag.
+    """
+
+    first: date
+    newest_due: date
+    freshness: tuple[Freshness, ...]
+    gaps: tuple[Slice, ...]
+    late: tuple[Slice, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """For `--json`: dates in ISO 8601, durations in hours."""
+        return {
+            "first": self.first.isoformat(),
+            "newest_due": self.newest_due.isoformat(),
+            "freshness": [_as_json(fresh) for fresh in self.freshness],
+            "oldest_gap": str(self.gaps[0]) if self.gaps else None,
+            "gaps": [str(slice_) for slice_ in self.gaps],
+            "late": [str(slice_) for slice_ in self.late],
+        }
+
+
+def read(connection: Connection, settings: Settings, *, now: datetime, start: date | None = None) -> Overview:
+    """How fresh the slices are from `start`, or from the first known one, to the newest that is due.
+
+    Args:
+        connection: a transaction on a warehouse of this version.
+        settings: for the zone and the lag.
+        now: with its zone.
+        start: older slices are not judged.
+    """
+    zone = ZoneInfo(settings.time_zone)
+    newest_due = target_date(now.astimezone(zone).date(), settings.lag_days)
+    known = ledger.read_range(connection, start or date.min, newest_due)
+    # With nothing known at all, the newest date that can be late stands for everything.
+    first = start or min((slice_.report_date for slice_ in known), default=newest_due - timedelta(days=1))
+    lags = _read_lags(connection, settings, since=newest_due - _LAG_WINDOW)
+    gaps = [slice_ for slice_ in slices_of(dates_between(first, newest_due)) if not _is_complete(known.get(slice_))]
+    return Overview(
+        first,
+        newest_due,
+        freshness=tuple(
+            Freshness(
+                report_type,
+                newest_stored=_newest_stored(report_type, known),
+                complete_up_to=_complete_up_to(report_type, gaps, first, newest_due),
+                lag=lags.get(report_type),
+            )
+            for report_type in ReportType
+        ),
+        gaps=tuple(gaps),
+        late=tuple(
+            slice_
+            for slice_ in gaps
+            if now > _late_after(slice_, lags.get(slice_.report_type), settings.lag_days, zone)
+        ),
+    )
+
+
+def _is_complete(record: SliceRecord | None) -> bool:
+    return record is not None and (record.revision > 0 or record.state is State.EMPTY)
+
+
+def _newest_stored(report_type: ReportType, known: Mapping[Slice, SliceRecord]) -> date | None:
+    stored = (slice_ for slice_, record in known.items() if record.revision and slice_.report_type is report_type)
+    return max((slice_.report_date for slice_ in stored), default=None)
+
+
+def _complete_up_to(report_type: ReportType, gaps: Sequence[Slice], first: date, newest_due: date) -> date | None:
+    first_gap = next(
+        (gap.report_date for gap in gaps if gap.report_type is report_type), newest_due + timedelta(days=1)
+    )
+    return first_gap - timedelta(days=1) if first_gap > first else None
+
+
+def _late_after(slice_: Slice, lag: Lag | None, lag_days: int, zone: ZoneInfo) -> datetime:
+    """The end of the day on which the daily job asks for it first; later where reports usually come later."""
+    ended = datetime.combine(slice_.report_date + timedelta(days=1), time(), zone)
+    usual = lag.p99 if lag and lag.dates >= _LAG_DATES_AT_LEAST else timedelta()
+    return max(ended + timedelta(days=lag_days), ended + usual)
+
+
+def _read_lags(connection: Connection, settings: Settings, *, since: date) -> dict[ReportType, Lag]:
+    found = rows(
+        connection,
+        statement("read_lags"),
+        {"since": since, "time_zone": settings.time_zone, "lag_days": settings.lag_days},
+    )
+    return {ReportType(row.pop("report_type")): Lag(**row) for row in found}
+
+
+def _as_json(fresh: Freshness) -> dict[str, object]:
+    return {
+        "report_type": fresh.report_type.value,
+        "newest_stored": fresh.newest_stored and fresh.newest_stored.isoformat(),
+        "complete_up_to": fresh.complete_up_to and fresh.complete_up_to.isoformat(),
+        "lag_median_hours": fresh.lag and _hours(fresh.lag.median),
+        "lag_p99_hours": fresh.lag and _hours(fresh.lag.p99),
+        "lag_dates": fresh.lag.dates if fresh.lag else 0,
+    }
+
+
+def _hours(duration: timedelta) -> float:
+    return round(duration / timedelta(hours=1), 1)

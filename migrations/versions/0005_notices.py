@@ -1,0 +1,35 @@
+"""What people were told of each slice, and how long each revision took to bring."""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Create `report_notice`; add `report_revision.load_duration`."""
+    op.execute("""
+        CREATE TABLE report_notice (
+            report_date date NOT NULL,
+            report_type text COLLATE "C" NOT NULL,
+            condition   text NOT NULL,
+            told_at     timestamptz NOT NULL DEFAULT now(),
+            CONSTRAINT report_notice_pkey PRIMARY KEY (report_date, report_type),
+            CONSTRAINT report_notice_report_type_is_known CHECK (report_type IN ('LIVE', 'VOD'))
+        );
+
+        COMMENT ON TABLE report_notice
+            IS 'The condition of a slice that people were last told of; no row: never told anything, or all is well.';
+        COMMENT ON COLUMN report_notice.report_date IS 'the slice''s date';
+        COMMENT ON COLUMN report_notice.report_type IS 'the slice''s report: LIVE or VOD';
+        COMMENT ON COLUMN report_notice.condition IS 'held, failed, withdrawn or late';
+        COMMENT ON COLUMN report_notice.told_at IS 'when they were told';
+
+        ALTER TABLE report_revision ADD COLUMN load_duration interval;
+        COMMENT ON COLUMN report_revision.load_duration
+            IS 'from the report''s address to its ledger row: download, checks, load; empty before version 0005';
+    """)
