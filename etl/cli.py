@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from etl.estimate import Estimate
     from etl.job import Planned
     from etl.outcome import Outcome
     from etl.settings import Need
@@ -92,17 +93,18 @@ def run(
     as_json: options.Json = False,
 ) -> None:
     """Load the target date's reports, what the look-back window lacks, and what was restated. The daily job."""
-    from etl import job
+    from etl import job, watch
 
     trouble = None
-    with job.opened(_settings(*_NEEDS)) as opened:
-        outcomes = opened.work(opened.target_plan(date, accept=accept))
-        try:
-            outcomes += opened.work(opened.lookback_plan(date))
-        except WatchTimeError as error:
-            # What came of the target date is known, and must be told.
-            trouble = error
-    _finish("run", outcomes, trouble=trouble, as_json=as_json)
+    with watch.over("run") as outcomes:
+        with job.opened(_settings(*_NEEDS)) as opened:
+            outcomes.extend(opened.work(opened.target_plan(date, accept=accept)))
+            try:
+                outcomes.extend(opened.work(opened.lookback_plan(date)))
+            except WatchTimeError as error:
+                # What came of the target date is known, and must be told.
+                trouble = error
+        _finish("run", outcomes, trouble=trouble, as_json=as_json)
 
 
 @app.command()
@@ -123,11 +125,19 @@ def backfill(
     accept: Annotated[
         bool, typer.Option("--accept", help="Take the reports of one date in spite of the guards.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the slices and why; ask nothing.")] = False,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=32, help="How many slices at the same time; default: as set.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, help="At most so many requests a second to the report API.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the slices and why, and estimate the cost; ask nothing.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Load the slices of a range that are not loaded, oldest first. Killed, it goes on where it was."""
-    from etl import job, screens
+    from etl import job, screens, watch
 
     if start > end:
         raise typer.BadParameter(f"--start {start} is after --end {end}")
@@ -135,33 +145,42 @@ def backfill(
         raise typer.BadParameter("--accept is for one date: a person has looked at its reports")
     wanted = options.wanted(only, refresh=refresh)
     part = options.shard(shard)
-    with job.opened(_settings(*_NEEDS)) as opened:
-        types = (report_type,) if report_type else tuple(ReportType)
-        plan = opened.backfill_plan(start, end, report_types=types, wanted=wanted, shard=part, accept=accept)
-        if dry_run:
-            _show_plan(plan, as_json=as_json)
-            return
-        console = screens.stderr()
-        if console.is_terminal:
-            logs.only_warnings()
-        with screens.progress(len(plan), console) as advance:
-            outcomes = opened.work(plan, on_outcome=advance)
-    _finish("backfill", outcomes, as_json=as_json)
+    with watch.over("backfill", silent=dry_run) as outcomes:
+        settings = _settings(*_NEEDS)
+        if concurrency:
+            settings = settings.model_copy(update={"concurrency": concurrency})
+        with job.opened(settings, requests_per_second=rate) as opened:
+            types = (report_type,) if report_type else tuple(ReportType)
+            plan = opened.backfill_plan(start, end, report_types=types, wanted=wanted, shard=part, accept=accept)
+            if dry_run:
+                _show_plan(plan, opened.estimate(plan), as_json=as_json)
+                return
+            console = screens.stderr()
+            if console.is_terminal:
+                logs.only_warnings()
+            with screens.progress(len(plan), console) as advance:
+                outcomes.extend(opened.work(plan, on_outcome=advance))
+        _finish("backfill", outcomes, as_json=as_json)
 
 
 @app.command()
 def status(
     start: options.Start = None,
     end: options.End = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="End with 75 when a slice is late; from --start on, or of all known dates.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Show what the warehouse knows of each slice."""
-    from etl import screens, status
+    """Show how fresh the warehouse is, what is missing, and what is known of each slice."""
+    from etl import sentences, status
 
     settings = _settings("database_url")
     first, last = _range(settings, start, end)
-    statuses = status.read(settings, first, last)
-    _show([line.as_json() for line in statuses], lambda: screens.status_page(statuses), as_json=as_json)
+    found = status.read(settings, first, last, judged_from=start)
+    _show(found.as_json(), lambda: sentences.status_page(found), as_json=as_json)
+    if check and found.overview.late:
+        raise typer.Exit(int(ExitCode.TRY_LATER))
 
 
 @app.command()
@@ -327,12 +346,13 @@ def _tell(error: WatchTimeError) -> None:
     typer.echo(redact(f"  next: {error.next_step}"), err=True)
 
 
-def _show_plan(plan: list[Planned], *, as_json: bool) -> None:
+def _show_plan(plan: list[Planned], cost: Estimate, *, as_json: bool) -> None:
     from etl import screens
 
     lines = [(str(planned.slice.report_date), planned.slice.report_type.value, planned.reason) for planned in plan]
-    document = [dict(zip(("report_date", "report_type", "reason"), line, strict=True)) for line in lines]
-    _show(document, lambda: screens.plan_table(lines), as_json=as_json)
+    slices = [dict(zip(("report_date", "report_type", "reason"), line, strict=True)) for line in lines]
+    document = {"slices": slices, "estimate": cost.as_json()}
+    _show(document, lambda: screens.plan_page(lines, cost), as_json=as_json)
 
 
 def _show(document: object, table: Callable[[], RenderableType], *, as_json: bool) -> None:

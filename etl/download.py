@@ -70,13 +70,21 @@ class Downloader:
     patience: Patience
     stop: Stop
 
-    def download(self, address: ReportAddress, *, renew: Callable[[], ReportAddress], folder: Path) -> ReportFile:
+    def download(
+        self,
+        address: ReportAddress,
+        *,
+        renew: Callable[[], ReportAddress],
+        folder: Path,
+        on_retry: Callable[[], None] | None = None,
+    ) -> ReportFile:
         """Download a report into `folder`, as `report.csv`, decompressed.
 
         Args:
             address: where the report lies.
             renew: asks the API for a fresh address.
             folder: made if need be; the caller removes it. After an error no file is left in it.
+            on_retry: called before a failed attempt is repeated.
 
         Raises:
             SourceUnavailable: the host's trouble outlasted the retries.
@@ -90,7 +98,8 @@ class Downloader:
         path = folder / "report.csv"
         try:
             with closing(Spool(path)) as spool:
-                return self.patience.persist(_Download(self, url, renew, spool).attempt, total_s=_TOTAL_S)
+                attempt = _Download(self, url, renew, spool).attempt
+                return self.patience.persist(attempt, total_s=_TOTAL_S, on_retry=on_retry)
         except BaseException:
             path.unlink(missing_ok=True)
             raise

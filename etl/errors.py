@@ -12,6 +12,7 @@ The first question is always: will trying again help?
         │   ├── MalformedReport         the file as a whole cannot be read for certain
         │   ├── ContractBroken          columns missing, doubled or unknown
         │   └── GuardRefused            readable, but replacing the stored slice with it looks wrong
+        │       └── NothingAcceptable   not a line of it can be loaded
         ├── CredentialsRefused      77  by the API or by the database
         ├── WrongUsage               2  a command line that asks for what cannot be
         ├── Misconfigured           78  settings, host policy, certificates
@@ -125,6 +126,10 @@ class ContractBroken(DataRefused):
 
 class GuardRefused(DataRefused):
     """A guard stands between this report and the stored slice: rejects, or a suspicious shrinking."""
+
+
+class NothingAcceptable(GuardRefused):
+    """Not a line of the report can be loaded, so that nobody can accept it."""
 
 
 class CredentialsRefused(NeedsAPerson):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from etl import db, ledger, schema
 from etl.db import rows, statement
-from etl.guards import accept_command
+from etl.guards import way_out
 from etl.slices import SETTLING_DAYS, Slice, State, target_date
 
 if TYPE_CHECKING:
@@ -79,25 +79,30 @@ def _story(connection: db.Connection, slice_: Slice, settings: Settings) -> Stor
         checks=rows(connection, statement("read_checks"), key),
         revisions=rows(connection, statement("read_slice_revisions"), key),
         rejects=rows(connection, statement("read_slice_rejects"), {**key, "most": _REJECTS_SHOWN}),
-        next_step=what_is_next(slice_, record.state if record else None, settings, today=settings.today()),
+        next_step=what_is_next(slice_, record, settings, today=settings.today()),
     )
 
 
-def what_is_next(slice_: Slice, state: State | None, settings: Settings, *, today: date) -> str:
+def what_is_next(slice_: Slice, record: ledger.SliceRecord | None, settings: Settings, *, today: date) -> str:
     """What happens to the slice next, and when, if nobody does anything; and what a person can do."""
-    day = slice_.report_date
+    day, state = slice_.report_date, record.state if record else None
     due = day + timedelta(days=settings.lag_days)
     if today < due:
         return f"the daily run asks for it from {due} on"
     window = settings.recheck_days if state is State.LOADED else settings.lookback_days
     last = due + timedelta(days=window)
-    by_hand = f"watch-time backfill --start {day} --end {day} --type {slice_.report_type}"
-    if state is State.LOADED:
-        by_hand += " --refresh"
-    if state is State.HELD:
-        by_hand = accept_command(slice_)
+    if record and state is State.HELD:
+        by_hand = way_out(slice_, record.error_class)
+    else:
+        by_hand = f"by hand: watch-time backfill --start {day} --end {day} --type {slice_.report_type}"
+        by_hand += " --refresh" if state is State.LOADED else ""
     if target_date(today, settings.lag_days) - timedelta(days=window) > day:
-        return f"no run asks for it any more; by hand: {by_hand}"
-    settled = due + timedelta(days=SETTLING_DAYS)
-    meaning = f"; from {settled + timedelta(days=1)} on a 404 means an empty day" if state is State.UNAVAILABLE else ""
-    return f"every run asks for it, up to {last}{meaning}; by hand: {by_hand}"
+        return f"no run asks for it any more; {by_hand}"
+    settled = due + timedelta(days=SETTLING_DAYS + 1)
+    meaning = (
+        f"; from {settled} on a 404 means an empty day, if {slice_.report_type} of a later date or the date's other "
+        "report is there"
+        if state is State.UNAVAILABLE
+        else ""
+    )
+    return f"every run asks for it, up to {last}{meaning}; {by_hand}"

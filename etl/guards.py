@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from etl.errors import GuardRefused
+from etl.errors import GuardRefused, NothingAcceptable
 
 if TYPE_CHECKING:
     from etl.report import Tally
@@ -34,21 +34,25 @@ def check_rejects(slice_: Slice, tally: Tally, limits: Limits) -> None:
     """Refuse a report with more rejected lines than the limit allows, or with nothing else.
 
     Raises:
-        GuardRefused: with the count and the first reasons, never with a value.
+        GuardRefused: with the count and the first reason, never with a value.
+        NothingAcceptable: the same, of a report of which nothing is left.
     """
     if not tally.rows_rejected:
         return
     if tally.rows_accepted and tally.rows_rejected <= limits.max_reject_ratio * tally.rows_read:
         return
     first = tally.first_rejects[0]
-    lines = "see the first 1,000 of them in the table report_reject"
-    raise GuardRefused(
+    message = (
         f"{tally.rows_rejected} of {tally.rows_read} lines cannot be loaded; "
-        f"the first is line {first.line_number}: {first.reason}",
+        f"the first is line {first.line_number}: {first.reason}"
+    )
+    lines = "see the first 1,000 of them in the table report_reject"
+    if not tally.rows_accepted:
+        raise NothingAcceptable(message, next_step=f"{lines}; {way_out(slice_, NothingAcceptable.__name__)}")
+    raise GuardRefused(
+        message,
         next_step=f"{lines}; to leave them out this once, type: {accept_command(slice_)}; to leave a share of them "
-        f"out always, raise WATCH_TIME_MAX_REJECT_RATIO (now {limits.max_reject_ratio})"
-        if tally.rows_accepted
-        else f"{lines}; nothing is left without them, so ask BlendVision for another report",
+        f"out always, raise WATCH_TIME_MAX_REJECT_RATIO (now {limits.max_reject_ratio})",
     )
 
 
@@ -85,3 +89,10 @@ def accept_command(slice_: Slice) -> str:
     """What a person types to take a held slice's report in spite of the guards."""
     day = f"{slice_.report_date:%Y-%m-%d}"
     return f"watch-time backfill --start {day} --end {day} --type {slice_.report_type} --accept"
+
+
+def way_out(slice_: Slice, error_class: str | None) -> str:
+    """What a person can do about a slice that is held because of an error of this class."""
+    if error_class == NothingAcceptable.__name__:
+        return "nothing is left of the report without them, so ask BlendVision for another one"
+    return f"to take the report all the same, type: {accept_command(slice_)}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from etl import api_token, db, ledger, pipeline, schema
+from etl import api_token, db, estimate, ledger, pipeline, schema
 from etl.errors import ExitCode, WrongUsage
 from etl.outcome import Ask, Outcome, Result
 from etl.slices import ReportType, Slice, State, dates_between, is_settled, slices_of, target_date
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from etl.db import Database
+    from etl.estimate import Estimate
     from etl.ledger import SliceRecord
     from etl.pipeline import Pipeline
     from etl.settings import Settings
@@ -55,8 +56,18 @@ class Planned:
 class Job:
     """An opened warehouse and source, ready to bring slices."""
 
-    def __init__(self, settings: Settings, database: Database, pipe: Pipeline, stop: Stop, today: date) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        pipe: Pipeline,
+        stop: Stop,
+        today: date,
+        *,
+        requests_per_second: float | None = None,
+    ) -> None:
         self._settings = settings
+        self._requests_per_second = requests_per_second
         self._database = database
         self._pipeline = pipe
         self._stop = stop
@@ -111,6 +122,17 @@ class Job:
             if (known[slice_].state if slice_ in known else None) in wanted
         ]
 
+    def estimate(self, plan: Iterable[Planned]) -> Estimate:
+        """What working on the plan will cost."""
+        return self._database.run(
+            lambda connection: estimate.estimate(
+                connection,
+                [planned.slice for planned in plan],
+                concurrency=self._settings.concurrency,
+                requests_per_second=self._requests_per_second,
+            )
+        )
+
     def work(self, plan: Sequence[Planned], *, on_outcome: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:
         """Bring every slice of the plan, several at a time; one that fails leaves the others alone.
 
@@ -143,7 +165,23 @@ class Job:
         except BaseException:
             self._give_up(workers, unfinished=len(plan) - len(outcomes))
             raise
-        return sorted(outcomes, key=lambda outcome: outcome.slice)
+        return sorted(self._graded_again(plan, outcomes), key=lambda outcome: outcome.slice)
+
+    def _graded_again(self, plan: Sequence[Planned], outcomes: Iterable[Outcome]) -> list[Outcome]:
+        """The outcomes; for settled 404s that nothing spoke for, what they mean now that their neighbours have come."""
+        done = {outcome.slice: outcome for outcome in outcomes}
+        doubtful = [
+            planned.slice
+            for planned in plan
+            if planned.ask.settled and done[planned.slice].result is Result.UNAVAILABLE
+        ]
+        while graded := [outcome for slice_ in doubtful if (outcome := self._pipeline.graded_again(slice_))]:
+            # One of a date's two reports may be what speaks for the other.
+            for outcome in graded:
+                _log_outcome(outcome)
+                done[outcome.slice] = outcome
+                doubtful.remove(outcome.slice)
+        return list(done.values())
 
     def _worker(self, todo: queue.SimpleQueue[Planned], done: queue.SimpleQueue[Outcome | BaseException]) -> None:
         try:
@@ -180,8 +218,13 @@ class Job:
 
 
 @contextmanager
-def opened(settings: Settings, *, stop: Stop | None = None) -> Iterator[Job]:
+def opened(settings: Settings, *, stop: Stop | None = None, requests_per_second: float | None = None) -> Iterator[Job]:
     """A job on the configured warehouse and source.
+
+    Args:
+        settings: for everything.
+        stop: ends the work.
+        requests_per_second: the report API is asked no more often; None: as fast as it answers.
 
     Raises:
         SchemaNotReady, WrongOrganization: before anything is asked of the source.
@@ -192,8 +235,8 @@ def opened(settings: Settings, *, stop: Stop | None = None) -> Iterator[Job]:
         database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
         if warning := api_token.warning(settings.require("api_token"), now=datetime.now(UTC)):
             log.warning("token_expires", about=warning, next_step="get a new one and set WATCH_TIME_API_TOKEN")
-        with pipeline.opened(settings, database, stop) as pipe:
-            yield Job(settings, database, pipe, stop, settings.today())
+        with pipeline.opened(settings, database, stop, requests_per_second=requests_per_second) as pipe:
+            yield Job(settings, database, pipe, stop, settings.today(), requests_per_second=requests_per_second)
 
 
 def log_summary(command: str, outcomes: Iterable[Outcome], exit_code: ExitCode) -> None:

@@ -91,6 +91,18 @@ def read_range(connection: Connection, start: date, end: date) -> dict[Slice, Sl
     return records
 
 
+def read_evidence(connection: Connection, slice_: Slice) -> tuple[str, ...]:
+    """What shows that the source is done with the slice's date, in words; nothing when nothing does."""
+    found = rows(connection, statement("read_evidence"), _key(slice_))[0]
+    evidence = []
+    if found["other_type"]:
+        what = "has no viewing history" if found["other_state"] == State.EMPTY else "is there"
+        evidence.append(f"{found['other_type']} of that date {what}")
+    if found["published_later"]:
+        evidence.append(f"{slice_.report_type} of {found['published_later']} is there")
+    return tuple(evidence)
+
+
 @dataclass(frozen=True, slots=True)
 class Restatement:
     """A revision that came after a slice's first one: what it changed, in rows and in seconds."""

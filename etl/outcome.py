@@ -50,6 +50,7 @@ class Outcome:
         message: why, in words; None when there is nothing to say.
         next_step: what a person can do about a failure.
         warnings: what is worth knowing about a report that was loaded.
+        retries: how often something failed and was asked or fetched again.
     """
 
     slice: Slice
@@ -66,6 +67,7 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     report_bytes: int = 0
     elapsed_s: float = 0.0
+    retries: int = 0
 
     def as_json(self) -> dict[str, object]:
         """For `--json`: seconds as exact decimal texts."""
@@ -85,6 +87,7 @@ class Outcome:
             "change": None if self.change is None else asdict(self.change),
             "report_bytes": self.report_bytes,
             "elapsed_s": round(self.elapsed_s, 3),
+            "retries": self.retries,
         }
 
 

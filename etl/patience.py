@@ -6,6 +6,7 @@ Time, sleep and chance come in as parameters. The last error is raised as it is,
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -152,6 +153,30 @@ class Patience:
             return None
         now = http_date(headers.get("date", "")) or self.now()
         return max(0.0, (until - now).total_seconds())
+
+
+class Rate:
+    """Lets requests pass no faster than so many a second, evenly, whichever threads make them.
+
+    The first passes at once, and each further one a fixed time after the one before: no bursts after a pause.
+    """
+
+    def __init__(self, per_second: float | None, patience: Patience) -> None:
+        self._interval_s = 1 / per_second if per_second else 0.0
+        self._patience = patience
+        self._lock = threading.Lock()
+        self._next_s = patience.clock()
+
+    def wait(self) -> None:
+        """Sleep until the next request may be made."""
+        if not self._interval_s:
+            return
+        with self._lock:
+            now_s = self._patience.clock()
+            turn_s = max(now_s, self._next_s)
+            self._next_s = turn_s + self._interval_s
+        if turn_s > now_s:
+            self._patience.sleep(turn_s - now_s)
 
 
 class Pace:

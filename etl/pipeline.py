@@ -7,11 +7,10 @@ slice's lock to its ledger row is one transaction. `job` decides which slices th
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,16 +19,16 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from pydantic import SecretStr
 
-from etl import guards, ledger, normalise, schema, scratch
+from etl import guards, ledger, normalise, scratch
 from etl.download import Downloader
-from etl.errors import DatabaseUnavailable, DataRefused, GuardRefused, SliceBusy, WatchTimeError
+from etl.errors import GuardRefused, SliceBusy, WatchTimeError
 from etl.http_clients import api_client, storage_client
-from etl.load import Loading, has_partition, record_rejects
-from etl.outcome import Ask, Outcome, Result, refusal, warnings_about
-from etl.patience import Patience
+from etl.load import Loading, has_partition
+from etl.outcome import Ask, Outcome, Result, warnings_about
+from etl.patience import Patience, Rate
+from etl.recording import Overtaken, Recorder, Work, revision_of, why_empty
 from etl.report import NotThere, ReportFile, Tally
 from etl.report_api import ReportApi
-from etl.slices import State
 from etl.stop import Stopped
 from etl.url_policy import UrlPolicy
 
@@ -52,17 +51,15 @@ log = structlog.get_logger("watch_time")
 _OVERTAKEN_AT_MOST: Final = 3
 
 
-class _Overtaken(Exception):
-    """Another run committed the slice after this one had asked for it."""
+class _Retries:
+    """How often the source was asked or fetched from again, for one slice."""
 
+    def __init__(self) -> None:
+        self.count = 0
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """A slice, how to ask for it, and the revision that it had before it was asked for."""
-
-    slice: Slice
-    ask: Ask
-    seen: int
+    def add(self) -> None:
+        """One more."""
+        self.count += 1
 
 
 class Pipeline:
@@ -77,9 +74,12 @@ class Pipeline:
         downloader: Downloader,
         folder: Path,
         stop: Stop,
+        rate: Rate,
     ) -> None:
         self._settings = settings
         self._database = database
+        self._recorder = Recorder(database, settings.require("org_id"), stop)
+        self._rate = rate
         self._api_client = api_client
         self._downloader = downloader
         self._folder = folder
@@ -89,59 +89,79 @@ class Pipeline:
 
     def bring(self, slice_: Slice, ask: Ask) -> Outcome:
         """Make the slice equal to the newest report, or say why not. Never raises but `Stopped`."""
-        began = time.monotonic()
+        began_s, retries = time.monotonic(), _Retries()
         try:
-            outcome = self._bring(slice_, ask)
+            outcome = self._bring(slice_, ask, retries)
         except Stopped:
             raise
         except WatchTimeError as error:
-            outcome = self._failed(slice_, error)
+            outcome = self._recorder.failure(slice_, error)
         except Exception as error:
             log.exception("bug", slice=str(slice_))
             bug = WatchTimeError(
                 f"{slice_}: {type(error).__name__} in watch-time itself",
                 next_step="the log has the traceback; nothing was committed; please report it",
             )
-            outcome = self._failed(slice_, bug)
-        return replace(outcome, elapsed_s=time.monotonic() - began)
+            outcome = self._recorder.failure(slice_, bug)
+        return replace(outcome, elapsed_s=time.monotonic() - began_s, retries=retries.count)
 
-    def _bring(self, slice_: Slice, ask: Ask) -> Outcome:
+    def graded_again(self, slice_: Slice) -> Outcome | None:
+        """What a 404 that was confirmed in this run means now that other slices have come; None: nothing new."""
+        try:
+            return self._recorder.graded_again(slice_)
+        except WatchTimeError as error:
+            log.warning("not_graded_again", slice=str(slice_), error=str(error))
+            return None
+
+    def _bring(self, slice_: Slice, ask: Ask, retries: _Retries) -> Outcome:
         for _ in range(_OVERTAKEN_AT_MOST):
             try:
-                return self._bring_once(slice_, ask)
-            except _Overtaken:
+                return self._bring_once(slice_, ask, retries)
+            except Overtaken:
                 continue
         raise SliceBusy(
             f"other runs loaded this slice {_OVERTAKEN_AT_MOST} times while this one asked for it",
             next_step="nothing is lost: see what runs at the same time",
         )
 
-    def _bring_once(self, slice_: Slice, ask: Ask) -> Outcome:
+    def _bring_once(self, slice_: Slice, ask: Ask, retries: _Retries) -> Outcome:
         """Ask, download, load; what is asked from here on is at least as new as `seen`."""
-        seen = self._database.run(lambda connection: _revision(ledger.read(connection, slice_)))
-        work = _Work(slice_, ask, seen)
-        with self.fetched(slice_, ask) as report:
+        seen = self._database.run(lambda connection: revision_of(ledger.read(connection, slice_)))
+        work = Work(slice_, ask, seen)
+        with self.fetched(slice_, ask, on_retry=retries.add) as report:
             if isinstance(report, NotThere):
-                return self._recorded(slice_, lambda connection: self._record_absence(connection, work, report))
+                return self._recorder.absence(work, report)
             return self._load_or_hold(work, report)
 
     @contextmanager
-    def fetched(self, slice_: Slice, ask: Ask = Ask()) -> Iterator[ReportFile | NotThere]:  # noqa: B008 - a value
+    def fetched(
+        self,
+        slice_: Slice,
+        ask: Ask = Ask(),  # noqa: B008 - a value
+        *,
+        on_retry: Callable[[], None] = lambda: None,
+    ) -> Iterator[ReportFile | NotThere]:
         """Ask for the slice's report and download it, whole and verified; its file is there while this is open.
 
         Raises what asking and downloading raise.
         """
         api = ReportApi(
-            self._api_client, patience=self._downloader.patience, strict_not_found=self._settings.strict_not_found
+            self._api_client,
+            patience=self._downloader.patience,
+            strict_not_found=self._settings.strict_not_found,
+            rate=self._rate,
+            on_retry=on_retry,
         )
         answer = api.await_report(slice_, ask.wait_s) if ask.wait_s else api.ask_once(slice_, confirm=ask.settled)
         if isinstance(answer, NotThere):
             yield answer
             return
         with tempfile.TemporaryDirectory(dir=self._folder) as name:
-            yield self._downloader.download(answer, renew=lambda: api.renew(slice_), folder=Path(name))
+            yield self._downloader.download(
+                answer, renew=lambda: api.renew(slice_), folder=Path(name), on_retry=on_retry
+            )
 
-    def _load_or_hold(self, work: _Work, report: ReportFile) -> Outcome:
+    def _load_or_hold(self, work: Work, report: ReportFile) -> Outcome:
         """Load the report, or note that it was refused."""
         tries: list[Tally] = []
 
@@ -150,18 +170,18 @@ class Pipeline:
             return self._load(connection, work, report, tries[-1])
 
         try:
-            return self._recorded(work.slice, load)
+            return self._recorder.transaction(work.slice, load)
         except GuardRefused as error:
-            return self._hold(work, report, tries[-1], error)
+            return self._recorder.held(work, report, tries[-1], error)
 
-    def _load(self, connection: Connection, work: _Work, report: ReportFile, tally: Tally) -> Outcome:
+    def _load(self, connection: Connection, work: Work, report: ReportFile, tally: Tally) -> Outcome:
         """From the lock to the ledger row: one transaction."""
         began_s = time.monotonic()
         slice_ = work.slice
-        known = self._locked(connection, slice_)
+        known = self._recorder.locked(connection, slice_)
         if known and self._is_stored(connection, known, report):
-            return self._record_unchanged(connection, known, report)
-        _require_not_overtaken(known, work)
+            return self._recorder.unchanged(connection, known, report)
+        work.require_not_overtaken(known)
         ledger.forget_rejects(connection, slice_, report_sha256=report.sha256)
         loading = Loading(connection, slice_, report.sha256)
         loading.stage(self._checked(normalise.chunks(report.path, aliases=self._settings.header_aliases)), tally)
@@ -183,16 +203,16 @@ class Pipeline:
             report=report,
             tally=tally,
             change=change,
-            reason=_why_empty(rows),
+            reason=why_empty(rows),
             read_as=self._read_as,
             overruled="; ".join(overruled) or None,
             load_duration=timedelta(seconds=report.elapsed_s + time.monotonic() - began_s),
         )
-        self._claim(connection)
+        self._recorder.claim(connection)
         return Outcome(
             slice_,
             Result.LOADED if rows else Result.EMPTY,
-            message=_why_empty(rows),
+            message=why_empty(rows),
             revision=revision,
             rows=rows,
             watch_seconds=tally.watch_seconds,
@@ -203,7 +223,7 @@ class Pipeline:
             report_bytes=report.size_bytes,
         )
 
-    def _guard(self, work: _Work, check: Callable[[guards.Limits], None]) -> tuple[str, ...]:
+    def _guard(self, work: Work, check: Callable[[guards.Limits], None]) -> tuple[str, ...]:
         """Let a guard look; gives its refusal where a person has overruled it.
 
         Raises:
@@ -223,94 +243,6 @@ class Pipeline:
         same = (known.report_sha256, known.read_as) == (report.sha256, self._read_as)
         return same and (known.rows_stored == 0 or has_partition(connection, known.slice))
 
-    def _record_unchanged(self, connection: Connection, known: SliceRecord, report: ReportFile) -> Outcome:
-        ledger.forget_rejects(connection, known.slice)
-        ledger.record_state(connection, known.slice, known.stored_state, reason=_why_empty(known.rows_stored))
-        return Outcome(
-            known.slice,
-            Result.UNCHANGED,
-            revision=known.revision,
-            rows=known.rows_stored,
-            watch_seconds=known.watch_seconds,
-            report_bytes=report.size_bytes,
-        )
-
-    def _record_absence(self, connection: Connection, work: _Work, answer: NotThere) -> Outcome:
-        slice_ = work.slice
-        known = self._locked(connection, slice_)
-        _require_not_overtaken(known, work)
-        times = "once" if answer.asks == 1 else f"{answer.asks} times"
-        if known and known.revision:
-            message = f"the source answered 404, asked {times}: it withdrew the report; what was loaded stays"
-            ledger.record_last_check(connection, slice_, message)
-            return _of_stored(Outcome(slice_, Result.WITHDRAWN, message=message), known)
-        if work.ask.settled:
-            result, state = Result.EMPTY, State.EMPTY
-            reason = f"no viewing history: 404, asked {times}, and the date is past the settling window"
-        else:
-            result, state = Result.UNAVAILABLE, State.UNAVAILABLE
-            reason = f"not published yet: 404, asked {times}"
-        ledger.record_state(connection, slice_, state, reason=reason)
-        self._claim(connection)
-        return Outcome(slice_, result, message=reason)
-
-    def _hold(self, work: _Work, report: ReportFile, tally: Tally, error: GuardRefused) -> Outcome:
-        """Note a refused report; its load was rolled back, so its first rejects come from memory."""
-        slice_ = work.slice
-
-        def record(connection: Connection) -> Outcome:
-            known = self._locked(connection, slice_)
-            _require_not_overtaken(known, work)
-            ledger.forget_rejects(connection, slice_, report_sha256=report.sha256)
-            record_rejects(connection, slice_, report.sha256, tally.first_rejects)
-            ledger.record_state(connection, slice_, State.HELD, reason=str(error), error=error)
-            self._claim(connection)
-            return _of_stored(refusal(slice_, Result.HELD, error), known)
-
-        return self._recorded(slice_, record)
-
-    def _failed(self, slice_: Slice, error: WatchTimeError) -> Outcome:
-        """Note an error where that is possible: not when the database is the trouble, or another run has the slice."""
-        outcome = refusal(slice_, Result.FAILED, error)
-        if isinstance(error, (DatabaseUnavailable, SliceBusy)):
-            return outcome
-
-        def record(connection: Connection) -> Outcome:
-            known = self._locked(connection, slice_)
-            if known and known.is_answered and not isinstance(error, DataRefused):
-                # Trouble on the way says nothing about facts, nor about a report that a person has to look at.
-                ledger.record_last_check(connection, slice_, f"failed: {error}")
-            else:
-                ledger.record_state(connection, slice_, State.FAILED, reason=str(error), error=error)
-            return _of_stored(outcome, known)
-
-        try:
-            return self._recorded(slice_, record)
-        except WatchTimeError as second:
-            log.warning("failure_not_recorded", slice=str(slice_), error=str(second))
-            return outcome
-
-    def _recorded(self, slice_: Slice, work: Callable[[Connection], Outcome]) -> Outcome:
-        """Do `work` in a transaction that also notes what the check met."""
-
-        def and_note(connection: Connection) -> Outcome:
-            outcome = work(connection)
-            ledger.record_check(connection, slice_, outcome.result.value, _without_request_id(outcome.message))
-            return outcome
-
-        return self._database.run(and_note)
-
-    def _locked(self, connection: Connection, slice_: Slice) -> SliceRecord | None:
-        """Take the slice's lock, and read what is known of it from then on."""
-        ledger.lock(connection, slice_, sleep=self._stop.sleep)
-        return ledger.read(connection, slice_)
-
-    def _claim(self, connection: Connection) -> None:
-        """Last in the transaction: who claims first makes the others wait for its commit."""
-        org_id = self._settings.require("org_id")
-        ledger.claim(connection, org_id)
-        schema.require_owner(self._database, connection, org_id)
-
     def _checked(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         for chunk in chunks:
             self._stop.check()
@@ -318,8 +250,16 @@ class Pipeline:
 
 
 @contextmanager
-def opened(settings: Settings, database: Database, stop: Stop) -> Iterator[Pipeline]:
+def opened(
+    settings: Settings, database: Database, stop: Stop, *, requests_per_second: float | None = None
+) -> Iterator[Pipeline]:
     """A pipeline with its clients and its scratch folder; `settings` must have token and organization.
+
+    Args:
+        settings: for everything.
+        database: the warehouse.
+        stop: ends the work.
+        requests_per_second: the report API is asked no more often; None: as fast as it answers.
 
     Raises:
         Misconfigured: the base URL or a proxy cannot be used.
@@ -331,31 +271,13 @@ def opened(settings: Settings, database: Database, stop: Stop) -> Iterator[Pipel
         storage_client(policy) as storage,
         scratch.folder() as folder,
     ):
-        downloader = Downloader(storage, policy, Patience(sleep=stop.sleep), stop)
-        yield Pipeline(settings, database, api_client=api, downloader=downloader, folder=folder, stop=stop)
-
-
-def _revision(known: SliceRecord | None) -> int:
-    return known.revision if known else 0
-
-
-def _require_not_overtaken(known: SliceRecord | None, work: _Work) -> None:
-    """What was asked for before another run's commit may be older than what that run loaded: ask again."""
-    if _revision(known) != work.seen:
-        raise _Overtaken
-
-
-def _of_stored(outcome: Outcome, known: SliceRecord | None) -> Outcome:
-    """The outcome of a check that changed no facts, with what is stored."""
-    if known is None:
-        return outcome
-    return replace(outcome, revision=known.revision, rows=known.rows_stored, watch_seconds=known.watch_seconds)
-
-
-def _without_request_id(message: str | None) -> str | None:
-    """The same answer of the API has another request id each time; the log keeps it."""
-    return message and re.sub(r" \((x-[\w-]+|cf-ray): [^()]*\)", "", message)
-
-
-def _why_empty(rows: int) -> str | None:
-    return None if rows else "the report has a header and no rows"
+        patience = Patience(sleep=stop.sleep)
+        yield Pipeline(
+            settings,
+            database,
+            api_client=api,
+            downloader=Downloader(storage, policy, patience, stop),
+            folder=folder,
+            stop=stop,
+            rate=Rate(requests_per_second, patience),
+        )

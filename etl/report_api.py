@@ -9,7 +9,6 @@ Source of the rules: BlendVision One, `bv/analytics/v1/reports/watch-time`; erro
 from __future__ import annotations
 
 import json
-import threading
 from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -18,11 +17,13 @@ import httpx
 
 from etl.errors import CredentialsRefused, Misconfigured, NeedsAPerson, SourceUnavailable, TryLater
 from etl.http_clients import HTTP_ERRORS, explain, request_id
-from etl.patience import BROKEN, PASSING, Again, Trouble
+from etl.patience import BROKEN, PASSING, Again, Rate, Trouble
 from etl.report import NotThere, ReportAddress
 from etl.url_policy import BASE_SETTING, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from etl.patience import Patience
     from etl.slices import Slice
 
@@ -44,19 +45,29 @@ _MAX_QUOTED = 200
 class ReportApi:
     """The report API, as one organization sees it. Safe to use from several threads.
 
-    Attributes:
-        requests: sent so far.
-        retries: how many of them repeated a failed one.
+    Args:
+        client: of `http_clients.api_client`.
+        patience: time and chance.
+        strict_not_found: whether a 404 must have the API's own body.
+        rate: how fast requests may follow each other, repeated ones included; None: as fast as they are answered.
+        on_retry: called before a failed request is repeated.
     """
 
-    def __init__(self, client: httpx.Client, *, patience: Patience, strict_not_found: bool = True) -> None:
+    def __init__(
+        self,
+        client: httpx.Client,
+        *,
+        patience: Patience,
+        strict_not_found: bool = True,
+        rate: Rate | None = None,
+        on_retry: Callable[[], None] = lambda: None,
+    ) -> None:
         self._client = client
         self._patience = patience
+        self._rate = rate or Rate(None, patience)
+        self._on_retry = on_retry
         self._strict_not_found = strict_not_found
         self._where = f"the report API at {shown(client.base_url)}"
-        self._counting = threading.Lock()
-        self.requests = 0
-        self.retries = 0
 
     def await_report(self, slice_: Slice, budget_s: float) -> ReportAddress | NotThere:
         """Ask until the report is there or `budget_s` seconds are over; a budget of 0 asks once.
@@ -100,19 +111,14 @@ class ReportApi:
         return answer
 
     def _ask(self, slice_: Slice) -> ReportAddress | NotThere:
-        return self._patience.persist(lambda: self._request(slice_), total_s=_TOTAL_S, on_retry=self._count_retry)
-
-    def _count_retry(self) -> None:
-        with self._counting:
-            self.retries += 1
+        return self._patience.persist(lambda: self._request(slice_), total_s=_TOTAL_S, on_retry=self._on_retry)
 
     def _request(self, slice_: Slice) -> ReportAddress | NotThere:
         params = {
             "time": f"{slice_.report_date:%Y-%m-%d}T00:00:00Z",
             "streaming_type": f"REPORT_STREAMING_TYPE_{slice_.report_type}",
         }
-        with self._counting:
-            self.requests += 1
+        self._rate.wait()
         try:
             with self._client.stream("GET", _PATH, params=params) as response:
                 body = self._read(response)

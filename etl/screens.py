@@ -10,7 +10,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console, Group
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.filesize import decimal as _size
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -24,7 +33,10 @@ if TYPE_CHECKING:
     from datetime import date
     from decimal import Decimal
 
+    from rich.progress import Task
+
     from etl.doctor import Check
+    from etl.estimate import Estimate
     from etl.outcome import Outcome
     from etl.slices import Slice
     from etl.status import SliceStatus
@@ -39,6 +51,9 @@ _SIGNS: Final = {
     NEVER_TRIED: "·",
 }
 _WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+_MINUTE_S: Final = 60
+_HOUR_S: Final = 3600
 
 # What rich takes where there is neither a terminal nor COLUMNS.
 _WIDTH_WHERE_UNKNOWN: Final = 80
@@ -81,12 +96,23 @@ def outcomes_table(outcomes: Sequence[Outcome]) -> Group:
             _seconds(outcome.watch_seconds, outcome.rows),
             _change(outcome),
         )
-    return _with_notes(table, [note for outcome in outcomes for note in _notes(outcome)])
+    notes = [note for outcome in outcomes for note in _notes(outcome)]
+    return Group(_with_notes(table, notes), *([Text(), summary(outcomes)] if len(outcomes) > 1 else []))
 
 
-def status_page(statuses: Sequence[SliceStatus]) -> Group:
-    """The calendar, and the slices one by one."""
-    return Group(calendar(statuses), Text(), status_table(statuses))
+def summary(outcomes: Sequence[Outcome]) -> Text:
+    """How many slices ended in which way, and what came of them."""
+    ends = Text(", ").join(
+        Text.assemble(f"{count:,} ", state_text(result.value))
+        for result in Result
+        if (count := sum(1 for outcome in outcomes if outcome.result is result))
+    )
+    changes = [outcome.change for outcome in outcomes if outcome.change]
+    written = sum(change.inserted + change.updated + change.deleted for change in changes)
+    read = sum(outcome.report_bytes for outcome in outcomes)
+    return Text.assemble(
+        f"{len(outcomes):,} slices: ", ends, f"; {written:,} rows written, {_size(read)} of reports read"
+    )
 
 
 def status_table(statuses: Sequence[SliceStatus]) -> Group:
@@ -133,12 +159,40 @@ def checks_table(checks: Iterable[Check]) -> Table:
     return table
 
 
+def plan_page(plan: Sequence[tuple[str, str, str]], cost: Estimate) -> Group:
+    """One line per slice that would be worked on: date, type, why; then what it will cost."""
+    return Group(plan_table(plan), Text(), *_cost(cost))
+
+
+def _cost(cost: Estimate) -> Iterator[Text]:
+    slices = f"{cost.slices:,} {'slice' if cost.slices == 1 else 'slices'} to ask for"
+    if cost.report_bytes is None or cost.duration is None:
+        yield Text(f"{slices}{'; nothing was loaded here yet to estimate from' if cost.slices else ''}")
+        return
+    basis = "1 load" if cost.loads == 1 else f"{cost.loads:,} loads"
+    yield Text(f"{slices}: about {_size(cost.report_bytes)} in {_duration(cost.duration)}, going by the last {basis}")
+    if cost.unknown:
+        types = " and ".join(cost.unknown)
+        yield Text(f"not counted is {types}, of which nothing was loaded here yet", style="yellow")
+
+
 def plan_table(plan: Iterable[tuple[str, str, str]]) -> Table:
     """One line per slice that would be worked on: date, type, why."""
     table = _table("date", "type", "why")
     for date, report_type, why in plan:
         table.add_row(date, report_type, Text(why))
     return table
+
+
+class _SpeedColumn(ProgressColumn):
+    """Slices a second, or a minute where they are slow."""
+
+    def render(self, task: Task) -> Text:
+        """What has been measured so far; nothing at first."""
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text()
+        return Text(f"{speed:.1f}/s" if speed >= 1 else f"{speed * 60:.1f}/min")
 
 
 @contextmanager
@@ -148,6 +202,7 @@ def progress(total: int, console: Console) -> Iterator[Callable[[Outcome], None]
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        _SpeedColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -212,6 +267,14 @@ def _count(number: int) -> str:
 
 def _seconds(seconds: Decimal, rows: int) -> str:
     return f"{seconds:,f}" if rows else ""
+
+
+def _duration(duration: timedelta) -> str:
+    """Rounded as a person would: an estimate is no stopwatch."""
+    seconds = duration.total_seconds()
+    if seconds < _MINUTE_S:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < _HOUR_S * 2 else f"{seconds / _HOUR_S:.1f} h"
 
 
 def _change(outcome: Outcome) -> str:

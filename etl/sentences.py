@@ -2,23 +2,66 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Group
 from rich.text import Text
 
-from etl.guards import accept_command
+from etl.guards import way_out
 from etl.report import plain
-from etl.screens import note, state_text
+from etl.screens import calendar, note, state_text, status_table
 from etl.status import NEVER_TRIED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from etl.explain import Story
+    from etl.freshness import Overview
     from etl.ledger import Restatement
-    from etl.status import SliceStatus
+    from etl.slices import Slice
+    from etl.status import SliceStatus, Status
     from etl.verify import Verdict
+
+# So many late slices are named; `status --json` has them all.
+_LISTED: Final = 6
+
+
+def status_page(status: Status) -> Group:
+    """The calendar; how fresh the whole is; and the slices one by one."""
+    return Group(calendar(status.slices), Text(), *freshness(status.overview), Text(), status_table(status.slices))
+
+
+def freshness(overview: Overview) -> Iterator[Text]:
+    """By report date: what is stored and complete, how long reports usually take; what is missing, and what is late."""
+    for fresh in overview.freshness:
+        stored = f"newest stored {fresh.newest_stored}" if fresh.newest_stored else "nothing stored"
+        complete = (
+            f"complete up to {fresh.complete_up_to}" if fresh.complete_up_to else "not complete from the first date on"
+        )
+        usual = ""
+        if fresh.lag:
+            dates = "1 date" if fresh.lag.dates == 1 else f"{fresh.lag.dates} dates"
+            median, p99 = in_days(fresh.lag.median), in_days(fresh.lag.p99)
+            usual = f"; first seen {median} after its date, 99 % within {p99} ({dates})"
+        yield Text.assemble((f"{fresh.report_type.value:<4}", "bold"), f"  {stored}, {complete}{usual}")
+    if overview.gaps:
+        more = f", and {len(overview.gaps) - 1:,} more" if len(overview.gaps) > 1 else ""
+        yield Text(f"oldest gap: {overview.gaps[0]}{more}")
+    if overview.late:
+        first = overview.late[0]
+        yield Text.assemble(("late", "red"), f": {_listed(overview.late)}")
+        yield Text(f"  next: watch-time explain {first.report_date} --type {first.report_type}", style="bold")
+
+
+def in_days(duration: timedelta) -> str:
+    """Days with one digit: a report is seen when it is asked for, which is not to the minute."""
+    return f"{duration / timedelta(days=1):.1f} days"
+
+
+def _listed(slices: Sequence[Slice]) -> str:
+    more = f" and {len(slices) - _LISTED:,} more" if len(slices) > _LISTED else ""
+    return ", ".join(map(str, slices[:_LISTED])) + more
 
 
 def restatements_page(restatements: Iterable[Restatement], held: Sequence[SliceStatus]) -> Group:
@@ -34,7 +77,7 @@ def restatements_page(restatements: Iterable[Restatement], held: Sequence[SliceS
     for status in held:
         lines += [
             note(status.slice, status.state, status.reason or ""),
-            Text(f"  next: to take the report all the same: {accept_command(status.slice)}", style="bold"),
+            Text(f"  next: {way_out(status.slice, status.error_class)}", style="bold"),
         ]
     return Group(*(lines or [Text("nothing changed after first publication, and nothing is held")]))
 

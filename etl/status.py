@@ -6,16 +6,18 @@ Starts fast: it imports neither pandas nor the stages.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from etl import db, ledger, schema
+from etl import db, freshness, ledger, schema
 from etl.slices import Slice, State, dates_between, slices_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import date, datetime
+    from datetime import date
 
+    from etl.freshness import Overview
     from etl.settings import Settings
 
 # What a slice without a row in the ledger is called where states are shown.
@@ -34,6 +36,7 @@ class SliceStatus:
     checked_at: datetime | None
     loaded_at: datetime | None
     reason: str | None
+    error_class: str | None
     last_check: str | None
 
     def as_json(self) -> dict[str, object]:
@@ -48,12 +51,31 @@ class SliceStatus:
             "checked_at": self.checked_at and self.checked_at.isoformat(),
             "loaded_at": self.loaded_at and self.loaded_at.isoformat(),
             "reason": self.reason,
+            "error_class": self.error_class,
             "last_check": self.last_check,
         }
 
 
-def read(settings: Settings, start: date, end: date) -> list[SliceStatus]:
-    """Every slice from `start` to `end`, both included, oldest first.
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Slices one by one, and how fresh the whole is."""
+
+    slices: list[SliceStatus]
+    overview: Overview
+
+    def as_json(self) -> dict[str, object]:
+        """For `--json`."""
+        return {**self.overview.as_json(), "slices": [slice_.as_json() for slice_ in self.slices]}
+
+
+def read(settings: Settings, start: date, end: date, *, judged_from: date | None = None) -> Status:
+    """Every slice from `start` to `end`, both included, oldest first; and how fresh the warehouse is.
+
+    Args:
+        settings: for database, zone and lag.
+        start: first date of the slices that are listed.
+        end: last date of them.
+        judged_from: gaps before this date do not count; None: the first known date.
 
     Raises:
         SchemaNotReady: there are no tables to read, or those of another version.
@@ -61,7 +83,10 @@ def read(settings: Settings, start: date, end: date) -> list[SliceStatus]:
     url = settings.require("database_url")
     with db.opened(url, schema=settings.schema_name) as database, database.transaction(writable=False) as connection:
         schema.require_head(database, connection)
-        return merge(ledger.read_range(connection, start, end), slices_of(dates_between(start, end)))
+        return Status(
+            merge(ledger.read_range(connection, start, end), slices_of(dates_between(start, end))),
+            freshness.read(connection, settings, now=datetime.now(UTC), start=judged_from),
+        )
 
 
 def restatements(settings: Settings, start: date, end: date) -> tuple[list[ledger.Restatement], list[SliceStatus]]:
@@ -81,7 +106,7 @@ def merge(known: dict[Slice, ledger.SliceRecord], slices: Iterable[Slice]) -> li
 
 def _status(slice_: Slice, record: ledger.SliceRecord | None) -> SliceStatus:
     if record is None:
-        return SliceStatus(slice_, NEVER_TRIED, 0, 0, Decimal(0), None, None, None, None)
+        return SliceStatus(slice_, NEVER_TRIED, 0, 0, Decimal(0), None, None, None, None, None)
     return SliceStatus(
         slice=slice_,
         state=record.state.value,
@@ -91,5 +116,6 @@ def _status(slice_: Slice, record: ledger.SliceRecord | None) -> SliceStatus:
         checked_at=record.checked_at,
         loaded_at=record.loaded_at,
         reason=record.reason,
+        error_class=record.error_class,
         last_check=record.last_check,
     )

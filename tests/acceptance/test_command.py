@@ -70,16 +70,23 @@ def test_python_m_etl_and_the_console_script_are_the_same(program: Program) -> N
 def test_backfill_lists_loads_and_goes_on(program: Program) -> None:
     span = ("--start", f"{TARGET - timedelta(days=2)}", "--end", f"{TARGET}")
     listed = json.loads(program("backfill", *span, "--type", "vod", "--dry-run", "--json").stdout)
-    assert listed == [
+    assert listed["slices"] == [
         {"report_date": f"{TARGET - timedelta(days=back)}", "report_type": "VOD", "reason": "never tried"}
         for back in (2, 1, 0)
     ]
+    assert listed["estimate"]["slices"] == 3
+    assert listed["estimate"]["report_bytes"] is None, "nothing was loaded to estimate from"
     assert program("status", "--json").stdout.count('"never tried"') == 28, "a dry run tries nothing"
     assert program("backfill", *span, "--type", "VOD").returncode == 0
     rest = json.loads(program("backfill", *span, "--json").stdout)
     assert [slice_["report_type"] for slice_ in rest["slices"]] == ["LIVE"] * 3
-    assert program("backfill", *span, "--dry-run").stdout.split() == ["date", "type", "why"]
-    assert "asked again" in program("backfill", *span, "--dry-run", "--refresh").stdout
+    assert "\n0 slices to ask for\n" in program("backfill", *span, "--dry-run").stdout
+    again = program("backfill", *span, "--dry-run", "--refresh").stdout
+    assert "asked again" in again
+    assert "6 slices to ask for: about " in again
+    assert "going by the last 6 loads" in again
+    slow = program("backfill", *span, "--dry-run", "--refresh", "--rate", "0.01").stdout
+    assert " in 10 min, going by" in slow, "six requests, a hundred seconds each"
 
 
 def test_status_shows_each_slice(program: Program, newest_warehouse: Warehouse) -> None:
@@ -87,7 +94,7 @@ def test_status_shows_each_slice(program: Program, newest_warehouse: Warehouse) 
     program("run", LOOKBACK_DAYS="0")
     shown = json.loads(
         program("status", "--start", f"{TARGET - timedelta(days=1)}", "--end", f"{TARGET}", "--json").stdout
-    )
+    )["slices"]
     assert [(slice_["report_type"], slice_["state"]) for slice_ in shown] == [
         ("LIVE", "never tried"),
         ("VOD", "never tried"),
@@ -104,12 +111,13 @@ def test_status_shows_each_slice(program: Program, newest_warehouse: Warehouse) 
 
 def test_backfill_takes_a_part_of_the_slices(program: Program) -> None:
     span = ("--start", f"{TARGET - timedelta(days=4)}", "--end", f"{TARGET}", "--dry-run", "--json")
-    whole = json.loads(program("backfill", *span).stdout)
-    parts = [json.loads(program("backfill", *span, "--shard", f"{index}/3").stdout) for index in range(3)]
+    whole = json.loads(program("backfill", *span).stdout)["slices"]
+    shards = [program("backfill", *span, "--shard", f"{index}/3") for index in range(3)]
+    parts = [json.loads(shard.stdout)["slices"] for shard in shards]
     assert len(whole) == 10
     assert sorted((line for part in parts for line in part), key=str) == sorted(whole, key=str)
     program("backfill", *span[:4], "--type", "LIVE")
-    only = json.loads(program("backfill", *span, "--only", "loaded,held").stdout)
+    only = json.loads(program("backfill", *span, "--only", "loaded,held").stdout)["slices"]
     assert {slice_["report_type"] for slice_ in only} == {"LIVE"}
     for wrong in (("--shard", "3/3"), ("--only", "lost"), ("--accept",), ("--only", "held", "--refresh")):
         assert program("backfill", *span, *wrong).returncode == 2
@@ -132,7 +140,7 @@ def test_revisions_tell_what_changed_and_what_is_held(program: Program, newest_w
         f"+{restated.rows_added} -{restated.rows_vanished} ~{restated.rows_changed} rows (revision 2, "
     ) in told
     accept = ("backfill", "--start", f"{TARGET}", "--end", f"{TARGET}", "--type", "LIVE", "--accept")
-    assert f"next: to take the report all the same: watch-time {' '.join(accept)}" in told
+    assert f"next: to take the report all the same, type: watch-time {' '.join(accept)}" in told
     assert program(*accept).returncode == 0
     document = json.loads(program("revisions", "--json").stdout)
     assert [(change["report_type"], change["revision"]) for change in document["revisions"]] == [
@@ -141,6 +149,31 @@ def test_revisions_tell_what_changed_and_what_is_held(program: Program, newest_w
     ]
     assert document["revisions"][0]["overruled"].startswith("the new report has a header and no rows")
     assert document["held"] == []
+
+
+def test_a_monitor_learns_that_a_slice_is_late(program: Program, newest_warehouse: Warehouse) -> None:
+    """Late is what was due yesterday or before; the target date itself may still come today."""
+    nothing = program("status", "--check")
+    assert nothing.returncode == 75
+    assert f"late: {TARGET - timedelta(days=1)} LIVE, {TARGET - timedelta(days=1)} VOD" in nothing.stdout
+    late = Slice(TARGET - timedelta(days=3), ReportType.VOD)
+    newest_warehouse.sandbox.script(late, api=[Answer(404, '{"code": 5, "message": "not found", "details": []}')])
+    newest_warehouse.sandbox.withdraw(VOD)
+    assert program("run").returncode == 0
+    assert program("status").returncode == 0
+    checked = program("status", "--check")
+    assert checked.returncode == 75
+    assert f"oldest gap: {late}, and 1 more\nlate: {late}\n" in checked.stdout
+    assert f"next: watch-time explain {late.report_date} --type VOD" in checked.stdout
+    assert program("status", "--check", "--start", f"{TARGET - timedelta(days=2)}").returncode == 0
+    document = json.loads(program("status", "--check", "--json").stdout)
+    assert (document["oldest_gap"], document["late"]) == (f"{late}", [f"{late}"])
+    live, vod = document["freshness"]
+    assert live["newest_stored"] == live["complete_up_to"] == f"{TARGET}"
+    assert vod["newest_stored"] == f"{TARGET - timedelta(days=1)}"
+    assert vod["complete_up_to"] == f"{late.report_date - timedelta(days=1)}"
+    program("backfill", "--start", f"{late.report_date}", "--end", f"{late.report_date}")
+    assert program("status", "--check").returncode == 0, "the target date is a gap, and not late"
 
 
 class TestExitCodes:

@@ -5,6 +5,7 @@ The program is held at a point of its transaction by a lock that the test keeps 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -143,6 +144,33 @@ def test_killed_at_some_moment(program: Program, newest_warehouse: Warehouse, de
     assert program("run").returncode == 0
     for slice_ in (Slice(DAY, report_type) for report_type in ReportType):
         _assert_exactly(newest_warehouse, slice_, revision=1)
+
+
+def test_a_killed_backfill_of_sixty_days_goes_on_where_it_was(program: Program, newest_warehouse: Warehouse) -> None:
+    """Killed twice in the middle; what was loaded is not even asked for again, but for what was in flight."""
+    span = ("backfill", "--start", f"{DAY - timedelta(days=59)}", "--end", f"{DAY}", "--concurrency", "2")
+    for enough in (25, 70):
+        process = program.start(*span)
+        _until(lambda: _loaded(newest_warehouse) >= enough, "the backfill does not get on", patience_s=60)  # noqa: B023
+        _kill(process, signal.SIGKILL)
+        _backends_gone(newest_warehouse)
+        assert process.returncode == -signal.SIGKILL
+    loaded = _loaded(newest_warehouse)
+    assert 70 <= loaded < 120
+    last = program(*span, "--json")
+    assert last.returncode == 0
+    slices = json.loads(last.stdout)["slices"]
+    assert {slice_["result"] for slice_ in slices} <= {"loaded", "unchanged"}
+    assert len(slices) == 120 - loaded
+    for day in (DAY - timedelta(days=back) for back in range(60)):
+        for report_type in ReportType:
+            _assert_exactly(newest_warehouse, Slice(day, report_type), revision=1)
+    assert len(newest_warehouse.sandbox.requests("api")) <= 120 + 2 * 2, "two in flight at each of two kills"
+
+
+def _loaded(warehouse: Warehouse) -> int:
+    ((count,),) = warehouse.query("SELECT count(*) FROM report_slice WHERE state = 'loaded'")
+    return int(count)
 
 
 @pytest.mark.parametrize("point", ["report-staged", "before-attach"])

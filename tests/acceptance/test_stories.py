@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
 
+from etl import ledger
 from etl.explain import what_is_next
 from etl.sandbox.config import SandboxConfig
 from etl.sandbox.script import Answer, Delivery
@@ -40,7 +42,7 @@ def test_a_late_restated_held_and_withdrawn_slice_is_told_in_order(
     sandbox.restate(VOD)
     codes.append(program(*again).returncode)
     header = "Content Title,Content ID,Streaming Type,Created At,Customer ID,Watch Time (sec.)\n"
-    sandbox.override(VOD, Delivery(body=header + "t,c1,VOD,,u1,-5\n" * 7))
+    sandbox.override(VOD, Delivery(body=header + "t,c0,VOD,,u1,5\n" + "t,c1,VOD,,u1,-5\n" * 7))
     codes.append(program(*again).returncode)
     sandbox.withdraw(VOD)
     codes.append(program(*again).returncode)
@@ -59,7 +61,7 @@ def test_a_late_restated_held_and_withdrawn_slice_is_told_in_order(
     assert story["state"] == "held"
     assert [revision["revision"] for revision in story["revisions"]] == [1, 2]
     assert story["revisions"][0]["seconds_after"] == story["revisions"][1]["seconds_before"]
-    assert [reject["line_number"] for reject in story["rejects"]] == [2, 3, 4, 5, 6]
+    assert [reject["line_number"] for reject in story["rejects"]] == [3, 4, 5, 6, 7]
     assert {reject["count"] for reject in story["rejects"]} == {7}
     assert f"--start {TARGET} --end {TARGET} --type VOD --accept" in story["next"]
 
@@ -67,14 +69,26 @@ def test_a_late_restated_held_and_withdrawn_slice_is_told_in_order(
     for part in (
         f"{VOD}  held",
         "stored: revision 2, ",
-        "because: 7 of 7 lines cannot be loaded",
+        "because: 7 of 8 lines cannot be loaded",
         "unavailable, 3 times up to",
         "withdrawn: the source answered 404",
         "revision 1, sha256 ",
-        "line 2 (of 7 kept): the watch time is negative: t,c1,VOD,,u1,-5",
+        "line 3 (of 7 kept): the watch time is negative: t,c1,VOD,,u1,-5",
         "what happens next",
     ):
         assert part in told, told
+
+
+def test_a_report_that_nobody_can_accept_is_not_offered_for_accepting(
+    program: Program, newest_warehouse: Warehouse
+) -> None:
+    header = "Content Title,Content ID,Streaming Type,Created At,Customer ID,Watch Time (sec.)\n"
+    newest_warehouse.sandbox.override(VOD, Delivery(body=header + "t,c1,VOD,,u1,-5\n"))
+    held = program("run", LOOKBACK_DAYS="0", RECHECK_DAYS="0")
+    assert held.returncode == 65
+    for told in (held, program("explain", f"{TARGET}", "--type", "VOD"), program("revisions")):
+        assert "so ask BlendVision for another one" in told.stdout
+        assert "--accept" not in told.stdout
 
 
 def test_a_rejected_line_does_not_steer_the_terminal(program: Program, newest_warehouse: Warehouse) -> None:
@@ -104,7 +118,8 @@ SETTINGS = Settings.load()
         pytest.param(
             State.UNAVAILABLE,
             DAY + timedelta(days=4),
-            "every run asks for it, up to 2026-11-17; from 2026-11-16 on a 404 means an empty day; by hand: "
+            "every run asks for it, up to 2026-11-17; from 2026-11-16 on a 404 means an empty day, if VOD of a later "
+            "date or the date's other report is there; by hand: "
             "watch-time backfill --start 2026-11-10 --end 2026-11-10 --type VOD",
             id="late",
         ),
@@ -125,4 +140,10 @@ SETTINGS = Settings.load()
     ],
 )
 def test_what_happens_next_follows_the_windows(state: State | None, today: date, says: str) -> None:
-    assert what_is_next(Slice(DAY, ReportType.VOD), state, SETTINGS, today=today) == says
+    slice_ = Slice(DAY, ReportType.VOD)
+    record = None
+    if state:
+        record = ledger.SliceRecord(
+            slice_, state, 0, None, None, 0, Decimal(0), datetime.now(UTC), None, None, None, None
+        )
+    assert what_is_next(slice_, record, SETTINGS, today=today) == says

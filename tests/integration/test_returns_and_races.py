@@ -118,8 +118,15 @@ class _Interjecting:
         self._real = real
         self._interjections = [interjection]
 
-    def download(self, address: ReportAddress, *, renew: Callable[[], ReportAddress], folder: Path) -> ReportFile:
-        report = self._real.download(address, renew=renew, folder=folder)
+    def download(
+        self,
+        address: ReportAddress,
+        *,
+        renew: Callable[[], ReportAddress],
+        folder: Path,
+        on_retry: Callable[[], None] | None = None,
+    ) -> ReportFile:
+        report = self._real.download(address, renew=renew, folder=folder, on_retry=on_retry)
         if self._interjections:
             self._interjections.pop()()
         return report

@@ -12,9 +12,9 @@ from etl import ledger
 from etl.db import Database
 from etl.errors import WrongUsage
 from etl.job import LOADED_ONLY
-from etl.outcome import Ask, Result
+from etl.outcome import Ask, Outcome, Result
 from etl.sandbox.script import Answer, Delivery
-from etl.slices import SETTLING_DAYS, ReportType, Slice
+from etl.slices import SETTLING_DAYS, ReportType, Slice, dates_between, slices_of
 
 if TYPE_CHECKING:
     from datetime import date
@@ -43,14 +43,98 @@ def test_a_404_within_the_settling_window_is_a_report_still_to_come(warehouse: W
     assert warehouse.bring().result is Result.LOADED
 
 
-def test_a_settled_404_is_confirmed_and_means_an_empty_day_that_may_still_be_asked_for(warehouse: Warehouse) -> None:
+LIVE = Slice(DAY, ReportType.LIVE)
+LATER = Slice(DAY + timedelta(days=3), ReportType.VOD)
+ASKED = "404, asked 2 times, and the date is past the settling window"
+
+
+def test_a_settled_404_without_evidence_is_no_empty_day(warehouse: Warehouse) -> None:
+    """A source that is down for reports altogether answers 404 for everything."""
+    for slice_ in (VOD, LIVE, LATER):
+        warehouse.sandbox.withdraw(slice_)
+    for slice_ in (VOD, LIVE):
+        assert warehouse.bring(slice_=slice_, ask=Ask(settled=True)).result is Result.UNAVAILABLE
+    outcome = warehouse.bring(ask=Ask(settled=True))
+    assert (outcome.result, outcome.exit_code) == (Result.UNAVAILABLE, 0)
+    assert _state(warehouse)[0] == "unavailable"
+    assert outcome.message == (
+        f"{ASKED}; but neither the date's other report nor a later one of this type is there to show that the source "
+        "is done with the date"
+    )
+
+
+@pytest.mark.parametrize(
+    ("published", "evidence"),
+    [
+        pytest.param([LIVE], "LIVE of that date is there", id="the date's other report"),
+        pytest.param([LATER], f"VOD of {LATER.report_date} is there", id="a later report of the type"),
+        pytest.param(
+            [LIVE, LATER], f"LIVE of that date is there; VOD of {LATER.report_date} is there", id="both of them"
+        ),
+    ],
+)
+def test_a_settled_404_with_evidence_is_an_empty_day_that_may_still_be_asked_for(
+    warehouse: Warehouse, published: list[Slice], evidence: str
+) -> None:
+    for slice_ in published:
+        warehouse.bring(slice_=slice_)
     warehouse.sandbox.script(VOD, api=[NOT_THERE, NOT_THERE])
     outcome = warehouse.bring(ask=Ask(settled=True))
     assert (outcome.result, outcome.exit_code) == (Result.EMPTY, 0)
-    assert _state(warehouse) == (
-        "empty", 0, "no viewing history: 404, asked 2 times, and the date is past the settling window",
-    )  # fmt: skip
+    assert _state(warehouse) == ("empty", 0, f"no viewing history: {ASKED}; {evidence}")
+    assert warehouse.query("SELECT message FROM report_check WHERE result = 'empty'") == [
+        (f"no viewing history: {ASKED}; {evidence}",)
+    ]
     assert warehouse.bring(ask=Ask(settled=True)).result is Result.LOADED
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(Slice(LATER.report_date, ReportType.LIVE), id="another type on another date"),
+        pytest.param(Slice(DAY - timedelta(days=1), ReportType.VOD), id="an earlier report of the type"),
+    ],
+)
+def test_what_is_no_evidence(warehouse: Warehouse, other: Slice) -> None:
+    warehouse.bring(slice_=other)
+    warehouse.sandbox.withdraw(VOD)
+    assert warehouse.bring(ask=Ask(settled=True)).result is Result.UNAVAILABLE
+
+
+def test_a_quiet_day_of_both_types_is_shown_by_one_of_them(warehouse: Warehouse) -> None:
+    """A service without live events: that its VOD went on shows that the quiet date's LIVE is not to come either."""
+    warehouse.bring(slice_=LATER)
+    for slice_ in (VOD, LIVE):
+        warehouse.sandbox.withdraw(slice_)
+    assert warehouse.bring(ask=Ask(settled=True)).result is Result.EMPTY
+    outcome = warehouse.bring(slice_=LIVE, ask=Ask(settled=True))
+    assert outcome.message == f"no viewing history: {ASKED}; VOD of that date has no viewing history"
+
+
+def test_a_backfill_sees_in_one_go_what_its_own_later_dates_show(warehouse: Warehouse) -> None:
+    """Oldest first: when the quiet day is asked for, nothing later is there yet."""
+    for slice_ in (VOD, LIVE):
+        warehouse.sandbox.withdraw(slice_)
+    with warehouse.job(concurrency=1) as opened:
+        seen: list[Outcome] = []
+        outcomes = opened.work(opened.backfill_plan(DAY, LATER.report_date), on_outcome=seen.append)
+    assert [outcome.result for outcome in seen].count(Result.UNAVAILABLE) == 2
+    assert [outcome.result for outcome in outcomes] == [Result.EMPTY] * 2 + [Result.LOADED] * 6
+    assert _state(warehouse)[0] == _state(warehouse, LIVE)[0] == "empty"
+    assert warehouse.query(
+        "SELECT result FROM report_check WHERE report_date = %s AND report_type = 'VOD' ORDER BY first_at", DAY
+    ) == [("unavailable",), ("empty",)]
+
+
+def test_a_backfill_of_a_service_without_live_events_leaves_no_settled_date_in_doubt(warehouse: Warehouse) -> None:
+    """What speaks for the quiet date's LIVE is its VOD, which is graded after it."""
+    for slice_ in (VOD, *slices_of(dates_between(DAY, LATER.report_date), [ReportType.LIVE])):
+        warehouse.sandbox.withdraw(slice_)
+    with warehouse.job() as opened:
+        outcomes = opened.work(opened.backfill_plan(DAY, LATER.report_date))
+    results = {outcome.slice: outcome.result for outcome in outcomes}
+    assert (results[VOD], results[LIVE]) == (Result.EMPTY, Result.EMPTY)
+    assert results[Slice(LATER.report_date, ReportType.LIVE)] is Result.UNAVAILABLE, "not settled"
 
 
 def test_a_404_that_the_second_ask_contradicts_is_no_empty_day(warehouse: Warehouse) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 
 import pytest
 from rich.console import Console, RenderableType
+from rich.progress import Progress
 
 from etl import screens
 from etl.doctor import Check, Verdict
+from etl.estimate import Estimate
 from etl.outcome import Outcome, Result
 from etl.report import Change
 from etl.slices import ReportType, Slice, State
@@ -36,7 +38,7 @@ def words(table: RenderableType) -> list[list[str]]:
 
 def status(state: str, **figures: object) -> SliceStatus:
     nothing = {"revision": 0, "rows": 0, "watch_seconds": Decimal(0), "checked_at": None, "loaded_at": None}
-    return SliceStatus(VOD, state, **{**nothing, "reason": None, "last_check": None, **figures})  # type: ignore[arg-type]  # named as they are
+    return SliceStatus(VOD, state, **{**nothing, "reason": None, "error_class": None, "last_check": None, **figures})  # type: ignore[arg-type]  # named as they are
 
 
 def test_a_first_load_shows_what_came() -> None:
@@ -60,7 +62,36 @@ def test_a_restated_report_shows_what_changed_and_what_to_know() -> None:
 def test_a_failure_comes_with_what_to_do() -> None:
     outcomes = [Outcome(VOD, Result.UNCHANGED), Outcome(VOD, Result.FAILED, message="down", next_step="run again")]
     _, _, *notes = shown(screens.outcomes_table(outcomes)).splitlines()[1:]
-    assert notes == ["", "2026-11-16 VOD failed: down", "  next: run again"]
+    assert notes[:3] == ["", "2026-11-16 VOD failed: down", "  next: run again"]
+
+
+def test_several_slices_are_summed_up() -> None:
+    change = Change(inserted=1000, updated=2, deleted=3, unchanged=0, merged=0, repeated=0)
+    loaded = Outcome(VOD, Result.LOADED, change=change, report_bytes=1_500_000)
+    page = shown(screens.outcomes_table([loaded, loaded, Outcome(VOD, Result.EMPTY)]))
+    assert page.splitlines()[-1] == "3 slices: 2 loaded, 1 empty; 2,010 rows written, 3.0 MB of reports read"
+
+
+@pytest.mark.parametrize(
+    ("cost", "told"),
+    [
+        (Estimate(3, 3_000, timedelta(seconds=0.2), 9, ()), "3 slices to ask for: about 3.0 kB in 1 s, LAST 9 loads"),
+        (Estimate(1, 10**9, timedelta(minutes=90), 1, ()), "1 slice to ask for: about 1.0 GB in 90 min, LAST 1 load"),
+        (
+            Estimate(730, 5_000, timedelta(hours=3), 60, (ReportType.LIVE,)),
+            "730 slices to ask for: about 5.0 kB in 3.0 h, LAST 60 loads\n"  # noqa: ISC004 - two lines
+            "not counted is LIVE, of which nothing was loaded here yet",
+        ),
+        (
+            Estimate(2, None, None, 0, (ReportType.VOD,)),
+            "2 slices to ask for; nothing was loaded here yet to estimate from",
+        ),
+        (Estimate(0, None, None, 0, ()), "0 slices to ask for"),
+    ],
+)
+def test_a_plan_ends_with_its_cost(cost: Estimate, told: str) -> None:
+    page = shown(screens.plan_page([("2026-11-16", "VOD", "never tried")], cost))
+    assert page.partition("\n\n")[2].strip() == told.replace("LAST", "going by the last")
 
 
 def test_where_there_is_nothing_to_say_there_is_only_the_table() -> None:
@@ -140,3 +171,15 @@ def test_progress_is_shown_on_a_terminal_only() -> None:
             advance(Outcome(VOD, Result.LOADED))
         assert ("2026-11-16 VOD loaded" in stream.getvalue()) is terminal
         assert ("1/2" in stream.getvalue()) is terminal
+
+
+@pytest.mark.parametrize(("seconds_each", "told"), [(0.1, "10.0/s"), (30, "2.0/min")])
+def test_progress_has_a_rate(seconds_each: float, told: str) -> None:
+    now_s = 0.0
+    bar = Progress(screens._SpeedColumn(), get_time=lambda: now_s, disable=True)
+    task = bar.add_task("slices", total=10)
+    assert screens._SpeedColumn().render(bar.tasks[task]).plain == ""
+    for _ in range(5):
+        now_s += seconds_each
+        bar.advance(task)
+    assert screens._SpeedColumn().render(bar.tasks[task]).plain == told

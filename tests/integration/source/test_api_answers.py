@@ -12,6 +12,7 @@ from raw_server import TOKEN, FakeTime, RawServer, in_turn, raw_server, reply
 
 from etl.errors import CredentialsRefused, ExitCode, Misconfigured, NeedsAPerson, SourceUnavailable, WatchTimeError
 from etl.http_clients import api_client
+from etl.patience import Rate
 from etl.report import NotThere, ReportAddress
 from etl.report_api import ReportApi
 from etl.slices import ReportType, Slice
@@ -44,9 +45,15 @@ def time() -> FakeTime:
 
 
 @pytest.fixture
-def api(client: httpx.Client, server: RawServer, time: FakeTime) -> ReportApi:
+def retries() -> list[None]:
+    """One for each time that something was asked again."""
+    return []
+
+
+@pytest.fixture
+def api(client: httpx.Client, server: RawServer, time: FakeTime, retries: list[None]) -> ReportApi:
     server.requests.clear()
-    return ReportApi(client, patience=time.patience())
+    return ReportApi(client, patience=time.patience(), on_retry=lambda: retries.append(None))
 
 
 def grpc(status: int, code: int, message: str = "said so", **headers: str) -> bytes:
@@ -149,13 +156,14 @@ def test_an_answer_that_is_no_report_ends_in_one_error(
     api: ReportApi,
     server: RawServer,
     time: FakeTime,
+    retries: list[None],
 ) -> None:
     server.answer = in_turn(answer)
     with pytest.raises(error) as caught:
         api.ask_once(SLICE)
     assert type(caught.value) is error
-    assert len(server.requests) == api.requests == requests
-    assert api.retries == requests - 1
+    assert len(server.requests) == requests
+    assert retries == [None] * (requests - 1)
     assert sum(time.pauses) == pytest.approx(waited_s)
     assert caught.value.next_step
 
@@ -175,10 +183,12 @@ def test_an_answer_of_400_counts_as_a_bug(api: ReportApi, server: RawServer) -> 
         pytest.param((reply(500), reply(200, HTML), reply(500)), id="of both kinds"),
     ],
 )
-def test_trouble_that_passes_is_not_noticed(trouble: tuple[bytes, ...], api: ReportApi, server: RawServer) -> None:
+def test_trouble_that_passes_is_only_counted(
+    trouble: tuple[bytes, ...], api: ReportApi, server: RawServer, retries: list[None]
+) -> None:
     server.answer = in_turn(*trouble, found())
     assert api.ask_once(SLICE) == ReportAddress(URL, asks=1)
-    assert api.retries == len(trouble)
+    assert retries == [None] * len(trouble)
 
 
 def test_a_404_of_the_api_itself_is_not_there(api: ReportApi, server: RawServer, time: FakeTime) -> None:
@@ -243,14 +253,29 @@ def test_an_error_names_the_slice_the_status_and_the_request(api: ReportApi, ser
     )
 
 
-def test_an_api_that_is_not_there_is_trouble_that_may_pass(time: FakeTime) -> None:
+def test_an_api_that_is_not_there_is_trouble_that_may_pass(time: FakeTime, retries: list[None]) -> None:
     with raw_server() as gone:
         address = gone.url
     with api_client(address, token=SecretStr(TOKEN), org_id="org-1") as client:
-        api = ReportApi(client, patience=time.patience())
+        api = ReportApi(client, patience=time.patience(), on_retry=lambda: retries.append(None))
         with pytest.raises(SourceUnavailable, match="could not be reached"):
             api.ask_once(SLICE)
-    assert api.requests == 5
+    assert len(retries) == 4
+
+
+def test_requests_keep_to_the_rate_and_repeated_ones_count(
+    client: httpx.Client, server: RawServer, time: FakeTime
+) -> None:
+    """Half a request a second: each but the first waits for its turn, a second's backoff included in it."""
+    server.requests.clear()
+    patience = time.patience()
+    api = ReportApi(client, patience=patience, rate=Rate(0.5, patience))
+    server.answer = in_turn(reply(503), found(), found())
+    began_s = patience.clock()
+    api.ask_once(SLICE)
+    api.ask_once(SLICE)
+    assert len(server.requests) == 3
+    assert patience.clock() - began_s == pytest.approx(4)
 
 
 def test_an_answer_that_drips_comes_to_an_end(api: ReportApi, server: RawServer, time: FakeTime) -> None:
