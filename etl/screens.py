@@ -86,7 +86,7 @@ def stderr() -> Console:
 
 def outcomes_table(outcomes: Sequence[Outcome]) -> Group:
     """One line per slice: what came of it, and what changed; below, what there is to say about some of them."""
-    table = _table("date", "type", "result", ">rows", ">watch time (s)", "changed")
+    table = new_table("date", "type", "result", ">rows", ">watch time (s)", "changed")
     for outcome in outcomes:
         table.add_row(
             f"{outcome.slice.report_date:%Y-%m-%d}",
@@ -117,7 +117,7 @@ def summary(outcomes: Sequence[Outcome]) -> Text:
 
 def status_table(statuses: Sequence[SliceStatus]) -> Group:
     """One line per slice: what the warehouse knows of it; below, the reasons where there are any."""
-    table = _table("date", "type", "state", ">revision", ">rows", ">watch time (s)", "loaded at (UTC)")
+    table = new_table("date", "type", "state", ">revision", ">rows", ">watch time (s)", "loaded at (UTC)")
     for status in statuses:
         table.add_row(
             f"{status.slice.report_date:%Y-%m-%d}",
@@ -137,7 +137,7 @@ def calendar(statuses: Sequence[SliceStatus]) -> Group:
     """A line per week, a cell per date with a sign for LIVE and one for VOD; then what the signs mean."""
     states = {status.slice: status.state for status in statuses}
     days = sorted({slice_.report_date for slice_ in states})
-    table = _table("week of", *_WEEKDAYS)
+    table = new_table("week of", *_WEEKDAYS)
     for monday in sorted({day - timedelta(days=day.weekday()) for day in days}):
         week = [monday + timedelta(days=offset) for offset in range(len(_WEEKDAYS))]
         table.add_row(f"{monday:%Y-%m-%d}", *(_cell(day, states) for day in week))
@@ -150,7 +150,7 @@ def calendar(statuses: Sequence[SliceStatus]) -> Group:
 
 def checks_table(checks: Iterable[Check]) -> Table:
     """One line per check, and what to do about it."""
-    table = _table("check", "verdict", "why")
+    table = new_table("check", "verdict", "why")
     for check in checks:
         why = Text(check.detail)
         if check.next_step:
@@ -178,7 +178,7 @@ def _cost(cost: Estimate) -> Iterator[Text]:
 
 def plan_table(plan: Iterable[tuple[str, str, str]]) -> Table:
     """One line per slice that would be worked on: date, type, why."""
-    table = _table("date", "type", "why")
+    table = new_table("date", "type", "why")
     for date, report_type, why in plan:
         table.add_row(date, report_type, Text(why))
     return table
@@ -244,7 +244,7 @@ def note(slice_: Slice, state: str, text: str) -> Text:
     return Text.assemble(f"{slice_} ", (state, _STYLES.get(state, "yellow")), f": {text}")
 
 
-def _table(*columns: str) -> Table:
+def new_table(*columns: str) -> Table:
     """Columns that begin with `>` are aligned to the right."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:

@@ -10,11 +10,13 @@ from rich.text import Text
 
 from etl.guards import way_out
 from etl.report import plain
-from etl.screens import calendar, note, state_text, status_table
+from etl.screens import calendar, new_table, note, state_text, status_table
 from etl.status import NEVER_TRIED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from rich.console import RenderableType
 
     from etl.explain import Story
     from etl.freshness import Overview
@@ -32,19 +34,14 @@ def status_page(status: Status) -> Group:
     return Group(calendar(status.slices), Text(), *freshness(status.overview), Text(), status_table(status.slices))
 
 
-def freshness(overview: Overview) -> Iterator[Text]:
+def freshness(overview: Overview) -> Iterator[RenderableType]:
     """By report date: what is stored and complete, how long reports usually take; what is missing, and what is late."""
+    table = new_table("type", "newest stored", "complete up to", ">first seen after", ">99 % within", ">of dates")
     for fresh in overview.freshness:
-        stored = f"newest stored {fresh.newest_stored}" if fresh.newest_stored else "nothing stored"
-        complete = (
-            f"complete up to {fresh.complete_up_to}" if fresh.complete_up_to else "not complete from the first date on"
-        )
-        usual = ""
-        if fresh.lag:
-            dates = "1 date" if fresh.lag.dates == 1 else f"{fresh.lag.dates} dates"
-            median, p99 = in_days(fresh.lag.median), in_days(fresh.lag.p99)
-            usual = f"; first seen {median} after its date, 99 % within {p99} ({dates})"
-        yield Text.assemble((f"{fresh.report_type.value:<4}", "bold"), f"  {stored}, {complete}{usual}")
+        lag = fresh.lag and (in_days(fresh.lag.median), in_days(fresh.lag.p99), f"{fresh.lag.dates:,}")
+        dates = (f"{day}" if day else "none" for day in (fresh.newest_stored, fresh.complete_up_to))
+        table.add_row(fresh.report_type.value, *dates, *(lag or ()))
+    yield table
     if overview.gaps:
         more = f", and {len(overview.gaps) - 1:,} more" if len(overview.gaps) > 1 else ""
         yield Text(f"oldest gap: {overview.gaps[0]}{more}")
