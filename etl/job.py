@@ -167,21 +167,24 @@ class Job:
             raise
         return sorted(self._graded_again(plan, outcomes), key=lambda outcome: outcome.slice)
 
-    def _graded_again(self, plan: Sequence[Planned], outcomes: Iterable[Outcome]) -> list[Outcome]:
+    def _graded_again(self, plan: Sequence[Planned], outcomes: Sequence[Outcome]) -> list[Outcome]:
         """The outcomes; for settled 404s that nothing spoke for, what they mean now that their neighbours have come."""
-        done = {outcome.slice: outcome for outcome in outcomes}
-        doubtful = [
-            planned.slice
-            for planned in plan
-            if planned.ask.settled and done[planned.slice].result is Result.UNAVAILABLE
-        ]
-        while graded := [outcome for slice_ in doubtful if (outcome := self._pipeline.graded_again(slice_))]:
+        settled = {planned.slice for planned in plan if planned.ask.settled}
+        doubtful = [outcome.slice for outcome in outcomes if outcome.result is Result.UNAVAILABLE]
+        graded: dict[Slice, Outcome] = {}
+        while again := [
+            outcome
+            for slice_ in doubtful
+            if slice_ in settled - graded.keys() and (outcome := self._pipeline.graded_again(slice_))
+        ]:
             # One of a date's two reports may be what speaks for the other.
-            for outcome in graded:
+            for outcome in again:
                 _log_outcome(outcome)
-                done[outcome.slice] = outcome
-                doubtful.remove(outcome.slice)
-        return list(done.values())
+                graded[outcome.slice] = outcome
+        return [
+            graded.get(outcome.slice, outcome) if outcome.result is Result.UNAVAILABLE else outcome
+            for outcome in outcomes
+        ]
 
     def _worker(self, todo: queue.SimpleQueue[Planned], done: queue.SimpleQueue[Outcome | BaseException]) -> None:
         try:

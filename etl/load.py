@@ -1,26 +1,26 @@
 """Bringing a normalised report into the fact table, inside the caller's transaction.
 
-Two ways. A slice without a partition gets a bare table, which is filled, keyed and attached: several times cheaper
-than filling a keyed table. A slice that is stored already is compared with the new report, and only the differences
-are written. What the report holds is counted on the way in, and compared with what is stored at the end.
+Two ways. A slice that no partition covers gets a bare table, which is filled, keyed and attached: several times cheaper
+than filling a keyed table. One that is covered, by its own partition or its month's, is compared with the new report,
+and only the differences are written. What the report holds is counted on the way in, and compared with what is stored
+at the end.
 
 Needs the transaction's search path to name the warehouse's schema, and the slice's lock to be held.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 from psycopg import sql
 
+from etl import partitions
 from etl.contract import CONTENT_ID, CREATED_AT, CUSTOMER_ID, STREAMING_TYPE, TITLE, WATCH_SECONDS
 from etl.copy_text import encode
 from etl.db import builds_unique, statement
 from etl.errors import ReconciliationFailed
 from etl.report import Change
-from etl.slices import ReportType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -50,9 +50,9 @@ class Loading:
         self._slice = slice_
         self._report_sha256 = report_sha256
         self._parameters = {"report_date": slice_.report_date, "report_type": slice_.report_type.value}
-        self._leaf = sql.Identifier(partition_name(slice_))
-        self._is_stored = aside or has_partition(connection, slice_)
-        self._lines = sql.Identifier("incoming") if self._is_stored else self._leaf
+        self._leaf = partitions.of_slice(slice_)
+        self._is_stored = aside or partitions.is_covered(connection, slice_)
+        self._lines = sql.Identifier("incoming" if self._is_stored else self._leaf.name)
         self._has_rejects = False
         self._merged = 0
         self._repeated = 0
@@ -63,7 +63,7 @@ class Loading:
         if self._is_stored:
             self._connection.execute(statement("create_incoming"))
         else:
-            self._connection.execute(self._on_leaf("create_leaf"))
+            self._connection.execute(self._leaf.on("create_leaf"))
         copy_facts = statement("copy_facts").format(table=self._lines)
         contents = _Contents()
         for chunk in chunks:
@@ -81,13 +81,11 @@ class Loading:
             self._merged = tally.rows_accepted - merged_rows
             if self._merged:
                 self._count_repeated()
-        elif not builds_unique(self._connection, self._on_leaf("key_leaf")):
+        elif not builds_unique(self._connection, self._leaf.on("key_leaf")):
             self._count_repeated()
-            self._connection.execute(
-                self._on_leaf("merge_leaf", merged=sql.Identifier(f"{partition_name(self._slice)}_merged"))
-            )
-            self._connection.execute(self._on_leaf("key_leaf"))
-            self._merged = tally.rows_accepted - self._value_of(sql.SQL("SELECT count(*) FROM {}").format(self._leaf))
+            self._connection.execute(self._leaf.on("merge_leaf", merged=sql.Identifier(f"{self._leaf.name}_merged")))
+            self._connection.execute(self._leaf.on("key_leaf"))
+            self._merged = tally.rows_accepted - self._value_of(sql.SQL("SELECT count(*) FROM {}").format(self._lines))
         return tally.rows_accepted - self._merged
 
     def apply(self, tally: Tally) -> Change:
@@ -104,9 +102,9 @@ class Loading:
         else:
             deleted, updated, inserted = 0, 0, rows
             if rows:
-                self._connection.execute(self._attach())
+                self._connection.execute(self._leaf.on("attach_leaf"))
             else:
-                self._connection.execute(sql.SQL("DROP TABLE {}").format(self._leaf))
+                self._connection.execute(sql.SQL("DROP TABLE {}").format(self._lines))
         change = Change(
             inserted=inserted,
             updated=updated,
@@ -124,7 +122,7 @@ class Loading:
 
     def compare(self) -> None:
         """List the rows in which report and slice differ in the temporary table `difference`; change nothing."""
-        self._connection.execute(self._on_leaf("compare_slice"))
+        self._connection.execute(self._leaf.on("compare_slice"))
 
     def _reconcile(self, change: Change, tally: Tally) -> None:
         row = self._connection.execute(statement("measure_slice"), self._parameters).fetchone()
@@ -151,41 +149,9 @@ class Loading:
             with self._connection.cursor() as cursor, cursor.copy(query) as copy:
                 copy.write(text)
 
-    def _on_leaf(self, name: str, **more: sql.Composable) -> sql.Composed:
-        return statement(name).format(
-            leaf=self._leaf,
-            bound=sql.Identifier(f"{partition_name(self._slice)}_bound"),
-            report_date=sql.Literal(self._slice.report_date),
-            report_type=sql.Literal(self._slice.report_type.value),
-            **more,
-        )
-
-    def _attach(self) -> sql.Composed:
-        """The partition's range ends where the next slice begins: LIVE, then VOD, then the next day's LIVE."""
-        day = self._slice.report_date
-        following = (
-            (day, ReportType.VOD)
-            if self._slice.report_type is ReportType.LIVE
-            else (day + timedelta(days=1), ReportType.LIVE)
-        )
-        return self._on_leaf(
-            "attach_leaf", next_date=sql.Literal(following[0]), next_type=sql.Literal(following[1].value)
-        )
-
     def _value_of(self, query: sql.SQL | sql.Composed) -> int:
         row = self._connection.execute(query).fetchone()
         return int(row[0]) if row else 0
-
-
-def has_partition(connection: Connection, slice_: Slice) -> bool:
-    """Whether the slice has a partition of its own: its facts lie there."""
-    row = connection.execute(statement("has_partition"), {"name": partition_name(slice_)}).fetchone()
-    return row == (True,)
-
-
-def partition_name(slice_: Slice) -> str:
-    """The slice's own partition."""
-    return f"watch_time_{slice_.report_date:%Y%m%d}_{slice_.report_type.lower()}"
 
 
 def record_rejects(

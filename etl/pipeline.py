@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from pydantic import SecretStr
 
-from etl import guards, ledger, normalise, scratch
+from etl import guards, ledger, normalise, partitions, scratch
 from etl.download import Downloader
 from etl.errors import GuardRefused, SliceBusy, WatchTimeError
 from etl.http_clients import api_client, storage_client
-from etl.load import Loading, has_partition
+from etl.load import Loading
 from etl.outcome import Ask, Outcome, Result, warnings_about
 from etl.patience import Patience, Rate
 from etl.recording import Overtaken, Recorder, Work, revision_of, why_empty
@@ -241,7 +241,7 @@ class Pipeline:
     def _is_stored(self, connection: Connection, known: SliceRecord, report: ReportFile) -> bool:
         """Whether this very report, read in the same way, is what the facts come from; and whether they are there."""
         same = (known.report_sha256, known.read_as) == (report.sha256, self._read_as)
-        return same and (known.rows_stored == 0 or has_partition(connection, known.slice))
+        return same and (known.rows_stored == 0 or partitions.is_covered(connection, known.slice))
 
     def _checked(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         for chunk in chunks:

@@ -3,6 +3,6 @@
 SET LOCAL lock_timeout = '30min';
 LOCK TABLE ONLY watch_time IN SHARE UPDATE EXCLUSIVE MODE;
 SET LOCAL lock_timeout = '10s';
-ALTER TABLE watch_time ATTACH PARTITION {leaf}
-    FOR VALUES FROM ({report_date}, {report_type}) TO ({next_date}, {next_type});
-ALTER TABLE {leaf} DROP CONSTRAINT {bound}
+ALTER TABLE watch_time ATTACH PARTITION {partition}
+    FOR VALUES FROM ({start_date}, {start_type}) TO ({end_date}, {end_type});
+ALTER TABLE {partition} DROP CONSTRAINT {bound}

@@ -9,7 +9,7 @@ FROM incoming_merged AS incoming
 FULL JOIN (
     SELECT content_id, customer_id, streaming_type, watch_seconds
     FROM watch_time
-    WHERE report_date = {report_date}
-      AND report_type = {report_type}
+    WHERE report_date = {start_date}
+      AND report_type = {start_type}
 ) AS stored USING (content_id, customer_id, streaming_type)
 WHERE incoming.watch_seconds IS DISTINCT FROM stored.watch_seconds

@@ -1,0 +1,68 @@
+"""The partitions of `watch_time`: one per slice at first, one per month later. Their names and bounds.
+
+A partition holds the slices from `start` up to, not including, `end`; LIVE comes before VOD on a date.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from etl.db import statement
+from etl.slices import ReportType, Slice
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from etl.db import Connection
+
+_DAYS_OF_ANY_MONTH = 31
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition's name, its first slice, and the first slice that is not in it any more."""
+
+    name: str
+    start: Slice
+    end: Slice
+
+    def on(self, statement_name: str, **more: sql.Composable) -> sql.Composed:
+        """The statement of that name, filled in for this partition."""
+        return statement(statement_name).format(
+            partition=sql.Identifier(self.name),
+            bound=sql.Identifier(f"{self.name}_bound"),
+            start_date=sql.Literal(self.start.report_date),
+            start_type=sql.Literal(self.start.report_type.value),
+            end_date=sql.Literal(self.end.report_date),
+            end_type=sql.Literal(self.end.report_type.value),
+            **more,
+        )
+
+
+def of_slice(slice_: Slice) -> Partition:
+    """The slice's own partition."""
+    day = slice_.report_date
+    following = (
+        Slice(day, ReportType.VOD)
+        if slice_.report_type is ReportType.LIVE
+        else Slice(day + timedelta(days=1), ReportType.LIVE)
+    )
+    return Partition(f"watch_time_{day:%Y%m%d}_{slice_.report_type.lower()}", slice_, following)
+
+
+def of_month(day: date) -> Partition:
+    """The partition of the whole month that `day` is in."""
+    first = day.replace(day=1)
+    following = (first + timedelta(days=_DAYS_OF_ANY_MONTH)).replace(day=1)
+    return Partition(f"watch_time_{first:%Y%m}", Slice(first, ReportType.LIVE), Slice(following, ReportType.LIVE))
+
+
+def is_covered(connection: Connection, slice_: Slice) -> bool:
+    """Whether there is a partition that the slice's facts lie in, or would: its own, or its month's."""
+    names = [of_slice(slice_).name, of_month(slice_.report_date).name]
+    row = connection.execute(statement("has_partition"), {"names": names}).fetchone()
+    return row == (True,)
