@@ -169,6 +169,18 @@ def builds_unique(connection: Connection, query: sql.Composed) -> bool:
     return True
 
 
+def in_savepoint(connection: Connection, work: Callable[[], bool]) -> bool:
+    """Do `work`; where it gives False, or cannot have its locks in time, it is undone, and False is what comes back."""
+    try:
+        with connection.transaction():
+            if not work():
+                raise psycopg.Rollback
+            return True
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+        pass
+    return False
+
+
 def rows(connection: Connection, query: sql.SQL | sql.Composed, parameters: object = None) -> list[dict[str, Any]]:
     """The rows of a query, each a dict by column name."""
     with connection.cursor(row_factory=dict_row) as cursor:

@@ -1,0 +1,140 @@
+"""Putting the slices of a settled month into one partition, so that the number of partitions stays small.
+
+The month is built aside from one snapshot, compared with the ledger, and swapped in within the same transaction: killed
+at any point, nothing has happened. Loaders go on meanwhile; if one of them commits a slice of the month, what was built
+is thrown away.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from psycopg import sql
+
+from etl import ledger, partitions
+from etl.db import in_savepoint, rows, statement
+from etl.errors import ReconciliationFailed, SliceBusy
+from etl.slices import ReportType, Slice, dates_between, slices_of, target_date
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import date
+
+    from etl.db import Connection, Database
+    from etl.partitions import Partition
+    from etl.settings import Settings
+    from etl.stop import Stop
+
+# Each try waits 200 ms for its locks at most; with the pauses this is about a minute of trying.
+_TRIES: Final = 60
+_PAUSE_S: Final = 0.8
+# Building a month of large reports takes longer than any load.
+_STATEMENT_TIMEOUT: Final = "SET LOCAL statement_timeout = '2h'"
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """A month that has one partition now, and how many it had."""
+
+    month: Partition
+    partitions_before: int
+
+    def as_json(self) -> dict[str, object]:
+        """For `--json`."""
+        return {"partition": self.month.name, "partitions_before": self.partitions_before}
+
+
+def settled_months(database: Database, settings: Settings, *, today: date) -> list[Partition]:
+    """The months, oldest first, that no run asks about any more and that have slices in partitions of their own."""
+    window = timedelta(days=max(settings.lookback_days, settings.recheck_days))
+    first_open = target_date(today, settings.lag_days) - window
+    known = database.run(lambda connection: rows(connection, statement("list_months")))
+    months = [partitions.of_month(row["report_date"]) for row in known]
+    return [month for month in months if month.end.report_date <= first_open]
+
+
+def compact(database: Database, month: Partition, stop: Stop) -> Compacted | None:
+    """Give the month one partition; None when there is nothing to do any more.
+
+    Raises:
+        SliceBusy: readers or loaders were in the way all the time, or a slice of the month was loaded meanwhile.
+        ReconciliationFailed: the month's table and the ledger do not say the same.
+        DatabaseUnavailable: as ever; nothing has happened then.
+    """
+    return database.run(lambda connection: _compact(connection, month, stop))
+
+
+def _compact(connection: Connection, month: Partition, stop: Stop) -> Compacted | None:
+    connection.execute(_STATEMENT_TIMEOUT)
+    if not _locked(connection, [month.name]):
+        raise SliceBusy(f"another run is putting {month.name} together", next_step="leave it to that one")
+    known = _revisions(connection, month)
+    own = _own_partitions(connection, month)
+    if not own:
+        return None
+    connection.execute(month.on("create_month"))
+    connection.execute(month.on("key_month"))
+    _require_equal(connection, month, known)
+    slices = [str(slice_) for slice_ in slices_of(dates_between(month.start.report_date, _last_date(month)))]
+    swap = month.on("swap_month", slices=sql.SQL(", ").join(map(sql.Identifier, own.values())))
+
+    def try_to_swap() -> bool:
+        if not _locked(connection, slices):
+            return False
+        if _revisions(connection, month) != known:
+            raise _loaded_meanwhile(month)
+        connection.execute(swap)
+        return True
+
+    for _ in range(_TRIES):
+        if in_savepoint(connection, try_to_swap):
+            return Compacted(month, len(own))
+        stop.sleep(_PAUSE_S * (0.5 + random.random()))  # noqa: S311 - not for secrets
+    raise SliceBusy(
+        f"{month.name}: others were reading or loading all the time, so that the month could not be swapped in",
+        next_step="nothing has changed; look for transactions that stay open for long, or try at a quieter time",
+    )
+
+
+def _revisions(connection: Connection, month: Partition) -> Mapping[Slice, int]:
+    known = ledger.read_range(connection, month.start.report_date, _last_date(month))
+    return {slice_: record.revision for slice_, record in known.items()}
+
+
+def _own_partitions(connection: Connection, month: Partition) -> dict[Slice, str]:
+    found = rows(
+        connection, statement("list_month_slices"), {"start": month.start.report_date, "end": _last_date(month)}
+    )
+    return {Slice(row["report_date"], ReportType(row["report_type"])): row["partition"] for row in found}
+
+
+def _require_equal(connection: Connection, month: Partition, known: Mapping[Slice, int]) -> None:
+    row = connection.execute(month.on("count_unequal_slices")).fetchone()
+    if row == (0,):
+        return
+    if _revisions(connection, month) != known:
+        raise _loaded_meanwhile(month)
+    raise ReconciliationFailed(
+        f"{row and row[0]} slices of {month.name} have other rows or seconds than the ledger says; rolled back",
+        next_step=f"nothing has changed; look for them with: watch-time verify --start {month.start.report_date} "
+        f"--end {_last_date(month)}",
+    )
+
+
+def _loaded_meanwhile(month: Partition) -> SliceBusy:
+    return SliceBusy(
+        f"a slice of {month.name} was loaded while the month was being put together",
+        next_step="nothing has changed; the next run tries again",
+    )
+
+
+def _locked(connection: Connection, names: Sequence[str]) -> bool:
+    """Whether all of these locks are ours, to the end of the transaction or savepoint."""
+    return connection.execute(statement("try_lock_slices"), {"slices": list(names)}).fetchone() == (True,)
+
+
+def _last_date(month: Partition) -> date:
+    return month.end.report_date - timedelta(days=1)
