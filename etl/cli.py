@@ -104,6 +104,8 @@ def run(
             except WatchTimeError as error:
                 # What came of the target date is known, and must be told.
                 trouble = error
+            else:
+                opened.compact_a_month()
         _finish("run", outcomes, trouble=trouble, as_json=as_json)
 
 
@@ -258,6 +260,22 @@ def migrate() -> None:
 
 
 @app.command()
+def compact(as_json: options.Json = False) -> None:
+    """Give every settled month one partition instead of one for each slice. Safe at any time; readers go on."""
+    from etl import compact, screens
+
+    done, trouble = compact.compact_all(_settings("database_url"))
+    document = {
+        "compacted": [month.as_json() for month in done],
+        "errors": [_described(error) for error in trouble],
+    }
+    _show(document, lambda: screens.compacted_table(done), as_json=as_json)
+    for error in trouble:
+        _tell(error)
+    raise typer.Exit(int(worst(error.exit_code for error in trouble)))
+
+
+@app.command()
 def doctor(as_json: options.Json = False) -> None:
     """Look at settings, database, API, clock and download host, and say what to do about what is amiss."""
     from etl import doctor, screens
@@ -310,11 +328,11 @@ def _range(settings: Settings, start: date | None, end: date | None) -> tuple[da
 
 def _finish(command: str, outcomes: list[Outcome], *, as_json: bool, trouble: WatchTimeError | None = None) -> None:
     """Log the run's line, show its outcomes, and end with the gravest exit code, that of `trouble` included."""
-    from etl import job, screens
+    from etl import run_log, screens
 
     codes = [outcome.exit_code for outcome in outcomes] + ([trouble.exit_code] if trouble else [])
     code = worst(codes)
-    job.log_summary(command, outcomes, code)
+    run_log.run_done(command, outcomes, code)
     document = {
         "command": command,
         "exit_code": int(code),

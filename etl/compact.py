@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 from psycopg import sql
 
-from etl import ledger, partitions
+from etl import db, ledger, partitions, schema
 from etl.db import in_savepoint, rows, statement
-from etl.errors import ReconciliationFailed, SliceBusy
+from etl.errors import ReconciliationFailed, SliceBusy, WatchTimeError
 from etl.slices import ReportType, Slice, dates_between, slices_of, target_date
+from etl.stop import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from etl.db import Connection, Database
     from etl.partitions import Partition
     from etl.settings import Settings
-    from etl.stop import Stop
 
 # Each try waits 200 ms for its locks at most; with the pauses this is about a minute of trying.
 _TRIES: Final = 60
@@ -45,6 +45,28 @@ class Compacted:
     def as_json(self) -> dict[str, object]:
         """For `--json`."""
         return {"partition": self.month.name, "partitions_before": self.partitions_before}
+
+
+def compact_all(settings: Settings) -> tuple[list[Compacted], list[WatchTimeError]]:
+    """Give every settled month one partition; one that cannot be leaves the others alone.
+
+    Returns:
+        The months that were compacted, and what stood in the way of others.
+
+    Raises:
+        SchemaNotReady: there are no tables, or those of another version.
+    """
+    stop, done, trouble = Stop(), list[Compacted](), list[WatchTimeError]()
+    with db.opened(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
+        database.run(lambda connection: schema.require_head(database, connection))
+        for month in settled_months(database, settings, today=settings.today()):
+            try:
+                compacted = compact(database, month, stop)
+            except WatchTimeError as error:
+                trouble.append(error)
+            else:
+                done += [compacted] if compacted else []
+    return done, trouble
 
 
 def settled_months(database: Database, settings: Settings, *, today: date) -> list[Partition]:

@@ -15,19 +15,20 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from etl import api_token, db, estimate, ledger, pipeline, schema
-from etl.errors import ExitCode, WrongUsage
+from etl import api_token, compact, db, estimate, ledger, pipeline, run_log, schema
+from etl.errors import WatchTimeError, WrongUsage
 from etl.outcome import Ask, Outcome, Result
 from etl.slices import ReportType, Slice, State, dates_between, is_settled, slices_of, target_date
 from etl.stop import Stop, Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from datetime import date
 
     from etl.db import Database
     from etl.estimate import Estimate
     from etl.ledger import SliceRecord
+    from etl.partitions import Partition
     from etl.pipeline import Pipeline
     from etl.settings import Settings
 
@@ -159,13 +160,32 @@ class Job:
                 outcome = done.get()
                 if isinstance(outcome, BaseException):
                     raise outcome  # noqa: TRY301 - it is the worker's, and ends the work here
-                _log_outcome(outcome)
+                run_log.outcome_done(outcome)
                 outcomes.append(outcome)
                 on_outcome(outcome)
         except BaseException:
             self._give_up(workers, unfinished=len(plan) - len(outcomes))
             raise
         return sorted(self._graded_again(plan, outcomes), key=lambda outcome: outcome.slice)
+
+    def compact_a_month(self) -> None:
+        """Give the oldest settled month that allows it one partition. What stands in the way is only logged."""
+        try:
+            for month in compact.settled_months(self._database, self._settings, today=self._today):
+                if self._is_compacted(month):
+                    return
+        except WatchTimeError as error:
+            log.warning("not_compacted", error=str(error), next_step=error.next_step)
+
+    def _is_compacted(self, month: Partition) -> bool:
+        try:
+            done = compact.compact(self._database, month, self._stop)
+        except WatchTimeError as error:
+            log.warning("not_compacted", month=month.name, error=str(error), next_step=error.next_step)
+            return False
+        if done:
+            log.info("compacted", month=month.name, partitions_before=done.partitions_before)
+        return done is not None
 
     def _graded_again(self, plan: Sequence[Planned], outcomes: Sequence[Outcome]) -> list[Outcome]:
         """The outcomes; for settled 404s that nothing spoke for, what they mean now that their neighbours have come."""
@@ -179,7 +199,7 @@ class Job:
         ]:
             # One of a date's two reports may be what speaks for the other.
             for outcome in again:
-                _log_outcome(outcome)
+                run_log.outcome_done(outcome)
                 graded[outcome.slice] = outcome
         return [
             graded.get(outcome.slice, outcome) if outcome.result is Result.UNAVAILABLE else outcome
@@ -242,20 +262,6 @@ def opened(settings: Settings, *, stop: Stop | None = None, requests_per_second:
             yield Job(settings, database, pipe, stop, settings.today(), requests_per_second=requests_per_second)
 
 
-def log_summary(command: str, outcomes: Iterable[Outcome], exit_code: ExitCode) -> None:
-    """One line for the whole run."""
-    done = list(outcomes)
-    counts = {result.value: sum(1 for outcome in done if outcome.result is result) for result in Result}
-    log.info(
-        "run_done",
-        command=command,
-        exit_code=int(exit_code),
-        slices=len(done),
-        **{result: count for result, count in counts.items() if count},
-        rows_loaded=sum(outcome.change.inserted + outcome.change.updated for outcome in done if outcome.change),
-    )
-
-
 def _reason(known: SliceRecord | None) -> str:
     """Why a slice is worked on."""
     if known is None:
@@ -264,41 +270,3 @@ def _reason(known: SliceRecord | None) -> str:
         return f"loaded {known.loaded_at:%Y-%m-%d}, asked again"
     when = f"{known.state}, last asked {known.checked_at:%Y-%m-%d %H:%M}"
     return f"{when}: {known.reason}" if known.reason else when
-
-
-def _log_outcome(outcome: Outcome) -> None:
-    """One line for a slice, with every figure that explains it."""
-    figures: Mapping[str, object] = {
-        "message": outcome.message,
-        "next_step": outcome.next_step,
-        "warnings": list(outcome.warnings) or None,
-        "revision": outcome.revision or None,
-        "rows": outcome.rows or None,
-        "watch_seconds": f"{outcome.watch_seconds:f}" if outcome.rows else None,
-        "report_bytes": outcome.report_bytes or None,
-    }
-    if outcome.change:
-        change = outcome.change
-        figures = {
-            **figures,
-            "inserted": change.inserted,
-            "updated": change.updated,
-            "deleted": change.deleted,
-            "merged": change.merged,
-            "rejected": outcome.rejected,
-        }
-    say = (
-        log.error
-        if outcome.exit_code
-        else log.warning
-        if outcome.warnings or outcome.result is Result.WITHDRAWN
-        else log.info
-    )
-    say(
-        "slice_done",
-        slice=str(outcome.slice),
-        result=outcome.result.value,
-        exit_code=int(outcome.exit_code),
-        elapsed_s=round(outcome.elapsed_s, 3),
-        **{name: value for name, value in figures.items() if value is not None},
-    )

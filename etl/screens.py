@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from datetime import date
     from decimal import Decimal
 
+    from rich.console import RenderableType
     from rich.progress import Task
 
+    from etl.compact import Compacted
     from etl.doctor import Check
     from etl.estimate import Estimate
     from etl.outcome import Outcome
@@ -156,6 +158,17 @@ def checks_table(checks: Iterable[Check]) -> Table:
         if check.next_step:
             why.append(f"\nnext: {check.next_step}", style="bold")
         table.add_row(check.name, state_text(check.verdict.value), why)
+    return table
+
+
+def compacted_table(done: Sequence[Compacted]) -> RenderableType:
+    """One line per month that has one partition now."""
+    if not done:
+        return Text("no settled month has slices in partitions of their own")
+    table = new_table("month", "partition", ">partitions before")
+    for compacted in done:
+        month = compacted.month
+        table.add_row(f"{month.start.report_date:%Y-%m}", month.name, f"{compacted.partitions_before:,}")
     return table
 
 

@@ -173,6 +173,61 @@ def _loaded(warehouse: Warehouse) -> int:
     return int(count)
 
 
+OLD = (DAY - timedelta(days=60)).replace(day=10)
+OLD_DAYS = ("--start", f"{OLD}", "--end", f"{OLD + timedelta(days=2)}")
+_MONTHS = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^watch_time_[0-9]{6}$'"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_while_a_month_is_put_together(
+    program: Program, newest_warehouse: Warehouse, number: signal.Signals
+) -> None:
+    """It is built, and waits for a reader to go before it is swapped in."""
+    assert program("backfill", *OLD_DAYS).returncode == 0
+    with psycopg.connect(newest_warehouse.url) as reader:
+        before = reader.execute("SELECT * FROM watch_time ORDER BY 1, 2, 3, 4, 5").fetchall()
+        process = program.start("compact")
+        _until(
+            lambda: (
+                newest_warehouse.query("SELECT 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted")
+                != []
+            ),
+            "the month does not get to its swap",
+        )
+        began = time.monotonic()
+        _kill(process, number)
+        assert time.monotonic() - began < 5
+    _backends_gone(newest_warehouse)
+    assert newest_warehouse.query("SELECT * FROM watch_time ORDER BY 1, 2, 3, 4, 5") == before
+    assert newest_warehouse.query(_MONTHS) == []
+    done = program("compact", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["compacted"] == [{"partition": f"watch_time_{OLD:%Y%m}", "partitions_before": 6}]
+    assert newest_warehouse.query("SELECT * FROM watch_time ORDER BY 1, 2, 3, 4, 5") == before
+    _assert_exactly(newest_warehouse, Slice(OLD, ReportType.VOD), revision=1)
+
+
+def test_the_daily_run_compacts_a_settled_month_after_its_work(program: Program, newest_warehouse: Warehouse) -> None:
+    assert program("backfill", *OLD_DAYS).returncode == 0
+    ran = program("run")
+    assert ran.returncode == 0
+    assert newest_warehouse.query(_MONTHS) == [(f"watch_time_{OLD:%Y%m}",)]
+    assert '"event": "compacted"' in ran.stderr
+    assert "no settled month has slices" in program("compact").stdout
+
+
+def test_a_month_that_cannot_be_compacted_does_not_fail_the_run(program: Program, newest_warehouse: Warehouse) -> None:
+    assert program("backfill", *OLD_DAYS).returncode == 0
+    with psycopg.connect(newest_warehouse.url) as tamperer:
+        tamperer.execute("DELETE FROM watch_time WHERE report_date = %s AND report_type = 'VOD'", [OLD])
+    ran = program("run")
+    assert ran.returncode == 0
+    assert '"event": "not_compacted"' in ran.stderr
+    by_hand = program("compact")
+    assert by_hand.returncode == 70
+    assert f"next: nothing has changed; look for them with: watch-time verify --start {OLD:%Y-%m}-01" in by_hand.stderr
+
+
 @pytest.mark.parametrize("point", ["report-staged", "before-attach"])
 def test_sigterm_in_a_transaction_rolls_back_and_ends_in_time(
     program: Program, newest_warehouse: Warehouse, point: str

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from etl import job, logs
+from etl import job, logs, run_log
 from etl.errors import ExitCode
 from etl.ledger import SliceRecord
 from etl.outcome import Outcome, Result
@@ -40,7 +40,7 @@ def line(stream: io.StringIO) -> dict[str, Any]:
 
 
 def test_a_loaded_slice_is_told_with_all_its_figures(stream: io.StringIO) -> None:
-    job._log_outcome(LOADED)
+    run_log.outcome_done(LOADED)
     assert line(stream) == {
         "event": "slice_done", "level": "info", "slice": "2026-11-16 VOD", "result": "loaded", "exit_code": 0,
         "elapsed_s": 0.123, "revision": 2, "rows": 9, "watch_seconds": "1.50", "report_bytes": 100,
@@ -49,7 +49,7 @@ def test_a_loaded_slice_is_told_with_all_its_figures(stream: io.StringIO) -> Non
 
 
 def test_a_failed_slice_is_told_with_the_next_step_and_without_figures(stream: io.StringIO) -> None:
-    job._log_outcome(Outcome(VOD, Result.FAILED, ExitCode.TRY_LATER, "down", "wait"))
+    run_log.outcome_done(Outcome(VOD, Result.FAILED, ExitCode.TRY_LATER, "down", "wait"))
     assert line(stream) == {
         "event": "slice_done", "level": "error", "slice": "2026-11-16 VOD", "result": "failed", "exit_code": 75,
         "elapsed_s": 0.0, "message": "down", "next_step": "wait",
@@ -67,14 +67,14 @@ def test_a_failed_slice_is_told_with_the_next_step_and_without_figures(stream: i
     ],
 )
 def test_the_level_says_whether_anybody_should_look(stream: io.StringIO, outcome: Outcome, level: str) -> None:
-    job._log_outcome(outcome)
+    run_log.outcome_done(outcome)
     assert line(stream)["level"] == level
 
 
 def test_the_run_is_summed_up(stream: io.StringIO) -> None:
     held = Outcome(VOD, Result.HELD, ExitCode.DATA_REFUSED)
     late = Outcome(VOD, Result.FAILED, ExitCode.TRY_LATER)
-    job.log_summary("run", iter([LOADED, LOADED, held, late]), ExitCode.DATA_REFUSED)
+    run_log.run_done("run", iter([LOADED, LOADED, held, late]), ExitCode.DATA_REFUSED)
     assert line(stream) == {
         "event": "run_done", "level": "info", "command": "run", "exit_code": 65, "slices": 4, "loaded": 2, "held": 1,
         "failed": 1, "rows_loaded": 10,
@@ -82,7 +82,7 @@ def test_the_run_is_summed_up(stream: io.StringIO) -> None:
 
 
 def test_a_run_without_work_is_a_success(stream: io.StringIO) -> None:
-    job.log_summary("backfill", [], ExitCode.OK)
+    run_log.run_done("backfill", [], ExitCode.OK)
     assert line(stream) == {
         "event": "run_done", "level": "info", "command": "backfill", "exit_code": 0, "slices": 0, "rows_loaded": 0,
     }  # fmt: skip
