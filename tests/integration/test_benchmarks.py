@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import big_day
+import partitions
 
 
 def test_a_big_day_in_small_equals_its_csv() -> None:
@@ -10,3 +11,11 @@ def test_a_big_day_in_small_equals_its_csv() -> None:
     assert found.equal
     assert (found.csv_rows, found.table_rows) == (3_000, 3_000)
     assert found.csv_seconds == found.table_seconds > 0
+
+
+def test_compacted_months_hold_the_same_rows_in_fewer_partitions() -> None:
+    found = partitions.measure(years=0.2, rows=5)
+    assert found.before.sum_of_all == found.after.sum_of_all
+    assert found.before.partitions == found.slices == 146
+    assert found.after.partitions < found.before.partitions
+    assert found.after.locks < found.before.locks
