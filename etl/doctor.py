@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 from etl import api_token, db, schema
 from etl.db import rows, statement
 from etl.errors import ExitCode, WatchTimeError
-from etl.settings import Settings, unknown_variables
+from etl.settings import Settings, unknown_variables, unread_channels
 from etl.slices import Slice, slices_of, target_date
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import httpx
 
@@ -74,6 +74,7 @@ def examine() -> Iterator[Check]:
         yield Check("token", Verdict.WARNING, warning, "get a new one and set WATCH_TIME_API_TOKEN")
     yield from _examine_database(settings)
     yield from _examine_source(settings)
+    yield from _examine_channels(settings)
 
 
 def _examine_database(settings: Settings) -> Iterator[Check]:
@@ -133,6 +134,27 @@ def _examine_source(settings: Settings) -> Iterator[Check]:
                 yield _download_host(storage, policy, address)
     except WatchTimeError as error:
         yield _problem("API", error)
+
+
+def _examine_channels(settings: Settings) -> Iterator[Check]:
+    """Look at those that are configured. None can fail a run, so nothing here is worse than a warning."""
+    from etl import courier, metrics, ping  # noqa: PLC0415 - few have them all
+
+    for variable, problem in unread_channels().items():
+        yield Check(variable, Verdict.WARNING, problem, "runs tell nothing there; mend the file, or unset the variable")
+    channels = settings.channels()
+    looks: list[tuple[str, Callable[[str], str], str]] = [
+        ("metrics file", metrics.examine_file, channels.metrics_file),
+        ("Pushgateway", metrics.examine_gateway, channels.pushgateway_url),
+        ("ping", ping.examine, channels.ping_url),
+        *(("notices", courier.examine, url) for url in channels.notify_urls),
+    ]
+    for name, look, value in looks:
+        if value:
+            try:
+                yield Check(name, Verdict.OK, look(value))
+            except WatchTimeError as error:
+                yield Check(name, Verdict.WARNING, error.message, error.next_step)
 
 
 def _find_report(api: httpx.Client, settings: Settings) -> tuple[Slice, ReportAddress | None]:

@@ -6,9 +6,11 @@ The only module that reads the environment. Every problem is reported at once, a
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import os
 import re
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -33,7 +35,15 @@ _HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
 Need = Literal["api_token", "org_id", "database_url"]
 
-_SECRETS: Final[tuple[Need, ...]] = ("api_token", "database_url")
+_SECRETS: Final = ("api_token", "database_url")
+# Those of the channels: whatever is wrong with them must not keep a run from its work.
+_CHANNEL_SECRETS: Final = ("ping_url", "notify_urls")
+# As Apprise splits them: a comma within a URL, as in a list of addresses, is a part of it.
+_BETWEEN_URLS: Final = re.compile(r"[\s,;]+(?=[a-z0-9]{1,32}://)", re.IGNORECASE)
+_URL_PARTS: Final = re.compile(r"[/?#&=:@,;]+")
+# Shorter pieces of a URL are words, and longer ones are none; masking words would eat into every line of the log.
+_SHORTEST_TOKEN: Final = 8
+_LONGEST_WORD: Final = 20
 
 _EXAMPLES: Final = {
     "api_token": "the token of an API key from the BlendVision One console",
@@ -110,6 +120,17 @@ class Settings(BaseSettings):
         ge=0,
         le=1,
         description="A report with less than this share of the stored rows or seconds is held; 0: never.",
+    )
+    # Strings without further checks: a channel that cannot be used is a warning, never a reason not to run.
+    metrics_file: str | None = Field(
+        None, description="Where runs write their metrics for node_exporter's textfile collector: a `*.prom` file."
+    )
+    pushgateway_url: str | None = Field(None, description="Base URL of a Prometheus Pushgateway that runs push to.")
+    ping_url: SecretStr | None = Field(
+        None, description="URL of a dead man's switch, pinged as on healthchecks.io (secret: who knows it can ping)."
+    )
+    notify_urls: SecretStr | None = Field(
+        None, description="Apprise URLs of chats and mailboxes to tell of changes (secret); spaces or commas between."
     )
 
     @field_validator("api_base_url")
@@ -201,10 +222,20 @@ class Settings(BaseSettings):
     def secrets(self) -> tuple[str, ...]:
         """The values that must never be shown; a database URL counts as a whole and by its password."""
         token, url = (secret.get_secret_value() if secret else "" for secret in (self.api_token, self.database_url))
+        channels = self.channels().secrets()
         if url.startswith(EMBEDDED):
-            return (token,)
+            return (token, *channels)
         passwords = re.findall(r"(?:://[^:@/\s]*:|[?&]\w*password=)([^@&\s]+)", url)
-        return (token, url, *passwords, *map(unquote, passwords))
+        return (token, url, *passwords, *map(unquote, passwords), *channels)
+
+    def channels(self) -> Channels:
+        """Where to tell of runs."""
+        return Channels(
+            self.metrics_file or "",
+            self.pushgateway_url or "",
+            self.ping_url.get_secret_value() if self.ping_url else "",
+            split_urls(self.notify_urls.get_secret_value() if self.notify_urls else ""),
+        )
 
     @classmethod
     def load(cls, needs: Iterable[Need] = ()) -> Settings:
@@ -218,7 +249,7 @@ class Settings(BaseSettings):
         """
         given = _given()
         problems: dict[str, str] = {}
-        from_files = _read_secret_files(given, problems)
+        from_files = _read_secret_files(_SECRETS, given, problems) | _read_secret_files(_CHANNEL_SECRETS, given, {})
         try:
             settings = cls(**from_files)  # type: ignore[arg-type]  # values are validated by pydantic
         except ValidationError as error:
@@ -238,6 +269,62 @@ class Settings(BaseSettings):
         return settings
 
 
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """Where to tell of runs; what is not configured is empty. Its representation shows no secret."""
+
+    metrics_file: str = ""
+    pushgateway_url: str = ""
+    ping_url: str = field(default="", repr=False)
+    notify_urls: tuple[str, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def load(cls) -> Channels:
+        """Those of the environment and `.env`, whatever is wrong with the other settings.
+
+        Raises:
+            Misconfigured: `.env` cannot be read.
+        """
+        given = _given()
+        values = given | {
+            variable_of(name): value for name, value in _read_secret_files(_CHANNEL_SECRETS, given, {}).items()
+        }
+        file, gateway, ping, urls = (
+            values.get(variable_of(name), "") for name in ("metrics_file", "pushgateway_url", *_CHANNEL_SECRETS)
+        )
+        return cls(file, gateway, ping, split_urls(urls))
+
+    def secrets(self) -> tuple[str, ...]:
+        """The values that must never be shown: the URLs, and what in them looks like a key."""
+        urls = [url for url in (self.ping_url, *self.notify_urls) if url]
+        text = " ".join([self.pushgateway_url, *urls])
+        # Before a host; or in the place of a port, where Telegram has it.
+        passwords = re.findall(r"://[^:@/?#\s]*:([^@/?#\s]+)@|://[^:@/?#\s]*:([^@/?#\s]*[^@/?#\s\d][^@/?#\s]*)", text)
+        tokens = [part for url in urls for part in _URL_PARTS.split(url) if _looks_like_a_token(part)]
+        found = [*urls, *filter(None, itertools.chain(*passwords)), *tokens]
+        return tuple(dict.fromkeys([*found, *map(unquote, found)]))
+
+
+def split_urls(text: str) -> tuple[str, ...]:
+    """The URLs of a text, in which spaces, commas or semicolons stand between them."""
+    return tuple(url for part in _BETWEEN_URLS.split(text) if (url := part.strip(" \t\r\n,;")))
+
+
+def _looks_like_a_token(part: str) -> bool:
+    """Whether a piece of a URL opens something: no word, no host name, no port."""
+    if "." in part or len(part) < _SHORTEST_TOKEN:
+        return False
+    mixed = part.lower() != part and part.upper() != part
+    return mixed or any(sign.isdigit() for sign in part) or len(part) > _LONGEST_WORD
+
+
+def unread_channels() -> dict[str, str]:
+    """What is wrong with the files that name channels, by variable; a run goes on without them."""
+    problems: dict[str, str] = {}
+    _read_secret_files(_CHANNEL_SECRETS, _given(), problems)
+    return problems
+
+
 def variable_of(field_name: str) -> str:
     """The environment variable of a field of `Settings`; a name that is one already stays as it is."""
     if field_name.startswith(PREFIX):
@@ -251,7 +338,7 @@ def unknown_variables() -> dict[str, str | None]:
     Not an error: an orchestrator may set such names on its own (Kubernetes does, for a Service named `watch-time`).
     """
     known = {variable_of(name) for name in Settings.model_fields}
-    known |= {f"{variable_of(name)}_FILE" for name in _SECRETS}
+    known |= {f"{variable_of(name)}_FILE" for name in (*_SECRETS, *_CHANNEL_SECRETS)}
     strangers = sorted(name for name in _given() if name.startswith(PREFIX) and name not in known)
     return {
         name: next(iter(difflib.get_close_matches(name, known, n=1)), None)
@@ -277,10 +364,10 @@ def _given() -> dict[str, str]:
     return {name.upper(): value for name, value in given if value}
 
 
-def _read_secret_files(given: Mapping[str, str], problems: dict[str, str]) -> dict[str, str]:
-    """Read `*_FILE`; problems are added to `problems` under the variable's name."""
+def _read_secret_files(names: Iterable[str], given: Mapping[str, str], problems: dict[str, str]) -> dict[str, str]:
+    """Read `*_FILE` of the settings `names`; problems are added to `problems` under the variable's name."""
     values: dict[str, str] = {}
-    for name in _SECRETS:
+    for name in names:
         variable = variable_of(name)
         file_name = given.get(f"{variable}_FILE")
         if not file_name:

@@ -30,9 +30,9 @@ def _between(mark: str) -> str:
     return README.partition(f"<!-- {mark} -->\n")[2].partition(f"<!-- /{mark} -->")[0]
 
 
-def _default(value: object) -> str:
+def _default(name: str, value: object) -> str:
     if value is None:
-        return "required"
+        return "required" if name in cli._NEEDS else "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return f"`{value}`" if str(value) not in {"()", "{}"} else "none"
@@ -40,7 +40,7 @@ def _default(value: object) -> str:
 
 def _settings_table() -> str:
     lines = [
-        f"| `{variable_of(name)}` | {_default(field.default)} | {field.description} |"
+        f"| `{variable_of(name)}` | {_default(name, field.default)} | {field.description} |"
         for name, field in Settings.model_fields.items()
     ]
     return "\n".join(["| variable | default | meaning |", "| --- | --- | --- |", *lines, ""])

@@ -1,0 +1,80 @@
+"""Where the warehouse stands after a run: what metrics and notices are made of, read in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+from etl import db, freshness, ledger, schema
+from etl.db import rows, statement
+from etl.slices import ReportType, Slice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from etl.freshness import Overview
+    from etl.ledger import SliceRecord
+    from etl.settings import Settings
+
+# A ledger of ten years has ten thousand lines. Who waits longer than that for them waits for a database in trouble.
+_BRIEFLY = "SET LOCAL statement_timeout = '10s'"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the ledger knows.
+
+    Attributes:
+        overview: how fresh the reports are.
+        known: every slice's row, those that are not due yet included.
+        withdrawn: slices whose last check found the report gone.
+        told: the conditions that people were last told of.
+    """
+
+    overview: Overview
+    known: Mapping[Slice, SliceRecord]
+    withdrawn: frozenset[Slice]
+    told: Mapping[Slice, str]
+
+
+def read(settings: Settings) -> Standing:
+    """Where the warehouse stands now.
+
+    Raises:
+        WatchTimeError: it cannot be read, or belongs to another organization.
+    """
+    url = settings.require("database_url")
+    with db.opened(url, schema=settings.schema_name) as database, database.transaction(writable=False) as connection:
+        connection.execute("SET TRANSACTION READ ONLY")
+        connection.execute(_BRIEFLY)
+        schema.require_head(database, connection)
+        schema.require_owner(database, connection, settings.require("org_id"))
+        overview = freshness.read(connection, settings, now=datetime.now(UTC))
+        return Standing(
+            overview,
+            known=ledger.read_range(connection, date.min, date.max),
+            withdrawn=frozenset(_slice(row) for row in rows(connection, statement("read_withdrawn"))),
+            told={_slice(row): str(row["condition"]) for row in rows(connection, statement("read_notices"))},
+        )
+
+
+def record_told(settings: Settings, trouble: Mapping[Slice, str], fine: Iterable[Slice]) -> None:
+    """Remember what people were told, in one transaction."""
+    url = settings.require("database_url")
+    with db.opened(url, schema=settings.schema_name) as database, database.transaction() as connection:
+        connection.execute(_BRIEFLY)
+        for slice_, condition in trouble.items():
+            connection.execute(statement("record_notice"), {**_key(slice_), "condition": condition})
+        for slice_ in fine:
+            connection.execute(statement("forget_notice"), _key(slice_))
+
+
+def _slice(row: Mapping[str, object]) -> Slice:
+    day = row["report_date"]
+    assert isinstance(day, date)  # noqa: S101 - by the column's type
+    return Slice(day, ReportType(str(row["report_type"])))
+
+
+def _key(slice_: Slice) -> dict[str, object]:
+    return {"report_date": slice_.report_date, "report_type": slice_.report_type.value}

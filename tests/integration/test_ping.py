@@ -1,0 +1,165 @@
+"""The dead man's switch: start, success, or the exit code, whichever way a run ends; and no run fails for it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from etl.ping import Ping
+from etl.sandbox.config import SandboxConfig
+from etl.sandbox.script import Delivery
+from etl.slices import ReportType, Slice
+from listening import Heard, free_port, hanging, listening
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Program, Warehouse
+    from listening import Listener
+
+TARGET = datetime.now(UTC).date() - timedelta(days=2)
+TOKEN = "6b1f-Canary-0042"
+
+
+@pytest.fixture
+def sandbox_config() -> SandboxConfig:
+    return SandboxConfig(vod_rows=200, live_rows=80, quiet_one_day_in=0)
+
+
+@pytest.fixture
+def host() -> Iterator[Listener]:
+    with listening() as listener:
+        yield listener
+
+
+def ping_url(host: Listener) -> str:
+    return f"{host.url}/ping/{TOKEN}"
+
+
+def test_a_run_that_went_well_pings_start_and_success(program: Program, host: Listener) -> None:
+    done = program("run", PING_URL=ping_url(host), LOOKBACK_DAYS="0")
+    assert (done.returncode, "ping_failed" in done.stderr) == (0, False)
+    assert [(each.method, each.path) for each in host.heard] == [
+        ("POST", f"/ping/{TOKEN}/start"),
+        ("POST", f"/ping/{TOKEN}"),
+    ]
+    assert host.heard[1].body == "run ended with 0: 2 loaded"
+
+
+def test_a_refused_report_pings_its_exit_code(program: Program, newest_warehouse: Warehouse, host: Listener) -> None:
+    newest_warehouse.sandbox.override(Slice(TARGET, ReportType.VOD), Delivery(body="no report\n"))
+    assert program("run", PING_URL=ping_url(host), LOOKBACK_DAYS="0").returncode == 65
+    assert host.heard[-1] == Heard("POST", f"/ping/{TOKEN}/65", "run ended with 65: 1 failed, 1 loaded")
+
+
+@pytest.mark.parametrize(
+    ("settings", "code"),
+    [
+        pytest.param({"API_TOKEN": ""}, 78, id="a setting is missing"),
+        pytest.param({"LAG_DAYS": "two"}, 78, id="another setting is wrong"),
+        pytest.param({"API_TOKEN": "wrong"}, 77, id="wrong token"),
+    ],
+)
+def test_a_run_that_could_not_begin_pings_why_it_ended(
+    program: Program, host: Listener, settings: dict[str, str], code: int
+) -> None:
+    assert program("run", PING_URL=ping_url(host), LOOKBACK_DAYS="0", **settings).returncode == code
+    assert [each.path.removeprefix(f"/ping/{TOKEN}") for each in host.heard] == ["/start", f"/{code}"]
+
+
+def test_a_url_from_a_file_keeps_its_query_and_is_never_shown(program: Program, host: Listener) -> None:
+    Path(program.folder, "ping").write_text(f"{ping_url(host)}/?key=s3cret-canary\n")
+    host.statuses = [500, 500, 404]
+    done = program("run", PING_URL_FILE="ping", LOOKBACK_DAYS="0")
+    assert done.returncode == 0
+    assert [each.path for each in host.heard] == [f"/ping/{TOKEN}/start?key=s3cret-canary"] * 2 + [
+        f"/ping/{TOKEN}/?key=s3cret-canary"
+    ]
+    assert done.stderr.count("ping_failed") == 2
+    assert "the ping host answered 404" in done.stderr
+    assert not [secret for secret in (TOKEN, "canary") if secret in done.stderr + done.stdout]
+
+
+@pytest.mark.parametrize("problem", ["no such file", "given twice"])
+def test_a_wrong_file_is_a_warning(program: Program, host: Listener, problem: str) -> None:
+    settings = {"PING_URL_FILE": "nowhere"} | ({"PING_URL": ping_url(host)} if problem == "given twice" else {})
+    done = program("run", LOOKBACK_DAYS="0", **settings)
+    assert done.returncode == 0, done.stderr
+    assert '"event": "channel_unread"' in done.stderr
+    assert len(host.heard) == (2 if problem == "given twice" else 0)
+
+
+def test_trouble_that_passes_is_tried_again(host: Listener) -> None:
+    host.statuses = [503]
+    Ping(ping_url(host)).finish(0, "")
+    assert [each.path for each in host.heard] == [f"/ping/{TOKEN}"] * 2
+
+
+@pytest.mark.parametrize("url", ["no url", "ftp://h/x", "http://[", "http://127.0.0.1:{port}/x"])
+def test_a_url_that_leads_nowhere_is_a_warning(program: Program, url: str) -> None:
+    done = program("run", PING_URL=url.format(port=free_port()), LOOKBACK_DAYS="0")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count('"event": "ping_failed"') == 2
+
+
+def test_usage_and_dry_runs_ping_nobody(program: Program, host: Listener) -> None:
+    day = f"{TARGET}"
+    assert program("backfill", "--start", day, "--end", day, "--dry-run", PING_URL=ping_url(host)).returncode == 0
+    assert program("run", "--date", "yesterday", PING_URL=ping_url(host)).returncode == 2
+    assert program("status", PING_URL=ping_url(host)).returncode == 0
+    assert host.heard == []
+
+
+def test_a_stopped_run_pings_143_and_is_gone_at_once(
+    program: Program, newest_warehouse: Warehouse, host: Listener
+) -> None:
+    newest_warehouse.sandbox.withdraw(Slice(TARGET, ReportType.VOD))
+    process = program.start("run", PING_URL=ping_url(host), NOT_FOUND_WAIT_SECONDS="600")
+    with process:
+        _until_it_waits(newest_warehouse)
+        assert [each.path for each in host.heard] == [f"/ping/{TOKEN}/start"]
+        process.send_signal(signal.SIGTERM)
+        stopped = time.monotonic()
+        process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert time.monotonic() - stopped < 5
+    assert host.heard[-1].path == f"/ping/{TOKEN}/143"
+
+
+def test_a_host_that_hangs_keeps_neither_a_run_nor_its_stop_for_long(
+    program: Program, newest_warehouse: Warehouse
+) -> None:
+    with hanging() as address:
+        url = f"http://{address}/{TOKEN}"
+        began = time.monotonic()
+        done = program("run", PING_URL=url, LOOKBACK_DAYS="0")
+        assert done.returncode == 0
+        assert time.monotonic() - began < 25
+        assert done.stderr.count('"event": "ping_failed"') == 2
+
+        newest_warehouse.sandbox.withdraw(Slice(TARGET - timedelta(days=1), ReportType.VOD))
+        day = f"{TARGET - timedelta(days=1)}"
+        process = program.start("run", "--date", day, PING_URL=url, NOT_FOUND_WAIT_SECONDS="600", LOOKBACK_DAYS="0")
+        with process:
+            _until_it_waits(newest_warehouse)
+            process.send_signal(signal.SIGTERM)
+            stopped = time.monotonic()
+            process.communicate(timeout=30)
+        assert process.returncode == 143
+        assert time.monotonic() - stopped < 5
+
+
+def _until_it_waits(warehouse: Warehouse) -> None:
+    """LIVE is loaded, and VOD is not there."""
+    deadline = time.monotonic() + 20
+    while warehouse.query(
+        "SELECT count(*) FROM report_slice WHERE report_type = 'LIVE' AND loaded_at > now() - interval '1s'"
+    ) == [(0,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.3)
