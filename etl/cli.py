@@ -16,10 +16,11 @@ import structlog
 import typer
 
 from etl import __version__, logs, options
+from etl.environment import PREFIX
 from etl.errors import ExitCode, WatchTimeError, worst
 from etl.redact import redact
 from etl.report import plain
-from etl.settings import PREFIX, Settings, unknown_variables
+from etl.settings import Settings, unknown_variables
 from etl.slices import ReportType, slices_of, target_date
 from etl.stop import exit_on_signals
 
@@ -248,6 +249,27 @@ def verify(
 
 
 @app.command()
+def report(
+    output: Annotated[
+        Path, typer.Option(dir_okay=False, metavar="FILE", help="A page where it ends in .html; a picture: .png.")
+    ],
+    start: Annotated[
+        date | None, typer.Option(parser=options.day, metavar=options.DAY, help="First date; default: 28 days in all.")
+    ] = None,
+    end: options.End = None,
+) -> None:
+    """Draw the warehouse: one page that needs no network, or a picture for chat."""
+    from etl.page import publish
+
+    if output.suffix.lower() not in publish.ENDINGS:
+        raise typer.BadParameter(f"--output {output}: its name must end in {' or '.join(publish.ENDINGS)}")
+    settings = _settings("database_url")
+    first, last = _range(settings, start, end, days=publish.DAYS_SHOWN)
+    size = publish.publish(settings, output, first, last)
+    typer.echo(f"{output}: {size:,} bytes")
+
+
+@app.command()
 def migrate() -> None:
     """Create the tables, or bring them to this version. Safe to run at any time, also several at once."""
     from etl import db, schema
@@ -317,10 +339,10 @@ def _settings(*needs: Need) -> Settings:
     return settings
 
 
-def _range(settings: Settings, start: date | None, end: date | None) -> tuple[date, date]:
-    """The dates from `start` to `end`; without them, two weeks up to the target date."""
+def _range(settings: Settings, start: date | None, end: date | None, *, days: int = _DAYS_SHOWN) -> tuple[date, date]:
+    """The dates from `start` to `end`; without them, `days` up to the target date."""
     last = end or target_date(settings.today(), settings.lag_days)
-    first = start or last - timedelta(days=_DAYS_SHOWN - 1)
+    first = start or last - timedelta(days=days - 1)
     if first > last:
         raise typer.BadParameter(f"--start {first} is after --end {last}")
     return first, last

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from etl import logs
+from etl.channels import Channels
 from etl.errors import Misconfigured
 from etl.reach import Background
-from etl.settings import Channels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,9 +9,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from etl import api_token, db, schema
+from etl.channels import unread_channels
 from etl.db import rows, statement
 from etl.errors import ExitCode, WatchTimeError
-from etl.settings import Settings, unknown_variables, unread_channels
+from etl.settings import Settings, unknown_variables
 from etl.slices import Slice, slices_of, target_date
 
 if TYPE_CHECKING:

@@ -1,34 +1,30 @@
 """The settings: environment variables `WATCH_TIME_*`, a `.env` file, and `*_FILE` for the secrets.
 
-The only module that reads the environment. Every problem is reported at once, and no value of a secret is ever shown.
+Every problem is reported at once, and no value of a secret is ever shown.
 """
 
 from __future__ import annotations
 
 import difflib
-import itertools
 import json
-import os
 import re
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
-from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from etl import channels
 from etl.contract import COLUMNS, IGNORE
+from etl.environment import PREFIX, given, read_secret_files, variable_of
 from etl.errors import Misconfigured
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-PREFIX: Final = "WATCH_TIME_"
 EMBEDDED: Final = "embedded:"
 
 _HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
@@ -36,14 +32,6 @@ _HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 Need = Literal["api_token", "org_id", "database_url"]
 
 _SECRETS: Final = ("api_token", "database_url")
-# Those of the channels: whatever is wrong with them must not keep a run from its work.
-_CHANNEL_SECRETS: Final = ("ping_url", "notify_urls")
-# As Apprise splits them: a comma within a URL, as in a list of addresses, is a part of it.
-_BETWEEN_URLS: Final = re.compile(r"[\s,;]+(?=[a-z0-9]{1,32}://)", re.IGNORECASE)
-_URL_PARTS: Final = re.compile(r"[/?#&=:@,;]+")
-# Shorter pieces of a URL are words, and longer ones are none; masking words would eat into every line of the log.
-_SHORTEST_TOKEN: Final = 8
-_LONGEST_WORD: Final = 20
 
 _EXAMPLES: Final = {
     "api_token": "the token of an API key from the BlendVision One console",
@@ -222,19 +210,19 @@ class Settings(BaseSettings):
     def secrets(self) -> tuple[str, ...]:
         """The values that must never be shown; a database URL counts as a whole and by its password."""
         token, url = (secret.get_secret_value() if secret else "" for secret in (self.api_token, self.database_url))
-        channels = self.channels().secrets()
+        of_channels = self.channels().secrets()
         if url.startswith(EMBEDDED):
-            return (token, *channels)
+            return (token, *of_channels)
         passwords = re.findall(r"(?:://[^:@/\s]*:|[?&]\w*password=)([^@&\s]+)", url)
-        return (token, url, *passwords, *map(unquote, passwords), *channels)
+        return (token, url, *passwords, *map(unquote, passwords), *of_channels)
 
-    def channels(self) -> Channels:
+    def channels(self) -> channels.Channels:
         """Where to tell of runs."""
-        return Channels(
+        return channels.Channels(
             self.metrics_file or "",
             self.pushgateway_url or "",
             self.ping_url.get_secret_value() if self.ping_url else "",
-            split_urls(self.notify_urls.get_secret_value() if self.notify_urls else ""),
+            channels.split_urls(self.notify_urls.get_secret_value() if self.notify_urls else ""),
         )
 
     @classmethod
@@ -247,9 +235,10 @@ class Settings(BaseSettings):
         Raises:
             Misconfigured: with every problem at once: invalid values, missing ones, secret files that cannot be read.
         """
-        given = _given()
+        variables = given()
         problems: dict[str, str] = {}
-        from_files = _read_secret_files(_SECRETS, given, problems) | _read_secret_files(_CHANNEL_SECRETS, given, {})
+        from_files = read_secret_files(_SECRETS, variables, problems)
+        from_files |= read_secret_files(channels.SECRETS, variables, {})
         try:
             settings = cls(**from_files)  # type: ignore[arg-type]  # values are validated by pydantic
         except ValidationError as error:
@@ -257,7 +246,9 @@ class Settings(BaseSettings):
             problems |= {variable_of(str(item["loc"][0])): _in_words(item["msg"]) for item in error.errors()}
         for name in needs:
             variable = variable_of(name)
-            if not {variable, f"{variable}_FILE"} & problems.keys() and not from_files.get(name, given.get(variable)):
+            if not {variable, f"{variable}_FILE"} & problems.keys() and not from_files.get(
+                name, variables.get(variable)
+            ):
                 problems[variable] = f"is not set; it wants {_EXAMPLES[name]}"
         if problems or settings is None:
             lines = "".join(f"\n  {variable} {problem}" for variable, problem in sorted(problems.items()))
@@ -269,126 +260,19 @@ class Settings(BaseSettings):
         return settings
 
 
-@dataclass(frozen=True, slots=True)
-class Channels:
-    """Where to tell of runs; what is not configured is empty. Its representation shows no secret."""
-
-    metrics_file: str = ""
-    pushgateway_url: str = ""
-    ping_url: str = field(default="", repr=False)
-    notify_urls: tuple[str, ...] = field(default=(), repr=False)
-
-    @classmethod
-    def load(cls) -> Channels:
-        """Those of the environment and `.env`, whatever is wrong with the other settings.
-
-        Raises:
-            Misconfigured: `.env` cannot be read.
-        """
-        given = _given()
-        values = given | {
-            variable_of(name): value for name, value in _read_secret_files(_CHANNEL_SECRETS, given, {}).items()
-        }
-        file, gateway, ping, urls = (
-            values.get(variable_of(name), "") for name in ("metrics_file", "pushgateway_url", *_CHANNEL_SECRETS)
-        )
-        return cls(file, gateway, ping, split_urls(urls))
-
-    def secrets(self) -> tuple[str, ...]:
-        """The values that must never be shown: the URLs, and what in them looks like a key."""
-        urls = [url for url in (self.ping_url, *self.notify_urls) if url]
-        text = " ".join([self.pushgateway_url, *urls])
-        # Before a host; or in the place of a port, where Telegram has it.
-        passwords = re.findall(r"://[^:@/?#\s]*:([^@/?#\s]+)@|://[^:@/?#\s]*:([^@/?#\s]*[^@/?#\s\d][^@/?#\s]*)", text)
-        tokens = [part for url in urls for part in _URL_PARTS.split(url) if _looks_like_a_token(part)]
-        found = [*urls, *filter(None, itertools.chain(*passwords)), *tokens]
-        return tuple(dict.fromkeys([*found, *map(unquote, found)]))
-
-
-def split_urls(text: str) -> tuple[str, ...]:
-    """The URLs of a text, in which spaces, commas or semicolons stand between them."""
-    return tuple(url for part in _BETWEEN_URLS.split(text) if (url := part.strip(" \t\r\n,;")))
-
-
-def _looks_like_a_token(part: str) -> bool:
-    """Whether a piece of a URL opens something: no word, no host name, no port."""
-    if "." in part or len(part) < _SHORTEST_TOKEN:
-        return False
-    mixed = part.lower() != part and part.upper() != part
-    return mixed or any(sign.isdigit() for sign in part) or len(part) > _LONGEST_WORD
-
-
-def unread_channels() -> dict[str, str]:
-    """What is wrong with the files that name channels, by variable; a run goes on without them."""
-    problems: dict[str, str] = {}
-    _read_secret_files(_CHANNEL_SECRETS, _given(), problems)
-    return problems
-
-
-def variable_of(field_name: str) -> str:
-    """The environment variable of a field of `Settings`; a name that is one already stays as it is."""
-    if field_name.startswith(PREFIX):
-        return field_name
-    return f"{PREFIX}SCHEMA" if field_name == "schema_name" else f"{PREFIX}{field_name.upper()}"
-
-
 def unknown_variables() -> dict[str, str | None]:
     """Variables that begin with `WATCH_TIME_` and that nothing reads, each with the known name nearest to it.
 
     Not an error: an orchestrator may set such names on its own (Kubernetes does, for a Service named `watch-time`).
     """
     known = {variable_of(name) for name in Settings.model_fields}
-    known |= {f"{variable_of(name)}_FILE" for name in (*_SECRETS, *_CHANNEL_SECRETS)}
-    strangers = sorted(name for name in _given() if name.startswith(PREFIX) and name not in known)
+    known |= {f"{variable_of(name)}_FILE" for name in (*_SECRETS, *channels.SECRETS)}
+    strangers = sorted(name for name in given() if name.startswith(PREFIX) and name not in known)
     return {
         name: next(iter(difflib.get_close_matches(name, known, n=1)), None)
         for name in strangers
         if not name.startswith(f"{PREFIX}TEST_")
     }
-
-
-def _given() -> dict[str, str]:
-    """What is set, as pydantic sees it: in capitals, nothing empty, the environment before `.env`.
-
-    Raises:
-        Misconfigured: `.env` cannot be read.
-    """
-    try:
-        from_file = dotenv_values(".env")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(
-            f".env in {Path.cwd()} cannot be read: {_why_unreadable(error)}",
-            next_step="mend the file, or put the settings into the environment",
-        ) from None
-    given = [*from_file.items(), *os.environ.items()]
-    return {name.upper(): value for name, value in given if value}
-
-
-def _read_secret_files(names: Iterable[str], given: Mapping[str, str], problems: dict[str, str]) -> dict[str, str]:
-    """Read `*_FILE` of the settings `names`; problems are added to `problems` under the variable's name."""
-    values: dict[str, str] = {}
-    for name in names:
-        variable = variable_of(name)
-        file_name = given.get(f"{variable}_FILE")
-        if not file_name:
-            continue
-        if given.get(variable):
-            problems[variable] = f"is set together with {variable}_FILE; keep one of them"
-            continue
-        try:
-            text = Path(file_name).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            problems[f"{variable}_FILE"] = f"names {file_name}, which cannot be read: {_why_unreadable(error)}"
-            continue
-        if text:
-            values[name] = text
-        else:
-            problems[f"{variable}_FILE"] = f"names {file_name}, which is empty"
-    return values
-
-
-def _why_unreadable(error: OSError | UnicodeDecodeError) -> str:
-    return str(error.strerror) if isinstance(error, OSError) else "it is not UTF-8"
 
 
 def _in_words(message: str) -> str:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import structlog
 
 from etl import __version__, logs
+from etl.channels import Channels, unread_channels
 from etl.errors import ExitCode, WatchTimeError
 from etl.reach import within
-from etl.settings import Channels, Settings, unread_channels
+from etl.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

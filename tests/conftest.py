@@ -15,12 +15,13 @@ import pytest
 
 import postgres
 from etl import job, logs
+from etl.environment import PREFIX
 from etl.outcome import Ask, Outcome
 from etl.sandbox.config import SandboxConfig
 from etl.sandbox.control import Sandbox
 from etl.sandbox.script import Delivery
 from etl.sandbox.server import running
-from etl.settings import PREFIX, Settings
+from etl.settings import Settings
 from etl.slices import ReportType, Slice
 
 if TYPE_CHECKING:

@@ -18,12 +18,13 @@ from rich.table import Table
 from rich.text import Text
 
 from etl import db, embedded, screens
+from etl.environment import PREFIX
 from etl.errors import Misconfigured
 from etl.sandbox.config import SandboxConfig
 from etl.sandbox.control import Sandbox
 from etl.sandbox.server import running
 from etl.sandbox.server import serve as serve_sandbox
-from etl.settings import EMBEDDED, PREFIX
+from etl.settings import EMBEDDED
 from etl.slices import ReportType, Slice
 
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from etl.channels import Channels, split_urls
 from etl.redact import Redactor
-from etl.settings import Channels, Settings, split_urls, unknown_variables
+from etl.settings import Settings, unknown_variables
 
 NOTIFY = (
     "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#watch-time "

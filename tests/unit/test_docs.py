@@ -9,8 +9,9 @@ import pytest
 import typer.main
 
 from etl import cli, contract
+from etl.environment import variable_of
 from etl.errors import ExitCode
-from etl.settings import Settings, variable_of
+from etl.settings import Settings
 from etl.slices import State
 from etl.tables import metadata
 

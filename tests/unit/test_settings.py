@@ -149,7 +149,7 @@ def test_an_env_file_that_cannot_be_read_is_a_problem_of_configuration(
         def refuse(*_: object, **__: object) -> None:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("etl.settings.dotenv_values", refuse)  # root may read everything
+        monkeypatch.setattr("etl.environment.dotenv_values", refuse)  # root may read everything
     reason = "it is not UTF-8" if content else "Permission denied"
     assert complaint().message == f".env in {Path.cwd()} cannot be read: {reason}"
 
