@@ -180,7 +180,10 @@ class TestExitCodes:
     """A scheduler knows from the code alone whether to retry or to page."""
 
     def test_usage(self, program: Program) -> None:
-        assert program("run", "--date", "yesterday").returncode == 2
+        wrong = program("run", "--date", "yesterday", "--json")
+        assert wrong.returncode == 2
+        assert "is no date of a report" in wrong.stderr
+        assert json.loads(wrong.stdout)["error"]["class"] == "WrongUsage", "who asked for a document gets one"
         assert program("backfill", "--start", "2026-02-02", "--end", "2026-02-01").returncode == 2
         assert program("no-such-command").returncode == 2
 

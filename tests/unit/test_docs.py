@@ -9,6 +9,7 @@ import pytest
 import typer.main
 
 from etl import cli, contract
+from etl.commands import console
 from etl.environment import variable_of
 from etl.errors import ExitCode
 from etl.settings import Settings
@@ -33,7 +34,7 @@ def _between(mark: str) -> str:
 
 def _default(name: str, value: object) -> str:
     if value is None:
-        return "required" if name in cli._NEEDS else "none"
+        return "required" if name in console.NEEDS else "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return f"`{value}`" if str(value) not in {"()", "{}"} else "none"

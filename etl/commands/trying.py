@@ -1,0 +1,29 @@
+"""The commands for trying things out: a stand-in for the source, and the job at work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def sandbox(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0: any free one.")] = 8080,
+    rows: Annotated[int, typer.Option(min=0, help="Rows of a report.")] = 2_000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same data.")] = 1,
+) -> None:
+    """Serve a stand-in for BlendVision's report API, with data of any size, until stopped."""
+    from etl.sandbox.demo import serve
+
+    serve(host=host, port=port, rows=rows, seed=seed)
+
+
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the demo's database is kept.")] = Path("watch-time-demo"),
+) -> None:
+    """Show the job at work: an embedded Postgres, the sandbox, two weeks of reports. Under a minute."""
+    from etl.sandbox.demo import show
+
+    show(folder)

@@ -1,0 +1,154 @@
+"""The commands that change the warehouse."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from etl import logs
+from etl.commands import console, options
+from etl.errors import WatchTimeError, worst
+from etl.slices import ReportType
+
+if TYPE_CHECKING:
+    from etl.estimate import Estimate
+    from etl.job import Planned
+    from etl.outcome import Outcome
+
+
+def run(
+    date: Annotated[
+        date | None,
+        typer.Option(parser=options.day, metavar=options.DAY, help="Target date; default: today minus LAG_DAYS."),
+    ] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Take the target date's reports in spite of the guards.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Load the target date's reports, what the look-back window lacks, and what was restated. The daily job."""
+    from etl import job, watch
+
+    trouble = None
+    with watch.over("run") as outcomes:
+        with job.opened(console.settings(*console.NEEDS)) as opened:
+            outcomes.extend(opened.work(opened.target_plan(date, accept=accept)))
+            try:
+                outcomes.extend(opened.work(opened.lookback_plan(date)))
+            except WatchTimeError as error:
+                # What came of the target date is known, and must be told.
+                trouble = error
+            else:
+                opened.compact_a_month()
+        _finish("run", outcomes, trouble=trouble, as_json=as_json)
+
+
+def backfill(
+    start: Annotated[date, typer.Option(parser=options.day, metavar=options.DAY, help="First report date.")],
+    end: Annotated[date, typer.Option(parser=options.day, metavar=options.DAY, help="Last report date.")],
+    report_type: Annotated[
+        ReportType | None, typer.Option("--type", case_sensitive=False, help="One report only; default: both.")
+    ] = None,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Ask again for loaded slices too.")] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="STATE,...", help=f"Only slices in these states, of: {', '.join(options.WANTED)}."),
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts of the slices, counted from 0.")
+    ] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Take the reports of one date in spite of the guards.")
+    ] = False,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=32, help="How many slices at the same time; default: as set.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, help="At most so many requests a second to the report API.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the slices and why, and estimate the cost; ask nothing.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Load the slices of a range that are not loaded, oldest first. Killed, it goes on where it was."""
+    from etl import job, screens, watch
+
+    if start > end:
+        raise typer.BadParameter(f"--start {start} is after --end {end}")
+    if accept and start != end:
+        raise typer.BadParameter("--accept is for one date: a person has looked at its reports")
+    wanted = options.wanted(only, refresh=refresh)
+    part = options.shard(shard)
+    with watch.over("backfill", silent=dry_run) as outcomes:
+        settings = console.settings(*console.NEEDS)
+        if concurrency:
+            settings = settings.model_copy(update={"concurrency": concurrency})
+        with job.opened(settings, requests_per_second=rate) as opened:
+            types = (report_type,) if report_type else tuple(ReportType)
+            plan = opened.backfill_plan(start, end, report_types=types, wanted=wanted, shard=part, accept=accept)
+            if dry_run:
+                _show_plan(plan, opened.estimate(plan), as_json=as_json)
+                return
+            stderr = screens.stderr()
+            if stderr.is_terminal:
+                logs.only_warnings()
+            with screens.progress(len(plan), stderr) as advance:
+                outcomes.extend(opened.work(plan, on_outcome=advance))
+        _finish("backfill", outcomes, as_json=as_json)
+
+
+def compact(as_json: options.Json = False) -> None:
+    """Give every settled month one partition instead of one for each slice. Safe at any time; readers go on."""
+    from etl import compact, screens
+
+    done, trouble = compact.compact_all(console.settings("database_url"))
+    document = {
+        "compacted": [month.as_json() for month in done],
+        "errors": [console.described(error) for error in trouble],
+    }
+    console.show(document, lambda: screens.compacted_table(done), as_json=as_json)
+    for error in trouble:
+        console.tell(error)
+    raise typer.Exit(int(worst(error.exit_code for error in trouble)))
+
+
+def migrate() -> None:
+    """Create the tables, or bring them to this version. Safe to run at any time, also several at once."""
+    from etl import db, schema
+
+    settings = console.settings("database_url")
+    with db.opened(settings.require("database_url"), schema=settings.schema_name) as database:
+        before, after = schema.migrate(database)
+        what = "is at" if before == after else f"went from {before or 'nothing'} to"
+        typer.echo(f"schema {settings.schema_name} of {database} {what} version {after}")
+
+
+def _finish(command: str, outcomes: list[Outcome], *, as_json: bool, trouble: WatchTimeError | None = None) -> None:
+    """Log the run's line, show its outcomes, and end with the gravest exit code, that of `trouble` included."""
+    from etl import run_log, screens
+
+    codes = [outcome.exit_code for outcome in outcomes] + ([trouble.exit_code] if trouble else [])
+    code = worst(codes)
+    run_log.run_done(command, outcomes, code)
+    document = {
+        "command": command,
+        "exit_code": int(code),
+        "error": trouble and console.described(trouble),
+        "slices": [outcome.as_json() for outcome in outcomes],
+    }
+    console.show(document, lambda: screens.outcomes_table(outcomes), as_json=as_json)
+    if trouble:
+        console.tell(trouble)
+    raise typer.Exit(int(code))
+
+
+def _show_plan(plan: list[Planned], cost: Estimate, *, as_json: bool) -> None:
+    from etl import screens
+
+    lines = [(str(planned.slice.report_date), planned.slice.report_type.value, planned.reason) for planned in plan]
+    slices = [dict(zip(("report_date", "report_type", "reason"), line, strict=True)) for line in lines]
+    document = {"slices": slices, "estimate": cost.as_json()}
+    console.show(document, lambda: screens.plan_page(lines, cost), as_json=as_json)
