@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from etl import ledger
 from etl.db import rows, statement
-from etl.slices import ReportType, Slice, State, dates_between, slices_of, target_date
+from etl.slices import ReportType, Slice, dates_between, slices_of, target_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -100,7 +100,8 @@ def read(connection: Connection, settings: Settings, *, now: datetime, start: da
     # With nothing known at all, the newest date that can be late stands for everything.
     first = start or min((slice_.report_date for slice_ in known), default=newest_due - timedelta(days=1))
     lags = _read_lags(connection, settings, since=newest_due - _LAG_WINDOW)
-    gaps = [slice_ for slice_ in slices_of(dates_between(first, newest_due)) if not _is_complete(known.get(slice_))]
+    complete = {slice_ for slice_, record in known.items() if record.is_complete}
+    gaps = [slice_ for slice_ in slices_of(dates_between(first, newest_due)) if slice_ not in complete]
     return Overview(
         first,
         newest_due,
@@ -120,10 +121,6 @@ def read(connection: Connection, settings: Settings, *, now: datetime, start: da
             if now > _late_after(slice_, lags.get(slice_.report_type), settings.lag_days, zone)
         ),
     )
-
-
-def _is_complete(record: SliceRecord | None) -> bool:
-    return record is not None and (record.revision > 0 or record.state is State.EMPTY)
 
 
 def _newest_stored(report_type: ReportType, known: Mapping[Slice, SliceRecord]) -> date | None:

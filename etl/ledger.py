@@ -54,6 +54,11 @@ class SliceRecord:
         return self.revision > 0 or self.state in {State.EMPTY, State.HELD}
 
     @property
+    def is_complete(self) -> bool:
+        """Whether the slice's facts are there, or it is known that there are none."""
+        return self.revision > 0 or self.state is State.EMPTY
+
+    @property
     def stored_state(self) -> State:
         """The state that the stored revision alone would give."""
         return State.LOADED if self.rows_stored else State.EMPTY

@@ -1,0 +1,72 @@
+"""The page's parts that need neither a database nor a browser."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+
+from etl import screens
+from etl.page import charts, theme
+from etl.page.figures import Content
+from etl.slices import State, dates_between
+from etl.status import NEVER_TRIED
+
+FIRST = date(2026, 1, 1)
+
+
+def test_states_have_the_signs_that_status_has() -> None:
+    assert theme.SIGNS == screens._SIGNS
+    assert {*theme.SIGNS} == {*(state.value for state in State), NEVER_TRIED}
+    for scheme in (theme.LIGHT, theme.DARK):
+        assert {theme.name_of(state) for state in theme.SIGNS} <= scheme.keys()
+
+
+def test_both_schemes_have_the_same_colours() -> None:
+    assert theme.LIGHT.keys() == theme.DARK.keys()
+
+
+@pytest.mark.parametrize(("days", "labels"), [(1, 1), (10, 10), (28, 4), (70, 10), (366, 13)])
+def test_an_axis_of_any_length_has_a_few_labels(days: int, labels: int) -> None:
+    dates = [*dates_between(FIRST, FIRST + timedelta(days=days - 1))]
+    assert len(charts._named(dates)) == labels
+
+
+@pytest.mark.parametrize(
+    ("title", "label"),
+    [
+        pytest.param("Nuit d'été", "Nuit d'été", id="plain"),
+        pytest.param("  ", "c1", id="blank"),
+        pytest.param("a\u202eb\u2066c\n\x00d", "abcd", id="layout"),
+        pytest.param("\U0001f468\u200d\U0001f469", "\U0001f468\u200d\U0001f469", id="joined emoji"),
+    ],
+)
+def test_a_content_is_called_by_its_title_without_what_steers_layout(title: str, label: str) -> None:
+    assert charts.label(Content(1, "c1", title, {})) == label
+
+
+def test_hours_are_a_3600th() -> None:
+    assert charts.hours(Decimal(5400)) == 1.5
+
+
+@pytest.mark.parametrize("scheme", [pytest.param(theme.LIGHT, id="light"), pytest.param(theme.DARK, id="dark")])
+def test_colours_stand_out(scheme: dict[str, str]) -> None:
+    """Contrast after WCAG 2: 4.5 for text, 3 for what is drawn."""
+    for ground in ("paper", "sheet"):
+        for name in ("ink", "soft"):
+            assert _contrast(scheme[name], scheme[ground]) >= 4.5
+    for name in ("loaded", "empty", "unavailable", "held", "failed"):
+        assert _contrast(scheme[name], scheme["paper"]) >= 4.5
+    for name in ("live", "vod", "viewers", "never-tried"):
+        assert _contrast(scheme[name], scheme["paper"]) >= 3
+
+
+def _contrast(one: str, other: str) -> float:
+    def luminance(colour: str) -> float:
+        parts = [part / 255 for part in bytes.fromhex(colour[1:])]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
