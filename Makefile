@@ -5,7 +5,7 @@ PYTEST_WORKERS ?= 2
 DEMO_FOLDER ?= watch-time-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types imports dictionary constraints clean
+.PHONY: help install demo test check lint types imports dictionary pictures constraints clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ check: lint types imports test ## all that must hold before a commit
 
 dictionary: install ## renew docs/data-dictionary.md from the migrations
 	$(BIN)/python tests/data_dictionary.py
+
+pictures: install ## renew docs/images
+	$(BIN)/python tests/pictures.py
 
 # Resolved once for all platforms and Pythons; no addresses, so that any mirror serves.
 constraints: install ## renew constraints.txt from pyproject.toml
