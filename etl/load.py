@@ -10,12 +10,14 @@ Needs the transaction's search path to name the warehouse's schema, and the slic
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 from psycopg import sql
 
 from etl import partitions
+from etl.ahead import ahead
 from etl.contract import CONTENT_ID, CREATED_AT, CUSTOMER_ID, STREAMING_TYPE, TITLE, WATCH_SECONDS
 from etl.copy_text import encode
 from etl.db import builds_unique, statement
@@ -23,7 +25,9 @@ from etl.errors import ReconciliationFailed
 from etl.report import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from psycopg.rows import TupleRow
 
     from etl.db import Connection
     from etl.report import Chunk, Reject, Tally
@@ -40,7 +44,7 @@ _CONTENTS_REMEMBERED: Final = 500_000
 class Loading:
     """One report on its way into one slice: `stage`, then `merge`, then `apply`, in one transaction.
 
-    With `aside` the report stays beside the table, and `compare` takes the place of `apply`.
+    With `aside` the report stays beside the table, however it is stored, and there is no `apply`.
 
     Between `merge` and `apply` nothing that readers see has changed yet: that is where guards belong.
     """
@@ -64,28 +68,32 @@ class Loading:
             self._connection.execute(statement("create_incoming"))
         else:
             self._connection.execute(self._leaf.on("create_leaf"))
-        copy_facts = statement("copy_facts").format(table=self._lines)
-        contents = _Contents()
-        for chunk in chunks:
-            tally.add(chunk)
-            table = pa.Table.from_pandas(chunk.rows, preserve_index=False)
-            self._copy(copy_facts, encode(table, _FACTS))
-            self._copy(statement("copy_content"), encode(contents.new_in(table), _CONTENT))
-            self._stage_rejects(chunk.rejects)
+        copy_facts, copy_content = statement("copy_facts").format(table=self._lines), statement("copy_content")
+        for encoded in ahead(_encoded(chunks)):
+            tally.add(encoded.chunk)
+            self._copy(copy_facts, encoded.facts)
+            self._copy(copy_content, encoded.contents)
+            self._stage_rejects(encoded.chunk.rejects)
 
     def merge(self, tally: Tally) -> int:
-        """Make one row of the lines of one key; gives the number of rows."""
+        """Make one row of the lines of one key; gives the number of rows.
+
+        Where the report lies beside the table, the temporary table `difference` then has the rows in which the two
+        differ.
+        """
         if self._is_stored:
-            self._connection.execute(statement("merge_incoming"))
-            merged_rows = self._value_of(sql.SQL("SELECT count(*) FROM incoming_merged"))
-            self._merged = tally.rows_accepted - merged_rows
+            self._connection.execute(self._leaf.on("compare_slice"))
+            missing, surplus = self._row_of(statement("count_one_sided"))
+            stored, _ = self._row_of(statement("measure_slice"), self._parameters)
+            self._merged = tally.rows_accepted - (stored + missing - surplus)
             if self._merged:
                 self._count_repeated()
         elif not builds_unique(self._connection, self._leaf.on("key_leaf")):
             self._count_repeated()
             self._connection.execute(self._leaf.on("merge_leaf", merged=sql.Identifier(f"{self._leaf.name}_merged")))
             self._connection.execute(self._leaf.on("key_leaf"))
-            self._merged = tally.rows_accepted - self._value_of(sql.SQL("SELECT count(*) FROM {}").format(self._lines))
+            (rows,) = self._row_of(sql.SQL("SELECT count(*) FROM {}").format(self._lines))
+            self._merged = tally.rows_accepted - rows
         return tally.rows_accepted - self._merged
 
     def apply(self, tally: Tally) -> Change:
@@ -120,16 +128,12 @@ class Loading:
             self._connection.execute(statement("keep_rejects"))
         return change
 
-    def compare(self) -> None:
-        """List the rows in which report and slice differ in the temporary table `difference`; change nothing."""
-        self._connection.execute(self._leaf.on("compare_slice"))
-
     def _reconcile(self, change: Change, tally: Tally) -> None:
-        row = self._connection.execute(statement("measure_slice"), self._parameters).fetchone()
-        if row != (change.stored, tally.watch_seconds):
+        rows, watch_seconds = self._row_of(statement("measure_slice"), self._parameters)
+        if (rows, watch_seconds) != (change.stored, tally.watch_seconds):
             raise ReconciliationFailed(
                 f"the report has {change.stored} rows and {tally.watch_seconds} s, "
-                f"the table would have {row and row[0]} rows and {row and row[1]} s; rolled back",
+                f"the table would have {rows} rows and {watch_seconds} s; rolled back",
                 next_step="keep the report and have this looked at; what was stored before is untouched",
             )
 
@@ -142,16 +146,16 @@ class Loading:
             record_rejects(self._connection, self._slice, self._report_sha256, rejects, table="incoming_reject")
 
     def _count_repeated(self) -> None:
-        self._repeated = self._value_of(statement("count_repeated").format(lines=self._lines))
+        (self._repeated,) = self._row_of(statement("count_repeated").format(lines=self._lines))
 
     def _copy(self, query: sql.SQL | sql.Composed, text: memoryview) -> None:
         if text:
             with self._connection.cursor() as cursor, cursor.copy(query) as copy:
                 copy.write(text)
 
-    def _value_of(self, query: sql.SQL | sql.Composed) -> int:
-        row = self._connection.execute(query).fetchone()
-        return int(row[0]) if row else 0
+    def _row_of(self, query: sql.SQL | sql.Composed, parameters: Mapping[str, object] | None = None) -> TupleRow:
+        row = self._connection.execute(query, parameters).fetchone()
+        return row or ()
 
 
 def record_rejects(
@@ -178,6 +182,22 @@ def record_rejects(
             )
 
 
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A chunk as COPY takes it: its facts, and the contents that no chunk before it had."""
+
+    chunk: Chunk
+    facts: memoryview
+    contents: memoryview
+
+
+def _encoded(chunks: Iterable[Chunk]) -> Iterator[_Encoded]:
+    contents = _Contents()
+    for chunk in chunks:
+        table = pa.Table.from_pandas(chunk.rows, preserve_index=False)
+        yield _Encoded(chunk, encode(table, _FACTS), encode(contents.new_in(table), _CONTENT))
+
+
 class _Contents:
     """Which contents of a report were sent already: most chunks name the same ones."""
 
@@ -188,7 +208,9 @@ class _Contents:
     def new_in(self, table: pa.Table) -> pa.Table:
         """The contents of `table` that were not sent yet, one row per spelling of title and creation time."""
         distinct = table.group_by(list(_CONTENT), use_threads=False).aggregate([])
-        keys = [hash(row) for row in zip(*(distinct.column(name).to_pylist() for name in _CONTENT), strict=True)]
+        # Moments as integers: a Python datetime for each costs more than all the rest.
+        columns = (distinct.column(CONTENT_ID), distinct.column(TITLE), distinct.column(CREATED_AT).cast(pa.int64()))
+        keys = [hash(row) for row in zip(*(column.to_pylist() for column in columns), strict=True)]
         fresh = [key not in self._sent for key in keys]
         if len(self._sent) < _CONTENTS_REMEMBERED:
             self._sent.update(keys)

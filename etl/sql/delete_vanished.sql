@@ -1,11 +1,9 @@
 -- Rows of the stored slice that the new report does not have.
 DELETE FROM watch_time AS stored
-WHERE stored.report_date = %(report_date)s
+USING difference
+WHERE difference.report_seconds IS NULL
+  AND stored.report_date = %(report_date)s
   AND stored.report_type = %(report_type)s
-  AND NOT EXISTS (
-      SELECT
-      FROM incoming_merged AS incoming
-      WHERE incoming.content_id = stored.content_id
-        AND incoming.customer_id = stored.customer_id
-        AND incoming.streaming_type = stored.streaming_type
-  )
+  AND stored.content_id = difference.content_id
+  AND stored.customer_id = difference.customer_id
+  AND stored.streaming_type = difference.streaming_type

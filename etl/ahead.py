@@ -1,0 +1,61 @@
+"""Working one step ahead: an iterator whose items are made in a thread while the caller is busy with the one before."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+T = TypeVar("T")
+
+# So many items wait at most; with the one at hand and the one in the making, memory holds two more.
+_WAITING: Final = 2
+_POLL_S: Final = 0.1
+_END: Final = object()
+
+
+def ahead(items: Iterable[T]) -> Iterator[T]:
+    """The items in their order; what making them raises is raised here.
+
+    Where the caller stops early, so does the thread, after the item that it is making; it is waited for.
+    """
+    waiting: queue.Queue[object] = queue.Queue(_WAITING)
+    unwanted = threading.Event()
+
+    def hand_over(item: object) -> None:
+        while not unwanted.is_set():
+            with suppress(queue.Full):
+                waiting.put(item, timeout=_POLL_S)
+                return
+
+    def make() -> None:
+        try:
+            for item in items:
+                hand_over(item)
+                if unwanted.is_set():
+                    return
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for it
+            hand_over(_Raised(error))
+        else:
+            hand_over(_END)
+
+    # A daemon: it must not keep a stopped process alive.
+    thread = threading.Thread(target=make, name=f"{threading.current_thread().name}-ahead", daemon=True)
+    thread.start()
+    try:
+        while (item := waiting.get()) is not _END:
+            if isinstance(item, _Raised):
+                raise item.error
+            yield item  # type: ignore[misc]  # the queue holds what `items` gave
+    finally:
+        unwanted.set()
+        thread.join()
+
+
+class _Raised:
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
