@@ -201,6 +201,8 @@ def _sum(watch_seconds: pd.Series[str]) -> Decimal:
 
 
 def _rejects(block: records.Block, faults: _Faults) -> tuple[Reject, ...]:
+    if not faults:
+        return ()
     positions = sorted(faults)
     return tuple(
         Reject(line_number, faults[position], _raw_text(block.record(position)))
