@@ -184,6 +184,8 @@ _CREATED_AT_SHAPE: Final = re.compile(
     r"(Z| UTC|[+-](0\d|1[0-4])(:?[0-5]\d)?)?)?",
     re.ASCII,
 )
+# Longer than any text of that shape.
+_LONGEST_CREATED_AT: Final = 40
 
 
 def parse_created_at(text: str) -> datetime | None:
@@ -193,12 +195,14 @@ def parse_created_at(text: str) -> datetime | None:
     is UTC. The time may be missing (midnight), or its seconds, or their fraction (cut to microseconds). None for
     anything else, and for what lies outside the years 1 to 9999; words such as `now` are never read.
     """
-    return _moment(text) if _CREATED_AT_SHAPE.fullmatch(text) else None
+    return _moment(text) if len(text) <= _LONGEST_CREATED_AT else None
 
 
 # A report names a few thousand contents over and over.
 @functools.lru_cache(maxsize=16_384)
 def _moment(text: str) -> datetime | None:
+    if not _CREATED_AT_SHAPE.fullmatch(text):
+        return None
     try:
         moment = datetime.fromisoformat(text.replace("/", "-").replace(" UTC", "Z"))
         return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)

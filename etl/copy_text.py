@@ -29,13 +29,13 @@ def encode(table: pa.Table, columns: Sequence[str]) -> memoryview:
         table: strings, or timestamps in UTC; less than 2 GiB of text.
         columns: names of the columns to send.
     """
-    texts = [_escaped(_as_text(table.column(name))) for name in columns]
-    lines = _joined(*texts, "\t")
-    ended = _joined(lines, "", "\n")
-    _, offsets, values = ended.buffers()
-    if values is None or offsets is None or len(ended) == 0:
+    *texts, last = (_escaped(_as_text(table.column(name))) for name in columns)
+    # The line's end goes to the last value first: cheaper than to whole lines.
+    lines = _joined(*texts, _joined(last, "", "\n"), "\t")
+    _, offsets, values = lines.buffers()
+    if values is None or offsets is None or len(lines) == 0:
         return memoryview(b"")
-    start, end = np.frombuffer(memoryview(offsets), np.int32)[[ended.offset, ended.offset + len(ended)]]
+    start, end = np.frombuffer(memoryview(offsets), np.int32)[[lines.offset, lines.offset + len(lines)]]
     return memoryview(values)[start:end]
 
 

@@ -6,6 +6,7 @@ The only module that catches driver errors. It knows nothing of slices or report
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import resources
 from pathlib import Path
@@ -56,6 +57,8 @@ _PG17: Final = 170_000
 # to a quarter of a minute on average, which outlasts a restart of the server.
 _ATTEMPTS: Final = 6
 _LONGEST_PAUSE_S: Final = 15.0
+# Connections wait so long for their next use. Long downloads are made without one.
+_IDLE_S: Final = 10.0
 # A server that does not take a cancellation within this time is as good as gone.
 _CANCEL_S: Final = 2.0
 
@@ -68,6 +71,7 @@ class Database:
         self._parameters = _parse(url)
         self.stop = stop or Stop()
         self._open: set[Connection] = set()
+        self._idle: list[tuple[float, Connection]] = []
         self._lock = threading.Lock()
 
     def __str__(self) -> str:
@@ -78,20 +82,8 @@ class Database:
     @contextmanager
     def connection(self, *, writable: bool = True) -> Iterator[Connection]:
         """A connection of its own in autocommit mode, closed at the end; driver errors come out as ours."""
-        parameters = _CONNECT | self._parameters
-        if writable:
-            parameters["target_session_attrs"] = "read-write"
-        with self._translated():
-            # Prepared statements do not survive transaction-pooling proxies.
-            connection = psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
-            with connection:
-                with self._lock:
-                    self._open.add(connection)
-                try:
-                    yield connection
-                finally:
-                    with self._lock:
-                        self._open.discard(connection)
+        with self._translated(), self._connected(writable=writable) as connection, self._in_use(connection):
+            yield connection
 
     @contextmanager
     def transaction(self, *, writable: bool = True) -> Iterator[Connection]:
@@ -111,7 +103,8 @@ class Database:
         """
 
         def once() -> T:
-            with self.transaction() as connection:
+            with self._translated(), self._kept() as connection, self._in_use(connection), connection.transaction():
+                configure(connection, self.schema)
                 return work(connection)
 
         return tenacity.Retrying(
@@ -121,6 +114,60 @@ class Database:
             sleep=self.stop.sleep,
             reraise=True,
         )(once)
+
+    def close(self) -> None:
+        """Close the connections that were kept."""
+        with self._lock:
+            kept, self._idle = self._idle, []
+        for _, connection in kept:
+            connection.close()
+
+    def _connected(self, *, writable: bool = True) -> Connection:
+        parameters = _CONNECT | self._parameters
+        if writable:
+            parameters["target_session_attrs"] = "read-write"
+        # Prepared statements do not survive transaction-pooling proxies.
+        return psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
+
+    @contextmanager
+    def _kept(self) -> Iterator[Connection]:
+        """A connection that is kept for the next use, unless there was trouble.
+
+        A slice takes several transactions, and of a year of small days connecting would be a good part.
+        """
+        connection = self._idle_one() or self._connected()
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            # What broke this one, a restart of the server, has broken the others too.
+            self.close()
+            raise
+        with self._lock:
+            self._idle.append((time.monotonic(), connection))
+
+    def _idle_one(self) -> Connection | None:
+        """A connection that was in use a moment ago; older ones, which a firewall may have forgotten, are closed."""
+        with self._lock:
+            kept, self._idle = self._idle, []
+            while kept:
+                since_s, connection = kept.pop()
+                if time.monotonic() - since_s < _IDLE_S and not connection.closed:
+                    self._idle = kept
+                    return connection
+                connection.close()
+        return None
+
+    @contextmanager
+    def _in_use(self, connection: Connection) -> Iterator[None]:
+        """`cancel` reaches the connection meanwhile."""
+        with self._lock:
+            self._open.add(connection)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open.discard(connection)
 
     def cancel(self) -> None:
         """Cancel on the server whatever statement runs for this object. Returns at once, whatever the server does."""
@@ -150,7 +197,9 @@ def opened(url: str, *, schema: str, stop: Stop | None = None) -> Iterator[Datab
     with ExitStack() as stack:
         if url.startswith(EMBEDDED):
             url = stack.enter_context(embedded.server(Path(url.removeprefix(EMBEDDED)).expanduser()))
-        yield Database(url, schema=schema, stop=stop)
+        database = Database(url, schema=schema, stop=stop)
+        stack.callback(database.close)
+        yield database
 
 
 def statement(name: str) -> sql.SQL:

@@ -81,9 +81,11 @@ def _header(block: records.Block) -> list[str]:
 
 def _chunk(block: records.Block, columns: Sequence[str]) -> Chunk:
     rows, faults = _parse(block, columns)
-    value_faults = _value_faults(rows)
-    rows = rows.drop(index=list(value_faults)).reset_index(drop=True)
     streaming_type = _each_distinct(rows[STREAMING_TYPE], contract.fold_streaming_type, pa.string())
+    value_faults = _value_faults(rows, streaming_type)
+    if value_faults:
+        rows, streaming_type = rows.drop(index=list(value_faults)), streaming_type.drop(index=list(value_faults))
+    rows, streaming_type = rows.reset_index(drop=True), streaming_type.reset_index(drop=True)
     created_at = _each_distinct(rows[CREATED_AT], contract.parse_created_at, _MOMENT)
     rows_of_type = {str(name): int(count) for name, count in streaming_type.value_counts().items()}
     return Chunk(
@@ -161,9 +163,8 @@ def _is_utf8(record: bytes) -> bool:
     return True
 
 
-def _value_faults(text: pd.DataFrame) -> _Faults:
+def _value_faults(text: pd.DataFrame, types: pd.Series[Any]) -> _Faults:
     """Rows with a value that the contract does not allow, with all their reasons."""
-    types = _each_distinct(text[STREAMING_TYPE], contract.fold_streaming_type, pa.string())
     checks = (
         ("the content id is empty", text[CONTENT_ID] == ""),
         (f"the content id is longer than {contract.KEY_BYTES:,} bytes", _too_long(text[CONTENT_ID])),

@@ -288,11 +288,8 @@ class TestDatabaseTrouble:
 
     def test_a_read_only_database_is_tried_later(self, warehouse: Warehouse) -> None:
         name = warehouse.query("SELECT current_database()")[0][0]
-        Database(warehouse.url, schema="public").run(
-            lambda connection: connection.execute(
-                f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode()
-            )
-        )
+        with Database(warehouse.url, schema="public").transaction() as connection:
+            connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'.encode())
         with (
             pytest.raises(DatabaseUnavailable, match="read-only"),
             Database(warehouse.url, schema="public").transaction(),

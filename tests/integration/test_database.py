@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from datetime import date
 from typing import TYPE_CHECKING, LiteralString
 
@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from etl import ledger
+from etl import db, ledger
 from etl.db import Connection, Database, builds_unique, configure
 from etl.errors import (
     CredentialsRefused,
@@ -51,26 +51,28 @@ def stop() -> ImpatientStop:
     return ImpatientStop()
 
 
-def with_notes(url: str, stop: Stop) -> Database:
+@contextmanager
+def with_notes(url: str, stop: Stop) -> Iterator[Database]:
     """The database, with a little table."""
-    database = Database(url, schema="public", stop=stop)
-    with database.connection() as connection:
-        connection.execute("CREATE TABLE note (id int PRIMARY KEY, customer text NOT NULL)")
-        connection.execute("INSERT INTO note VALUES (1, 'one'), (2, 'two')")
-    return database
+    with db.opened(url, schema="public", stop=stop) as database:
+        with database.connection() as connection:
+            connection.execute("CREATE TABLE note (id int PRIMARY KEY, customer text NOT NULL)")
+            connection.execute("INSERT INTO note VALUES (1, 'one'), (2, 'two')")
+        yield database
 
 
 @pytest.fixture
-def database(database_url: str, stop: ImpatientStop) -> Database:
+def database(database_url: str, stop: ImpatientStop) -> Iterator[Database]:
     """On each server."""
-    return with_notes(database_url, stop)
+    with with_notes(database_url, stop) as database:
+        yield database
 
 
 @pytest.fixture
 def newest_database(newest_server: Server, stop: ImpatientStop) -> Iterator[Database]:
     """On the newest server."""
-    with newest_server.database(migrated=False) as url:
-        yield with_notes(url, stop)
+    with newest_server.database(migrated=False) as url, with_notes(url, stop) as database:
+        yield database
 
 
 @pytest.fixture
@@ -370,3 +372,46 @@ def test_a_lock_holds_for_one_slice_of_one_schema(database: Database, database_u
         ledger.lock(second, Slice(VOD.report_date, ReportType.LIVE), sleep=no_waiting)
         ledger.lock(second, Slice(date(2026, 11, 17), ReportType.VOD), sleep=no_waiting)
         ledger.lock(third, VOD, sleep=no_waiting)
+
+
+def _backends(database: Database) -> list[int]:
+    return [database.run(lambda connection: connection.info.backend_pid) for _ in range(3)]
+
+
+def test_transactions_without_trouble_share_a_connection(database: Database) -> None:
+    assert len(set(_backends(database))) == 1
+
+
+def test_a_connection_that_waited_too_long_is_not_used_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "_IDLE_S", 0.0)
+    assert len(set(_backends(database))) == 3
+
+
+def test_of_connections_that_broke_meanwhile_one_try_is_lost(database: Database, stop: ImpatientStop) -> None:
+    """As by a restart of the server: not one try for each of them."""
+    together = threading.Barrier(8)
+
+    def pid(connection: db.Connection) -> int:
+        together.wait(10)
+        return connection.info.backend_pid
+
+    with ThreadPoolExecutor(8) as pool:
+        pids = list(pool.map(lambda _: database.run(pid), range(8)))
+    assert len(set(pids)) == 8
+    with database.connection() as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", [pids])
+    assert database.run(lambda connection: connection.info.backend_pid) not in pids
+    assert len(stop.slept) == 1
+
+
+def test_what_was_kept_is_closed_at_the_end(database_url: str) -> None:
+    with db.opened(database_url, schema="public") as opened:
+        pid = opened.run(lambda connection: connection.info.backend_pid)
+    with psycopg.connect(database_url) as connection:
+        gone = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s"
+        deadline = time.monotonic() + 10
+        while connection.execute(gone, [pid]).fetchone() != (0,) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert connection.execute(gone, [pid]).fetchone() == (0,)

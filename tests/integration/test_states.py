@@ -255,12 +255,14 @@ def test_checks_that_waited_for_each_other_are_noted_in_the_order_of_their_commi
     """Also where the clock stands still, or goes back."""
     database = Database(warehouse.url, schema="public")
     for message in ("a", "a", "b", "a"):
-        database.run(lambda connection, message=message: ledger.record_check(connection, VOD, "failed", message))  # type: ignore[misc]  # bound now
-    database.run(
-        lambda connection: connection.execute("UPDATE report_check SET first_at = first_at + interval '1 hour', "
-                                              "last_at = last_at + interval '1 hour'")
-    )  # fmt: skip
-    database.run(lambda connection: ledger.record_check(connection, VOD, "failed", "c"))
+        with database.transaction() as connection:
+            ledger.record_check(connection, VOD, "failed", message)
+    with database.transaction() as connection:
+        connection.execute(
+            "UPDATE report_check SET first_at = first_at + interval '1 hour', last_at = last_at + interval '1 hour'"
+        )
+    with database.transaction() as connection:
+        ledger.record_check(connection, VOD, "failed", "c")
     assert warehouse.query("SELECT message, times FROM report_check ORDER BY first_at") == [
         ("a", 2), ("b", 1), ("a", 1), ("c", 1),
     ]  # fmt: skip
