@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# So many items wait at most; with the one at hand and the one in the making, memory holds two more.
-_WAITING: Final = 2
+# So many items wait at most; memory holds also the one at hand and the one in the making.
+_WAITING: Final = 1
 _POLL_S: Final = 0.1
 _END: Final = object()
 

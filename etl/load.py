@@ -10,7 +10,6 @@ Needs the transaction's search path to name the warehouse's schema, and the slic
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -25,7 +24,7 @@ from etl.errors import ReconciliationFailed
 from etl.report import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from psycopg.rows import TupleRow
 
@@ -69,11 +68,13 @@ class Loading:
         else:
             self._connection.execute(self._leaf.on("create_leaf"))
         copy_facts, copy_content = statement("copy_facts").format(table=self._lines), statement("copy_content")
-        for encoded in ahead(_encoded(chunks)):
-            tally.add(encoded.chunk)
-            self._copy(copy_facts, encoded.facts)
-            self._copy(copy_content, encoded.contents)
-            self._stage_rejects(encoded.chunk.rejects)
+        contents = _Contents()
+        for chunk in ahead(chunks):
+            tally.add(chunk)
+            table = pa.Table.from_pandas(chunk.rows, preserve_index=False)
+            self._copy(copy_facts, encode(table, _FACTS))
+            self._copy(copy_content, encode(contents.new_in(table), _CONTENT))
+            self._stage_rejects(chunk.rejects)
 
     def merge(self, tally: Tally) -> int:
         """Make one row of the lines of one key; gives the number of rows.
@@ -180,22 +181,6 @@ def record_rejects(
                     reject.raw_text,
                 )
             )
-
-
-@dataclass(frozen=True, slots=True)
-class _Encoded:
-    """A chunk as COPY takes it: its facts, and the contents that no chunk before it had."""
-
-    chunk: Chunk
-    facts: memoryview
-    contents: memoryview
-
-
-def _encoded(chunks: Iterable[Chunk]) -> Iterator[_Encoded]:
-    contents = _Contents()
-    for chunk in chunks:
-        table = pa.Table.from_pandas(chunk.rows, preserve_index=False)
-        yield _Encoded(chunk, encode(table, _FACTS), encode(contents.new_in(table), _CONTENT))
 
 
 class _Contents:
