@@ -5,7 +5,7 @@ PYTEST_WORKERS ?= 2
 DEMO_FOLDER ?= watch-time-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types imports dictionary pictures constraints clean
+.PHONY: help install demo test check lint types imports dictionary pictures benchmarks constraints clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,17 @@ dictionary: install ## renew docs/data-dictionary.md from the migrations
 pictures: install ## renew docs/images
 	$(BIN)/python tests/pictures.py
 
+# dlt and sling have a venv of their own: they are no part of the project.
+.venv-benchmarks/.installed: benchmarks/others.txt
+	@$(PYTHON) -m venv --clear .venv-benchmarks
+	@.venv-benchmarks/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/others.txt
+	@touch $@
+
+ROWS ?= 2000000
+ROUNDS ?= 3
+benchmarks: install .venv-benchmarks/.installed ## against the machine's limit and what people use; ROWS=, ROUNDS=
+	$(BIN)/python benchmarks/compare.py --rows $(ROWS) --rounds $(ROUNDS) --others .venv-benchmarks/bin
+
 # Resolved once for all platforms and Pythons; no addresses, so that any mirror serves.
 constraints: install ## renew constraints.txt from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
@@ -55,4 +66,4 @@ constraints: install ## renew constraints.txt from pyproject.toml
 		--output-file constraints.txt pyproject.toml
 
 clean: ## remove what was installed and built
-	rm -rf .venv build dist
+	rm -rf .venv .venv-benchmarks build dist
