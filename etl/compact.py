@@ -1,27 +1,26 @@
 """Putting the slices of a settled month into one partition, so that the number of partitions stays small.
 
-The month is built aside from one snapshot, compared with the ledger, and swapped in within the same transaction: killed
-at any point, nothing has happened. Loaders go on meanwhile; if one of them commits a slice of the month, what was built
-is thrown away.
+The month is built aside, compared with the ledger, and swapped in within one transaction: killed at any point, nothing
+has happened. Loaders go on meanwhile; if one of them commits a slice of the month, what was built is thrown away.
 """
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from psycopg import sql
 
 from etl import db, ledger, partitions, schema
 from etl.db import in_savepoint, rows, statement
-from etl.errors import ReconciliationFailed, SliceBusy, WatchTimeError
+from etl.errors import Misconfigured, ReconciliationFailed, SliceBusy, WatchTimeError
 from etl.slices import ReportType, Slice, dates_between, slices_of, target_date
 from etl.stop import Stop
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import date
 
     from etl.db import Connection, Database
@@ -31,8 +30,14 @@ if TYPE_CHECKING:
 # Each try waits 200 ms for its locks at most; with the pauses this is about a minute of trying.
 _TRIES: Final = 60
 _PAUSE_S: Final = 0.8
+# After a daily run nobody is to wait for that long.
+_TRIES_AFTER_A_RUN: Final = 5
+# A month of which a slice was loaded so lately may be in the middle of a backfill, which does better without us.
+_QUIET: Final = timedelta(days=1)
 # Building a month of large reports takes longer than any load.
 _STATEMENT_TIMEOUT: Final = "SET LOCAL statement_timeout = '2h'"
+# One at a time: two would wait for each other's reading.
+_LOCK: Final = "compaction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,35 +74,71 @@ def compact_all(settings: Settings) -> tuple[list[Compacted], list[WatchTimeErro
     return done, trouble
 
 
-def settled_months(database: Database, settings: Settings, *, today: date) -> list[Partition]:
-    """The months, oldest first, that no run asks about any more and that have slices in partitions of their own."""
+def settled_months(
+    database: Database, settings: Settings, *, today: date, quiet_since: datetime | None = None
+) -> list[Partition]:
+    """The months, oldest first, that no run asks about any more and that have slices in partitions of their own.
+
+    Args:
+        database: the warehouse.
+        settings: for the windows.
+        today: in the configured zone.
+        quiet_since: leaves out months of which a slice was loaded after that.
+    """
     window = timedelta(days=max(settings.lookback_days, settings.recheck_days))
     first_open = target_date(today, settings.lag_days) - window
     known = database.run(lambda connection: rows(connection, statement("list_months")))
-    months = [partitions.of_month(row["report_date"]) for row in known]
+    months = [
+        partitions.of_month(row["report_date"])
+        for row in known
+        if not (quiet_since and row["last_loaded_at"] and row["last_loaded_at"] > quiet_since)
+    ]
     return [month for month in months if month.end.report_date <= first_open]
 
 
-def compact(database: Database, month: Partition, stop: Stop) -> Compacted | None:
+def compact_after_run(database: Database, settings: Settings, stop: Stop, *, today: date) -> Compacted | None:
+    """Give one settled, quiet month one partition, if that can be done at once.
+
+    Raises:
+        WatchTimeError: as `compact` does.
+    """
+    quiet_since = datetime.now(UTC) - _QUIET
+    months = settled_months(database, settings, today=today, quiet_since=quiet_since)
+    if not months:
+        return None
+    first, *others = months
+    try:
+        return compact(database, first, stop, tries=_TRIES_AFTER_A_RUN)
+    except (ReconciliationFailed, Misconfigured):
+        if not others:
+            raise
+        # A month with which something is wrong must not keep all later ones from their turn.
+        return compact(database, others[0], stop, tries=_TRIES_AFTER_A_RUN)
+
+
+def compact(database: Database, month: Partition, stop: Stop, *, tries: int = _TRIES) -> Compacted | None:
     """Give the month one partition; None when there is nothing to do any more.
 
     Raises:
-        SliceBusy: readers or loaders were in the way all the time, or a slice of the month was loaded meanwhile.
+        SliceBusy: readers or loaders were in the way, or a slice of the month was loaded meanwhile.
         ReconciliationFailed: the month's table and the ledger do not say the same.
+        Misconfigured: something else has the month's name, or depends on a slice's partition, or owns it.
         DatabaseUnavailable: as ever; nothing has happened then.
     """
-    return database.run(lambda connection: _compact(connection, month, stop))
+    return database.run(lambda connection: _compact(database, connection, month, stop, tries))
 
 
-def _compact(connection: Connection, month: Partition, stop: Stop) -> Compacted | None:
+def _compact(database: Database, connection: Connection, month: Partition, stop: Stop, tries: int) -> Compacted | None:
     connection.execute(_STATEMENT_TIMEOUT)
-    if not _locked(connection, [month.name]):
-        raise SliceBusy(f"another run is putting {month.name} together", next_step="leave it to that one")
+    if not _locked(connection, [_LOCK]):
+        raise SliceBusy("another run is compacting", next_step="leave it to that one")
     known = _revisions(connection, month)
     own = _own_partitions(connection, month)
     if not own:
         return None
+    _require_nobody_in_the_way(connection, month, stop, tries)
     connection.execute(month.on("create_month"))
+    _copy(database, connection, month)
     connection.execute(month.on("key_month"))
     _require_equal(connection, month, known)
     slices = [str(slice_) for slice_ in slices_of(dates_between(month.start.report_date, _last_date(month)))]
@@ -108,17 +149,46 @@ def _compact(connection: Connection, month: Partition, stop: Stop) -> Compacted 
             return False
         if _revisions(connection, month) != known:
             raise _loaded_meanwhile(month)
+        connection.execute(statement("lock_readers_out"))
         connection.execute(swap)
         return True
 
-    for _ in range(_TRIES):
-        if in_savepoint(connection, try_to_swap):
-            return Compacted(month, len(own))
+    _insist(connection, try_to_swap, month, stop, tries)
+    return Compacted(month, len(own))
+
+
+def _require_nobody_in_the_way(connection: Connection, month: Partition, stop: Stop, tries: int) -> None:
+    """Building a month takes long: not where the swap would have to be given up anyway."""
+
+    def try_to_lock() -> bool:
+        with connection.transaction(force_rollback=True):
+            connection.execute(statement("lock_readers_out"))
+        return True
+
+    _insist(connection, try_to_lock, month, stop, tries)
+
+
+def _insist(connection: Connection, work: Callable[[], bool], month: Partition, stop: Stop, tries: int) -> None:
+    for _ in range(tries):
+        if in_savepoint(connection, work):
+            return
         stop.sleep(_PAUSE_S * (0.5 + random.random()))  # noqa: S311 - not for secrets
     raise SliceBusy(
         f"{month.name}: others were reading or loading all the time, so that the month could not be swapped in",
         next_step="nothing has changed; look for transactions that stay open for long, or try at a quieter time",
     )
+
+
+def _copy(database: Database, connection: Connection, month: Partition) -> None:
+    """Bring the rows over: read on a connection of its own, so that this one may write them frozen."""
+    with database.transaction() as reader:
+        reader.execute(_STATEMENT_TIMEOUT)
+        with (
+            reader.cursor().copy(month.on("copy_month_out")) as out,
+            connection.cursor().copy(month.on("copy_month_in")) as into,
+        ):
+            for data in out:
+                into.write(data)
 
 
 def _revisions(connection: Connection, month: Partition) -> Mapping[Slice, int]:

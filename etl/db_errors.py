@@ -38,8 +38,8 @@ def in_our_words(error: psycopg.Error, where: str) -> WatchTimeError:
     return kind(what, next_step=next_step)
 
 
-# Missing rights, tables, databases or schemas: the message names objects, never rows.
-_NAMES_ARE_WRONG: Final = ("42", "3D", "3F", "0P")
+# Missing rights, tables, databases or schemas, and what depends on them: the message names objects, never rows.
+_NAMES_ARE_WRONG: Final = ("42", "3D", "3F", "0P", "2BP01")
 # The first that fits. What is not here, cursors, savepoints, functions and the like, is a mistake of ours.
 _KINDS: Final[tuple[tuple[tuple[str, ...], type[WatchTimeError]], ...]] = (
     (_RETRIED, PassingTrouble),
@@ -61,6 +61,8 @@ _NEXT_STEPS: Final = {
     "28": "check user and password in WATCH_TIME_DATABASE_URL",
     **dict.fromkeys(("22", "23", "44", "54", "P0"), _REFUSED),
     **dict.fromkeys(_NAMES_ARE_WRONG, "watch-time doctor says what is missing"),
+    "2BP01": "drop what depends on it, or make it depend on watch_time, whose partitions come and go",
+    "42P07": "rename or drop what has that name: watch-time needs it",
 }
 
 

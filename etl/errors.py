@@ -162,3 +162,8 @@ class ReconciliationFailed(NeedsAPerson):
     """What is in the table is not what was in the file; rolled back."""
 
     exit_code = ExitCode.BUG
+
+
+def kinds_of(kind: type[WatchTimeError]) -> list[type[WatchTimeError]]:
+    """The classes below `kind`, at any depth."""
+    return [below for child in kind.__subclasses__() for below in (child, *kinds_of(child))]

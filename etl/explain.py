@@ -102,7 +102,7 @@ def what_is_next(slice_: Slice, record: ledger.SliceRecord | None, settings: Set
     meaning = (
         f"; from {settled} on a 404 means an empty day, if {slice_.report_type} of a later date or the date's other "
         "report is there"
-        if state is State.UNAVAILABLE
+        if state is State.UNAVAILABLE and settled <= last
         else ""
     )
     return f"every run asks for it, up to {last}{meaning}; {by_hand}"

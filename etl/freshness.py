@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from etl import ledger
 from etl.db import rows, statement
-from etl.slices import ReportType, Slice, dates_between, slices_of, target_date
+from etl.slices import SETTLING_DAYS, ReportType, Slice, State, dates_between, slices_of, target_date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ class Freshness:
 
     Attributes:
         newest_stored: newest date with a stored report; None when there is none.
-        complete_up_to: every date from the first known one to this is loaded or empty; None: not even the first is.
+        complete_up_to: every date from the first judged one to this is loaded or empty; None: not even the first is.
         lag: None when no report was watched as it came.
     """
 
@@ -62,7 +62,8 @@ class Overview:
     """Both types, and what is missing.
 
     Attributes:
-        first, newest_due: the dates that are judged: the first known one, or the asked-for start; today minus the lag.
+        first, newest_due: the dates that are judged: from the asked-for start, the setting, or the first known one; to
+            today minus the lag.
         gaps: slices of these dates that are neither stored nor empty, oldest first.
         late: those of them that should be there by now: the day they were due is over, and so is the usual lag.
     """
@@ -92,13 +93,14 @@ def read(connection: Connection, settings: Settings, *, now: datetime, start: da
         connection: a transaction on a warehouse of this version.
         settings: for the zone and the lag.
         now: with its zone.
-        start: older slices are not judged.
+        start: older slices are not judged; default: the setting, or the first known date.
     """
     zone = ZoneInfo(settings.time_zone)
     newest_due = target_date(now.astimezone(zone).date(), settings.lag_days)
-    known = ledger.read_range(connection, start or date.min, newest_due)
+    known = ledger.read_range(connection, date.min, newest_due)
     # With nothing known at all, the newest date that can be late stands for everything.
-    first = start or min((slice_.report_date for slice_ in known), default=newest_due - timedelta(days=1))
+    first_known = min((slice_.report_date for slice_ in known), default=newest_due - timedelta(days=1))
+    first = start or settings.first_date or first_known
     lags = _read_lags(connection, settings, since=newest_due - _LAG_WINDOW)
     complete = {slice_ for slice_, record in known.items() if record.is_complete}
     gaps = [slice_ for slice_ in slices_of(dates_between(first, newest_due)) if slice_ not in complete]
@@ -118,7 +120,7 @@ def read(connection: Connection, settings: Settings, *, now: datetime, start: da
         late=tuple(
             slice_
             for slice_ in gaps
-            if now > _late_after(slice_, lags.get(slice_.report_type), settings.lag_days, zone)
+            if now > _late_after(slice_, known, lags.get(slice_.report_type), settings.lag_days, zone)
         ),
     )
 
@@ -135,11 +137,24 @@ def _complete_up_to(report_type: ReportType, gaps: Sequence[Slice], first: date,
     return first_gap - timedelta(days=1) if first_gap > first else None
 
 
-def _late_after(slice_: Slice, lag: Lag | None, lag_days: int, zone: ZoneInfo) -> datetime:
-    """The end of the day on which the daily job asks for it first; later where reports usually come later."""
+def _late_after(
+    slice_: Slice, known: Mapping[Slice, SliceRecord], lag: Lag | None, lag_days: int, zone: ZoneInfo
+) -> datetime:
+    """The end of the day on which the daily job asks for it first; later where reports usually come later.
+
+    Where the date's other report is there, a 404 most often means a quiet day, which is known for one when it is
+    settled: not before the end of that day.
+    """
     ended = datetime.combine(slice_.report_date + timedelta(days=1), time(), zone)
     usual = lag.p99 if lag and lag.dates >= _LAG_DATES_AT_LEAST else timedelta()
-    return max(ended + timedelta(days=lag_days), ended + usual)
+    days = lag_days
+    if slice_ in known and known[slice_].state is State.UNAVAILABLE and _other_is_there(slice_, known):
+        days += SETTLING_DAYS + 1
+    return max(ended + timedelta(days=days), ended + usual)
+
+
+def _other_is_there(slice_: Slice, known: Mapping[Slice, SliceRecord]) -> bool:
+    return any(known[other].revision for other in slices_of([slice_.report_date]) if other in known)
 
 
 def _read_lags(connection: Connection, settings: Settings, *, since: date) -> dict[ReportType, Lag]:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from etl.db import Database
     from etl.estimate import Estimate
     from etl.ledger import SliceRecord
-    from etl.partitions import Partition
     from etl.pipeline import Pipeline
     from etl.settings import Settings
 
@@ -106,8 +105,8 @@ class Job:
     ) -> list[Planned]:
         """The slices from `start` to `end` in one of the `wanted` states, oldest first; None is "never tried".
 
-        A `shard` (index, count) takes every count-th slice of the range, whatever their states: the parts must not
-        depend on what other machines have loaded by the time that each of them looks.
+        A `shard` (index, count) takes every count-th date of the range, whatever the states: the parts must not depend
+        on what other machines have loaded by the time that each of them looks.
         """
         if start > end:
             return []
@@ -119,7 +118,7 @@ class Job:
                 _reason(known.get(slice_)),
                 Ask(settled=self._is_settled(slice_.report_date), accept=accept),
             )
-            for slice_ in slices_of(dates_between(start, end), report_types)[shard[0] :: shard[1]]
+            for slice_ in slices_of(list(dates_between(start, end))[shard[0] :: shard[1]], report_types)
             if (known[slice_].state if slice_ in known else None) in wanted
         ]
 
@@ -169,23 +168,16 @@ class Job:
         return sorted(self._graded_again(plan, outcomes), key=lambda outcome: outcome.slice)
 
     def compact_a_month(self) -> None:
-        """Give the oldest settled month that allows it one partition. What stands in the way is only logged."""
+        """Give a settled month one partition, if that can be done at once. What stands in the way is only logged."""
         try:
-            for month in compact.settled_months(self._database, self._settings, today=self._today):
-                if self._is_compacted(month):
-                    return
+            done = compact.compact_after_run(self._database, self._settings, self._stop, today=self._today)
         except WatchTimeError as error:
             log.warning("not_compacted", error=str(error), next_step=error.next_step)
-
-    def _is_compacted(self, month: Partition) -> bool:
-        try:
-            done = compact.compact(self._database, month, self._stop)
-        except WatchTimeError as error:
-            log.warning("not_compacted", month=month.name, error=str(error), next_step=error.next_step)
-            return False
-        if done:
-            log.info("compacted", month=month.name, partitions_before=done.partitions_before)
-        return done is not None
+        except Exception:
+            log.exception("not_compacted")
+        else:
+            if done:
+                log.info("compacted", month=done.month.name, partitions_before=done.partitions_before)
 
     def _graded_again(self, plan: Sequence[Planned], outcomes: Sequence[Outcome]) -> list[Outcome]:
         """The outcomes; for settled 404s that nothing spoke for, what they mean now that their neighbours have come."""

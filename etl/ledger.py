@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from etl import __version__
 from etl.db import rows, statement
-from etl.errors import SliceBusy
+from etl.errors import DataRefused, SliceBusy, kinds_of
 from etl.slices import ReportType, Slice, State
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from etl.db import Connection
     from etl.report import Change, ReportFile, Tally
+
+# Errors about a report that had come.
+_SEEN: Final = frozenset({DataRefused.__name__} | {kind.__name__ for kind in kinds_of(DataRefused)})
 
 # A load of an ordinary day is over by then; who waits longer does better to come back.
 LOCK_PATIENCE_S: Final = 60.0
@@ -57,6 +60,11 @@ class SliceRecord:
     def is_complete(self) -> bool:
         """Whether the slice's facts are there, or it is known that there are none."""
         return self.revision > 0 or self.state is State.EMPTY
+
+    @property
+    def was_there(self) -> bool:
+        """Whether the source has had a report of the slice, accepted or not."""
+        return self.revision > 0 or self.error_class in _SEEN
 
     @property
     def stored_state(self) -> State:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from etl import ledger, schema
-from etl.errors import DatabaseUnavailable, DataRefused, SliceBusy, WatchTimeError
+from etl.errors import DatabaseUnavailable, DataRefused, ExitCode, SliceBusy, WatchTimeError
 from etl.load import record_rejects
 from etl.outcome import Ask, Outcome, Result, refusal
 from etl.slices import State
@@ -100,6 +100,18 @@ class Recorder:
                 message = f"the source answered 404, asked {times}: it withdrew the report; what was loaded stays"
                 ledger.record_last_check(connection, work.slice, message)
                 return _of_stored(Outcome(work.slice, Result.WITHDRAWN, message=message), known)
+            if known and known.was_there:
+                # There were rows: whatever a 404 means now, it does not mean that nobody watched.
+                message = f"the source answered 404, asked {times}: it withdrew the report, which was never accepted"
+                ledger.record_last_check(connection, work.slice, message)
+                return Outcome(
+                    work.slice,
+                    Result.WITHDRAWN,
+                    ExitCode.DATA_REFUSED,
+                    message,
+                    next_step=f"ask BlendVision for the report; what was wrong with it: watch-time explain "
+                    f"{work.slice.report_date} --type {work.slice.report_type}",
+                )
             if work.ask.settled and answer.asks >= _ASKS_TO_CONFIRM:
                 outcome = _graded(work.slice, times, ledger.read_evidence(connection, work.slice))
             else:

@@ -69,10 +69,13 @@ class Settings(BaseSettings):
     time_zone: str = Field("UTC", description="IANA zone that decides what *today* is.")
     lag_days: int = Field(2, ge=1, le=60, description="The target date is today minus so many days.")
     lookback_days: int = Field(
-        5,
+        14,
         ge=0,
         le=366,
         description="`run` also takes the slices of so many days before the target that are not loaded.",
+    )
+    first_date: date | None = Field(
+        None, description="Gaps before this date are not judged (YYYY-MM-DD); by default from the first known date on."
     )
     recheck_days: int = Field(
         5,

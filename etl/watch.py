@@ -40,7 +40,7 @@ _STOPPED_FROM: Final = 128
 
 
 @contextmanager
-def over(command: str, *, silent: bool = False) -> Iterator[list[Outcome]]:
+def over(command: str, *, silent: bool = False) -> Iterator[Watched]:
     """Watch over a run: tell of its beginning and of its end, whichever way it ends.
 
     Args:
@@ -50,19 +50,31 @@ def over(command: str, *, silent: bool = False) -> Iterator[list[Outcome]]:
     Yields:
         Where the run puts its outcomes.
     """
-    outcomes: list[Outcome] = []
-    if silent:
-        yield outcomes
-        return
-    watch = _Watch(command)
-    exit_code = int(ExitCode.OK)
+    watched = Watched(None if silent else _Watch(command))
     try:
-        yield outcomes
+        yield watched
     except BaseException as error:
-        exit_code = _exit_code(error)
+        watched.tell(_exit_code(error))
         raise
-    finally:
-        watch.finish(exit_code, outcomes)
+    watched.tell(int(ExitCode.OK))
+
+
+class Watched:
+    """A run that is watched over.
+
+    Attributes:
+        outcomes: what came of its slices so far.
+    """
+
+    def __init__(self, watch: _Watch | None) -> None:
+        self.outcomes: list[Outcome] = []
+        self._watch = watch
+
+    def tell(self, exit_code: int) -> None:
+        """Tell how it ended: once. Earlier than at its end for a run that has done its work, and tidies up."""
+        if self._watch:
+            self._watch.finish(exit_code, self.outcomes)
+            self._watch = None
 
 
 class _Watch:

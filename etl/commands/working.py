@@ -32,17 +32,18 @@ def run(
     from etl import job, watch
 
     trouble = None
-    with watch.over("run") as outcomes:
-        with job.opened(console.settings(*console.NEEDS)) as opened:
-            outcomes.extend(opened.work(opened.target_plan(date, accept=accept)))
-            try:
-                outcomes.extend(opened.work(opened.lookback_plan(date)))
-            except WatchTimeError as error:
-                # What came of the target date is known, and must be told.
-                trouble = error
-            else:
-                opened.compact_a_month()
-        _finish("run", outcomes, trouble=trouble, as_json=as_json)
+    with watch.over("run") as watched, job.opened(console.settings(*console.NEEDS)) as opened:
+        watched.outcomes += opened.work(opened.target_plan(date, accept=accept))
+        try:
+            watched.outcomes += opened.work(opened.lookback_plan(date))
+        except WatchTimeError as error:
+            # What came of the target date is known, and must be told.
+            trouble = error
+        code = _shown("run", watched.outcomes, trouble=trouble, as_json=as_json)
+        watched.tell(code)
+        if trouble is None:
+            opened.compact_a_month()
+    raise typer.Exit(code)
 
 
 def backfill(
@@ -57,7 +58,7 @@ def backfill(
         typer.Option(metavar="STATE,...", help=f"Only slices in these states, of: {', '.join(options.WANTED)}."),
     ] = None,
     shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts of the slices, counted from 0.")
+        str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts of the dates, counted from 0.")
     ] = None,
     accept: Annotated[
         bool, typer.Option("--accept", help="Take the reports of one date in spite of the guards.")
@@ -82,7 +83,7 @@ def backfill(
         raise typer.BadParameter("--accept is for one date: a person has looked at its reports")
     wanted = options.wanted(only, refresh=refresh)
     part = options.shard(shard)
-    with watch.over("backfill", silent=dry_run) as outcomes:
+    with watch.over("backfill", silent=dry_run) as watched:
         settings = console.settings(*console.NEEDS)
         if concurrency:
             settings = settings.model_copy(update={"concurrency": concurrency})
@@ -96,8 +97,8 @@ def backfill(
             if stderr.is_terminal:
                 logs.only_warnings()
             with screens.progress(len(plan), stderr) as advance:
-                outcomes.extend(opened.work(plan, on_outcome=advance))
-        _finish("backfill", outcomes, as_json=as_json)
+                watched.outcomes += opened.work(plan, on_outcome=advance)
+        raise typer.Exit(_shown("backfill", watched.outcomes, as_json=as_json))
 
 
 def compact(as_json: options.Json = False) -> None:
@@ -126,8 +127,8 @@ def migrate() -> None:
         typer.echo(f"schema {settings.schema_name} of {database} {what} version {after}")
 
 
-def _finish(command: str, outcomes: list[Outcome], *, as_json: bool, trouble: WatchTimeError | None = None) -> None:
-    """Log the run's line, show its outcomes, and end with the gravest exit code, that of `trouble` included."""
+def _shown(command: str, outcomes: list[Outcome], *, as_json: bool, trouble: WatchTimeError | None = None) -> int:
+    """Log the run's line and show its outcomes; gives the gravest exit code, that of `trouble` included."""
     from etl import run_log, screens
 
     codes = [outcome.exit_code for outcome in outcomes] + ([trouble.exit_code] if trouble else [])
@@ -142,7 +143,7 @@ def _finish(command: str, outcomes: list[Outcome], *, as_json: bool, trouble: Wa
     console.show(document, lambda: screens.outcomes_table(outcomes), as_json=as_json)
     if trouble:
         console.tell(trouble)
-    raise typer.Exit(int(code))
+    return int(code)
 
 
 def _show_plan(plan: list[Planned], cost: Estimate, *, as_json: bool) -> None:

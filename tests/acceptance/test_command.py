@@ -14,7 +14,7 @@ import pytest
 from etl import __version__
 from etl.sandbox.config import SandboxConfig
 from etl.sandbox.script import Answer, Delivery
-from etl.slices import ReportType, Slice
+from etl.slices import ReportType, Slice, slices_of
 
 if TYPE_CHECKING:
     from conftest import Program, Warehouse
@@ -38,7 +38,7 @@ def test_run_loads_the_target_date_and_the_lookback_window(program: Program, new
     document = json.loads(done.stdout)
     assert document["exit_code"] == 0
     dates = {slice_["report_date"] for slice_ in document["slices"]}
-    assert dates == {f"{TARGET - timedelta(days=back)}" for back in range(6)}
+    assert dates == {f"{TARGET - timedelta(days=back)}" for back in range(15)}
     assert {slice_["result"] for slice_ in document["slices"]} == {"loaded"}
     vod = next(
         slice_
@@ -156,23 +156,30 @@ def test_a_monitor_learns_that_a_slice_is_late(program: Program, newest_warehous
     nothing = program("status", "--check")
     assert nothing.returncode == 75
     assert f"late: {TARGET - timedelta(days=1)} LIVE, {TARGET - timedelta(days=1)} VOD" in nothing.stdout
-    late = Slice(TARGET - timedelta(days=3), ReportType.VOD)
-    newest_warehouse.sandbox.script(late, api=[Answer(404, '{"code": 5, "message": "not found", "details": []}')])
+    day = TARGET - timedelta(days=3)
+    not_there = [Answer(404, '{"code": 5, "message": "not found", "details": []}')]
+    for slice_ in slices_of([day]):
+        newest_warehouse.sandbox.script(slice_, api=not_there)
     newest_warehouse.sandbox.withdraw(VOD)
     assert program("run").returncode == 0
     assert program("status").returncode == 0
     checked = program("status", "--check")
     assert checked.returncode == 75
-    assert f"oldest gap: {late}, and 1 more\nlate: {late}\n" in checked.stdout
-    assert f"next: watch-time explain {late.report_date} --type VOD" in checked.stdout
-    assert program("status", "--check", "--start", f"{TARGET - timedelta(days=2)}").returncode == 0
+    assert f"oldest gap: {day} LIVE, and 2 more\nlate: {day} LIVE, {day} VOD\n" in checked.stdout
+    assert f"next: watch-time explain {day} --type LIVE" in checked.stdout
+    for told in (
+        program("status", "--check", "--start", f"{TARGET - timedelta(days=2)}"),
+        program("status", "--check", FIRST_DATE=f"{TARGET - timedelta(days=2)}"),
+    ):
+        assert told.returncode == 0
+        assert f"VOD   {TARGET - timedelta(days=1)}" in told.stdout, "the newest stored date stays what it is"
     document = json.loads(program("status", "--check", "--json").stdout)
-    assert (document["oldest_gap"], document["late"]) == (f"{late}", [f"{late}"])
+    assert (document["oldest_gap"], document["late"]) == (f"{day} LIVE", [f"{day} LIVE", f"{day} VOD"])
     live, vod = document["freshness"]
-    assert live["newest_stored"] == live["complete_up_to"] == f"{TARGET}"
+    assert live["newest_stored"] == f"{TARGET}"
     assert vod["newest_stored"] == f"{TARGET - timedelta(days=1)}"
-    assert vod["complete_up_to"] == f"{late.report_date - timedelta(days=1)}"
-    program("backfill", "--start", f"{late.report_date}", "--end", f"{late.report_date}")
+    assert live["complete_up_to"] == vod["complete_up_to"] == f"{day - timedelta(days=1)}"
+    program("backfill", "--start", f"{day}", "--end", f"{day}")
     assert program("status", "--check").returncode == 0, "the target date is a gap, and not late"
 
 

@@ -118,7 +118,7 @@ SETTINGS = Settings.load()
         pytest.param(
             State.UNAVAILABLE,
             DAY + timedelta(days=4),
-            "every run asks for it, up to 2026-11-17; from 2026-11-16 on a 404 means an empty day, if VOD of a later "
+            "every run asks for it, up to 2026-11-26; from 2026-11-16 on a 404 means an empty day, if VOD of a later "
             "date or the date's other report is there; by hand: "
             "watch-time backfill --start 2026-11-10 --end 2026-11-10 --type VOD",
             id="late",

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
 from conftest import TODAY
-from etl import compact, db, partitions
-from etl.errors import ReconciliationFailed, SliceBusy
+from etl import compact, db, ledger, partitions
+from etl.errors import Misconfigured, ReconciliationFailed, SliceBusy
 from etl.outcome import Ask, Result
+from etl.page import figures
 from etl.sandbox.config import SandboxConfig
 from etl.slices import ReportType, Slice, slices_of
 from etl.stop import Stop
@@ -121,88 +122,145 @@ def test_only_months_that_no_run_asks_about_any_more_are_settled(october: Wareho
     assert names(date(2026, 11, 10)) == ["watch_time_202609"]
 
 
-def test_readers_that_stay_are_left_alone(
-    october: Warehouse, database: db.Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(compact, "_TRIES", 2)
+def test_readers_that_stay_are_left_alone(october: Warehouse, database: db.Database) -> None:
     before, tables = october.everything(), _tables(october)
     with psycopg.connect(october.url) as reader:
         reader.execute("SELECT count(*) FROM watch_time")
         with pytest.raises(SliceBusy, match="others were reading or loading all the time"):
-            compact.compact(database, OCTOBER, Stop())
+            compact.compact(database, OCTOBER, Stop(), tries=2)
         assert reader.execute("SELECT count(*) FROM watch_time").fetchone() == (len(before["facts"]),)
     assert (october.everything(), _tables(october)) == (before, tables)
 
 
-def test_a_slice_that_is_being_loaded_is_not_waited_for_with_locks(
-    october: Warehouse, database: db.Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(compact, "_TRIES", 2)
+def test_a_slice_that_is_being_loaded_is_not_waited_for_with_locks(october: Warehouse, database: db.Database) -> None:
     with psycopg.connect(october.url) as loader:
         lock = db.statement("try_lock_slice")
         loader.execute(lock, {"slice": str(GAP)})
         with pytest.raises(SliceBusy):
-            compact.compact(database, OCTOBER, Stop())
+            compact.compact(database, OCTOBER, Stop(), tries=2)
     assert compact.compact(database, OCTOBER, Stop()) is not None
 
 
 def test_a_slice_that_was_loaded_meanwhile_is_not_lost(
     october: Warehouse, database: db.Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The month waits for a reader; before that one leaves, a restatement comes."""
-    built = threading.Event()
-    lock_slices = compact._locked
+    """A restatement comes between the copying and the swap."""
+    copy = compact._copy
 
-    def tell(connection: db.Connection, names: list[str]) -> bool:
-        if len(names) > 1:
-            built.set()
-        return lock_slices(connection, names)
-
-    monkeypatch.setattr(compact, "_locked", tell)
-    failed: list[BaseException] = []
-
-    def build() -> None:
-        try:
-            compact.compact(database, OCTOBER, Stop())
-        except SliceBusy as error:
-            failed.append(error)
-
-    with psycopg.connect(october.url) as reader:
-        reader.execute("SELECT count(*) FROM watch_time")
-        thread = threading.Thread(target=build)
-        thread.start()
-        assert built.wait(30)
+    def copy_and_restate(*arguments: Any) -> None:
+        copy(*arguments)
         october.sandbox.restate(SOME)
         assert october.bring(slice_=SOME).revision == 2
-    thread.join(60)
-    assert [str(error) for error in failed] == [
-        "a slice of watch_time_202610 was loaded while the month was being put together"
-    ]
+
+    monkeypatch.setattr(compact, "_copy", copy_and_restate)
+    with pytest.raises(SliceBusy, match="a slice of watch_time_202610 was loaded while the month was being put"):
+        compact.compact(database, OCTOBER, Stop())
+    monkeypatch.undo()
     report = october.sandbox.report(SOME)
     assert sum(row[3] for row in october.facts(SOME)) == report.watch_seconds
     assert compact.compact(database, OCTOBER, Stop()) is not None
     assert sum(row[3] for row in october.facts(SOME)) == report.watch_seconds
 
 
-def test_two_at_once_do_it_once(october: Warehouse, database: db.Database) -> None:
+def test_who_began_to_read_before_the_swap_sees_the_same_facts_after_it(
+    october: Warehouse, database: db.Database
+) -> None:
+    """A transaction of one moment that looks at the facts late: to it the month must not look empty."""
+    count = "SELECT count(*), sum(watch_seconds) FROM watch_time"
+    before = october.query(count)
+    with psycopg.connect(october.url) as reader:
+        reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        reader.execute("SELECT count(*) FROM report_slice")
+        assert compact.compact(database, OCTOBER, Stop()) is not None
+        assert reader.execute(count.encode()).fetchall() == before
+
+
+def test_the_page_of_a_warehouse_that_is_being_compacted_is_whole(
+    october: Warehouse, database: db.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, now = october.configured(), datetime(2026, 11, 22, tzinfo=UTC)
+    before = figures.read(settings, FIRST, LAST, now=now).seconds
+    read_range = ledger.read_range
+
+    def compact_first(*arguments: Any) -> object:
+        known = read_range(*arguments)
+        monkeypatch.undo()
+        assert compact.compact(database, OCTOBER, Stop()) is not None
+        return known
+
+    monkeypatch.setattr(ledger, "read_range", compact_first)
+    assert figures.read(settings, FIRST, LAST, now=now).seconds == before
+
+
+def test_nothing_is_built_where_the_swap_would_have_to_be_given_up(
+    october: Warehouse, database: db.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compact, "_copy", lambda *_: pytest.fail("the month was built"))
+    with psycopg.connect(october.url) as reader:
+        reader.execute("SELECT count(*) FROM watch_time")
+        with pytest.raises(SliceBusy):
+            compact.compact(database, OCTOBER, Stop(), tries=1)
+
+
+def test_a_month_that_a_backfill_may_be_loading_is_left_to_it(october: Warehouse, database: db.Database) -> None:
+    settings = october.configured()
+    assert compact.compact_after_run(database, settings, Stop(), today=TODAY) is None
+    _rest(october)
+    done = compact.compact_after_run(database, settings, Stop(), today=TODAY)
+    assert done is not None
+    assert done.month.name == "watch_time_202609", "the oldest"
+
+
+def test_a_month_with_which_something_is_wrong_does_not_keep_the_next_from_its_turn(
+    october: Warehouse, database: db.Database
+) -> None:
+    _rest(october)
+    with psycopg.connect(october.url) as somebody:
+        somebody.execute("CREATE TABLE watch_time_202609 ()")
+    done = compact.compact_after_run(database, october.configured(), Stop(), today=TODAY)
+    assert done is not None
+    assert done.month == OCTOBER
+    with pytest.raises(Misconfigured, match="watch_time_202609") as told:
+        compact.compact(database, partitions.of_month(date(2026, 9, 30)), Stop())
+    assert told.value.next_step == "rename or drop what has that name: watch-time needs it"
+
+
+def test_a_view_on_a_slice_s_partition_is_named(october: Warehouse, database: db.Database) -> None:
+    with psycopg.connect(october.url) as analyst:
+        analyst.execute("CREATE VIEW of_one_day AS SELECT * FROM watch_time_20261004_vod")
+    with pytest.raises(Misconfigured, match="other objects depend on") as told:
+        compact.compact(database, OCTOBER, Stop())
+    assert "drop what depends on it, or make it depend on watch_time" in told.value.next_step
+    assert len(_partitions(october)) > 5
+
+
+def _rest(warehouse: Warehouse) -> None:
+    """As if everything had been loaded two days ago."""
+    with psycopg.connect(warehouse.url) as connection:
+        connection.execute("UPDATE report_slice SET loaded_at = loaded_at - interval '2 days'")
+
+
+@pytest.mark.parametrize("days", [[FIRST] * 3, [FIRST, date(2026, 9, 30)]], ids=["of one month", "of two"])
+def test_several_at_once_do_it_once(october: Warehouse, database: db.Database, days: list[date]) -> None:
+    """Of two months the second is left to a later time: they would wait for each other's reading."""
     before = october.everything()
     ends: list[object] = []
 
-    def build() -> None:
+    def build(day: date) -> None:
         try:
-            ends.append(compact.compact(database, OCTOBER, Stop()))
+            ends.append(compact.compact(database, partitions.of_month(day), Stop(), tries=2))
         except SliceBusy as error:
             ends.append(error)
 
-    threads = [threading.Thread(target=build) for _ in range(3)]
+    threads = [threading.Thread(target=build, args=(day,)) for day in days]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
     assert sum(isinstance(end, compact.Compacted) for end in ends) == 1
-    assert len(ends) == 3
+    assert len(ends) == len(days)
     assert october.everything() == before
-    assert len(_tables(october)) == 5
+    assert _tables(october) == [(name,) for name in _partitions(october)]
 
 
 def test_what_does_not_equal_the_ledger_is_not_touched(october: Warehouse, database: db.Database) -> None:

@@ -50,8 +50,15 @@ class Ledger:
     def state(self, slice_: Slice, state: str, revision: int = 0) -> None:
         self._state(slice_, state, revision)
 
-    def read(self, *, time_zone: str = "UTC", now: datetime = NOON, start: date | None = None) -> Overview:
-        settings = Settings.load().model_copy(update={"time_zone": time_zone})
+    def read(
+        self,
+        *,
+        time_zone: str = "UTC",
+        now: datetime = NOON,
+        start: date | None = None,
+        first_date: date | None = None,
+    ) -> Overview:
+        settings = Settings.load().model_copy(update={"time_zone": time_zone, "first_date": first_date})
         with db.opened(self.url, schema="public") as database, database.transaction(writable=False) as connection:
             return freshness.read(connection, settings, now=now, start=start)
 
@@ -104,13 +111,42 @@ def test_gaps_are_what_is_neither_stored_nor_empty(ledger: Ledger) -> None:
     assert [str(gap) for gap in found.gaps] == [
         "2026-11-18 LIVE", "2026-11-19 LIVE", "2026-11-20 LIVE", "2026-11-20 VOD",
     ]  # fmt: skip
-    assert [str(slice_) for slice_ in found.late] == ["2026-11-18 LIVE", "2026-11-19 LIVE"]
+    assert [str(slice_) for slice_ in found.late] == ["2026-11-19 LIVE"], (
+        "of the 18th VOD is there: perhaps a quiet day"
+    )
     live, vod = found.freshness
     assert (live.newest_stored, live.complete_up_to) == (date(2026, 11, 16), date(2026, 11, 17))
     assert (vod.newest_stored, vod.complete_up_to) == (date(2026, 11, 18), date(2026, 11, 19))
     assert [str(gap) for gap in ledger.read(start=date(2026, 11, 19)).gaps] == [
         "2026-11-19 LIVE", "2026-11-20 LIVE", "2026-11-20 VOD",
     ]  # fmt: skip
+
+
+def test_a_service_without_live_events_is_not_late_every_day(ledger: Ledger) -> None:
+    """A 404 beside a stored report is a quiet day as a rule; when it is settled it is known for one, or late."""
+    day = date(2026, 11, 10)
+    ledger.state(Slice(day, ReportType.VOD), "loaded", 1)
+    ledger.state(Slice(day, ReportType.LIVE), "unavailable")
+    for days, late in ((3, False), (6, False), (7, True)):
+        now = datetime.combine(day + timedelta(days=days), time(12), UTC)
+        assert (Slice(day, ReportType.LIVE) in ledger.read(now=now).late) is late, days
+
+
+def test_old_dates_are_not_judged_where_a_setting_says_so(ledger: Ledger) -> None:
+    """A single old date, loaded out of curiosity, would make years of gaps."""
+    for day in (date(2024, 1, 1), NEWEST_DUE):
+        for report_type in ReportType:
+            ledger.state(Slice(day, report_type), "loaded", 1)
+    assert len(ledger.read().gaps) > 2_000
+    found = ledger.read(first_date=NEWEST_DUE)
+    assert found.gaps == ()
+    assert [fresh.complete_up_to for fresh in found.freshness] == [NEWEST_DUE, NEWEST_DUE]
+
+
+def test_what_is_stored_does_not_depend_on_what_is_judged(ledger: Ledger) -> None:
+    ledger.state(_vod(NEWEST_DUE - timedelta(days=3)), "loaded", 1)
+    _, vod = ledger.read(start=NEWEST_DUE).freshness
+    assert vod.newest_stored == NEWEST_DUE - timedelta(days=3)
 
 
 def test_a_date_is_late_when_the_day_it_was_due_is_over_in_the_zone_of_the_settings(ledger: Ledger) -> None:

@@ -137,6 +137,27 @@ def test_a_backfill_of_a_service_without_live_events_leaves_no_settled_date_in_d
     assert results[Slice(LATER.report_date, ReportType.LIVE)] is Result.UNAVAILABLE, "not settled"
 
 
+@pytest.mark.parametrize(
+    ("body", "state"),
+    [
+        pytest.param(HEADER + "t,c1,VOD,,u1,-5\n", "held", id="held"),
+        pytest.param("Title,Content,When\nt,c1,now\n", "failed", id="with other columns"),
+    ],
+)
+@pytest.mark.parametrize("settled", [False, True])
+def test_a_report_that_was_there_and_not_accepted_does_not_become_a_quiet_day(
+    warehouse: Warehouse, body: str, state: str, *, settled: bool
+) -> None:
+    warehouse.bring(slice_=LIVE)
+    warehouse.bring(body)
+    reason = _state(warehouse)[2]
+    warehouse.sandbox.withdraw(VOD)
+    outcome = warehouse.bring(ask=Ask(settled=settled))
+    assert (outcome.result, int(outcome.exit_code)) == (Result.WITHDRAWN, 65)
+    assert "it withdrew the report, which was never accepted" in (outcome.message or "")
+    assert _state(warehouse) == (state, 0, reason)
+
+
 def test_a_404_that_the_second_ask_contradicts_is_no_empty_day(warehouse: Warehouse) -> None:
     warehouse.sandbox.script(VOD, api=[NOT_THERE])
     assert warehouse.bring(ask=Ask(settled=True)).result is Result.LOADED
@@ -189,7 +210,7 @@ def test_lookback_takes_what_is_not_loaded_and_leaves_what_is(warehouse: Warehou
     warehouse.sandbox.script(_vod(TARGET - timedelta(days=2)), api=[NOT_THERE])
     warehouse.bring(slice_=_vod(TARGET - timedelta(days=2)))
     warehouse.bring(HEADER + "t,c,VOD,,u,-1\n", slice_=_vod(TARGET - timedelta(days=3)))
-    with warehouse.job(recheck_days=0) as opened:
+    with warehouse.job(recheck_days=0, lookback_days=5) as opened:
         plan = opened.lookback_plan()
     reasons = {planned.slice: planned.reason for planned in plan if planned.slice.report_type is ReportType.VOD}
     assert [TARGET - slice_.report_date for slice_ in reasons] == [timedelta(days=days) for days in (5, 4, 3, 2)]
@@ -214,9 +235,14 @@ def test_the_daily_job_asks_again_for_what_may_have_been_restated(warehouse: War
 
 
 def test_an_outage_of_a_week_is_healed_by_one_run(warehouse: Warehouse) -> None:
-    with warehouse.job(lookback_days=7) as opened:
+    """Seven daily runs did not take place; all settings are as they come."""
+    with warehouse.job() as opened:
+        opened._today = TODAY - timedelta(days=8)
+        before = opened.work([*opened.target_plan(), *opened.lookback_plan()])
+    assert max(outcome.slice.report_date for outcome in before) == TARGET - timedelta(days=8)
+    with warehouse.job(recheck_days=0) as opened:
         outcomes = opened.work([*opened.target_plan(), *opened.lookback_plan()])
-    assert len(outcomes) == 16
+    assert [outcome.slice for outcome in outcomes] == slices_of(dates_between(TARGET - timedelta(days=7), TARGET))
     assert {outcome.result for outcome in outcomes} == {Result.LOADED}
 
 
@@ -228,6 +254,16 @@ def test_one_failing_slice_leaves_the_other_alone_and_the_gravest_code_wins(ware
         (Result.LOADED, 0),
         (Result.FAILED, 65),
     ]
+
+
+def test_both_reports_of_a_date_are_in_one_shard(warehouse: Warehouse) -> None:
+    """Each is evidence for the other."""
+    with warehouse.job() as opened:
+        shards = [opened.backfill_plan(DAY - timedelta(days=5), DAY, shard=(index, 2)) for index in range(2)]
+    assert [len(shard) for shard in shards] == [6, 6]
+    for shard in shards:
+        assert {planned.slice.report_type for planned in shard} == set(ReportType)
+        assert len({planned.slice.report_date for planned in shard}) == 3
 
 
 def test_a_backfill_goes_on_where_it_was(warehouse: Warehouse) -> None:

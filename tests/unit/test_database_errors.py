@@ -18,7 +18,7 @@ STATES = sorted(code for code in errors._sqlcodes if re.fullmatch(r"[0-9A-Z]{5}"
 CODES = {
     "08": 75, "0A": 78, "0P": 78, "22": 65, "23": 65, "28": 77, "3D": 78, "3F": 78, "40": 75, "42": 78, "44": 65,
     "53": 75, "54": 65, "55": 75, "57": 75, "58": 75, "72": 75, "F0": 78, "P0": 65, "XX": 75,
-    "25006": 75, "25P03": 75, "25P04": 75,
+    "25006": 75, "2BP01": 78, "25P03": 75, "25P04": 75,
 }  # fmt: skip
 
 # Connection lost, serialization, deadlock, lock timeout, shutdown and start, timeouts of the session, no room for one
