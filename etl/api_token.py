@@ -36,4 +36,5 @@ def warning(token: str, *, now: datetime) -> str | None:
     left = end - now
     if left <= timedelta(0):
         return f"the API token expired on {end:%Y-%m-%d %H:%M} UTC"
-    return f"the API token expires in {left.days} days, on {end:%Y-%m-%d %H:%M} UTC"
+    when = {0: "within a day", 1: "in 1 day"}.get(left.days, f"in {left.days} days")
+    return f"the API token expires {when}, on {end:%Y-%m-%d %H:%M} UTC"

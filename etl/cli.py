@@ -54,13 +54,13 @@ def main() -> None:
 def _end(code: ExitCode, error: dict[str, object]) -> NoReturn:
     """End with `code`; who asked for a document gets one in any case."""
     if "--json" in sys.argv:
-        typer.echo(json.dumps({"exit_code": int(code), "error": error}, indent=2))
+        console.say(json.dumps({"exit_code": int(code), "error": error}, indent=2))
     raise SystemExit(int(code)) from None
 
 
 def _show_version(value: bool) -> None:  # noqa: FBT001 - typer's callback
     if value:
-        typer.echo(f"watch-time {__version__}")
+        console.say(f"watch-time {__version__}")
         raise typer.Exit
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from etl.partitions import Partition
     from etl.settings import Settings
 
-# Each try waits 200 ms for its locks at most; with the pauses this is about a minute of trying.
+# Each try waits 50 ms for its locks at most; with the pauses this is about a minute of trying.
 _TRIES: Final = 60
 _PAUSE_S: Final = 0.8
 # After a daily run nobody is to wait for that long.

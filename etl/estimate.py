@@ -28,7 +28,7 @@ class Estimate:
         slices: to be asked for, one request each; two where a 404 has to be confirmed.
         report_bytes, duration: of the downloads, and of all; None when there is nothing to go by.
         loads: of how many earlier loads these are the medians.
-        unknown: types of which nothing was ever loaded here.
+        unknown: types of which no load was ever timed here.
     """
 
     slices: int

@@ -6,9 +6,12 @@ after a run is left out rather than repeated: an old figure must not look like a
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+import time as clock
 from collections import Counter
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from pathlib import Path
@@ -33,6 +36,9 @@ _JOB: Final = "watch_time"
 _WHERE: Final = "the Pushgateway"
 # Both pushes and their names' resolution share it.
 PUSH_S: Final = 5.0
+# Another command has the textfile for milliseconds, unless its process is suspended or its disk hangs.
+_LOCK_PATIENCE_S: Final = 2.0
+_LOCK_POLL_S: Final = 0.02
 _NEVER_TRIED: Final = "never_tried"
 _READABLE: Final = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IROTH  # node_exporter is another user
 
@@ -167,15 +173,17 @@ def write(path: Path, run: Run, standing: Standing | None) -> None:
     """
     from prometheus_client import generate_latest  # noqa: PLC0415 - only where metrics are configured
 
-    samples = [*of_run(run), *(of_standing(standing) if standing else ()), *_of_other_commands(path, run.command)]
+    own = [*of_run(run), *(of_standing(standing) if standing else ())]
     # Beside the file, for os.replace; and under a name that node_exporter does not read.
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        fresh.write_bytes(generate_latest(registry(samples)))
-        fresh.chmod(_READABLE)
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    # From reading to replacing: a command that ends in between would lose its figures.
+    with _locked(path.with_name(f".{path.name}.lock")):
+        try:
+            fresh.write_bytes(generate_latest(registry([*own, *_of_other_commands(path, run.command)])))
+            fresh.chmod(_READABLE)
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
 
 
 def push(url: str, run: Run, standing: Standing | None) -> None:
@@ -247,6 +255,34 @@ def examine_gateway(url: str) -> str:
 
 def _midnight(day: date) -> float:
     return datetime.combine(day, time(), UTC).timestamp()
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Hold the lock on `file`, which stays where it is: whoever removed it would let two in.
+
+    Where another process does not let go of it within `_LOCK_PATIENCE_S`, go on without: our figures are certain, and
+    that theirs get lost is not.
+    """
+    # Of other users' runs too: reading is enough for the lock, and a file of theirs cannot be written to.
+    lock = os.open(file, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, _READABLE)
+    try:
+        with suppress(PermissionError):
+            os.fchmod(lock, _READABLE)  # whatever the umask
+        patient_until = clock.monotonic() + _LOCK_PATIENCE_S
+        while not _taken(lock) and clock.monotonic() < patient_until:
+            clock.sleep(_LOCK_POLL_S)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _taken(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _of_other_commands(path: Path, command: str) -> Iterator[Sample]:

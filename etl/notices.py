@@ -16,7 +16,6 @@ from etl.slices import State
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from etl.ledger import SliceRecord
     from etl.slices import Slice
     from etl.standing import Standing
 
@@ -43,7 +42,8 @@ class Changes:
 
     Attributes:
         trouble: the condition of slices that are in trouble, or in another one.
-        fine: of slices that are well again, what they were told.
+        fine: what was told of slices that are out of trouble, and complete. Out of one trouble but without its
+            report, because a failed slice is not published after all, is not fine: nothing is said, and it stays told.
     """
 
     trouble: Mapping[Slice, str]
@@ -66,9 +66,10 @@ def conditions(standing: Standing) -> dict[Slice, str]:
 def changes(standing: Standing) -> Changes:
     """What is to be told."""
     now = conditions(standing)
+    complete = {slice_ for slice_, record in standing.known.items() if record.is_complete}
     return Changes(
         trouble={slice_: now[slice_] for slice_ in sorted(now) if standing.told.get(slice_) != now[slice_]},
-        fine={slice_: standing.told[slice_] for slice_ in sorted(standing.told) if slice_ not in now},
+        fine={slice_: standing.told[slice_] for slice_ in sorted(standing.told) if slice_ in complete - now.keys()},
     )
 
 
@@ -79,7 +80,7 @@ def message(told: Changes, standing: Standing, *, warehouse: str) -> tuple[str, 
         f"{len(told.fine)} fine again" if told.fine else "",
     ]
     title = f"watch-time: {', '.join(filter(None, counts))} ({warehouse})"
-    entries = [_trouble(slice_, condition, standing.known.get(slice_)) for slice_, condition in told.trouble.items()]
+    entries = [_trouble(slice_, condition, standing) for slice_, condition in told.trouble.items()]
     entries += [f"{slice_} is fine again (was {condition})" for slice_, condition in told.fine.items()]
     shown = entries[:_MOST_SLICES]
     if len(entries) > len(shown):
@@ -87,8 +88,9 @@ def message(told: Changes, standing: Standing, *, warehouse: str) -> tuple[str, 
     return title, redact("\n\n".join(shown))
 
 
-def _trouble(slice_: Slice, condition: str, record: SliceRecord | None) -> str:
-    reason = (record.last_check or record.reason if condition == WITHDRAWN else record.reason) if record else None
+def _trouble(slice_: Slice, condition: str, standing: Standing) -> str:
+    record = standing.known.get(slice_)
+    reason = standing.withdrawn[slice_] if condition == WITHDRAWN else record.reason if record else None
     lines = [f"{slice_} {_IS[condition]}: {_shortened(reason or 'it was never asked for')}"]
     if condition == HELD:
         lines.append(f"  next: {guards.way_out(slice_, record.error_class if record else None)}")

@@ -11,19 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console, Group
 from rich.filesize import decimal as _size
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from etl.doctor import Verdict
 from etl.outcome import Result
 from etl.slices import State, slices_of
 from etl.status import NEVER_TRIED
@@ -33,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import date
     from decimal import Decimal
 
-    from rich.console import RenderableType
+    from rich.console import ConsoleOptions, RenderableType, RenderResult
     from rich.progress import Task
 
     from etl.compact import Compacted
@@ -60,6 +51,12 @@ _HOUR_S: Final = 3600
 # What rich takes where there is neither a terminal nor COLUMNS.
 _WIDTH_WHERE_UNKNOWN: Final = 80
 
+# Around a cell: above, right, below, left.
+_SPACIOUS: Final = (0, 1, 0, 1)
+_TIGHT: Final = (0, 1, 0, 0)
+# Wider than any table.
+_ANY_WIDTH: Final = 100_000
+
 _STYLES: Final = {
     State.LOADED.value: "green",
     Result.UNCHANGED.value: "green",
@@ -68,9 +65,10 @@ _STYLES: Final = {
     Result.WITHDRAWN.value: "yellow",
     State.HELD.value: "magenta",
     State.FAILED.value: "red",
-    Verdict.OK.value: "green",
-    Verdict.WARNING.value: "yellow",
-    Verdict.PROBLEM.value: "red",
+    # The verdicts of `doctor`, which takes time to import and is not needed for anything else here.
+    "ok": "green",
+    "warning": "yellow",
+    "problem": "red",
 }
 
 
@@ -86,8 +84,10 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def outcomes_table(outcomes: Sequence[Outcome]) -> Group:
+def outcomes_table(outcomes: Sequence[Outcome]) -> RenderableType:
     """One line per slice: what came of it, and what changed; below, what there is to say about some of them."""
+    if not outcomes:
+        return _nothing_to_do()
     table = new_table("date", "type", "result", ">rows", ">watch time (s)", "changed")
     for outcome in outcomes:
         table.add_row(
@@ -119,7 +119,7 @@ def summary(outcomes: Sequence[Outcome]) -> Text:
 
 def status_table(statuses: Sequence[SliceStatus]) -> Group:
     """One line per slice: what the warehouse knows of it; below, the reasons where there are any."""
-    table = new_table("date", "type", "state", ">revision", ">rows", ">watch time (s)", "loaded at (UTC)")
+    table = new_table("date", "type", "state", ">rev.", ">rows", ">watch time (s)", "loaded at (UTC)")
     for status in statuses:
         table.add_row(
             f"{status.slice.report_date:%Y-%m-%d}",
@@ -174,19 +174,23 @@ def compacted_table(done: Sequence[Compacted]) -> RenderableType:
 
 def plan_page(plan: Sequence[tuple[str, str, str]], cost: Estimate) -> Group:
     """One line per slice that would be worked on: date, type, why; then what it will cost."""
-    return Group(plan_table(plan), Text(), *_cost(cost))
+    return Group(plan_table(plan) if plan else _nothing_to_do(), Text(), *_cost(cost))
+
+
+def _nothing_to_do() -> Text:
+    return Text("nothing to do: none of the slices asked for is in a wanted state")
 
 
 def _cost(cost: Estimate) -> Iterator[Text]:
     slices = f"{cost.slices:,} {'slice' if cost.slices == 1 else 'slices'} to ask for"
     if cost.report_bytes is None or cost.duration is None:
-        yield Text(f"{slices}{'; nothing was loaded here yet to estimate from' if cost.slices else ''}")
+        yield Text(f"{slices}{'; no load was timed here yet to estimate from' if cost.slices else ''}")
         return
     basis = "1 load" if cost.loads == 1 else f"{cost.loads:,} loads"
     yield Text(f"{slices}: about {_size(cost.report_bytes)} in {_duration(cost.duration)}, going by the last {basis}")
     if cost.unknown:
         types = " and ".join(cost.unknown)
-        yield Text(f"not counted is {types}, of which nothing was loaded here yet", style="yellow")
+        yield Text(f"not counted is {types}, of which no load was timed here yet", style="yellow")
 
 
 def plan_table(plan: Iterable[tuple[str, str, str]]) -> Table:
@@ -197,28 +201,31 @@ def plan_table(plan: Iterable[tuple[str, str, str]]) -> Table:
     return table
 
 
-class _SpeedColumn(ProgressColumn):
-    """Slices a second, or a minute where they are slow."""
-
-    def render(self, task: Task) -> Text:
-        """What has been measured so far; nothing at first."""
-        speed = task.finished_speed or task.speed
-        if not speed:
-            return Text()
-        return Text(f"{speed:.1f}/s" if speed >= 1 else f"{speed * 60:.1f}/min")
+def _speed(task: Task) -> Text:
+    """Slices a second, or a minute where they are slow, as measured so far; nothing at first."""
+    speed = task.finished_speed or task.speed
+    if not speed:
+        return Text()
+    return Text(f"{speed:.1f}/s" if speed >= 1 else f"{speed * 60:.1f}/min")
 
 
 @contextmanager
 def progress(total: int, console: Console) -> Iterator[Callable[[Outcome], None]]:
     """A progress bar on a terminal, nothing elsewhere (there the log has a line per slice); call it per outcome."""
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _SpeedColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+    from rich import progress as shown  # noqa: PLC0415 - slow to import, and for long work only
+
+    class Speed(shown.ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return _speed(task)
+
+    with shown.Progress(
+        shown.TextColumn("{task.description}"),
+        shown.BarColumn(),
+        shown.MofNCompleteColumn(),
+        Speed(),
+        shown.TimeElapsedColumn(),
+        shown.TextColumn("left"),
+        shown.TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,
         transient=True,
@@ -257,15 +264,27 @@ def note(slice_: Slice, state: str, text: str) -> Text:
     return Text.assemble(f"{slice_} ", (state, _STYLES.get(state, "yellow")), f": {text}")
 
 
+class _Table(Table):
+    """A table with two spaces between its columns; with one where the terminal has no room for two."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render it for the width at hand."""
+        self.padding = _SPACIOUS
+        if Measurement.get(console, options.update_width(_ANY_WIDTH), self).maximum > options.max_width:
+            self.padding = _TIGHT
+        yield from super().__rich_console__(console, options)
+
+
 def new_table(*columns: str) -> Table:
-    """Columns that begin with `>` are aligned to the right."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    """Columns that begin with `>` are aligned to the right.
+
+    Every column may be folded, because whatever may not is cut off where there is no room: a number without its last
+    digit looks like another number.
+    """
+    table = _Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         right = column.startswith(">")
-        wraps = column == "why"
-        table.add_column(
-            column.removeprefix(">"), justify="right" if right else "left", no_wrap=not wraps, overflow="fold"
-        )
+        table.add_column(column.removeprefix(">"), justify="right" if right else "left", overflow="fold")
     return table
 
 

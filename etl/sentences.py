@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Group
 from rich.text import Text
 
+from etl.errors import ExitCode, worst
 from etl.guards import way_out
 from etl.report import plain
 from etl.screens import calendar, new_table, note, state_text, status_table
@@ -94,8 +95,19 @@ def verdicts_page(verdicts: Sequence[Verdict]) -> Group:
         if verdict.next_step:
             lines.append(Text(f"  next: {verdict.next_step}", style="bold"))
         lines += [_told_difference(row) for row in verdict.first]
+    return Group(*lines, Text(), Text(_proven(verdicts)))
+
+
+def _proven(verdicts: Sequence[Verdict]) -> str:
     equal = sum(1 for verdict in verdicts if verdict.word == "equal")
-    return Group(*lines, Text(), Text(f"{equal} of {len(verdicts)} stored slices equal their reports"))
+    if any(verdict.compared for verdict in verdicts):
+        return f"{equal} of {len(verdicts)} stored slices equal their reports"
+    # Where something else has to be done first, the verdicts say what.
+    later = worst(verdict.exit_code for verdict in verdicts) in {ExitCode.OK, ExitCode.TRY_LATER}
+    return (
+        f"nothing is proven: not one of {len(verdicts)} stored slices could be compared with its report"
+        f"{'; try again later' if later else ''}"
+    )
 
 
 def _told_difference(row: Mapping[str, Any]) -> Text:

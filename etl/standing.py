@@ -28,13 +28,13 @@ class Standing:
     Attributes:
         overview: how fresh the reports are.
         known: every slice's row, those that are not due yet included.
-        withdrawn: slices whose last check found the report gone.
+        withdrawn: slices whose report was found gone by the last check that met anything, and what it met.
         told: the conditions that people were last told of.
     """
 
     overview: Overview
     known: Mapping[Slice, SliceRecord]
-    withdrawn: frozenset[Slice]
+    withdrawn: Mapping[Slice, str]
     told: Mapping[Slice, str]
 
 
@@ -54,7 +54,7 @@ def read(settings: Settings) -> Standing:
         return Standing(
             overview,
             known=ledger.read_range(connection, date.min, date.max),
-            withdrawn=frozenset(_slice(row) for row in rows(connection, statement("read_withdrawn"))),
+            withdrawn={_slice(row): str(row["message"]) for row in rows(connection, statement("read_withdrawn"))},
             told={_slice(row): str(row["condition"]) for row in rows(connection, statement("read_notices"))},
         )
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from etl import db, ledger, normalise, pipeline, schema
 from etl.db import rows, statement
-from etl.errors import ExitCode, WatchTimeError, WrongUsage
+from etl.errors import ExitCode, WatchTimeError, WrongUsage, worst
 from etl.load import Loading
 from etl.report import NotThere, Tally
 from etl.slices import dates_between, slices_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import date
     from pathlib import Path
 
@@ -142,6 +142,14 @@ class Verification:
             message=rejected if tally.rows_rejected else None,
             exit_code=ExitCode.DATA_REFUSED if differs else ExitCode.OK,
         )
+
+
+def exit_code(verdicts: Sequence[Verdict]) -> ExitCode:
+    """The code of the gravest verdict; never that of OK where not one slice could be compared: nothing is proven."""
+    code = worst(verdict.exit_code for verdict in verdicts)
+    if code is ExitCode.OK and not any(verdict.compared for verdict in verdicts):
+        return ExitCode.TRY_LATER
+    return code
 
 
 @contextmanager

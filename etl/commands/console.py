@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
@@ -13,7 +15,6 @@ import typer
 from etl import logs
 from etl.redact import redact
 from etl.report import plain
-from etl.settings import Settings, unknown_variables
 from etl.slices import target_date
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from etl.errors import WatchTimeError
-    from etl.settings import Need
+    from etl.settings import Need, Settings
 
 # What a command that asks the source cannot do without.
 NEEDS: Final[tuple[Need, ...]] = ("api_token", "org_id", "database_url")
@@ -32,6 +33,8 @@ _DAYS_SHOWN: Final = 14
 
 def settings(*needs: Need) -> Settings:
     """The settings; from here on their secrets are masked in everything that is logged."""
+    from etl.settings import Settings, unknown_variables
+
     loaded = Settings.load(needs)
     logs.configure(secrets=loaded.secrets())
     for name, nearest in unknown_variables().items():
@@ -53,9 +56,21 @@ def show(document: object, table: Callable[[], RenderableType], *, as_json: bool
     from etl import screens
 
     if as_json:
-        typer.echo(json.dumps(document, ensure_ascii=False, indent=2, default=_plain))
-    else:
-        screens.stdout().print(table())
+        say(json.dumps(document, ensure_ascii=False, indent=2, default=_plain))
+        return
+    console = screens.stdout()
+    with console.capture() as shown:
+        console.print(table())
+    say(shown.get().removesuffix("\n"))
+
+
+def say(text: str) -> None:
+    """A line, or more, to stdout. A reader that has gone is no trouble: the exit code still tells how it ended."""
+    try:
+        print(text, flush=True)  # noqa: T201 - rich and click end the process where nobody reads
+    except BrokenPipeError:
+        # As Python's documentation has it: or else what is in the buffer still meets the pipe when the process ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def tell(error: WatchTimeError) -> None:

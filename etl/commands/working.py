@@ -124,7 +124,7 @@ def migrate() -> None:
     with db.opened(settings.require("database_url"), schema=settings.schema_name) as database:
         before, after = schema.migrate(database)
         what = "is at" if before == after else f"went from {before or 'nothing'} to"
-        typer.echo(f"schema {settings.schema_name} of {database} {what} version {after}")
+        console.say(f"schema {settings.schema_name} of {database} {what} version {after}")
 
 
 def _shown(command: str, outcomes: list[Outcome], *, as_json: bool, trouble: WatchTimeError | None = None) -> int:

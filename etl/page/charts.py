@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,10 @@ _MONDAYS_NAMED: Final = 70
 # Characters that steer how text is laid out: control characters, and overrides of direction, with which a title would
 # turn its neighbours around. Joiners, of which emoji and some scripts are made, stay.
 _UNSEEN: Final = dict.fromkeys([*range(32), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+# Categories of what leaves no mark by itself (joiners, soft hyphens, spaces, variation selectors), and the few letters
+# and symbols that are drawn as nothing: the Hangul fillers and the empty Braille pattern.
+_MARKLESS: Final = frozenset({"Cc", "Cf", "Cs", "Mn", "Zl", "Zp", "Zs"})
+_FILLERS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 _WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -177,8 +182,19 @@ _HOLLOW: Final = {state for state in theme.SIGNS if state in {"empty", "never tr
 
 
 def label(content: Content) -> str:
-    """What a content is called: its title, or its id where the reports give none."""
-    return (content.title.strip() or content.content_id).translate(_UNSEEN)
+    """What a content is called: its title, or its id where the reports give none that can be seen."""
+    return _seen(content.title) or _seen(content.content_id) or ascii(content.content_id)
+
+
+def _seen(text: str) -> str:
+    """The text without what steers layout and without blanks around it; empty where nothing of it would be seen."""
+    shown = text.translate(_UNSEEN)
+    marks = [place for place, char in enumerate(shown) if not _is_blank(char)]
+    return shown[marks[0] :].rstrip() if marks else ""
+
+
+def _is_blank(char: str) -> bool:
+    return unicodedata.category(char) in _MARKLESS or char in _FILLERS
 
 
 def config(paint: Callable[[str], str], font: str) -> dict[str, Any]:

@@ -210,17 +210,15 @@ def _open(
                 key = (stretch[0].report_date, stretch[-1].report_date, state, reason)
                 stretches.setdefault(key, []).append(stretch[0])
     for (first, last, state, reason), heads in sorted(stretches.items(), key=lambda item: _urgency(item[0])):
-        by_hand = f"watch-time backfill --start {first} --end {last}"
-        yield Open(
-            tuple(head.report_type for head in heads),
-            first,
-            last,
-            state,
-            reason,
-            explain.what_is_next(heads[0], known.get(heads[0]), settings, today=today)
-            if first == last and len(heads) == 1
-            else by_hand + (f" --type {heads[0].report_type}" if len(heads) == 1 else ""),
-        )
+        if first == last and len(heads) == 1:
+            next_step = explain.what_is_next(heads[0], known.get(heads[0]), settings, today=today)
+        elif state == State.HELD.value:
+            # Asking again would hold them again, and each is accepted by itself; this lists the command for each.
+            next_step = f"watch-time revisions --start {first} --end {last}"
+        else:
+            next_step = f"watch-time backfill --start {first} --end {last}"
+            next_step += f" --type {heads[0].report_type}" if len(heads) == 1 else ""
+        yield Open(tuple(head.report_type for head in heads), first, last, state, reason, next_step)
 
 
 def _urgency(stretch: tuple[date, date, str, str | None]) -> tuple[bool, date, date, str]:

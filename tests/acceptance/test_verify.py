@@ -92,6 +92,22 @@ def test_nothing_to_compare_is_not_taken_for_equal(program: Program, tmp_path: P
         assert "nothing is stored" in done.stderr
 
 
+def test_where_nothing_could_be_compared_nothing_is_proven(program: Program, newest_warehouse: Warehouse) -> None:
+    live = Slice(TARGET, ReportType.LIVE)
+    newest_warehouse.sandbox.withdraw(VOD)
+    partly = program("verify", *ONE_DATE)
+    assert (partly.returncode, partly.stdout.splitlines()[-1]) == (0, "1 of 2 stored slices equal their reports")
+    newest_warehouse.sandbox.withdraw(live)
+    done = program("verify", *ONE_DATE)
+    assert done.returncode == 75
+    assert done.stdout.splitlines()[-1] == (
+        "nothing is proven: not one of 2 stored slices could be compared with its report; try again later"
+    )
+    wrong = program("verify", *ONE_DATE, API_TOKEN="wrong")
+    assert wrong.returncode == 77
+    assert wrong.stdout.splitlines()[-1].endswith("could be compared with its report"), "later will not do"
+
+
 def test_trouble_with_the_source_is_told_with_what_to_do(program: Program) -> None:
     done = program("verify", *ONE_DATE, API_TOKEN="wrong")
     assert done.returncode == 77

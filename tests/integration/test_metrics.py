@@ -7,9 +7,10 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -76,7 +77,8 @@ def test_the_textfile_tells_the_run_and_where_the_warehouse_stands(
     done = program("run", "--json", METRICS_FILE=str(file), LOOKBACK_DAYS="3")
     assert done.returncode == 65, done.stderr
     assert file.stat().st_mode & 0o777 == 0o644
-    assert [path.name for path in file.parent.iterdir() if "prom" in path.name] == [file.name], "nothing is left over"
+    left = {path.name for path in file.parent.iterdir() if "prom" in path.name}
+    assert left == {file.name, f".{file.name}.lock"}, "nothing but the lock is left over"
     check_with_promtool(file.read_text())
     samples = parsed(file.read_text())
     slices = {(each["report_date"], each["report_type"]): each for each in json.loads(done.stdout)["slices"]}
@@ -164,6 +166,42 @@ def test_the_textfile_can_be_read_by_others_whatever_the_umask(tmp_path: Path) -
     samples = parsed(file.read_text())
     assert value(samples, "run_retries", report_type="VOD", command="run") == 3
     assert value(samples, "run_slowest_slice_duration_seconds", report_type="VOD", command="run") == 2.5
+
+
+def _ended(command: str, exit_code: int) -> metrics.Run:
+    return metrics.Run(command, exit_code, 1.0, datetime.now(UTC), [])
+
+
+def test_a_run_that_ends_while_a_backfill_writes_the_textfile_loses_no_figures(tmp_path: Path) -> None:
+    others: list[threading.Thread] = []
+
+    class Overtaken(type(tmp_path)):  # type: ignore[misc]  # a Path of this system, whichever that is
+        def read_text(self, *arguments: Any, **named: Any) -> str:
+            """What the backfill reads; before it goes on, a run has all the time that it wants to end and write."""
+            text: str = super().read_text(*arguments, **named)
+            other = threading.Thread(target=metrics.write, args=(Path(self), _ended("run", 75), None))
+            others.append(other)
+            other.start()
+            other.join(0.5)
+            return text
+
+    file = tmp_path / "watch_time.prom"
+    metrics.write(file, _ended("run", 0), None)
+    metrics.write(Overtaken(file), _ended("backfill", 65), None)
+    others[0].join(10)
+    samples = parsed(file.read_text())
+    assert value(samples, "run_exit_code", command="run") == 75
+    assert value(samples, "run_exit_code", command="backfill") == 65
+
+
+def test_a_writer_that_is_suspended_keeps_nobody_from_writing_the_textfile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "_LOCK_PATIENCE_S", 0.1)
+    file = tmp_path / "watch_time.prom"
+    with metrics._locked(tmp_path / f".{file.name}.lock"):
+        metrics.write(file, _ended("run", 65), None)
+    assert value(parsed(file.read_text()), "run_exit_code", command="run") == 65
 
 
 def test_a_textfile_that_cannot_be_written_is_a_warning(program: Program) -> None:

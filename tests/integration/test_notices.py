@@ -15,7 +15,7 @@ from aiosmtpd.controller import Controller
 from etl import notices, standing
 from etl.notices import Changes
 from etl.sandbox.config import SandboxConfig
-from etl.sandbox.script import Delivery
+from etl.sandbox.script import Answer, Delivery
 from etl.slices import ReportType, Slice, dates_between, slices_of
 from listening import free_port, hanging, listening
 
@@ -191,6 +191,43 @@ def test_failed_late_and_withdrawn_slices_are_told(
         (late.report_date, "VOD", "late"),
         (TARGET, "VOD", "withdrawn"),
     ]
+
+
+def test_a_withdrawn_slice_is_not_fine_again_because_asking_for_it_failed(
+    program: Program, newest_warehouse: Warehouse, chat: Listener
+) -> None:
+    run(program)
+    newest_warehouse.sandbox.withdraw(VOD)
+    chat.statuses = [503]
+    run(program, chat_url(chat))
+    newest_warehouse.sandbox.script(VOD, api=[Answer(401), Answer(401)])
+    run(program, chat_url(chat), code=77)  # what was withdrawn could not be told until now
+    message = messages(chat)[-1]["message"]
+    assert f"{VOD} was withdrawn by the source: the source answered 404" in message, "and not what failed since then"
+    assert told(newest_warehouse) == [(TARGET, "VOD", "withdrawn")]
+    run(program, chat_url(chat), code=77)
+    run(program, chat_url(chat))
+    assert len(chat.heard) == 2, "nothing changed"
+    newest_warehouse.sandbox._withdrawn.clear()
+    run(program, chat_url(chat))
+    assert messages(chat)[-1]["message"] == f"{VOD} is fine again (was withdrawn)"
+    assert told(newest_warehouse) == []
+
+
+def test_a_failed_slice_is_not_fine_again_because_it_is_not_published(
+    program: Program, newest_warehouse: Warehouse, chat: Listener
+) -> None:
+    newest_warehouse.sandbox.script(VOD, api=[Answer(401)])
+    run(program, chat_url(chat), code=77)
+    assert f"{VOD} failed: " in messages(chat)[0]["message"]
+    newest_warehouse.sandbox.withdraw(VOD)
+    run(program, chat_url(chat))
+    assert newest_warehouse.query("SELECT state FROM report_slice WHERE report_type = 'VOD'") == [("unavailable",)]
+    assert (len(chat.heard), told(newest_warehouse)) == (1, [(TARGET, "VOD", "failed")])
+    newest_warehouse.sandbox._withdrawn.clear()
+    run(program, chat_url(chat))
+    assert messages(chat)[-1]["message"] == f"{VOD} is fine again (was failed)"
+    assert told(newest_warehouse) == []
 
 
 def test_a_slice_that_is_not_due_yet_is_told_of_too(

@@ -261,6 +261,20 @@ class TestFigures:
         ]
         assert drawn.figures.open[3].next_step == "watch-time backfill --start 2026-11-07 --end 2026-11-08"
 
+    def test_held_stretches_are_not_asked_for_again_but_looked_at(self, newest_warehouse: Warehouse) -> None:
+        """A backfill would hold them again; `revisions` tells of each what accepts it."""
+        both, *alone = (
+            slices_of([FIRST]),
+            *slices_of(dates_between(date(2026, 11, 2), date(2026, 11, 3)), [ReportType.VOD]),
+        )
+        for slice_ in (*both, *alone):
+            assert newest_warehouse.bring(HEADER + "t,c1,VOD,,u1,-1\n", slice_=slice_).result is Result.HELD
+        found = figures.read(newest_warehouse.configured(), FIRST, LAST, now=NOW)
+        assert [(one.state, one.next_step) for one in found.open[:2]] == [
+            ("held", f"watch-time revisions --start {FIRST} --end {FIRST}"),
+            ("held", "watch-time revisions --start 2026-11-02 --end 2026-11-03"),
+        ]
+
     def test_the_last_days_are_provisional(self, drawn: Drawn) -> None:
         assert [day.report_date for day in drawn.figures.days if day.provisional] == [
             *dates_between(date(2026, 11, 15), LAST)

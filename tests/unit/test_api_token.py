@@ -30,6 +30,20 @@ def expiring(after: timedelta) -> str:
         pytest.param(
             expiring(timedelta(days=3, hours=1)), "the API token expires in 3 days, on 2026-11-25 13:00 UTC", id="soon"
         ),
+        pytest.param(
+            expiring(timedelta(days=2)), "the API token expires in 2 days, on 2026-11-24 12:00 UTC", id="in two days"
+        ),
+        pytest.param(
+            expiring(timedelta(days=1, hours=23)),
+            "the API token expires in 1 day, on 2026-11-24 11:00 UTC",
+            id="in one day",
+        ),
+        pytest.param(
+            expiring(timedelta(hours=23)),
+            "the API token expires within a day, on 2026-11-23 11:00 UTC",
+            id="in less than a day",
+        ),
+        pytest.param(expiring(timedelta()), "the API token expired on 2026-11-22 12:00 UTC", id="at this moment"),
         pytest.param(expiring(-timedelta(hours=1)), "the API token expired on 2026-11-22 11:00 UTC", id="expired"),
         pytest.param("opaque-token", None, id="opaque"),
         pytest.param("a.b.c", None, id="not base64"),

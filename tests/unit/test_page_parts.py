@@ -39,11 +39,20 @@ def test_an_axis_of_any_length_has_a_few_labels(days: int, labels: int) -> None:
         pytest.param("Nuit d'été", "Nuit d'été", id="plain"),
         pytest.param("  ", "c1", id="blank"),
         pytest.param("a\u202eb\u2066c\n\x00d", "abcd", id="layout"),
+        pytest.param("\u202e", "c1", id="nothing but an override"),
+        pytest.param("\u200b", "c1", id="nothing but a space of no width"),
+        pytest.param(" \u200b\u3164\ufe0f\u2800\xad ", "c1", id="nothing that is seen"),
+        pytest.param("\u200b \u202eNuit\u2066 ", "Nuit", id="around a title"),
+        pytest.param("\u2764\ufe0f", "\u2764\ufe0f", id="heart in colour"),
         pytest.param("\U0001f468\u200d\U0001f469", "\U0001f468\u200d\U0001f469", id="joined emoji"),
     ],
 )
 def test_a_content_is_called_by_its_title_without_what_steers_layout(title: str, label: str) -> None:
     assert charts.label(Content(1, "c1", title, {})) == label
+
+
+def test_a_content_whose_id_cannot_be_seen_either_still_has_a_label() -> None:
+    assert charts.label(Content(1, "\u200b\u202e", "\u200b", {})) == r"'\u200b\u202e'"
 
 
 def test_hours_are_a_3600th() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Literal
@@ -12,10 +13,13 @@ import pytest
 from rich.console import Console, RenderableType
 from rich.progress import Progress
 
-from etl import screens
+from etl import screens, sentences
+from etl.compact import Compacted
 from etl.doctor import Check, Verdict
 from etl.estimate import Estimate
+from etl.freshness import Freshness, Lag, Overview
 from etl.outcome import Outcome, Result
+from etl.partitions import Partition
 from etl.report import Change
 from etl.slices import ReportType, Slice, State
 from etl.status import NEVER_TRIED, SliceStatus
@@ -80,11 +84,11 @@ def test_several_slices_are_summed_up() -> None:
         (
             Estimate(730, 5_000, timedelta(hours=3), 60, (ReportType.LIVE,)),
             "730 slices to ask for: about 5.0 kB in 3.0 h, LAST 60 loads\n"  # noqa: ISC004 - two lines
-            "not counted is LIVE, of which nothing was loaded here yet",
+            "not counted is LIVE, of which no load was timed here yet",
         ),
         (
             Estimate(2, None, None, 0, (ReportType.VOD,)),
-            "2 slices to ask for; nothing was loaded here yet to estimate from",
+            "2 slices to ask for; no load was timed here yet to estimate from",
         ),
         (Estimate(0, None, None, 0, ()), "0 slices to ask for"),
     ],
@@ -92,6 +96,18 @@ def test_several_slices_are_summed_up() -> None:
 def test_a_plan_ends_with_its_cost(cost: Estimate, told: str) -> None:
     page = shown(screens.plan_page([("2026-11-16", "VOD", "never tried")], cost))
     assert page.partition("\n\n")[2].strip() == told.replace("LAST", "going by the last")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(screens.outcomes_table([]), id="outcomes"),
+        pytest.param(screens.plan_page([], Estimate(0, None, None, 0, ())), id="dry run"),
+    ],
+)
+def test_nothing_to_do_is_a_sentence_and_no_header_without_lines(page: RenderableType) -> None:
+    assert shown(page).splitlines()[0] == "nothing to do: none of the slices asked for is in a wanted state"
+    assert "type" not in shown(page)
 
 
 def test_where_there_is_nothing_to_say_there_is_only_the_table() -> None:
@@ -111,6 +127,12 @@ def test_every_state_has_a_line_and_a_colour() -> None:
     assert [" ".join(line[2:]) for line in words(table)] == states
     coloured = shown(table, terminal=True).splitlines()[1:]
     assert all(re.search(rf"\x1b\[\d+m{state}", line) for state, line in zip(states, coloured, strict=True))
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_every_verdict_has_a_colour(verdict: Verdict) -> None:
+    line = shown(screens.checks_table([Check("API", verdict, "why")]), terminal=True).splitlines()[1]
+    assert re.search(rf"\x1b\[3[1-3]m{verdict}", line)
 
 
 def test_a_status_line_has_figures_and_time() -> None:
@@ -134,6 +156,63 @@ def test_a_status_line_has_figures_and_time() -> None:
 )
 def test_brackets_are_text(table: RenderableType) -> None:
     assert BRACKETS in shown(table)
+
+
+SECONDS = Decimal("3822127837.121")
+AT = datetime(2026, 11, 18, 14, 5, 6, tzinfo=UTC)
+MONTH = Partition("watch_time_202610", VOD, VOD)
+
+
+def _figures(rows: int) -> list[tuple[str, RenderableType, list[str]]]:
+    """Tables of large slices, and what each must show to the letter; words may stand in different lines."""
+    count = f"{rows:,}"
+    change = Change(inserted=rows, updated=rows, deleted=rows, unchanged=0, merged=0, repeated=0)
+    outcomes = [Outcome(VOD, result, revision=2, rows=rows, watch_seconds=SECONDS, change=change) for result in Result]
+    states = [
+        status(state, revision=12, rows=rows, watch_seconds=SECONDS, loaded_at=AT)
+        for state in (*(state.value for state in State), NEVER_TRIED)
+    ]
+    lag = Lag(timedelta(days=1.3), timedelta(days=12.5), rows)
+    overview = Overview(
+        VOD.report_date,
+        VOD.report_date,
+        tuple(Freshness(report_type, VOD.report_date, VOD.report_date, lag) for report_type in ReportType),
+        gaps=(),
+        late=(),
+    )
+    slice_ = ["2026-11-16", "VOD"]
+    large = [count, "3,822,127,837.121"]
+    return [
+        (
+            "outcomes",
+            screens.outcomes_table(outcomes),
+            [*slice_, *large, f"+{count}", f"-{count}", f"~{count}", *map(str, Result)],
+        ),
+        ("status", screens.status_table(states), [*slice_, *large, "12", "2026-11-18", "14:05", *map(str, State)]),
+        ("plan", screens.plan_table([("2026-11-16", "LIVE", "never tried")]), ["2026-11-16", "LIVE", "never", "tried"]),
+        ("compacted", screens.compacted_table([Compacted(MONTH, rows)]), ["2026-11", MONTH.name, count]),
+        ("freshness", next(sentences.freshness(overview)), ["LIVE", "VOD", "2026-11-16", "1.3", "12.5", "days", count]),
+    ]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+@pytest.mark.parametrize("rows", [2_012_345, 99_012_345])
+@pytest.mark.parametrize("table", range(5), ids=["outcomes", "status", "plan", "compacted", "freshness"])
+def test_a_narrow_terminal_cuts_no_digit_off(table: int, rows: int, width: int) -> None:
+    _, page, told = _figures(rows)[table]
+    text = shown(page, width=width)
+    assert all(len(line) <= width for line in text.splitlines())
+    assert Counter("".join(text.split())) == Counter("".join(shown(page, width=400).split())), "nothing is lost"
+    if width >= 80:
+        assert {*told} <= {*text.split()}, "and nothing torn apart"
+
+
+@pytest.mark.parametrize("rows", [2_012_345, 99_012_345])
+def test_eighty_columns_show_a_slice_in_a_line_or_two(rows: int) -> None:
+    (_, outcomes, _), (_, states, _), *_ = _figures(rows)
+    assert len(shown(states, width=80).splitlines()) == 1 + len(State) + 1
+    lines = shown(outcomes, width=80).partition("\n\n")[0].splitlines()
+    assert len(lines) <= 1 + 2 * len(Result)
 
 
 REASON = " ".join(f"word{number}" for number in range(100)) + " " + "x" * 300
@@ -176,10 +255,10 @@ def test_progress_is_shown_on_a_terminal_only() -> None:
 @pytest.mark.parametrize(("seconds_each", "told"), [(0.1, "10.0/s"), (30, "2.0/min")])
 def test_progress_has_a_rate(seconds_each: float, told: str) -> None:
     now_s = 0.0
-    bar = Progress(screens._SpeedColumn(), get_time=lambda: now_s, disable=True)
+    bar = Progress(get_time=lambda: now_s, disable=True)
     task = bar.add_task("slices", total=10)
-    assert screens._SpeedColumn().render(bar.tasks[task]).plain == ""
+    assert screens._speed(bar.tasks[task]).plain == ""
     for _ in range(5):
         now_s += seconds_each
         bar.advance(task)
-    assert screens._SpeedColumn().render(bar.tasks[task]).plain == told
+    assert screens._speed(bar.tasks[task]).plain == told
