@@ -54,7 +54,7 @@ class SliceRecord:
     @property
     def is_answered(self) -> bool:
         """Whether the source has answered, in whatever way, and trouble in asking again takes nothing from that."""
-        return self.revision > 0 or self.state in {State.EMPTY, State.HELD}
+        return self.was_there or self.state is State.EMPTY
 
     @property
     def is_complete(self) -> bool:

@@ -137,6 +137,19 @@ def test_a_backfill_of_a_service_without_live_events_leaves_no_settled_date_in_d
     assert results[Slice(LATER.report_date, ReportType.LIVE)] is Result.UNAVAILABLE, "not settled"
 
 
+def test_trouble_on_the_way_does_not_hide_that_an_unreadable_report_was_there(warehouse: Warehouse) -> None:
+    """Or else a 404 after it would make a quiet day."""
+    warehouse.bring(slice_=LIVE)
+    warehouse.bring("Title,Content,When\nt,c1,now\n")
+    reason = _state(warehouse)[2]
+    warehouse.sandbox.script(VOD, api=[Answer(401, "{}")])
+    assert int(warehouse.bring().exit_code) == 77
+    assert _state(warehouse) == ("failed", 0, reason)
+    warehouse.sandbox.withdraw(VOD)
+    assert warehouse.bring(ask=Ask(settled=True)).result is Result.WITHDRAWN
+    assert _state(warehouse) == ("failed", 0, reason)
+
+
 @pytest.mark.parametrize(
     ("body", "state"),
     [
