@@ -1,11 +1,10 @@
-"""What people see on a terminal: tables of outcomes and states, and the progress of long work.
+"""What people see on a terminal: tables of outcomes and states. `progress` has the bar of long work.
 
 Data goes to stdout; everything that only accompanies it goes to stderr.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -17,15 +16,14 @@ from rich.text import Text
 
 from etl.outcome import Result
 from etl.slices import State, slices_of
-from etl.status import NEVER_TRIED
+from etl.status import SIGNS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import date
     from decimal import Decimal
 
     from rich.console import ConsoleOptions, RenderableType, RenderResult
-    from rich.progress import Task
 
     from etl.compact import Compacted
     from etl.doctor import Check
@@ -34,15 +32,6 @@ if TYPE_CHECKING:
     from etl.slices import Slice
     from etl.status import SliceStatus
 
-# One sign per state, to be told apart without colour.
-_SIGNS: Final = {
-    State.LOADED.value: "●",
-    State.EMPTY.value: "○",
-    State.UNAVAILABLE.value: "…",
-    State.HELD.value: "!",
-    State.FAILED.value: "x",
-    NEVER_TRIED: "·",
-}
 _WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 _MINUTE_S: Final = 60
@@ -143,9 +132,9 @@ def calendar(statuses: Sequence[SliceStatus]) -> Group:
     for monday in sorted({day - timedelta(days=day.weekday()) for day in days}):
         week = [monday + timedelta(days=offset) for offset in range(len(_WEEKDAYS))]
         table.add_row(f"{monday:%Y-%m-%d}", *(_cell(day, states) for day in week))
-    present = [state for state in _SIGNS if state in states.values()]
+    present = [state for state in SIGNS if state in states.values()]
     legend = Text("  ").join(
-        Text.assemble((_SIGNS[state], _STYLES.get(state, "cyan")), f" {state}") for state in present
+        Text.assemble((SIGNS[state], _STYLES.get(state, "cyan")), f" {state}") for state in present
     )
     return Group(table, Text(), Text.assemble("of a date LIVE, then VOD:  ", legend))
 
@@ -201,48 +190,11 @@ def plan_table(plan: Iterable[tuple[str, str, str]]) -> Table:
     return table
 
 
-def _speed(task: Task) -> Text:
-    """Slices a second, or a minute where they are slow, as measured so far; nothing at first."""
-    speed = task.finished_speed or task.speed
-    if not speed:
-        return Text()
-    return Text(f"{speed:.1f}/s" if speed >= 1 else f"{speed * 60:.1f}/min")
-
-
-@contextmanager
-def progress(total: int, console: Console) -> Iterator[Callable[[Outcome], None]]:
-    """A progress bar on a terminal, nothing elsewhere (there the log has a line per slice); call it per outcome."""
-    from rich import progress as shown  # noqa: PLC0415 - slow to import, and for long work only
-
-    class Speed(shown.ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return _speed(task)
-
-    with shown.Progress(
-        shown.TextColumn("{task.description}"),
-        shown.BarColumn(),
-        shown.MofNCompleteColumn(),
-        Speed(),
-        shown.TimeElapsedColumn(),
-        shown.TextColumn("left"),
-        shown.TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    ) as bar:
-        task = bar.add_task("slices", total=total)
-
-        def advance(outcome: Outcome) -> None:
-            bar.update(task, advance=1, description=f"{outcome.slice} {outcome.result}")
-
-        yield advance
-
-
 def _cell(day: date, states: Mapping[Slice, str]) -> Text:
     known = [states.get(slice_) for slice_ in slices_of([day])]
     if not any(known):
         return Text()
-    signs = [(_SIGNS[state], _STYLES.get(state, "cyan")) if state else (" ", "") for state in known]
+    signs = [(SIGNS[state], _STYLES.get(state, "cyan")) if state else (" ", "") for state in known]
     return Text.assemble(f"{day.day:>2} ", *signs)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from etl import db, freshness, ledger, schema
 from etl.slices import Slice, State, dates_between, slices_of
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 
 # What a slice without a row in the ledger is called where states are shown.
 NEVER_TRIED = "never tried"
+
+# One sign per state, to be told apart without colour.
+SIGNS: Final = {
+    State.LOADED.value: "●",
+    State.EMPTY.value: "○",
+    State.UNAVAILABLE.value: "…",
+    State.HELD.value: "!",
+    State.FAILED.value: "x",
+    NEVER_TRIED: "·",
+}
 
 
 @dataclass(frozen=True, slots=True)

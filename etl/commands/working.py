@@ -75,7 +75,7 @@ def backfill(
     as_json: options.Json = False,
 ) -> None:
     """Load the slices of a range that are not loaded, oldest first. Killed, it goes on where it was."""
-    from etl import job, screens, watch
+    from etl import job, progress, screens, watch
 
     if start > end:
         raise typer.BadParameter(f"--start {start} is after --end {end}")
@@ -96,7 +96,7 @@ def backfill(
             stderr = screens.stderr()
             if stderr.is_terminal:
                 logs.only_warnings()
-            with screens.progress(len(plan), stderr) as advance:
+            with progress.shown(len(plan), stderr) as advance:
                 watched.outcomes += opened.work(plan, on_outcome=advance)
         raise typer.Exit(_shown("backfill", watched.outcomes, as_json=as_json))
 

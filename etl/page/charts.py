@@ -10,6 +10,7 @@ import altair as alt
 
 from etl.page import theme
 from etl.slices import ReportType
+from etl.status import SIGNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -150,12 +151,12 @@ def coverage(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
             "weekday": _WEEKDAYS[one.slice.report_date.weekday()],
             "report": one.slice.report_type.value,
             "state": one.state,
-            "sign": theme.SIGNS[one.state],
+            "sign": SIGNS[one.state],
             "solid": one.state not in _HOLLOW,
         }
         for one in figures.slices
     ]
-    states = [state for state in theme.SIGNS if any(one.state == state for one in figures.slices)]
+    states = [state for state in SIGNS if any(one.state == state for one in figures.slices)]
     weeks = list(dict.fromkeys(str(value["week"]) for value in values))
     colours = alt.Scale(domain=states, range=[paint(theme.name_of(state)) for state in states])
     base = _chart(values).encode(
@@ -178,7 +179,7 @@ def coverage(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
 
 
 # Where there is no report the cell is not filled.
-_HOLLOW: Final = {state for state in theme.SIGNS if state in {"empty", "never tried", "unavailable"}}
+_HOLLOW: Final = {state for state in SIGNS if state in {"empty", "never tried", "unavailable"}}
 
 
 def label(content: Content) -> str:

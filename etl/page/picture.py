@@ -9,6 +9,7 @@ import vl_convert
 
 from etl.page import charts, theme
 from etl.sentences import in_days
+from etl.status import SIGNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +91,7 @@ def _marks(figures: Figures) -> Iterator[str]:
 def _legend(figures: Figures) -> str:
     present = {one.state for one in figures.slices}
     return "of a date LIVE, then VOD: " + ",  ".join(
-        f"{sign} {state}" for state, sign in theme.SIGNS.items() if state in present
+        f"{sign} {state}" for state, sign in SIGNS.items() if state in present
     )
 
 

@@ -19,6 +19,7 @@ from etl import __version__
 from etl.page import charts, theme
 from etl.sentences import in_days
 from etl.slices import ReportType
+from etl.status import SIGNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,8 +58,8 @@ def html(figures: Figures) -> str:
         types=tuple(ReportType),
         weekdays=_WEEKDAYS,
         weeks=list(_weeks(figures)),
-        states={state: counts[state] for state in theme.SIGNS if counts[state]},
-        signs=theme.SIGNS,
+        states={state: counts[state] for state in SIGNS if counts[state]},
+        signs=SIGNS,
         light=theme.LIGHT,
         dark=theme.DARK,
         version=__version__,

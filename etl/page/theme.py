@@ -1,11 +1,8 @@
-"""Colours and signs. The colours keep apart for the colour-blind; every state has a sign besides."""
+"""Colours, which keep apart for the colour-blind; every state has a sign besides (`status.SIGNS`)."""
 
 from __future__ import annotations
 
 from typing import Final
-
-from etl.slices import State
-from etl.status import NEVER_TRIED
 
 # After Okabe and Ito, darkened for white paper and lightened for black.
 LIGHT: Final = {
@@ -41,16 +38,6 @@ DARK: Final = {
     "held": "#ec93cd",
     "failed": "#ff8078",
     "never-tried": "#8b97a2",
-}
-
-# As `watch-time status` has them.
-SIGNS: Final = {
-    State.LOADED.value: "●",
-    State.EMPTY.value: "○",
-    State.UNAVAILABLE.value: "…",
-    State.HELD.value: "!",
-    State.FAILED.value: "x",
-    NEVER_TRIED: "·",
 }
 
 

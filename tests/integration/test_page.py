@@ -31,6 +31,7 @@ from etl.sandbox.config import SandboxConfig
 from etl.sandbox.control import Sandbox
 from etl.sandbox.server import running
 from etl.slices import ReportType, Slice, dates_between, slices_of
+from etl.status import SIGNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -407,7 +408,7 @@ class TestPage:
             (GAPS[0], "never tried"),
         ):
             sign = opened.page.locator(f"#calendar .sign[title='{slice_}: {state}']")
-            assert sign.inner_text().split("\n")[0].startswith(theme.SIGNS[state])
+            assert sign.inner_text().split("\n")[0].startswith(SIGNS[state])
         cells = opened.page.locator("#calendar tbody tr").nth(1).locator("td .day").all_text_contents()
         assert cells == ["26", "27", "28", "29", "30", "31", "1"]
 

@@ -7,20 +7,18 @@ from decimal import Decimal
 
 import pytest
 
-from etl import screens
 from etl.page import charts, theme
 from etl.page.figures import Content
 from etl.slices import State, dates_between
-from etl.status import NEVER_TRIED
+from etl.status import NEVER_TRIED, SIGNS
 
 FIRST = date(2026, 1, 1)
 
 
 def test_states_have_the_signs_that_status_has() -> None:
-    assert theme.SIGNS == screens._SIGNS
-    assert {*theme.SIGNS} == {*(state.value for state in State), NEVER_TRIED}
+    assert {*SIGNS} == {*(state.value for state in State), NEVER_TRIED}
     for scheme in (theme.LIGHT, theme.DARK):
-        assert {theme.name_of(state) for state in theme.SIGNS} <= scheme.keys()
+        assert {theme.name_of(state) for state in SIGNS} <= scheme.keys()
 
 
 def test_both_schemes_have_the_same_colours() -> None:

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console, RenderableType
 from rich.progress import Progress
 
-from etl import screens, sentences
+from etl import progress, screens, sentences
 from etl.compact import Compacted
 from etl.doctor import Check, Verdict
 from etl.estimate import Estimate
@@ -246,7 +246,7 @@ def test_progress_is_shown_on_a_terminal_only() -> None:
     for terminal in (False, True):
         stream = io.StringIO()
         console = Console(file=stream, force_terminal=terminal, width=100)
-        with screens.progress(2, console) as advance:
+        with progress.shown(2, console) as advance:
             advance(Outcome(VOD, Result.LOADED))
         assert ("2026-11-16 VOD loaded" in stream.getvalue()) is terminal
         assert ("1/2" in stream.getvalue()) is terminal
@@ -257,8 +257,8 @@ def test_progress_has_a_rate(seconds_each: float, told: str) -> None:
     now_s = 0.0
     bar = Progress(get_time=lambda: now_s, disable=True)
     task = bar.add_task("slices", total=10)
-    assert screens._speed(bar.tasks[task]).plain == ""
+    assert progress.Speed().render(bar.tasks[task]).plain == ""
     for _ in range(5):
         now_s += seconds_each
         bar.advance(task)
-    assert screens._speed(bar.tasks[task]).plain == told
+    assert progress.Speed().render(bar.tasks[task]).plain == told
