@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from etl import __version__
@@ -121,6 +122,26 @@ def test_backfill_takes_a_part_of_the_slices(program: Program) -> None:
     assert {slice_["report_type"] for slice_ in only} == {"LIVE"}
     for wrong in (("--shard", "3/3"), ("--only", "lost"), ("--accept",), ("--only", "held", "--refresh")):
         assert program("backfill", *span, *wrong).returncode == 2
+
+
+def test_each_state_can_be_chosen_for_a_backfill(program: Program, newest_warehouse: Warehouse) -> None:
+    """A date for each state; the last has no row."""
+    states = ["loaded", "unavailable", "empty", "held", "failed", "missing"]
+    days = {state: TARGET - timedelta(days=back) for back, state in enumerate(states)}
+    with psycopg.connect(newest_warehouse.url) as connection:
+        for state, day in days.items():
+            if state != "missing":
+                connection.execute(
+                    "INSERT INTO report_slice (report_date, report_type, state, revision, rows_stored, watch_seconds, "
+                    "checked_at, loaded_at) VALUES (%s, 'VOD', %s, 0, 0, 0, now(), now())",
+                    [day, state],
+                )
+    span = ("--start", f"{min(days.values())}", "--end", f"{TARGET}", "--type", "VOD", "--dry-run", "--json")
+    for state, day in days.items():
+        plan = json.loads(program("backfill", *span, "--only", state).stdout)["slices"]
+        assert [slice_["report_date"] for slice_ in plan] == [f"{day}"], state
+    all_but_loaded = json.loads(program("backfill", *span).stdout)["slices"]
+    assert len(all_but_loaded) == 5
 
 
 def test_revisions_tell_what_changed_and_what_is_held(program: Program, newest_warehouse: Warehouse) -> None:
