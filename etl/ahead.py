@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable
 
 T = TypeVar("T")
 
@@ -18,7 +18,7 @@ _POLL_S: Final = 0.1
 _END: Final = object()
 
 
-def ahead(items: Iterable[T]) -> Iterator[T]:
+def ahead(items: Iterable[T]) -> Generator[T]:
     """The items in their order; what making them raises is raised here.
 
     Where the caller stops early, so does the thread, after the item that it is making; it is waited for.

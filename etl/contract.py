@@ -26,7 +26,11 @@ WATCH_SECONDS: Final = "watch_seconds"
 TITLE: Final = "title"
 CREATED_AT: Final = "created_at"
 
-COLUMNS: Final = (CONTENT_ID, CUSTOMER_ID, STREAMING_TYPE, WATCH_SECONDS, TITLE, CREATED_AT)
+# What a line says of a customer, and what it says of the content, over and over.
+FACTS: Final = (CONTENT_ID, CUSTOMER_ID, STREAMING_TYPE, WATCH_SECONDS)
+CONTENT: Final = (CONTENT_ID, TITLE, CREATED_AT)
+
+COLUMNS: Final = (*FACTS, TITLE, CREATED_AT)
 
 # What an alias may name to say "this column is known, and not wanted".
 IGNORE: Final = "ignore"
@@ -152,7 +156,8 @@ def fold_streaming_type(text: str) -> str | None:
 
 # Seconds as Postgres's numeric reads them, at most 31,000 years. For RE2 and for `re` alike: \d means ASCII digits to
 # the one, and digits of every script to the other.
-WATCH_SECONDS_SHAPE: Final = r"[0-9]{1,12}(\.[0-9]{1,18})?"
+WATCH_SECONDS_DIGITS: Final = 12
+WATCH_SECONDS_SHAPE: Final = rf"[0-9]{{1,{WATCH_SECONDS_DIGITS}}}(\.[0-9]{{1,18}})?"
 
 _WATCH_SECONDS_FAULTS: Final = tuple(
     (re.compile(shape, re.IGNORECASE | re.DOTALL), fault)

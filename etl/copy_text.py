@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from etl.columns import octets
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -60,8 +62,5 @@ def _escaped(column: pa.StringArray) -> pa.StringArray:
 
 def _has_special(column: pa.StringArray) -> bool:
     """Whether any value may need escaping: one look at the bytes is far cheaper than four replacements."""
-    values = column.buffers()[2]
-    if values is None:
-        return False
-    data = np.frombuffer(memoryview(values), np.uint8)
+    data = octets(column)
     return bool(np.any((data == _BACKSLASH) | ((data >= _FIRST_CONTROL) & (data <= _LAST_CONTROL))))

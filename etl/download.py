@@ -21,7 +21,7 @@ from etl.checksums import Checksums
 from etl.errors import MalformedReport, SourceUnavailable, TryLater, WatchTimeError
 from etl.http_clients import HTTP_ERRORS, explain, request_id
 from etl.patience import BROKEN, PASSING, Again, Pace, Trouble
-from etl.report import ReportFile
+from etl.report import Origin, ReportFile
 from etl.spool import Spool
 from etl.url_policy import shown
 
@@ -54,6 +54,10 @@ _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
 _LATER = "run again later; what is loaded stays as it is"
 
 
+class Unmodified(Exception):
+    """The download host says that the file is still the one that is known (304): no error, and no file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Downloader:
     """Downloads reports. Safe to use from several threads.
@@ -76,6 +80,7 @@ class Downloader:
         *,
         renew: Callable[[], ReportAddress],
         folder: Path,
+        unless: Origin | None = None,
         on_retry: Callable[[], None] | None = None,
     ) -> ReportFile:
         """Download a report into `folder`, as `report.csv`, decompressed.
@@ -84,9 +89,11 @@ class Downloader:
             address: where the report lies.
             renew: asks the API for a fresh address.
             folder: made if need be; the caller removes it. After an error no file is left in it.
+            unless: do not, if the host says that the file there is still this one.
             on_retry: called before a failed attempt is repeated.
 
         Raises:
+            Unmodified: the file is still that of `unless`.
             SourceUnavailable: the host's trouble outlasted the retries.
             MalformedReport: what lies there is no CSV, twice.
             Misconfigured: the policy refuses the URL, or the host's certificate cannot be verified.
@@ -98,7 +105,7 @@ class Downloader:
         path = folder / "report.csv"
         try:
             with closing(Spool(path)) as spool:
-                attempt = _Download(self, url, renew, spool).attempt
+                attempt = _Download(self, url, renew, spool, unless).attempt
                 return self.patience.persist(attempt, total_s=_TOTAL_S, on_retry=on_retry)
         except BaseException:
             path.unlink(missing_ok=True)
@@ -108,7 +115,14 @@ class Downloader:
 class _Download:
     """What is known of one download between two attempts."""
 
-    def __init__(self, tools: Downloader, url: httpx.URL, renew: Callable[[], ReportAddress], spool: Spool) -> None:
+    def __init__(
+        self,
+        tools: Downloader,
+        url: httpx.URL,
+        renew: Callable[[], ReportAddress],
+        spool: Spool,
+        unless: Origin | None,
+    ) -> None:
         self._client = tools.client
         self._policy = tools.policy
         self._patience = tools.patience
@@ -116,6 +130,7 @@ class _Download:
         self._url = url
         self._renew = renew
         self._spool = spool
+        self._unless = unless
         self._began_s = tools.patience.clock()
         self._end_s = self._began_s + _TOTAL_S
         self._is_stale = False
@@ -145,7 +160,7 @@ class _Download:
     def _fetch(self) -> ReportFile:
         """Request the URL, and where it leads to; the policy is applied at each hop."""
         url = self._url
-        headers = {"Range": f"bytes={self._spool.received_bytes}-", "If-Range": self._etag} if self._can_resume else {}
+        headers = self._conditions()
         for _ in range(_MAX_REDIRECTS + 1):
             with self._client.stream("GET", url, headers=headers) as response:
                 if not response.has_redirect_location:
@@ -156,6 +171,8 @@ class _Download:
     def _take(self, response: httpx.Response) -> ReportFile:
         """Sort an answer: take in the body, or say what is wrong."""
         status, headers = response.status_code, response.headers
+        if status == HTTPStatus.NOT_MODIFIED and self._agrees(response):
+            raise Unmodified
         if status == HTTPStatus.PARTIAL_CONTENT and self._can_resume:
             if not self._continues(headers):
                 raise self._anew(self._trouble("answered with another part than was asked for"), PASSING)
@@ -202,8 +219,7 @@ class _Download:
             sha256=sha256,
             size_bytes=self._spool.size_bytes,
             received_bytes=self._spool.received_bytes,
-            etag=self._etag or None,
-            source=self._source,
+            origin=Origin(self._source, self._etag) if self._has_strong_etag else None,
             elapsed_s=self._patience.clock() - self._began_s,
             resumed=self._resumed,
         )
@@ -211,7 +227,25 @@ class _Download:
     @property
     def _can_resume(self) -> bool:
         """Whether a part is here, with a strong ETag to prove that the rest belongs to it."""
-        return self._spool.received_bytes > 0 and _STRONG_ETAG.fullmatch(self._etag) is not None
+        return self._spool.received_bytes > 0 and self._has_strong_etag
+
+    @property
+    def _has_strong_etag(self) -> bool:
+        return _STRONG_ETAG.fullmatch(self._etag) is not None
+
+    def _conditions(self) -> dict[str, str]:
+        """The headers that make a request one for the rest of the file, or for none at all if it is known."""
+        if self._can_resume:
+            return {"Range": f"bytes={self._spool.received_bytes}-", "If-Range": self._etag}
+        # An ETag says something about one address only.
+        if self._unless and self._unless.source == self._source:
+            return {"If-None-Match": self._unless.etag}
+        return {}
+
+    def _agrees(self, not_modified: httpx.Response) -> bool:
+        """Whether an answer of "not modified" is one to our question; the file is fetched plainly where it is not."""
+        asked, self._unless = not_modified.request.headers.get("if-none-match"), None
+        return asked is not None and not_modified.headers.get("etag", asked) == asked
 
     def _begin(self, headers: httpx.Headers) -> None:
         self._forget()

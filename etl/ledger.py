@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from etl import __version__
 from etl.db import rows, statement
 from etl.errors import DataRefused, SliceBusy, kinds_of
+from etl.report import Origin
 from etl.slices import ReportType, Slice, State
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class SliceRecord:
     Attributes:
         revision: the stored one; 0 when none was ever accepted.
         rows_stored, watch_seconds: of the stored revision.
+        origin: of the stored revision; None where the download host gave it no strong ETag.
     """
 
     slice: Slice
@@ -50,6 +52,7 @@ class SliceRecord:
     reason: str | None
     error_class: str | None
     last_check: str | None
+    origin: Origin | None
 
     @property
     def is_answered(self) -> bool:
@@ -100,7 +103,9 @@ def read_range(connection: Connection, start: date, end: date) -> dict[Slice, Sl
     records = {}
     for row in found:
         slice_ = Slice(row.pop("report_date"), ReportType(row.pop("report_type")))
-        records[slice_] = SliceRecord(slice=slice_, state=State(row.pop("state")), **row)
+        source, etag = row.pop("report_source"), row.pop("report_etag")
+        origin = Origin(source, etag) if source else None
+        records[slice_] = SliceRecord(slice=slice_, state=State(row.pop("state")), origin=origin, **row)
     return records
 
 
@@ -226,7 +231,16 @@ def record_revision(
             "reason": reason,
         },
     )
+    record_origin(connection, slice_, report.origin)
     return revision
+
+
+def record_origin(connection: Connection, slice_: Slice, origin: Origin | None) -> None:
+    """Note where the stored report lies."""
+    connection.execute(
+        statement("record_origin"),
+        {**_key(slice_), "source": origin and origin.source, "etag": origin and origin.etag},
+    )
 
 
 def record_check(connection: Connection, slice_: Slice, result: str, message: str | None) -> None:

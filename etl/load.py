@@ -10,21 +10,23 @@ Needs the transaction's search path to name the warehouse's schema, and the slic
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 from psycopg import sql
 
-from etl import partitions
+from etl import columns, contract, partitions
 from etl.ahead import ahead
-from etl.contract import CONTENT_ID, CREATED_AT, CUSTOMER_ID, STREAMING_TYPE, TITLE, WATCH_SECONDS
+from etl.contract import CONTENT_ID, CREATED_AT, TITLE
 from etl.copy_text import encode
 from etl.db import builds_unique, statement
 from etl.errors import ReconciliationFailed
+from etl.rejects import record
 from etl.report import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from psycopg.rows import TupleRow
 
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
     from etl.report import Chunk, Reject, Tally
     from etl.slices import Slice
 
-_FACTS: Final = (CONTENT_ID, CUSTOMER_ID, STREAMING_TYPE, WATCH_SECONDS)
-_CONTENT: Final = (CONTENT_ID, TITLE, CREATED_AT)
+# So much of contents and rejects is kept in memory while facts are sent.
+_BESIDE_BYTES: Final = 8 << 20
 
 # Contents remembered as sent already. Past that many they are sent again, which costs time; and where such a report
 # has several titles for one content, the last line's wins.
@@ -55,7 +57,7 @@ class Loading:
         self._parameters = {"report_date": slice_.report_date, "report_type": slice_.report_type.value}
         self._leaf = partitions.of_slice(slice_)
         self._is_stored = aside or partitions.is_covered(connection, slice_)
-        self._lines = sql.Identifier("incoming" if self._is_stored else self._leaf.name)
+        self._lines = sql.Identifier(f"{self._leaf.name}_incoming" if self._is_stored else self._leaf.name)
         self._has_rejects = False
         self._merged = 0
         self._repeated = 0
@@ -64,17 +66,38 @@ class Loading:
         """Bring the report into the database, unseen by readers, and count it into `tally`."""
         self._connection.execute(statement("create_incoming_content"))
         if self._is_stored:
-            self._connection.execute(statement("create_incoming"))
+            self._connection.execute(statement("create_incoming").format(incoming=self._lines))
         else:
             self._connection.execute(self._leaf.on("create_leaf"))
-        copy_facts, copy_content = statement("copy_facts").format(table=self._lines), statement("copy_content")
-        contents = _Contents()
-        for chunk in ahead(chunks):
-            tally.add(chunk)
-            table = pa.Table.from_pandas(chunk.rows, preserve_index=False)
-            self._copy(copy_facts, encode(table, _FACTS))
-            self._copy(copy_content, encode(contents.new_in(table), _CONTENT))
-            self._stage_rejects(chunk.rejects)
+        beside, goes_on = _Beside(), True
+        with closing(ahead(chunks)) as left:
+            while goes_on:
+                goes_on = self._copy_facts(left, beside, tally)
+                self._copy_beside(beside)
+
+    def _copy_facts(self, chunks: Iterator[Chunk], beside: _Beside, tally: Tally) -> bool:
+        """In one COPY, each of which leaves some empty pages behind; False: that was all."""
+        query = statement("copy_facts").format(table=self._lines)
+        with self._connection.cursor() as cursor, cursor.copy(query) as copy:
+            for chunk in chunks:
+                tally.add(chunk)
+                beside.add(chunk)
+                copy.write(encode(columns.table(chunk.rows), contract.FACTS))
+                if beside.size_bytes > _BESIDE_BYTES:
+                    return True
+        return False
+
+    def _copy_beside(self, beside: _Beside) -> None:
+        contents, rejects = beside.take()
+        with self._connection.cursor() as cursor, cursor.copy(statement("copy_content")) as copy:
+            for text in contents:
+                copy.write(text)
+        if rejects:
+            # Aside first: a refused report with a million of them would leave as many dead rows behind.
+            if not self._has_rejects:
+                self._connection.execute(statement("create_incoming_reject"))
+                self._has_rejects = True
+            record(self._connection, self._slice, self._report_sha256, rejects, table="incoming_reject")
 
     def merge(self, tally: Tally) -> int:
         """Make one row of the lines of one key; gives the number of rows.
@@ -83,18 +106,14 @@ class Loading:
         differ.
         """
         if self._is_stored:
-            self._connection.execute(self._leaf.on("compare_slice"))
-            missing, surplus = self._row_of(statement("count_one_sided"))
-            stored, _ = self._row_of(statement("measure_slice"), self._parameters)
-            self._merged = tally.rows_accepted - (stored + missing - surplus)
-            if self._merged:
-                self._count_repeated()
+            self._connection.execute(self._leaf.on("compare_slice", incoming=self._lines))
+            if self._row_of(statement("shares_keys"), {**self._parameters, "lines": tally.rows_accepted}) == (True,):
+                self._merge_lines("merge_incoming", tally)
+                self._connection.execute(self._leaf.on("compare_slice", incoming=self._lines))
+            self._drop_lines()
         elif not builds_unique(self._connection, self._leaf.on("key_leaf")):
-            self._count_repeated()
-            self._connection.execute(self._leaf.on("merge_leaf", merged=sql.Identifier(f"{self._leaf.name}_merged")))
+            self._merge_lines("merge_leaf", tally)
             self._connection.execute(self._leaf.on("key_leaf"))
-            (rows,) = self._row_of(sql.SQL("SELECT count(*) FROM {}").format(self._lines))
-            self._merged = tally.rows_accepted - rows
         return tally.rows_accepted - self._merged
 
     def apply(self, tally: Tally) -> Change:
@@ -105,15 +124,14 @@ class Loading:
         """
         rows = tally.rows_accepted - self._merged
         if self._is_stored:
-            deleted = self._connection.execute(statement("delete_vanished"), self._parameters).rowcount
-            updated = self._connection.execute(statement("update_changed"), self._parameters).rowcount
-            inserted = self._connection.execute(statement("insert_new"), self._parameters).rowcount
+            inserted, deleted, updated = self._row_of(statement("count_differences"))
+            self._connection.execute(statement("apply_differences"), self._parameters)
         else:
-            deleted, updated, inserted = 0, 0, rows
+            inserted, deleted, updated = rows, 0, 0
             if rows:
                 self._connection.execute(self._leaf.on("attach_leaf"))
             else:
-                self._connection.execute(sql.SQL("DROP TABLE {}").format(self._lines))
+                self._drop_lines()
         change = Change(
             inserted=inserted,
             updated=updated,
@@ -138,65 +156,55 @@ class Loading:
                 next_step="keep the report and have this looked at; what was stored before is untouched",
             )
 
-    def _stage_rejects(self, rejects: Sequence[Reject]) -> None:
-        """Aside first: a refused report with a million of them would leave as many dead rows behind."""
-        if rejects and not self._has_rejects:
-            self._connection.execute(statement("create_incoming_reject"))
-            self._has_rejects = True
-        if rejects:
-            record_rejects(self._connection, self._slice, self._report_sha256, rejects, table="incoming_reject")
-
-    def _count_repeated(self) -> None:
+    def _merge_lines(self, statement_name: str, tally: Tally) -> None:
+        merged = sql.Identifier(f"{self._leaf.name}_merged")
         (self._repeated,) = self._row_of(statement("count_repeated").format(lines=self._lines))
+        self._connection.execute(self._leaf.on(statement_name, merged=merged, incoming=self._lines))
+        (rows,) = self._row_of(sql.SQL("SELECT count(*) FROM {}").format(self._lines))
+        self._merged = tally.rows_accepted - rows
 
-    def _copy(self, query: sql.SQL | sql.Composed, text: memoryview) -> None:
-        if text:
-            with self._connection.cursor() as cursor, cursor.copy(query) as copy:
-                copy.write(text)
+    def _drop_lines(self) -> None:
+        self._connection.execute(sql.SQL("DROP TABLE {}").format(self._lines))
 
     def _row_of(self, query: sql.SQL | sql.Composed, parameters: Mapping[str, object] | None = None) -> TupleRow:
         row = self._connection.execute(query, parameters).fetchone()
         return row or ()
 
 
-def record_rejects(
-    connection: Connection,
-    slice_: Slice,
-    report_sha256: str,
-    rejects: Sequence[Reject],
-    *,
-    table: str = "report_reject",
-) -> None:
-    """Keep lines that are not loaded, with number, reason and raw text."""
-    query = statement("copy_rejects").format(table=sql.Identifier(table))
-    with connection.cursor() as cursor, cursor.copy(query) as copy:
-        for reject in rejects:
-            copy.write_row(
-                (
-                    slice_.report_date,
-                    slice_.report_type.value,
-                    report_sha256,
-                    reject.line_number,
-                    reject.reason,
-                    reject.raw_text,
-                )
-            )
+class _Beside:
+    """What comes with the facts into other tables: kept while their COPY goes on.
 
+    Contents are kept once: most chunks name the same ones.
 
-class _Contents:
-    """Which contents of a report were sent already: most chunks name the same ones."""
+    Attributes:
+        size_bytes: about how much memory that takes.
+    """
 
     def __init__(self) -> None:
         # 64-bit hashes instead of the texts: half a million of them stay small, and do not collide by chance.
-        self._sent: set[int] = set()
+        self._known: set[int] = set()
+        self._contents: list[memoryview] = []
+        self._rejects: list[Reject] = []
+        self.size_bytes = 0
 
-    def new_in(self, table: pa.Table) -> pa.Table:
-        """The contents of `table` that were not sent yet, one row per spelling of title and creation time."""
-        distinct = table.group_by(list(_CONTENT), use_threads=False).aggregate([])
+    def take(self) -> tuple[Sequence[memoryview], Sequence[Reject]]:
+        """The contents as COPY text, and the rejects; they are not kept any more."""
+        taken = self._contents, self._rejects
+        self._contents, self._rejects, self.size_bytes = [], [], 0
+        return taken
+
+    def add(self, chunk: Chunk) -> None:
+        """Keep what is new in a chunk."""
+        contents = encode(self._new_in(columns.table(chunk.contents)), contract.CONTENT)
+        self._contents.append(contents)
+        self._rejects += chunk.rejects
+        self.size_bytes += len(contents) + sum(len(reject.raw_text) for reject in chunk.rejects)
+
+    def _new_in(self, contents: pa.Table) -> pa.Table:
         # Moments as integers: a Python datetime for each costs more than all the rest.
-        columns = (distinct.column(CONTENT_ID), distinct.column(TITLE), distinct.column(CREATED_AT).cast(pa.int64()))
-        keys = [hash(row) for row in zip(*(column.to_pylist() for column in columns), strict=True)]
-        fresh = [key not in self._sent for key in keys]
-        if len(self._sent) < _CONTENTS_REMEMBERED:
-            self._sent.update(keys)
-        return distinct.filter(pa.array(fresh, pa.bool_()))
+        parts = (contents.column(CONTENT_ID), contents.column(TITLE), contents.column(CREATED_AT).cast(pa.int64()))
+        keys = [hash(row) for row in zip(*(part.to_pylist() for part in parts), strict=True)]
+        new = [key not in self._known for key in keys]
+        if len(self._known) < _CONTENTS_REMEMBERED:
+            self._known.update(keys)
+        return contents.filter(pa.array(new, pa.bool_()))

@@ -6,8 +6,11 @@ slice's lock to its ledger row is one transaction. `job` decides which slices th
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 import tempfile
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,11 +22,10 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from pydantic import SecretStr
 
-from etl import guards, ledger, normalise, partitions, scratch
-from etl.download import Downloader
+from etl import guards, ledger, partitions, scratch
+from etl.download import Downloader, Unmodified
 from etl.errors import GuardRefused, SliceBusy, WatchTimeError
 from etl.http_clients import api_client, storage_client
-from etl.load import Loading
 from etl.outcome import Ask, Outcome, Result, warnings_about
 from etl.patience import Patience, Rate
 from etl.recording import Overtaken, Recorder, Work, revision_of, why_empty
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 
     from etl.db import Connection, Database
     from etl.ledger import SliceRecord
-    from etl.report import Chunk
+    from etl.report import Chunk, Origin
     from etl.settings import Settings
     from etl.slices import Slice
     from etl.stop import Stop
@@ -126,12 +128,20 @@ class Pipeline:
 
     def _bring_once(self, slice_: Slice, ask: Ask, retries: _Retries) -> Outcome:
         """Ask, download, load; what is asked from here on is at least as new as `seen`."""
-        seen = self._database.run(lambda connection: revision_of(ledger.read(connection, slice_)))
+        seen, origin = self._database.run(lambda connection: self._seen(connection, slice_))
         work = Work(slice_, ask, seen)
-        with self.fetched(slice_, ask, on_retry=retries.add) as report:
-            if isinstance(report, NotThere):
-                return self._recorder.absence(work, report)
-            return self._load_or_hold(work, report)
+        try:
+            with self.fetched(slice_, ask, unless=origin, on_retry=retries.add) as report:
+                if isinstance(report, NotThere):
+                    return self._recorder.absence(work, report)
+                return self._load_or_hold(work, report)
+        except Unmodified:
+            return self._recorder.transaction(slice_, lambda connection: self._unmodified(connection, work))
+
+    def _seen(self, connection: Connection, slice_: Slice) -> tuple[int, Origin | None]:
+        """The slice's revision, and the origin of its report if a new load of the same file would change nothing."""
+        known = ledger.read(connection, slice_)
+        return revision_of(known), known.origin if known and self._is_in_place(connection, known) else None
 
     @contextmanager
     def fetched(
@@ -139,11 +149,12 @@ class Pipeline:
         slice_: Slice,
         ask: Ask = Ask(),  # noqa: B008 - a value
         *,
+        unless: Origin | None = None,
         on_retry: Callable[[], None] = lambda: None,
     ) -> Iterator[ReportFile | NotThere]:
         """Ask for the slice's report and download it, whole and verified; its file is there while this is open.
 
-        Raises what asking and downloading raise.
+        Raises what asking and downloading raise; `Unmodified` only where there is an `unless`.
         """
         api = ReportApi(
             self._api_client,
@@ -156,10 +167,20 @@ class Pipeline:
         if isinstance(answer, NotThere):
             yield answer
             return
+        if unless is None:
+            _get_ready_to_load()
         with tempfile.TemporaryDirectory(dir=self._folder) as name:
             yield self._downloader.download(
-                answer, renew=lambda: api.renew(slice_), folder=Path(name), on_retry=on_retry
+                answer, renew=lambda: api.renew(slice_), folder=Path(name), unless=unless, on_retry=on_retry
             )
+
+    def _unmodified(self, connection: Connection, work: Work) -> Outcome:
+        """Note that the source still has the stored report, in a transaction of its own."""
+        known = self._recorder.locked(connection, work.slice)
+        work.require_not_overtaken(known)
+        if known is None or not self._is_in_place(connection, known):
+            raise Overtaken
+        return self._recorder.unchanged(connection, known)
 
     def _load_or_hold(self, work: Work, report: ReportFile) -> Outcome:
         """Load the report, or note that it was refused."""
@@ -179,11 +200,14 @@ class Pipeline:
         began_s = time.monotonic()
         slice_ = work.slice
         known = self._recorder.locked(connection, slice_)
-        if known and self._is_stored(connection, known, report):
+        if known and known.report_sha256 == report.sha256 and self._is_in_place(connection, known):
             return self._recorder.unchanged(connection, known, report)
+
+        from etl import load, normalise  # noqa: PLC0415 - see _get_ready_to_load
+
         work.require_not_overtaken(known)
         ledger.forget_rejects(connection, slice_, report_sha256=report.sha256)
-        loading = Loading(connection, slice_, report.sha256)
+        loading = load.Loading(connection, slice_, report.sha256)
         loading.stage(self._checked(normalise.chunks(report.path, aliases=self._settings.header_aliases)), tally)
         overruled = self._guard(work, lambda limits: guards.check_rejects(slice_, tally, limits))
         rows = loading.merge(tally)
@@ -238,15 +262,25 @@ class Pipeline:
             return (refused.message,)
         return ()
 
-    def _is_stored(self, connection: Connection, known: SliceRecord, report: ReportFile) -> bool:
-        """Whether this very report, read in the same way, is what the facts come from; and whether they are there."""
-        same = (known.report_sha256, known.read_as) == (report.sha256, self._read_as)
-        return same and (known.rows_stored == 0 or partitions.is_covered(connection, known.slice))
+    def _is_in_place(self, connection: Connection, known: SliceRecord) -> bool:
+        """Whether the stored report was read as it would be read now, and its facts are there."""
+        return known.read_as == self._read_as and (
+            known.rows_stored == 0 or partitions.is_covered(connection, known.slice)
+        )
 
     def _checked(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         for chunk in chunks:
             self._stop.check()
             yield chunk
+
+
+def _get_ready_to_load() -> None:
+    """Import what loading needs while the download is under way.
+
+    That is pandas above all, and takes a quarter of a second, which a run that finds nothing new need not spend at all.
+    """
+    if "etl.load" not in sys.modules:
+        threading.Thread(target=importlib.import_module, args=("etl.load",), name="import").start()
 
 
 @contextmanager

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from etl import ledger, schema
+from etl import ledger, rejects, schema
 from etl.errors import DatabaseUnavailable, DataRefused, ExitCode, SliceBusy, WatchTimeError
-from etl.load import record_rejects
 from etl.outcome import Ask, Outcome, Result, refusal
 from etl.slices import State
 
@@ -83,11 +82,15 @@ class Recorder:
         ledger.claim(connection, self._org_id)
         schema.require_owner(self._database, connection, self._org_id)
 
-    def unchanged(self, connection: Connection, known: SliceRecord, report: ReportFile) -> Outcome:
-        """Note that the source still has the stored report."""
+    def unchanged(self, connection: Connection, known: SliceRecord, report: ReportFile | None = None) -> Outcome:
+        """Note that the source still has the stored report; `report` is the file, if it had to be downloaded."""
         ledger.forget_rejects(connection, known.slice)
         ledger.record_state(connection, known.slice, known.stored_state, reason=why_empty(known.rows_stored))
-        return _of_stored(Outcome(known.slice, Result.UNCHANGED, report_bytes=report.size_bytes), known)
+        if report:
+            ledger.record_origin(connection, known.slice, report.origin)
+        return _of_stored(
+            Outcome(known.slice, Result.UNCHANGED, report_bytes=report.size_bytes if report else 0), known
+        )
 
     def absence(self, work: Work, answer: NotThere) -> Outcome:
         """Note a 404: the source withdrew the report, has nothing of that date, or does not have it yet."""
@@ -150,7 +153,7 @@ class Recorder:
             known = self.locked(connection, slice_)
             work.require_not_overtaken(known)
             ledger.forget_rejects(connection, slice_, report_sha256=report.sha256)
-            record_rejects(connection, slice_, report.sha256, tally.first_rejects)
+            rejects.record(connection, slice_, report.sha256, tally.first_rejects)
             ledger.record_state(connection, slice_, State.HELD, reason=str(error), error=error)
             self.claim(connection)
             return _of_stored(replace(refusal(slice_, Result.HELD, error), report_bytes=report.size_bytes), known)

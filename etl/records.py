@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Positions: TypeAlias = npt.NDArray[np.intp]
-_Octets: TypeAlias = npt.NDArray[np.uint8]
 
 # From 2 to 8 MiB the time is the same; the position arrays of a strange file can take many times a block's size.
 BLOCK_BYTES: Final = 4 * 1024 * 1024
@@ -59,12 +58,14 @@ class Block:
         line_number: the physical line at which `data` begins; the file's first line is 1, and every LF ends one.
         starts: where each record begins in `data`.
         ends: where each record ends, its line end not included.
+        line_ends: where each line ends, in quotes or not: the positions of the LFs.
     """
 
     data: bytes
     line_number: int
     starts: Positions
     ends: Positions
+    line_ends: Positions
 
     def __len__(self) -> int:
         return self.starts.size
@@ -73,8 +74,9 @@ class Block:
         """The records from `low` to before `high`."""
         starts, ends = self.starts[low:high], self.ends[low:high]
         begin, end = (int(starts[0]), int(ends[-1])) if starts.size else (0, 0)
-        line_number = self.line_number + self.data.count(b"\n", 0, begin)
-        return Block(self.data[begin:end], line_number, starts - begin, ends - begin)
+        first, last = np.searchsorted(self.line_ends, (begin, end))
+        line_number, line_ends = self.line_number + int(first), self.line_ends[first:last]
+        return Block(self.data[begin:end], line_number, starts - begin, ends - begin, line_ends - begin)
 
     def record(self, index: int) -> bytes:
         """One record as it stands in the file, without its line end."""
@@ -86,19 +88,18 @@ class Block:
 
     def line_numbers(self, indices: Sequence[int]) -> list[int]:
         """The physical lines at which the records begin."""
-        line_ends = np.flatnonzero(np.frombuffer(self.data, np.uint8) == _LF)
-        before = np.searchsorted(line_ends, self.starts[np.asarray(indices, np.intp)])
+        before = np.searchsorted(self.line_ends, self.starts[np.asarray(indices, np.intp)])
         return [self.line_number + int(count) for count in before]
 
     def field_counts(self) -> Positions:
         """The number of fields in each record."""
-        commas = _outside_quotes(np.frombuffer(self.data, np.uint8), _COMMA)
+        commas = _outside(_positions(self.data, _QUOTE), _positions(self.data, _COMMA))
         return np.searchsorted(commas, self.ends) - np.searchsorted(commas, self.starts) + 1
 
     def fields(self, index: int) -> list[bytes]:
         """The fields of one record, without their quotes."""
         record = self.record(index)
-        commas = _outside_quotes(np.frombuffer(record, np.uint8), _COMMA).tolist()
+        commas = _outside(_positions(record, _QUOTE), _positions(record, _COMMA)).tolist()
         begins, ends = [0, *(comma + 1 for comma in commas)], [*commas, len(record)]
         return [_unquoted(record[begin:end]) for begin, end in zip(begins, ends, strict=True)]
 
@@ -118,7 +119,7 @@ def blocks(path: Path, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
         while piece := file.read(max(block_bytes, len(rest))):
             block, rest = _cut(rest + piece, line_number)
             yield from _divided(block)
-            line_number += block.data.count(b"\n", 0, len(block.data) - len(rest))
+            line_number += block.line_ends.size
     if rest:
         # The last line end may be missing; half a line end is no line end.
         block, rest = _cut(rest if rest.endswith(b"\r") else rest + b"\n", line_number)
@@ -127,7 +128,9 @@ def blocks(path: Path, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
         yield from _divided(block)
 
 
-def _divided(block: Block) -> Iterator[Block]:
+def _divided(block: Block) -> Iterable[Block]:
+    if 0 < len(block) <= BLOCK_RECORDS:
+        return (block,)
     return (block.part(low, low + BLOCK_RECORDS) for low in range(0, len(block), BLOCK_RECORDS))
 
 
@@ -144,22 +147,26 @@ def _bytes_before_text(beginning: bytes) -> int:
 
 def _cut(data: bytes, line_number: int) -> tuple[Block, bytes]:
     """Find the whole records in `data`, which begins with a record, and the unfinished rest behind them."""
-    octets = np.frombuffer(data, np.uint8)
-    quotes = np.flatnonzero(octets == _QUOTE)
-    line_ends = _outside_quotes(octets, _LF, quotes)
-    starts = np.concatenate(([0], line_ends + 1))
+    quotes, line_ends = _positions(data, _QUOTE), _positions(data, _LF)
+    record_ends = _outside(quotes, line_ends)
+    starts = np.concatenate(([0], record_ends + 1))
     _refuse_first_fault(data, line_number, quotes, starts)
     rest, starts = int(starts[-1]), starts[:-1]
-    ends = line_ends - ((line_ends > starts) & (octets[line_ends - 1] == _CR))
+    ends = record_ends - ((record_ends > starts) & (np.frombuffer(data, np.uint8)[record_ends - 1] == _CR))
     filled = ends > starts
-    return Block(data, line_number, starts[filled], ends[filled]), data[rest:]
+    return Block(data[:rest], line_number, starts[filled], ends[filled], line_ends[line_ends < rest]), data[rest:]
 
 
-def _outside_quotes(octets: _Octets, octet: int, quotes: Positions | None = None) -> Positions:
-    """Where `octet` stands outside quotes: an even number of quotes comes before it."""
-    if quotes is None:
-        quotes = np.flatnonzero(octets == _QUOTE)
-    positions = np.flatnonzero(octets == octet)
+def _positions(data: bytes, octet: int) -> Positions:
+    """Where `octet` stands in `data`."""
+    # Looking whether there is one is many times cheaper than looking where.
+    if octet not in data:
+        return np.empty(0, np.intp)
+    return np.flatnonzero(np.frombuffer(data, np.uint8) == octet)
+
+
+def _outside(quotes: Positions, positions: Positions) -> Positions:
+    """Those of the positions that are outside quotes: an even number of quotes comes before them."""
     return positions[np.searchsorted(quotes, positions) % 2 == 0] if quotes.size else positions
 
 
@@ -172,7 +179,8 @@ def _refuse_first_fault(data: bytes, line_number: int, quotes: Positions, starts
     octets = np.frombuffer(data, np.uint8)
     opening, closing = quotes[0::2], quotes[1::2]
     closing = closing[closing + 1 < octets.size]
-    returns = _outside_quotes(octets[:-1], _CR, quotes)
+    returns = _outside(quotes, _positions(data, _CR))
+    returns = returns[returns + 1 < octets.size]
     lengths = np.diff(starts, append=octets.size + 1) - 1
     too_long = starts[lengths > RECORD_LIMIT_BYTES]
     # Where the rule is broken; how far from there the line to name is; in words.

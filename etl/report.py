@@ -46,6 +46,19 @@ class ReportAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a report was downloaded from, and which file it was there.
+
+    Attributes:
+        source: host and path of the URL, without the signed query.
+        etag: the host's strong ETag, with its quotes: the bytes are the same for as long as it is.
+    """
+
+    source: str
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReportFile:
     """A complete, verified report on local disk, decompressed.
 
@@ -54,8 +67,7 @@ class ReportFile:
         sha256: of the decompressed bytes, 64 hex digits: two files of equal hash are the same report.
         size_bytes: of the decompressed file.
         received_bytes: over the wire.
-        etag: the host's, if it sent one.
-        source: host and path of the URL, without the signed query.
+        origin: None where the host gave no strong ETag.
         elapsed_s: from its address to the verified file.
         resumed: how often the download went on after a cut.
     """
@@ -64,8 +76,7 @@ class ReportFile:
     sha256: str
     size_bytes: int
     received_bytes: int
-    etag: str | None
-    source: str
+    origin: Origin | None
     elapsed_s: float
     resumed: int = 0
 
@@ -91,9 +102,11 @@ class Chunk:
     """A bounded piece of a normalised report.
 
     Attributes:
-        rows: a frame with the columns of `contract.COLUMNS`, all Arrow-backed. `content_id`, `customer_id`,
-            `streaming_type`, `title` and `watch_seconds` are strings without nulls (`watch_seconds` the exact decimal
-            as text, as Postgres's numeric reads it); `created_at` is timestamp[us, UTC] with nulls.
+        rows: a frame with the columns of `contract.FACTS`, Arrow-backed strings without nulls; `watch_seconds` is the
+            exact decimal as text, as Postgres's numeric reads it.
+        contents: a frame with the columns of `contract.CONTENT`, one row for each spelling of title and creation time
+            that `rows` have for a content, in their order. Arrow-backed; `created_at` is timestamp[us, UTC] with nulls,
+            the others are strings without.
         rejects: in file order.
         watch_seconds: exact sum over `rows`.
         created_at_unread: rows whose creation time is present and in no known format.
@@ -101,6 +114,7 @@ class Chunk:
     """
 
     rows: pd.DataFrame
+    contents: pd.DataFrame
     rejects: tuple[Reject, ...]
     watch_seconds: Decimal
     created_at_unread: int

@@ -121,10 +121,21 @@ report_slice: Final = Table(
         Text,
         comment="trouble or absence that the last check met and that changes no state; empty when it went well",
     ),
+    Column(
+        "report_source",
+        Text,
+        comment="host and path that the stored revision was downloaded from; empty where the host gave no strong ETag",
+    ),
+    Column(
+        "report_etag",
+        Text,
+        comment="its strong ETag there: while the host says that the file still has it, nothing is downloaded",
+    ),
     PrimaryKeyConstraint("report_date", "report_type"),
     _report_type_is_known(),
     CheckConstraint("state IN ('loaded', 'unavailable', 'empty', 'held', 'failed')", name="state_is_known"),
     CheckConstraint("(revision = 0) = (report_sha256 IS NULL)", name="revision_has_hash"),
+    CheckConstraint("(report_etag IS NULL) = (report_source IS NULL)", name="etag_has_source"),
     comment="What is known of each slice; no row: never tried.",
 )
 

@@ -35,9 +35,7 @@ def main(url: str, csv: str, sha256: str) -> None:
 
     @contextmanager
     def at_hand(*_: Any, **__: Any) -> Iterator[ReportFile]:
-        yield ReportFile(
-            path, sha256, size_bytes, received_bytes=size_bytes, etag=None, source=path.name, elapsed_s=0.0
-        )
+        yield ReportFile(path, sha256, size_bytes, received_bytes=size_bytes, origin=None, elapsed_s=0.0)
 
     settings = Settings.model_validate({})
     stop = Stop()

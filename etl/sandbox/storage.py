@@ -127,6 +127,9 @@ async def download(sandbox: Sandbox, signer: Signer, request: Request) -> Respon
         return s3_error(404, "NoSuchKey", "The specified key does not exist.")
     stored = await asyncio.to_thread(sandbox.stored, slice_, delivery)
     await asyncio.sleep(delivery.latency_s)
+    etag = {"etag": stored.etag, **{name.lower(): value for name, value in delivery.headers.items()}}["etag"]
+    if etag is not None and request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers={"etag": etag})
     return _Download(stored, delivery)
 
 

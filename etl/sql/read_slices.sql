@@ -11,7 +11,9 @@ SELECT report_date,
        loaded_at,
        reason,
        error_class,
-       last_check
+       last_check,
+       report_source,
+       report_etag
 FROM report_slice
 WHERE report_date BETWEEN %(start)s AND %(end)s
 ORDER BY report_date, report_type

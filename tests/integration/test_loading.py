@@ -8,10 +8,12 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from conftest import DAY, HEADER, VOD, Warehouse
 from etl.outcome import Outcome, Result
+from etl.sandbox.script import Delivery
 from etl.slices import ReportType, Slice
 
 if TYPE_CHECKING:
@@ -47,7 +49,9 @@ def test_a_first_load_stores_the_report_exactly(warehouse: Warehouse, slice_: Sl
     ) == [(f"watch_time_20261116_{slice_.report_type.lower()}", True)]
 
 
-def test_the_same_report_again_rewrites_nothing(warehouse: Warehouse) -> None:
+@pytest.mark.parametrize("etag", ['"v1"', None], ids=["not-downloaded", "downloaded"])
+def test_the_same_report_again_rewrites_nothing(warehouse: Warehouse, etag: str | None) -> None:
+    warehouse.sandbox.override(VOD, Delivery(headers={"etag": etag}))
     warehouse.bring()
     before = warehouse.everything()
     versions = "SELECT xmin::text, ctid::text FROM {} ORDER BY 1, 2"
@@ -95,6 +99,56 @@ def test_a_restated_report_leaves_exactly_the_new_one(warehouse: Warehouse) -> N
     ]
 
 
+def _storage_answers(warehouse: Warehouse) -> list[int]:
+    return [request.status for request in warehouse.sandbox.requests("storage")]
+
+
+def test_a_report_that_the_host_says_is_still_the_same_is_not_downloaded(warehouse: Warehouse) -> None:
+    warehouse.bring()
+    before = warehouse.everything()
+
+    outcome = warehouse.bring()
+
+    assert (outcome.result, outcome.report_bytes, outcome.revision) == (Result.UNCHANGED, 0, 1)
+    assert _storage_answers(warehouse) == [200, 304]
+    assert warehouse.everything() == before
+
+
+def test_a_restated_report_is_downloaded_and_the_next_time_not(warehouse: Warehouse) -> None:
+    warehouse.bring()
+    warehouse.sandbox.restate(VOD)
+    assert [warehouse.bring().result for _ in range(2)] == [Result.LOADED, Result.UNCHANGED]
+    assert _storage_answers(warehouse) == [200, 200, 304]
+
+
+def test_an_etag_that_the_host_changed_alone_is_noted(warehouse: Warehouse) -> None:
+    warehouse.bring()
+    warehouse.sandbox.override(VOD, Delivery(headers={"etag": '"another"'}))
+    assert [warehouse.bring().result for _ in range(2)] == [Result.UNCHANGED, Result.UNCHANGED]
+    assert _storage_answers(warehouse) == [200, 200, 304]
+
+
+def test_facts_that_are_gone_are_loaded_again_whatever_the_host_says(warehouse: Warehouse) -> None:
+    warehouse.bring()
+    stored = warehouse.facts()
+    with psycopg.connect(warehouse.url) as connection:
+        connection.execute(f"DROP TABLE watch_time_{DAY:%Y%m%d}_vod")
+    assert warehouse.bring().result is Result.LOADED
+    assert warehouse.facts() == stored
+
+
+def test_a_report_that_would_be_read_otherwise_now_is_downloaded_again(warehouse: Warehouse) -> None:
+    warehouse.bring()
+    assert warehouse.bring(header_aliases='{"Device": "ignore"}').result is Result.LOADED
+    assert _storage_answers(warehouse) == [200, 200]
+
+
+def test_a_host_without_strong_etags_is_asked_for_the_file_each_time(warehouse: Warehouse) -> None:
+    warehouse.sandbox.override(VOD, Delivery(headers={"etag": 'W/"1"'}))
+    assert [warehouse.bring().result for _ in range(2)] == [Result.LOADED, Result.UNCHANGED]
+    assert _storage_answers(warehouse) == [200, 200]
+
+
 def test_a_report_that_goes_back_to_a_former_one_is_a_new_revision(warehouse: Warehouse) -> None:
     warehouse.bring(_lines("t,c1,VOD,,u1,5"))
     warehouse.bring(_lines("t,c1,VOD,,u1,6"))
@@ -125,6 +179,25 @@ class TestLinesOfOneKey:
         ("c4", "u2", "LIVE_TO_VOD", Decimal("2.25")),
         ("c5", "u3", "VOD", Decimal(8)),
     )
+
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            pytest.param(["t,c1,VOD,,,5"] * 2, id="each equals the stored row"),
+            pytest.param(["t,c1,VOD,,,5", "t,c1,VOD,,,3"], id="one equals the stored row"),
+            pytest.param(["t,c1,VOD,,,2", "t,c1,VOD,,,3"], id="their sum equals the stored row"),
+            pytest.param(["t,c1,VOD,,,5", "t,c2,VOD,,,3", "t,c2,VOD,,,3"], id="of a new key"),
+        ],
+    )
+    def test_beside_a_stored_row_of_their_key_too(self, warehouse: Warehouse, lines: list[str]) -> None:
+        warehouse.bring(_lines("t,c1,VOD,,,5", "t,c0,VOD,,,1"))
+        outcome = warehouse.bring(_lines(*lines), shrink_limit="0")
+        expected: Counter[str] = Counter()
+        for line in lines:
+            expected[line.split(",")[1]] += int(line.split(",")[-1])
+        assert {content: seconds for content, _, _, seconds in warehouse.facts()} == expected
+        assert outcome.change
+        assert (outcome.change.merged, outcome.change.deleted) == (len(lines) - len(expected), 1)
 
     @pytest.mark.parametrize("stored_before", [False, True], ids=["new-partition", "differences"])
     def test_they_become_one_row_with_their_sum(self, warehouse: Warehouse, stored_before: bool) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from etl.download import Downloader
-    from etl.report import ReportAddress, ReportFile
+    from etl.report import Origin, ReportAddress, ReportFile
     from postgres import Server
 
 GOOD = HEADER + "A,c1,VOD,,u1,1\nB,c2,VOD,,u2,2\n"
@@ -124,9 +124,10 @@ class _Interjecting:
         *,
         renew: Callable[[], ReportAddress],
         folder: Path,
+        unless: Origin | None = None,
         on_retry: Callable[[], None] | None = None,
     ) -> ReportFile:
-        report = self._real.download(address, renew=renew, folder=folder, on_retry=on_retry)
+        report = self._real.download(address, renew=renew, folder=folder, unless=unless, on_retry=on_retry)
         if self._interjections:
             self._interjections.pop()()
         return report

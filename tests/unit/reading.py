@@ -12,8 +12,10 @@ import pyarrow as pa
 from etl import contract, normalise, records
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    import pandas as pd
 
     from etl.report import Reject
 
@@ -24,6 +26,7 @@ HEADER = "Content ID,Customer ID,Streaming Type,Watch Time (sec.),Content Title,
 @dataclass(frozen=True)
 class Read:
     rows: list[tuple[Any, ...]]
+    contents: list[tuple[Any, ...]]
     rejects: list[Reject]
     watch_seconds: Decimal
     created_at_unread: int
@@ -33,13 +36,14 @@ class Read:
 def read(path: Path, *, aliases: Mapping[str, str] | None = None, block_bytes: int = records.BLOCK_BYTES) -> Read:
     chunks = list(normalise.chunks(path, aliases=aliases or {}, block_bytes=block_bytes))
     return Read(
-        rows=[
-            row
-            for chunk in chunks
-            for row in zip(*(pa.array(chunk.rows[name]).to_pylist() for name in contract.COLUMNS), strict=True)
-        ],
+        rows=[row for chunk in chunks for row in _rows(chunk.rows, contract.FACTS)],
+        contents=[row for chunk in chunks for row in _rows(chunk.contents, contract.CONTENT)],
         rejects=[reject for chunk in chunks for reject in chunk.rejects],
         watch_seconds=sum((chunk.watch_seconds for chunk in chunks), Decimal(0)),
         created_at_unread=sum(chunk.created_at_unread for chunk in chunks),
         unknown_streaming_types=sum((chunk.unknown_streaming_types for chunk in chunks), Counter()),
     )
+
+
+def _rows(frame: pd.DataFrame, columns: Sequence[str]) -> list[tuple[Any, ...]]:
+    return list(zip(*(pa.array(frame[name]).to_pylist() for name in columns), strict=True))

@@ -54,7 +54,7 @@ def test_no_more_is_made_than_may_wait() -> None:
         time.sleep(0.01)
     time.sleep(0.3)
     assert made == [0, 1, 2]
-    working.close()  # type: ignore[attr-defined]  # it is a generator
+    working.close()  # it is a generator
 
 
 @pytest.mark.parametrize("waiting", [True, False], ids=["with a full queue", "in the making"])

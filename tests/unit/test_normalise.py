@@ -93,7 +93,8 @@ def test_ids_and_titles_survive_character_for_character(
     result = read_lines(line(**{column: text}))
 
     assert result.rejects == []
-    assert [row[contract.COLUMNS.index(column)] for row in result.rows] == [text]
+    assert dict(zip(contract.COLUMNS, (*result.rows[0], *result.contents[0][1:]), strict=True))[column] == text
+    assert result.contents[0][0] == result.rows[0][0]
 
 
 def test_values_are_the_same_quoted_or_not(read_lines: Callable[[bytes], Read]) -> None:
@@ -102,7 +103,8 @@ def test_values_are_the_same_quoted_or_not(read_lines: Callable[[bytes], Read]) 
 
     one, other = read_lines(plain.encode()), read_lines(quoted.encode())
 
-    assert one.rows == other.rows == [("NA", " u ", "VOD", "5", "null", None), ("1e5", "", "VOD", "007", "None", None)]
+    assert one.rows == other.rows == [("NA", " u ", "VOD", "5"), ("1e5", "", "VOD", "007")]
+    assert one.contents == other.contents == [("NA", "null", None), ("1e5", "None", None)]
     assert [reject.reason for reject in one.rejects] == [reject.reason for reject in other.rejects]
 
 
@@ -124,7 +126,8 @@ def test_columns_come_in_any_order(tmp_path: Path, order: tuple[int, ...]) -> No
     path = tmp_path / "report.csv"
     path.write_text("".join(",".join(values[place] for place in order) + "\n" for values in lines))
 
-    assert read(path).rows == [("c", "u", "VOD", "1.5", "t", datetime(2026, 1, 2, tzinfo=UTC))]
+    assert read(path).rows == [("c", "u", "VOD", "1.5")]
+    assert read(path).contents == [("c", "t", datetime(2026, 1, 2, tzinfo=UTC))]
 
 
 def test_columns_that_the_settings_ignore_are_dropped(file: Callable[..., Path]) -> None:
@@ -132,7 +135,7 @@ def test_columns_that_the_settings_ignore_are_dropped(file: Callable[..., Path])
 
     result = read(path, aliases={"Country": "ignore", "device": "ignore"})
 
-    assert (result.rows, result.rejects) == ([("c", "u", "VOD", "5", "t", None)], [])
+    assert (result.rows, result.contents, result.rejects) == ([("c", "u", "VOD", "5")], [("c", "t", None)], [])
 
 
 def test_streaming_types_are_folded_and_unknown_ones_counted(read_lines: Callable[[bytes], Read]) -> None:
@@ -160,10 +163,53 @@ def test_creation_times_that_cannot_be_read_are_null_and_counted(read_lines: Cal
 
     result = read_lines(b"".join(line(created_at=text) for text in times))
 
-    moments = [row[5] for row in result.rows]
+    moments = [moment for _, _, moment in result.contents]
     assert moments[0] == datetime(2026, 1, 2, 2, 4, 5, 123456, tzinfo=UTC)
     assert moments[1:] == [None, None, None, datetime(1, 1, 1, tzinfo=UTC), None, None]
     assert result.created_at_unread == 4
+
+
+def test_each_spelling_of_a_content_is_kept_once_a_chunk_and_its_rows_are_counted(
+    read_lines: Callable[[bytes], Read],
+) -> None:
+    told = [("a", "one", "soon"), ("b", "one", ""), ("a", "two", ""), ("a", "one", "soon"), ("a", "one", "")]
+
+    result = read_lines(b"".join(line(content_id=a, title=b, created_at=c, customer_id="u") for a, b, c in told))
+
+    assert result.contents == [("a", "one", None), ("b", "one", None), ("a", "two", None), ("a", "one", None)]
+    assert (len(result.rows), result.created_at_unread) == (5, 2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-01-02T03:04:05Z",
+        "2026-01-02 03:04:05Z",
+        "2026/01/02T03:04:05Z",
+        "2026-02-30T03:04:05Z",
+        "2026-01-02T24:00:00Z",
+        "2026-01-02T23:59:60Z",
+        "2026-01-02t03:04:05Z",
+        "0001-01-01T00:00:00Z",
+        "0000-01-01T00:00:00Z",
+        "9999-12-31T23:59:59Z",
+        "-026-01-02T03:04:05Z",
+        "2026-01-02T03:04:5 Z",
+        "2026-01-02T03:04.05Z",
+        "20260102T0304050000Z",
+        "2026-01-02T03:04UTCZ",
+        "2026-01-02T03:04\u2009Z",
+    ],
+)
+def test_the_short_way_of_reading_creation_times_reads_them_like_the_long_one(
+    read_lines: Callable[[bytes], Read], text: str
+) -> None:
+    """Texts of 20 bytes that end in Z go it, if all of a chunk are such."""
+    assert len(text.encode()) == 20
+
+    result = read_lines(line(created_at=text) + line(created_at="2026-01-02T03:04:05Z", content_id="d"))
+
+    assert result.contents[0][2] == contract.parse_created_at(text)
 
 
 @pytest.mark.parametrize(
@@ -200,14 +246,15 @@ def test_watch_times_keep_their_digits(read_lines: Callable[[bytes], Read]) -> N
 
 def test_a_chunk_holds_the_columns_of_the_contract_on_arrow(file: Callable[[bytes], Path]) -> None:
     text, moment = pd.ArrowDtype(pa.string()), pd.ArrowDtype(pa.timestamp("us", tz="UTC"))
-    expected = dict.fromkeys(contract.COLUMNS, text) | {"created_at": moment}
+    contents = dict.fromkeys(contract.CONTENT, text) | {"created_at": moment}
 
     for lines in (line(), line(content_id=""), b"ragged\n", b"ragged\n" + line(watch_seconds="") + line()):
         (chunk,) = normalise.chunks(file(lines), aliases={})
-        assert list(chunk.rows.columns) == list(contract.COLUMNS)
-        assert chunk.rows.dtypes.to_dict() == expected
-        assert chunk.rows.index.tolist() == list(range(len(chunk.rows)))
-        assert not chunk.rows.drop(columns="created_at").isna().any(axis=None)
+        assert chunk.rows.dtypes.to_dict() == dict.fromkeys(contract.FACTS, text)
+        assert chunk.contents.dtypes.to_dict() == contents
+        for frame in (chunk.rows, chunk.contents):
+            assert frame.index.tolist() == list(range(len(frame)))
+            assert not frame.drop(columns="created_at", errors="ignore").isna().any(axis=None)
 
 
 def test_chunks_are_bounded_by_the_size_of_blocks(file: Callable[[bytes], Path]) -> None:
@@ -390,7 +437,7 @@ def test_a_header_is_read_by_the_rules_of_quoting(file: Callable[..., Path]) -> 
 
     result = read(file(line() + b"ragged", header=codecs.BOM_UTF8 + header.encode()))
 
-    assert result.rows == [("c", "u", "VOD", "5", "t", None)]
+    assert result.rows == [("c", "u", "VOD", "5")]
     assert [reject.line_number for reject in result.rejects] == [4]
 
 

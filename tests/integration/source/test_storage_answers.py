@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 from raw_server import CSV, GZIPPED, FakeTime, RawServer, chunked, in_turn, raw_server, reply, storing
 
-from etl.download import Downloader
+from etl.download import Downloader, Unmodified
 from etl.errors import MalformedReport, Misconfigured, SourceUnavailable, TryLater, WatchTimeError
 from etl.http_clients import storage_client
-from etl.report import ReportAddress, ReportFile
+from etl.report import Origin, ReportAddress, ReportFile
 from etl.stop import Stop, Stopped
 from etl.url_policy import UrlPolicy
 
@@ -55,10 +55,14 @@ class Work:
     stop: Stop = field(default_factory=Stop)
     renewed: int = 0
 
-    def run(self, *answers: bytes) -> ReportFile:
+    def run(self, *answers: bytes, unless: Origin | None = None) -> ReportFile:
         self.server.answer = in_turn(*answers) if answers else self.server.answer
         tools = Downloader(self.client, POLICY, self.time.patience(), self.stop)
-        return tools.download(ReportAddress(self.server.report_url, asks=1), renew=self._renew, folder=self.folder)
+        address = ReportAddress(self.server.report_url, asks=1)
+        return tools.download(address, renew=self._renew, folder=self.folder, unless=unless)
+
+    def origin(self, etag: str) -> Origin:
+        return Origin(f"127.0.0.1:{self.server.port}/reports/20230703.csv", etag)
 
     def _renew(self) -> ReportAddress:
         self.renewed += 1
@@ -141,7 +145,7 @@ def test_a_report_comes_whole(answers: tuple[bytes, ...], work: Work) -> None:
     report = work.run(*answers)
     assert report.path.read_bytes() == CSV
     assert report.sha256 == hashlib.sha256(CSV).hexdigest()
-    assert report.source == f"127.0.0.1:{work.server.port}/reports/20230703.csv"
+    assert report.origin is None or report.origin.source == f"127.0.0.1:{work.server.port}/reports/20230703.csv"
 
 
 def test_an_empty_file_is_a_file(work: Work) -> None:
@@ -161,6 +165,43 @@ def test_the_token_and_the_organization_stay_with_the_api(work: Work) -> None:
         assert request.headers["accept-encoding"] == "identity"
 
 
+NOT_MODIFIED = reply(304, headers={"ETag": '"v1"'})
+
+
+def test_a_file_that_is_still_the_known_one_is_not_downloaded(work: Work) -> None:
+    with pytest.raises(Unmodified):
+        work.run(NOT_MODIFIED, unless=work.origin('"v1"'))
+    assert [request.headers["if-none-match"] for request in work.server.requests] == ['"v1"']
+
+
+def test_a_host_may_pay_no_heed_to_what_is_known(work: Work) -> None:
+    report = work.run(reply(200, CSV, headers={"ETag": '"v1"'}), unless=work.origin('"v1"'))
+    assert (report.path.read_bytes(), report.origin) == (CSV, work.origin('"v1"'))
+
+
+def test_what_is_known_of_another_address_says_nothing(work: Work) -> None:
+    """Hosts that count versions give the second report of another path the same ETag as the second of this one."""
+    work.run(WHOLE, unless=Origin(f"127.0.0.1:{work.server.port}/reports/of-yesterday.csv", '"2"'))
+    assert "if-none-match" not in work.server.requests[0].headers
+
+
+def test_the_known_file_of_another_etag_is_fetched_plainly(work: Work) -> None:
+    report = work.run(NOT_MODIFIED, WHOLE, unless=work.origin('"v0"'))
+    assert report.path.read_bytes() == CSV
+    assert ["if-none-match" in request.headers for request in work.server.requests] == [True, False]
+
+
+def test_not_modified_is_no_answer_where_nothing_was_known(work: Work) -> None:
+    with pytest.raises(SourceUnavailable, match="answered 304"):
+        work.run(NOT_MODIFIED)
+
+
+@pytest.mark.parametrize("etag", [None, "", 'W/"v1"', "v1"])
+def test_a_weak_etag_is_not_kept(work: Work, etag: str | None) -> None:
+    headers = {} if etag is None else {"ETag": etag}
+    assert work.run(reply(200, CSV, headers=headers)).origin is None
+
+
 def test_an_expired_address_is_replaced_and_the_download_goes_on(work: Work) -> None:
     """The part that is here is kept: its ETag proves that the fresh address leads to the same file."""
     answer = storing(CSV, '"v1"', first=reply(200, CSV, headers={"ETag": '"v1"'}, cut=200))
@@ -168,7 +209,7 @@ def test_an_expired_address_is_replaced_and_the_download_goes_on(work: Work) -> 
     work.server.answer = lambda request: reply(403, XML) if next(late) else answer(request)
     report = work.run()
     assert report.path.read_bytes() == CSV
-    assert (report.resumed, work.renewed, report.etag) == (1, 1, '"v1"')
+    assert (report.resumed, work.renewed, report.origin and report.origin.etag) == (1, 1, '"v1"')
     assert work.server.requests[-1].headers["range"] == "bytes=200-"
     assert work.server.requests[-1].target.endswith("renewed=1")
 
@@ -178,7 +219,7 @@ def test_a_report_that_changes_under_the_download_is_fetched_anew(work: Work) ->
     work.server.answer = storing(CSV, '"v2"', first=reply(200, old, headers={"ETag": '"v1"'}, cut=200))
     report = work.run()
     assert report.path.read_bytes() == CSV
-    assert (report.resumed, report.etag, len(work.server.requests)) == (0, '"v2"', 2)
+    assert (report.resumed, report.origin and report.origin.etag, len(work.server.requests)) == (0, '"v2"', 2)
 
 
 @pytest.mark.parametrize(

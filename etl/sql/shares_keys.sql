@@ -1,0 +1,22 @@
+-- Whether several lines of the report have one key. Of lines that the table has a row for, there are then more than such
+-- rows; the others are all among the differences.
+SELECT %(lines)s - missing > stored - surplus OR repeated
+FROM (
+    SELECT count(*) FILTER (WHERE table_seconds IS NULL) AS missing,
+           count(*) FILTER (WHERE report_seconds IS NULL) AS surplus
+    FROM difference
+) AS one_sided
+CROSS JOIN (
+    SELECT count(*) AS stored
+    FROM watch_time
+    WHERE report_date = %(report_date)s
+      AND report_type = %(report_type)s
+) AS in_the_table
+CROSS JOIN (
+    SELECT EXISTS (
+        SELECT FROM difference
+        WHERE table_seconds IS NULL
+        GROUP BY content_id, customer_id, streaming_type
+        HAVING count(*) > 1
+    ) AS repeated
+) AS in_the_report
