@@ -101,7 +101,13 @@ _BY_TEXT: Final[tuple[tuple[tuple[str, ...], type[WatchTimeError], str], ...]] =
         "create the database, or correct its name in WATCH_TIME_DATABASE_URL",
     ),
     (
-        ("connection is bad: invalid", "invalid .* value", "certificate", "does not support SSL"),
+        ("certificate",),
+        Misconfigured,
+        "name the server as its certificate does, and in sslrootcert the file with its authority's certificate",
+    ),
+    (
+        ("connection is bad: invalid", "invalid .* value", "does not support SSL", "weak sslmode",
+         'definition of service ".*" not found', 'service file ".*" not found'),
         Misconfigured,
         "correct WATCH_TIME_DATABASE_URL: its port, or what it has after the ?",
     ),

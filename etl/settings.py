@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from etl import channels
 from etl.contract import COLUMNS, IGNORE
 from etl.environment import PREFIX, given, read_secret_files, variable_of
 from etl.errors import Misconfigured
+from etl.sslmode import Sslmode, too_weak
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,6 +58,11 @@ class Settings(BaseSettings):
     org_id: str | None = Field(None, description="Organization id, sent as `x-bv-org-id`.")
     api_base_url: str = Field(
         "https://api.one.blendvision.com", description="Base URL of the report API. Plain http only on loopback."
+    )
+    # Before the URL, which is judged by it.
+    weakest_sslmode: Sslmode = Field(
+        "verify-full",
+        description="What a database URL's `sslmode` must be at least, where it leads to another machine.",
     )
     database_url: SecretStr | None = Field(
         None, description="Postgres URL (secret), or `embedded:DIR` for a Postgres kept in that folder."
@@ -133,9 +139,14 @@ class Settings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _database_is_a_url(cls, value: SecretStr | None) -> SecretStr | None:
+    def _database_is_a_url(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if value is not None and not re.match(rf"postgres(ql)?(\+\w+)?://|{EMBEDDED}.", value.get_secret_value()):
             raise ValueError(f"must look like {_EXAMPLES['database_url']}")
+        weakest = info.data.get("weakest_sslmode")  # not there when it is none
+        if value is not None and weakest and not value.get_secret_value().startswith(EMBEDDED):
+            problem = too_weak(value.get_secret_value(), weakest)
+            if problem:
+                raise ValueError(problem)
         return value
 
     @field_validator("schema_name")

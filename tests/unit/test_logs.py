@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 CUSTOMER = "customer-canary-4711"
 TOKEN = 'tok\\en"canary'
 PASSWORD = "pa55@canary"
-DATABASE_URL = f"postgresql://loader:{quote(PASSWORD)}@db.example.com/warehouse"
+DATABASE_URL = f"postgresql://loader:{quote(PASSWORD)}@db.example.com/warehouse?sslmode=verify-full"
 SIGNED_URL = "https://files.example.com/2026/vod.csv?X-Amz-Credential=canary1&X-Amz-Signature=canary2#canary3"
 SECRETS = Settings.model_validate({"api_token": TOKEN, "database_url": DATABASE_URL}).secrets()
 

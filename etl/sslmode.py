@@ -1,0 +1,91 @@
+"""Whether a database URL demands enough of TLS for where it leads.
+
+libpq's default, `prefer`, goes on in plain text with a server that has no TLS, or with whoever says so in its place;
+and below `verify-full` nobody looks whether the certificate is that server's. For a host on this machine that does not
+matter.
+
+What counts is what libpq makes of the URL together with PGSSLMODE, PGHOST, PGSERVICE and its other variables and files,
+so libpq itself is asked. Makes no connection.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+# As libpq has them, the weakest first.
+Sslmode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+_MODES: Final = get_args(Sslmode)
+
+# libpq refuses it before it looks for any host.
+_NO_CONNECTION: Final[dict[str, Any]] = {"channel_binding": "none at all"}
+
+
+def too_weak(url: str, weakest: Sslmode) -> str | None:
+    """What is wrong with `url`, in words that follow the variable's name; None when nothing is.
+
+    A URL that libpq cannot read is left to the one who connects.
+    """
+    known = _as_libpq_sees_it(url)
+    mode, hosts = known.get("sslmode", ""), _hosts_elsewhere(known.get("host", ""), known.get("hostaddr", ""))
+    if not hosts or mode not in _MODES or _MODES.index(mode) >= _MODES.index(weakest):
+        return None
+    stated = f"sslmode={mode}" if "sslmode=" in url else f"sslmode={mode}, which is what applies where it states none"
+    return (
+        f"leads to {', '.join(hosts)} with {stated}; nothing below {weakest} is allowed: "
+        f"{_what_to_write(url, weakest)}, or, in a network that nobody else is in, set "
+        f"WATCH_TIME_WEAKEST_SSLMODE={mode}"
+    )
+
+
+def _what_to_write(url: str, weakest: Sslmode) -> str:
+    after = "after the ?" if "?" in url else "at its end, after a ?"
+    if weakest.startswith("verify"):
+        # Not `system` alone: the OpenSSL that comes with psycopg's wheel has a folder of its own, and that is empty.
+        return (
+            f"write sslmode={weakest}&sslrootcert=FILE {after}, where FILE holds the certificate of the server's "
+            "authority (for a public one sslrootcert=system, with SSL_CERT_FILE naming the system's)"
+        )
+    return f"write sslmode={weakest} {after}"
+
+
+def _as_libpq_sees_it(url: str) -> Mapping[str, str]:
+    import psycopg  # noqa: PLC0415 - slow to import, and not every command has a database
+    from psycopg import conninfo, pq  # noqa: PLC0415
+
+    scheme, separator, rest = url.partition("://")
+    try:
+        stated = conninfo.conninfo_to_dict(f"{scheme.partition('+')[0]}{separator}{rest}")
+    except psycopg.ProgrammingError:
+        return {}
+    options = conninfo.make_conninfo(**(stated | _NO_CONNECTION))
+    resolved = pq.PGconn.connect_start(options.encode())
+    try:
+        return {option.keyword.decode(): option.val.decode() for option in resolved.info if option.val is not None}
+    finally:
+        resolved.finish()
+
+
+def _hosts_elsewhere(hosts: str, addresses: str) -> list[str]:
+    """Those of a list that are not on this machine, by name or by address.
+
+    An address on loopback under another host's name is a tunnel's end, behind which the way goes on.
+    """
+    names = [*hosts.split(","), *addresses.split(",")]
+    # A part of the password where that has an @ in it: the one who connects refuses such a URL.
+    return [name for name in names if not _is_here(name) and "@" not in name]
+
+
+def _is_here(host: str) -> bool:
+    if not host or host.startswith(("/", "@")):  # a socket
+        return True
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    # Of an IPv4-mapped one only some versions of Python say so.
+    return ip.is_loopback and not (isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped)
