@@ -1,0 +1,73 @@
+-- Three roles for a warehouse, so that each program can do its work and no more:
+--
+--     owner   creates and changes the tables: `watch-time migrate`
+--     loader  brings the reports: `run`, `backfill`, `compact`, `verify`, `doctor`
+--     reader  looks: `status`, `explain`, `revisions`, `report`, and people's own queries
+--
+-- As a superuser, in the warehouse's own database, before the first migration or on a warehouse that is there already:
+--
+--     psql -d warehouse -f roles.sql            # once; then give the roles passwords: \password watch_time_loader
+--     watch-time migrate                        # as the owner
+--     psql -d warehouse -U watch_time_owner -f rights.sql    # after every migration
+--
+-- Both files may be run as often as one likes. Other names: -v schema=... -v owner=... -v loader=... -v reader=...
+\set ON_ERROR_STOP on
+\if :{?schema}
+\else
+    \set schema public
+\endif
+\if :{?owner}
+\else
+    \set owner watch_time_owner
+\endif
+\if :{?loader}
+\else
+    \set loader watch_time_loader
+\endif
+\if :{?reader}
+\else
+    \set reader watch_time_reader
+\endif
+
+BEGIN;
+SET LOCAL client_min_messages = warning;
+
+SELECT format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', name)
+FROM unnest(ARRAY[:'owner', :'loader', :'reader']) AS name
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
+\gexec
+
+-- Partitions belong to who attached them, the loader. The owner changes them when it migrates.
+GRANT :"loader" TO :"owner";
+
+REVOKE ALL ON DATABASE :"DBNAME" FROM PUBLIC;
+GRANT CONNECT ON DATABASE :"DBNAME" TO :"owner", :"loader", :"reader";
+GRANT TEMPORARY ON DATABASE :"DBNAME" TO :"loader";
+
+CREATE SCHEMA IF NOT EXISTS :"schema";
+ALTER SCHEMA :"schema" OWNER TO :"owner";
+REVOKE ALL ON SCHEMA :"schema" FROM PUBLIC;
+GRANT USAGE, CREATE ON SCHEMA :"schema" TO :"loader";
+GRANT USAGE ON SCHEMA :"schema" TO :"reader";
+
+-- What another role created before there were these three. Whose watch_time and its partitions are, rights.sql decides.
+SELECT format('ALTER TABLE %s OWNER TO %I', pg_class.oid::regclass, :'owner')
+FROM pg_class
+WHERE relnamespace = :'schema'::regnamespace
+  AND (
+      relname IN (
+          'watch_time', 'content', 'warehouse', 'watch_time_version', 'watch_time_report', 'watch_time_daily',
+          'watch_time_monthly', 'watch_time_by_content', 'watch_time_by_customer', 'report_slice', 'report_revision',
+          'report_check', 'report_reject', 'report_notice', 'report_coverage'
+      )
+      OR oid IN (
+          SELECT inhrelid
+          FROM pg_inherits
+          WHERE inhparent = to_regclass(format('%I.watch_time', :'schema'))
+      )
+  )
+  AND relkind IN ('r', 'p', 'v')
+  AND relowner NOT IN (:'owner'::regrole, :'loader'::regrole)
+\gexec
+
+COMMIT;
