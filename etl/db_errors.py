@@ -31,7 +31,8 @@ def in_our_words(error: psycopg.Error, where: str) -> WatchTimeError:
         return _without_state(error, where)
     table = f" on {error.diag.table_name}" if error.diag.table_name else ""
     what = f"{where} refused with SQLSTATE {state} ({type(error).__name__}){table}"
-    if state.startswith(_NAMES_ARE_WRONG):
+    # With a context it comes from within a function or from COPY, and may quote a row all the same.
+    if state.startswith(_NAMES_ARE_WRONG) and not error.diag.context:
         what = f"{what}: {error.diag.message_primary}"
     kind = next((kind for starts, kind in _KINDS if state.startswith(starts)), WatchTimeError)
     next_step = _NEXT_STEPS.get(state) or _NEXT_STEPS.get(state[:2]) or (_BUG if kind is WatchTimeError else _LATER)

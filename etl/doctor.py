@@ -12,7 +12,7 @@ from etl import api_token, db, schema
 from etl.channels import unread_channels
 from etl.db import rows, statement
 from etl.errors import ExitCode, WatchTimeError
-from etl.settings import Settings, unknown_variables
+from etl.settings import Settings, open_secrets, unknown_variables
 from etl.slices import Slice, slices_of, target_date
 
 if TYPE_CHECKING:
@@ -66,6 +66,11 @@ def examine() -> Iterator[Check]:
         for name, nearest in unknown_variables().items():
             hint = f"did you mean {nearest}?" if nearest else "remove it, or see the README for the names"
             yield Check("settings", Verdict.WARNING, f"{name} is set, and nothing reads it", hint)
+        for file, mode in open_secrets().items():
+            yield Check(
+                "settings", Verdict.WARNING, f"{file} has secrets, and mode {mode}: other users get at them",
+                f"type: chmod 600 {file}",
+            )  # fmt: skip
         settings = Settings.load(needs=("api_token", "org_id", "database_url"))
     except WatchTimeError as error:
         yield _problem("settings", error)

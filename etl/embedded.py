@@ -7,16 +7,18 @@ process that asks for it and ends with the last one. It listens on a Unix socket
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import warnings
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, urlsplit
 
 from etl.errors import DatabaseUnavailable, Misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
     from types import ModuleType
 
 DATABASE: Final = "postgres"
@@ -24,6 +26,8 @@ DATABASE: Final = "postgres"
 # The wheel's list of the processes that use a server. It is not pruned there: one that was killed would keep the
 # server running for ever.
 _USERS_FILE: Final = ".handle_pids.json"
+
+_PRIVATE_SOCKET: Final = "unix_socket_permissions = 0700\n"
 
 
 @contextmanager
@@ -54,6 +58,7 @@ def server(folder: Path, *, major: int | None = None) -> Iterator[str]:
             f"the embedded Postgres in {folder} does not start: {error}",
             next_step=f"see {folder / 'log'}, then try again",
         ) from None
+    _shut_others_out(folder, running.get_uri())
     with running:
         try:
             yield running.get_uri(database=DATABASE)
@@ -88,6 +93,24 @@ def _start(folder: Path, version: int) -> Any:
             raise
         # Run by root, the wheel makes a user for the server; another process was making it at the same moment.
         return pgserver.get_server(folder, postgres_version=version)
+
+
+def _shut_others_out(folder: Path, uri: str) -> None:
+    """Leave the socket to its server's user: the server trusts whoever comes.
+
+    The data folder is closed to others, and the socket lies in it, unless its path is too long for a socket: then the
+    wheel takes a folder where everybody can get at it. From the next start on the configuration sees to the socket.
+    """
+    for directory in map(Path, parse_qs(urlsplit(uri).query).get("host", [])):
+        for socket in directory.glob(".s.PGSQL.[0-9]*[0-9]"):
+            socket.chmod(0o700)
+            if directory != folder:
+                os.chown(directory, socket.stat().st_uid, -1)
+                directory.chmod(0o700)
+    configuration = folder / "postgresql.conf"
+    if _PRIVATE_SOCKET not in configuration.read_text(encoding="utf-8"):
+        with configuration.open("a", encoding="utf-8") as file:
+            file.write(_PRIVATE_SOCKET)
 
 
 def _forget_dead_users(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 PREFIX: Final = "WATCH_TIME_"
+
+_ANYTHING_BY_OTHERS: Final = 0o077
+_CHANGED_BY_ALL: Final = 0o002
 
 
 def variable_of(field_name: str) -> str:
@@ -29,15 +33,18 @@ def given() -> dict[str, str]:
     Raises:
         Misconfigured: `.env` cannot be read.
     """
+    found = [*_env_file().items(), *os.environ.items()]
+    return {name.upper(): value for name, value in found if value}
+
+
+def _env_file() -> dict[str, str | None]:
     try:
-        from_file = dotenv_values(".env")
+        return dotenv_values(".env")
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(
             f".env in {Path.cwd()} cannot be read: {_why_unreadable(error)}",
             next_step="mend the file, or put the settings into the environment",
         ) from None
-    found = [*from_file.items(), *os.environ.items()]
-    return {name.upper(): value for name, value in found if value}
 
 
 def read_secret_files(names: Iterable[str], variables: Mapping[str, str], problems: dict[str, str]) -> dict[str, str]:
@@ -61,6 +68,27 @@ def read_secret_files(names: Iterable[str], variables: Mapping[str, str], proble
         else:
             problems[f"{variable}_FILE"] = f"names {file_name}, which is empty"
     return values
+
+
+def open_to_others(names: Iterable[str]) -> dict[str, str]:
+    """The files with secrets of the settings `names` that other users may read or change, and their modes in octal.
+
+    As with ssh's keys, what counts are files of our own. What others made is in their hands: Kubernetes and Docker
+    mount secrets as root's, readable for everybody in a container where nobody else is. A file that everybody may
+    change is told of whoever it belongs to.
+    """
+    variables, from_file = given(), {name.upper(): value for name, value in _env_file().items()}
+    secrets = [variable_of(name) for name in names]
+    files = {variables[f"{name}_FILE"] for name in secrets if variables.get(f"{name}_FILE")}
+    if any(from_file.get(name) for name in secrets):
+        files.add(".env")
+    found = {}
+    for file in sorted(files):
+        with suppress(OSError):  # told of where it is read
+            stat = Path(file).stat()
+            if stat.st_mode & (_ANYTHING_BY_OTHERS if stat.st_uid == os.geteuid() else _CHANGED_BY_ALL):
+                found[file] = f"{stat.st_mode & 0o777:04o}"
+    return found
 
 
 def _why_unreadable(error: OSError | UnicodeDecodeError) -> str:

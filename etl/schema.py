@@ -37,7 +37,7 @@ def migrate(database: Database) -> tuple[str | None, str]:
     """
     from alembic import command  # noqa: PLC0415 - slow to import, and needed only here
     from alembic.config import Config  # noqa: PLC0415
-    from sqlalchemy import create_engine, pool  # noqa: PLC0415
+    from sqlalchemy import create_engine, exc, pool  # noqa: PLC0415
 
     with database.connection() as connection:
         connection.autocommit = False
@@ -56,7 +56,11 @@ def migrate(database: Database) -> tuple[str | None, str]:
                 raise _ahead(database, before)
             config = Config(attributes={"connection": sqlalchemy_connection})
             config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
-            command.upgrade(config, "head")
+            try:
+                command.upgrade(config, "head")
+            except exc.DBAPIError as error:
+                # The driver's own error is inside, and `db` knows what to say of it.
+                raise error.orig or error from None
     return before, HEAD
 
 

@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from etl import channels
 from etl.contract import COLUMNS, IGNORE
-from etl.environment import PREFIX, given, read_secret_files, variable_of
+from etl.environment import PREFIX, given, open_to_others, read_secret_files, variable_of
 from etl.errors import Misconfigured
 from etl.sslmode import Sslmode, too_weak
 
@@ -287,6 +287,11 @@ def unknown_variables() -> dict[str, str | None]:
         for name in strangers
         if not name.startswith(f"{PREFIX}TEST_")
     }
+
+
+def open_secrets() -> dict[str, str]:
+    """The files with secrets that other users may read or change, and their modes."""
+    return open_to_others((*_SECRETS, *channels.SECRETS))
 
 
 def _in_words(message: str) -> str:

@@ -54,6 +54,7 @@ class Spool:
         self._gunzip: Gunzip | None = None
         self._is_decided = False
         self._beginning = b""
+        self.path.touch(mode=0o600)  # a report names people: nobody else is to read it, whatever the umask
         # Unbuffered: the pieces are large, and a full disk shows where it is met, not at some later close.
         self._file = self.path.open("wb", buffering=0)
 

@@ -33,12 +33,16 @@ _DAYS_SHOWN: Final = 14
 
 def settings(*needs: Need) -> Settings:
     """The settings; from here on their secrets are masked in everything that is logged."""
-    from etl.settings import Settings, unknown_variables
+    from etl.settings import Settings, open_secrets, unknown_variables
 
     loaded = Settings.load(needs)
     logs.configure(secrets=loaded.secrets())
     for name, nearest in unknown_variables().items():
         structlog.get_logger("watch_time").warning("unknown_setting", name=name, did_you_mean=nearest)
+    for file, mode in open_secrets().items():
+        structlog.get_logger("watch_time").warning(
+            "secrets_open_to_others", file=file, mode=mode, next_step="chmod 600"
+        )
     return loaded
 
 

@@ -314,3 +314,16 @@ def test_nothing_secret_is_printed_anywhere(program: Program, newest_warehouse: 
     ledger = str(newest_warehouse.query("SELECT * FROM report_slice"))
     for canary in ("X-Amz", "Signature=", customer):
         assert canary not in ledger
+
+
+def test_a_file_of_secrets_that_others_may_read_is_a_warning_and_no_more(program: Program) -> None:
+    url = program.folder / "database-url"
+    url.write_text(program.environment["WATCH_TIME_DATABASE_URL"])
+    url.chmod(0o644)
+    done = program("status", DATABASE_URL="", DATABASE_URL_FILE=str(url))
+    assert done.returncode == 0
+    (line,) = [line for line in done.stderr.splitlines() if "secrets_open_to_others" in line]
+    warned = json.loads(line)
+    assert (warned["file"], warned["mode"], warned["next_step"]) == (str(url), "0644", "chmod 600")
+    url.chmod(0o600)
+    assert "secrets_open_to_others" not in program("status", DATABASE_URL="", DATABASE_URL_FILE=str(url)).stderr

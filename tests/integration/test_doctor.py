@@ -92,6 +92,16 @@ def test_without_settings_only_they_are_looked_at(monkeypatch: pytest.MonkeyPatc
     assert "3 settings need attention" in missing.detail
 
 
+@pytest.mark.usefixtures("configured")
+def test_secrets_that_others_get_at_are_worth_a_word() -> None:
+    Path(".env").write_text("WATCH_TIME_PING_URL=https://hc.example.com/canary\n")
+    Path(".env").chmod(0o644)
+    warned = next(check for check in examine() if check.name == "settings" and check.verdict is Verdict.WARNING)
+    assert (warned.detail, warned.next_step) == (
+        ".env has secrets, and mode 0644: other users get at them", "type: chmod 600 .env",
+    )  # fmt: skip
+
+
 def test_an_env_file_that_cannot_be_read_is_a_problem_of_the_settings() -> None:
     Path(".env").write_bytes(b"\xff")
     assert amiss() == [("settings", Verdict.PROBLEM, 78)]

@@ -115,3 +115,18 @@ def test_the_living_stay_in_the_list_of_users(tmp_path: Path) -> None:
     users.write_text(f"[{os.getpid()}, {dead.pid}]")
     embedded._forget_dead_users(tmp_path)
     assert users.read_text() == f"[{os.getpid()}]"
+
+
+@pytest.mark.parametrize("name", ["warehouse", "a-name-too-long-for-a-socket-" * 4])
+def test_other_users_of_the_machine_are_shut_out(name: str) -> None:
+    """The server trusts whoever reaches its socket, and the wheel puts that elsewhere where the path is long."""
+    with tempfile.TemporaryDirectory(prefix="watch-time-pg-") as parent:
+        Path(parent).chmod(0o755)
+        for _ in range(2):
+            with embedded.server(Path(parent) / name / "pg") as url, psycopg.connect(url) as connection:
+                socket = Path(connection.info.host)
+                assert socket.stat().st_mode & 0o777 == 0o700
+                assert next(socket.glob(".s.PGSQL.*[0-9]")).stat().st_mode & 0o077 == 0
+                assert (Path(parent) / name / "pg").stat().st_mode & 0o777 == 0o700
+        with embedded.server(Path(parent) / name / "pg") as url, psycopg.connect(url) as connection:
+            assert connection.execute("SHOW unix_socket_permissions").fetchone() == ("0700",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, LiteralString
 
 import psycopg
 import pytest
@@ -12,7 +12,7 @@ from sqlalchemy import create_engine
 
 from etl import schema
 from etl.db import Database
-from etl.errors import SchemaNotReady, WrongOrganization
+from etl.errors import Misconfigured, SchemaNotReady, WrongOrganization
 from etl.tables import metadata
 
 if TYPE_CHECKING:
@@ -96,6 +96,25 @@ def test_everything_lies_in_the_schema_of_the_setting(empty_url: str) -> None:
             "AND relnamespace::regnamespace::text NOT LIKE 'pg_toast%'"
         ).fetchall()
     assert schemas == [("elsewhere",)]
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "told"),
+    [
+        ("CREATE TABLE report_slice (x int)", 'relation "report_slice" already exists'),
+        ("CREATE VIEW watch_time_daily AS SELECT 1 AS x", 'relation "watch_time_daily" already exists'),
+    ],
+)
+def test_what_stands_in_a_migrations_way_is_named_and_nothing_is_made(
+    empty_url: str, obstacle: LiteralString, told: str
+) -> None:
+    with psycopg.connect(empty_url) as connection:
+        connection.execute(obstacle)
+    with pytest.raises(Misconfigured, match=told) as refused:
+        schema.migrate(Database(empty_url, schema="public"))
+    assert "rename or drop" in refused.value.next_step
+    with psycopg.connect(empty_url) as connection:
+        assert connection.execute("SELECT to_regclass('watch_time')").fetchone() == (None,)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import traceback
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from etl.errors import Misconfigured
-from etl.settings import Settings, unknown_variables
+from etl.settings import Settings, open_secrets, unknown_variables
 
 TOKEN = "t0k3n-canary"
 URL = "postgresql://loader:pa55-canary@db.example.com:5432/warehouse?sslmode=verify-full"
@@ -255,3 +256,36 @@ def test_only_our_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCHEMA_NAME", "elsewhere")
     settings = Settings.load()
     assert (settings.lag_days, settings.schema_name) == (2, "public")
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [(0o600, {}), (0o400, {}), (0o644, "0644"), (0o640, "0640"), (0o604, "0604"), (0o602, "0602")],
+)
+def test_secrets_that_others_get_at_are_told_of(
+    monkeypatch: pytest.MonkeyPatch, mode: int, told: str | dict[str, str]
+) -> None:
+    Path("token").write_text(TOKEN)
+    Path(".env").write_text(f"watch_time_database_url={URL}\n")
+    for name in ("token", ".env"):
+        Path(name).chmod(mode)
+    set_variables(monkeypatch, API_TOKEN_FILE="token", PING_URL_FILE="missing")
+    assert open_secrets() == ({".env": told, "token": told} if told else {})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_a_platform_mounts_is_in_its_hands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubernetes mounts secrets as root's, mode 0644, for a program that runs as another user."""
+    Path("token").write_text(TOKEN)
+    os.chown("token", 4711, 4711)
+    set_variables(monkeypatch, API_TOKEN_FILE="token")
+    Path("token").chmod(0o644)
+    assert open_secrets() == {}
+    Path("token").chmod(0o666)
+    assert open_secrets() == {"token": "0666"}
+
+
+def test_an_env_file_without_secrets_may_be_read_by_all() -> None:
+    Path(".env").write_text("WATCH_TIME_LAG_DAYS=3\n")
+    Path(".env").chmod(0o644)
+    assert open_secrets() == {}

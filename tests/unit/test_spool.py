@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import zlib
 from typing import TYPE_CHECKING
 
@@ -102,3 +103,12 @@ def test_a_bomb_stops_at_the_ratio(tmp_path: Path) -> None:
     with pytest.raises(MalformedReport, match="unpacks from"):
         spooled(bomb, tmp_path)
     assert (tmp_path / "report.csv").stat().st_size <= 65 << 20
+
+
+def test_nobody_else_may_read_a_report(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        Spool(tmp_path / "report.csv").close()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "report.csv").stat().st_mode & 0o777 == 0o600
