@@ -5,7 +5,7 @@ PYTEST_WORKERS ?= 2
 DEMO_FOLDER ?= watch-time-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types imports dictionary pictures benchmarks constraints clean
+.PHONY: help install demo test check lint types imports audit dictionary pictures benchmarks constraints clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,7 +39,10 @@ types: install ## mypy, strict
 imports: install ## import direction
 	$(BIN)/lint-imports --cache-dir .venv/.import_linter_cache
 
-check: lint types imports test ## all that must hold before a commit
+audit: install ## known vulnerabilities of what constraints.txt names, where advisories can be reached
+	$(BIN)/python tests/audit.py
+
+check: lint types imports audit test ## all that must hold before a commit
 
 dictionary: install ## renew docs/data-dictionary.md from the migrations
 	$(BIN)/python tests/data_dictionary.py
