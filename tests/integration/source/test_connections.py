@@ -7,6 +7,7 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpcore
 import httpx
 import pytest
 from pydantic import SecretStr
@@ -86,6 +87,24 @@ def test_of_several_addresses_only_the_allowed_ones_are_tried_until_one_answers(
     stream = backend.connect_tcp("localhost", server.port, timeout=5)
     stream.close()
     assert asked == [("localhost", server.port)]
+
+
+def test_the_address_that_was_checked_is_the_one_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DNS rebinding: a name that is public when it is looked at, and loopback from then on."""
+    answers = iter(["93.184.216.34"])
+    connected: list[str] = []
+
+    def connect(_sockets: httpcore.SyncBackend, host: str, *_: object) -> httpcore.NetworkStream:
+        connected.append(host)
+        raise httpcore.ConnectError
+
+    monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", connect)
+    backend = CheckedBackend(PUBLIC, resolve=lambda _host, _port: [next(answers, "127.0.0.1")])
+    with pytest.raises(httpcore.ConnectError):
+        backend.connect_tcp("storage.example.com", 443)
+    with pytest.raises(Misconfigured, match=r"no public address \(127\.0\.0\.1\)"):
+        backend.connect_tcp("storage.example.com", 443)
+    assert connected == ["93.184.216.34"]
 
 
 def test_a_name_that_does_not_resolve_is_trouble_that_may_pass() -> None:
