@@ -82,3 +82,14 @@ def test_every_table_is_described(name: str) -> None:
 def test_states_and_columns_are_named() -> None:
     for name in (*State, *contract.COLUMNS):
         assert f"`{name}`" in README
+
+
+def test_every_claim_of_security_names_a_test_that_exists() -> None:
+    text = (REPOSITORY / "docs" / "security.md").read_text(encoding="utf-8")
+    named = re.findall(r"\[(test_\w+)\]\(\.\./(tests/[\w/]+\.py)\)", text)
+    assert len(named) == text.count("](../") > 30
+    for name, file in named:
+        assert f"def {name}(" in (REPOSITORY / file).read_text(encoding="utf-8"), (name, file)
+    # Each line of the tables, but for their heads and the table of roles, has one.
+    claims = [line for line in text.splitlines() if re.match(r"\| [A-Z]", line)]
+    assert [line for line in claims if "](../tests/" not in line] == []
