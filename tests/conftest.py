@@ -51,6 +51,8 @@ def hide_settings(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     for name in list(os.environ):
         if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}TEST_"):
             monkeypatch.delenv(name)
+    for name, value in postgres.SETTINGS.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.chdir(folder)
 
 
@@ -195,7 +197,7 @@ class Program:
 def bare_program(tmp_path: Path) -> Program:
     """The command without any setting."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    return Program(tmp_path, plain | {"COLUMNS": "160"})
+    return Program(tmp_path, plain | postgres.SETTINGS | {"COLUMNS": "160"})
 
 
 @pytest.fixture

@@ -144,7 +144,7 @@ def test_without_a_look_at_the_certificate_nobody_is_connected_to(server: TlsSer
     url = server.url(sslmode="require", sslrootcert="")
     log = server.authority.with_name("log")
     before = log.read_text()
-    refused = bare_program("status", DATABASE_URL=url)
+    refused = bare_program("status", DATABASE_URL=url, WEAKEST_SSLMODE="")
     assert refused.returncode == 78
     assert "leads to db.example.com with sslmode=require; nothing below verify-full is allowed" in refused.stderr
     assert log.read_text() == before
