@@ -93,3 +93,12 @@ def test_every_claim_of_security_names_a_test_that_exists() -> None:
     # Each line of the tables, but for their heads and the table of roles, has one.
     claims = [line for line in text.splitlines() if re.match(r"\| [A-Z]", line)]
     assert [line for line in claims if "](../tests/" not in line] == []
+
+
+@pytest.mark.parametrize("file", ["roles.sql", "rights.sql"])
+def test_every_table_and_view_is_thought_of_in_the_roles(file: str) -> None:
+    text = (REPOSITORY / "deploy" / "postgres" / file).read_text(encoding="utf-8")
+    assert [name for name in (*metadata.tables, *VIEWS) if not re.search(rf"\b{name}\b", text)] == []
+    if file == "rights.sql":
+        reader = text.partition("those on its partitions.")[2]
+        assert [name for name in (*metadata.tables, *VIEWS) if not re.search(rf"\b{name}\b", reader)] == []
