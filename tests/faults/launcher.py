@@ -1,0 +1,30 @@
+"""The program with a failpoint put in from outside: `python launcher.py <point>:<action>[:<nth>] -- backfill ...`.
+
+Points and actions are those of `failpoints`; that the point was reached shows in the file of FAILPOINT_FIRED.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from etl import cli, db
+from failpoints import arm
+
+# The program's own pauses between two tries at the database, made short.
+_LONGEST_PAUSE_S = 0.05
+
+
+def start(arguments: list[str], *, failpoint: str | None = None, fired: Path | None = None) -> None:
+    """Be the program, from here to its end."""
+    db._LONGEST_PAUSE_S = _LONGEST_PAUSE_S  # type: ignore[misc]
+    if failpoint and fired:
+        arm(failpoint, fired)
+    sys.argv = ["watch-time", *arguments]
+    cli.main()
+
+
+if __name__ == "__main__":
+    spec, _, *arguments = sys.argv[1:]
+    start(arguments, failpoint=spec, fired=Path(os.environ["FAILPOINT_FIRED"]))

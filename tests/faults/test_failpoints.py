@@ -1,0 +1,136 @@
+"""Struck at any named point, in any way, a load is whole or has not happened, and the next run heals it.
+
+By hand: FAILPOINT_FIRED=/tmp/fired python tests/faults/launcher.py attached:kill -- backfill --start ... --end ...
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+import postgres
+from effort import effort
+from etl.slices import ReportType, slices_of
+from failpoints import ACTIONS, COMPACTION, FIRST_LOAD, RESTATED
+from forks import prepared
+from grounds import NEWEST_DAY, OLD_DAY, OLDEST_AND_NEWEST, Ground, Source, serving, span, template
+from tally import record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from forks import Ended, Forks
+
+# Two ways of raising and two of losing the connection are shared out between the servers, until more is asked for.
+ROUNDS = effort(1)
+STRIKES = dict.fromkeys(OLDEST_AND_NEWEST, ACTIONS * ROUNDS)
+if ROUNDS == 1 and len(STRIKES) > 1:
+    STRIKES[OLDEST_AND_NEWEST[0]] = ("kill", "term", "bug", "terminate")
+    STRIKES[OLDEST_AND_NEWEST[1]] = ("kill", "term", "disk-full", "shut")
+# A day for each strike, so that one more run can heal all of them.
+DAYS = [NEWEST_DAY - timedelta(days=back) for back in range(len(ACTIONS) * ROUNDS)]
+OLD_DAYS = [OLD_DAY, OLD_DAY + timedelta(days=1)]
+
+# How the program ends that meets trouble once; it gets over a lost connection.
+CODES = {"kill": -9, "term": 143, "bug": 70, "disk-full": 70, "terminate": 0, "shut": 0}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the tests of a server share: a process to fork from, sources, templates without and with facts."""
+
+    strikes: tuple[str, ...]
+    forks: Forks
+    calm: Source
+    restated: Source
+    server: postgres.Server
+    stored: postgres.Server
+    settled: postgres.Server
+
+
+@pytest.fixture(scope="module", name="forks")
+def _forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    with prepared(tmp_path_factory.mktemp("forks")) as forks:
+        yield forks
+
+
+@pytest.fixture(scope="module", name="sources")
+def _sources() -> Iterator[tuple[Source, Source]]:
+    with serving() as calm, serving(restated=slices_of(DAYS)) as restated:
+        yield calm, restated
+
+
+@pytest.fixture(scope="module", name="prepared", params=OLDEST_AND_NEWEST)
+def _prepared(request: pytest.FixtureRequest, forks: Forks, sources: tuple[Source, Source]) -> Iterator[Prepared]:
+    calm, restated = sources
+    with (
+        postgres.running(request.param) as server,
+        server.database() as first,
+        server.database() as second,
+        template(server, Ground(first, calm, forks), DAYS) as stored,
+        template(server, Ground(second, calm, forks), OLD_DAYS) as settled,
+    ):
+        yield Prepared(STRIKES[request.param], forks, calm, restated, server, stored, settled)
+
+
+def _require_struck(ended: Ended, failpoint: str, *, code: int) -> None:
+    assert ended.has_fired, f"{failpoint} was not reached\n{ended.err}"
+    assert ended.code == code, f"{failpoint} ended with {ended.code}, not {code}\n{ended.err}"
+
+
+def _strike_all(
+    ground: Ground, point: str, strikes: tuple[str, ...], *, revisions: tuple[int, ...], may_be_missing: bool
+) -> None:
+    """Strike a load of its own in every way; look at what is there; heal all by one plain run."""
+    # The slice that is struck is the only one, but where something is to happen after it.
+    types = tuple(ReportType) if point == "between-slices" else (ReportType.VOD,)
+    only = () if len(types) > 1 else ("--type", "VOD")
+    days = DAYS[: len(strikes)]
+    for day, action in zip(days, strikes, strict=True):
+        ended = ground.run(*span([day], *only), failpoint=f"{point}:{action}")
+        _require_struck(ended, f"{point}:{action}", code=CODES[action])
+        found = ground.violations(slices_of([day], types), revisions=revisions, may_be_missing=may_be_missing)
+        assert found == [], f"after {point}:{action}"
+        record("failpoints", 1)
+    healed = ground.run(*span(days, *only))
+    assert healed.code == 0, healed.err
+    assert ground.violations(slices_of(days, types), revisions=revisions[-1:]) == [], f"healed after {point}"
+
+
+@pytest.mark.parametrize("point", FIRST_LOAD)
+def test_a_first_load_struck_anywhere_is_whole_or_not_there(prepared: Prepared, point: str) -> None:
+    with prepared.server.database() as url:
+        ground = Ground(url, prepared.calm, prepared.forks)
+        _strike_all(ground, point, prepared.strikes, revisions=(0,), may_be_missing=True)
+
+
+@pytest.mark.parametrize("point", RESTATED)
+def test_a_restatement_struck_anywhere_leaves_the_old_or_the_new_report(prepared: Prepared, point: str) -> None:
+    with prepared.stored.database() as url:
+        ground = Ground(url, prepared.restated, prepared.forks)
+        _strike_all(ground, point, prepared.strikes, revisions=(0, 1), may_be_missing=False)
+
+
+@pytest.mark.parametrize("point", COMPACTION)
+def test_a_compaction_struck_anywhere_changes_no_row(prepared: Prepared, point: str) -> None:
+    for action in dict.fromkeys(prepared.strikes):
+        with prepared.settled.database() as url:
+            ground = Ground(url, prepared.calm, prepared.forks)
+            ended = ground.run("compact", failpoint=f"{point}:{action}")
+            _require_struck(ended, f"{point}:{action}", code=CODES[action])
+            assert ground.violations(slices_of(OLD_DAYS)) == [], f"after {point}:{action}"
+            healed = ground.run("compact")
+            assert healed.code == 0, healed.err
+            assert ground.violations(slices_of(OLD_DAYS)) == [], f"healed after {point}:{action}"
+            assert ground.partitions() == [f"watch_time_{OLD_DAY:%Y%m}"]
+            record("failpoints", 1)
+
+
+def test_a_failpoint_that_is_not_reached_fails_its_test(prepared: Prepared) -> None:
+    with prepared.server.database() as url:
+        ended = Ground(url, prepared.calm, prepared.forks).run(*span(DAYS[:1]), failpoint="deleted:kill")
+    with pytest.raises(AssertionError, match="deleted:kill was not reached"):
+        _require_struck(ended, "deleted:kill", code=-9)
