@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -48,6 +48,12 @@ class Started:
     forks: Forks
 
     def wait(self) -> Ended:
+        return self.forks.ended()
+
+    def kill(self, number: int) -> Ended:
+        """Send the signal, if it runs still, and wait."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
         return self.forks.ended()
 
 
