@@ -22,6 +22,7 @@ import httpx
 
 from etl import __version__
 from etl.errors import Misconfigured, SourceUnavailable, WatchTimeError
+from etl.redact import redact
 from etl.url_policy import UrlPolicy, is_loopback, parse_api_base
 
 if TYPE_CHECKING:
@@ -212,10 +213,13 @@ def explain(error: Exception, where: str) -> WatchTimeError:
 
 
 def request_id(headers: httpx.Headers) -> str:
-    """The server's own name for the request, for its support: ` (x-request-id: ...)`, or nothing."""
+    """The server's own name for the request, for its support: ` (x-request-id: ...)`, or nothing.
+
+    Whoever stands on the way may repeat there what it was sent.
+    """
     for name in _REQUEST_ID_HEADERS:
         if name in headers:
-            return f" ({name}: {re.sub(r'[^!-~]', '?', headers[name])[:100]})"
+            return f" ({name}: {redact(re.sub(r'[^!-~]', '?', headers[name]))[:100]})"
     return ""
 
 

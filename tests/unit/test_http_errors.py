@@ -9,7 +9,8 @@ import idna
 import pytest
 
 from etl.errors import Misconfigured, SourceUnavailable, WatchTimeError
-from etl.http_clients import HTTP_ERRORS, explain
+from etl.http_clients import HTTP_ERRORS, explain, request_id
+from etl.redact import redact
 
 EXCEPTIONS = [thing for thing in vars(httpx).values() if isinstance(thing, type) and issubclass(thing, Exception)]
 
@@ -75,3 +76,12 @@ def test_errors_that_go_round_in_a_circle_end() -> None:
     first, second = httpx.ConnectError("x"), OSError()
     first.__context__, second.__context__ = second, first
     assert isinstance(explain(first, "the host"), WatchTimeError)
+
+
+def test_a_secret_that_comes_back_as_a_request_id_is_masked() -> None:
+    redact.know(["a-very-long-token" * 10])
+    try:
+        assert request_id(httpx.Headers({"x-request-id": "a-very-long-token" * 10})) == " (x-request-id: ***)"
+        assert request_id(httpx.Headers({"x-request-id": "7f3a"})) == " (x-request-id: 7f3a)"
+    finally:
+        redact.know([])
