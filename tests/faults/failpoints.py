@@ -87,6 +87,7 @@ _POINTS: Final = _LOAD | _FIRST | _RESTATED | _COMPACTION
 
 # Long enough for the main thread to begin to give up, while the point's own thread stands still.
 _TERM_PAUSE_S: Final = 0.1
+_LONGEST_PAUSE_S: Final = 30.0
 _NAMES: Final = {
     file.read_text(encoding="utf-8").partition("\n")[0]: file.name.removesuffix(".sql")
     for file in files("etl").joinpath("sql").iterdir()
@@ -96,7 +97,7 @@ _NAMES: Final = {
 def arm(spec: str, fired: Path) -> None:
     """Put the failpoint `<point>:<action>[:<nth>]` into this process; the file `fired` appears when it is reached."""
     point, action, *nth = spec.split(":")
-    armed = _Armed(_ACTIONS[action], fired, left=int(nth[0]) if nth else 1)
+    armed = _Armed(_ALL_ACTIONS[action], fired, left=int(nth[0]) if nth else 1)
     _keep_track(armed.databases)
     where, what, *needed = _POINTS[point].split()
     passed = [_mark(needed[0]) if needed else None]
@@ -162,6 +163,13 @@ def _disk_full(_: _Armed) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def _pause(armed: _Armed) -> None:
+    """Stand still until the file `go` lies beside the one that tells of the point."""
+    deadline = time.monotonic() + _LONGEST_PAUSE_S
+    while not armed.fired.with_name("go").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 def _terminate(armed: _Armed) -> None:
     """As an administrator would end the program's backends."""
     for database, connection in armed.databases:
@@ -188,6 +196,7 @@ _ACTIONS: Final = {
     "shut": _shut,
 }
 ACTIONS: Final = tuple(_ACTIONS)
+_ALL_ACTIONS: Final = _ACTIONS | {"pause": _pause}
 
 
 @dataclass

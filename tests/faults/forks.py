@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,8 @@ class Forks:
         self, *arguments: str, failpoint: str | None = None, mutant: str | None = None, **settings: str
     ) -> Started:
         """Start the program; `settings` without their prefix."""
-        (self._folder / "fired").unlink(missing_ok=True)
+        for name in ("fired", "go"):
+            (self._folder / name).unlink(missing_ok=True)
         named = {f"{PREFIX}{name}": value for name, value in settings.items()}
         self._tell({
             "arguments": arguments,
@@ -91,6 +93,17 @@ class Forks:
         code = self._answer()
         out, err = ((self._folder / name).read_text(encoding="utf-8") for name in ("out", "err"))
         return Ended(code, out, err, (self._folder / "fired").exists())
+
+    def wait_until_fired(self, patience_s: float) -> None:
+        """Wait until the failpoint of the program that runs is reached."""
+        deadline = time.monotonic() + patience_s
+        while not (self._folder / "fired").exists():
+            assert time.monotonic() < deadline, "the failpoint was not reached"
+            time.sleep(0.01)
+
+    def let_go(self) -> None:
+        """Let the program go on that stands still at its failpoint."""
+        (self._folder / "go").touch()
 
     def _tell(self, order: Mapping[str, object]) -> None:
         assert self._server.stdin

@@ -1,8 +1,145 @@
-"""The program with one safeguard taken away, by a patch from outside."""
+"""The program with one safeguard taken away, by a patch from outside: what the fault tests must notice."""
 
 from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final
+from unittest.mock import patch
+
+import httpx
+import psycopg
+from psycopg import sql
+
+from etl import download, guards, gunzip, ledger, load, normalise, partitions, pipeline, recording
+from etl.contract import CUSTOMER_ID
+from etl.redact import Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_NA: Final = ["NA", "N/A", "null", "nan", "None"]
+
+
+def _no_slice_lock() -> None:
+    _replace(ledger, "lock", lambda *_, **__: None)
+
+
+def _ledger_apart() -> None:
+    """The ledger's rows are committed in a transaction of their own."""
+    original = ledger.record_revision
+
+    def apart(connection: psycopg.Connection[Any], *arguments: Any, **more: Any) -> int:
+        known = connection.info
+        with psycopg.connect(known.dsn, password=known.password, application_name="watch-time") as another:
+            another.execute("SELECT set_config('search_path', %s, true)", [_search_path(connection)])
+            return original(another, *arguments, **more)
+
+    _replace(ledger, "record_revision", apart)
+
+
+def _search_path(connection: psycopg.Connection[Any]) -> str:
+    row = connection.execute("SHOW search_path").fetchone()
+    return str(row and row[0])
+
+
+def _no_length_check() -> None:
+    """What came before the connection broke is taken for the file."""
+    original = download._Download._read
+
+    def lenient(self: Any, response: httpx.Response) -> None:
+        try:
+            original(self, response)
+        except httpx.HTTPError:
+            self._total_bytes = None
+
+    _replace(download._Download, "_read", lenient)
+
+
+def _no_gzip_end() -> None:
+    _replace(gunzip.Gunzip, "finish", lambda _: None)
+
+
+def _na_is_nothing() -> None:
+    """Ids that look like missing values are taken for such, as pandas does unless it is told not to."""
+    original = normalise._parse
+
+    @wraps(original)
+    def parsed(*arguments: Any) -> Any:
+        rows, faults = original(*arguments)
+        rows[CUSTOMER_ID] = rows[CUSTOMER_ID].where(~rows[CUSTOMER_ID].isin(_NA), "")
+        return rows, faults
+
+    _replace(normalise, "_parse", parsed)
+
+
+def _mutilated() -> None:
+    """A line of each block of facts gets lost on its way into the database."""
+    original = load.Loading._copy
+
+    def shorter(self: Any, query: Any, text: memoryview) -> None:
+        if "watch_seconds" in query.as_string(None):
+            text = memoryview(bytes(text).partition(b"\n")[2])
+        original(self, query, text)
+
+    _replace(load.Loading, "_copy", shorter)
+
+
+def _mutilated_unreconciled() -> None:
+    _mutilated()
+    _replace(load.Loading, "_reconcile", lambda *_: None)
+
+
+def _no_redaction() -> None:
+    _replace(Redactor, "__call__", lambda _, text: text)
+
+
+def _no_shrink_guard() -> None:
+    _replace(guards, "check_shrinking", lambda *_, **__: None)
+
+
+def _attached_without_key() -> None:
+    """A leaf is attached as it was filled, and ATTACH is left to find out about keys."""
+    original = partitions.Partition.on
+
+    def on(self: Any, name: str, **more: Any) -> sql.Composed:
+        if name != "key_leaf":
+            return original(self, name, **more)
+        return sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} CHECK (report_date IS NOT NULL)").format(
+            sql.Identifier(self.name), sql.Identifier(f"{self.name}_bound")
+        )
+
+    _replace(partitions.Partition, "on", on)
+
+
+def _overtaking() -> None:
+    """A run goes on with what it asked for before another one committed."""
+    _replace(recording.Work, "require_not_overtaken", lambda *_: None)
+
+
+def _blind_to_hashes() -> None:
+    _replace(pipeline.Pipeline, "_is_stored", lambda *_: False)
+
+
+_MUTANTS: Final[dict[str, Callable[[], None]]] = {
+    "no-slice-lock": _no_slice_lock,
+    "ledger-apart": _ledger_apart,
+    "no-length-check": _no_length_check,
+    "no-gzip-end": _no_gzip_end,
+    "na-is-nothing": _na_is_nothing,
+    "mutilated": _mutilated,
+    "mutilated-unreconciled": _mutilated_unreconciled,
+    "no-redaction": _no_redaction,
+    "no-shrink-guard": _no_shrink_guard,
+    "attached-without-key": _attached_without_key,
+    "overtaking": _overtaking,
+    "blind-to-hashes": _blind_to_hashes,
+}
 
 
 def mutate(name: str) -> None:
     """Take the safeguard away from this process."""
-    raise NotImplementedError(name)
+    _MUTANTS[name]()
+
+
+def _replace(holder: Any, name: str, by: Any) -> None:
+    patch.object(holder, name, by).start()

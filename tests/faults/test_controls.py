@@ -1,0 +1,182 @@
+"""Each check is run against a program that lacks the safeguard it is there for: it must fail then, for that reason.
+
+Without the mutant the same check passes; together that shows that the check looks at what it says.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+import postgres
+from etl.sandbox.control import Sandbox
+from etl.sandbox.script import Answer, Delivery
+from etl.sandbox.server import running
+from etl.slices import ReportType, Slice
+from forks import prepared
+from grounds import NEWEST_DAY, WORLD, Ground, Source, span
+from tally import record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from forks import Forks
+
+VOD = Slice(NEWEST_DAY, ReportType.VOD)
+LOAD = span([NEWEST_DAY], "--type", "VOD")
+PATIENCE_S = 20.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A ground, a second process to fork from, and the mutant, if any, that all programs are."""
+
+    ground: Ground
+    beside: Forks
+    mutant: str | None
+
+    @property
+    def sandbox(self) -> Sandbox:
+        return self.ground.source.sandbox
+
+    def load(self, failpoint: str | None = None) -> int:
+        """Load the slice; gives the exit code."""
+        return self.ground.run(*LOAD, failpoint=failpoint, mutant=self.mutant).code
+
+    def load_while(self, failpoint: str, meanwhile: Callable[[], None]) -> list[int]:
+        """Hold a load at a point, do something, begin a second load, let go; gives the two exit codes."""
+        first = self.ground.start(*LOAD, failpoint=f"{failpoint}:pause", mutant=self.mutant)
+        self.ground.forks.wait_until_fired(PATIENCE_S)
+        meanwhile()
+        second = replace(self.ground, forks=self.beside).start(*LOAD, mutant=self.mutant)
+        # Long enough for a load that nobody holds back, short for one that waits for the lock.
+        time.sleep(1)
+        self.ground.forks.let_go()
+        return [first.wait().code, second.wait().code]
+
+    def found(self, revision: int = 0) -> list[str]:
+        return self.ground.violations([VOD], revisions=[revision])
+
+
+def check_races(trial: Trial) -> list[str]:
+    assert trial.load() == 0
+    trial.sandbox.restate(VOD)
+    codes = trial.load_while("compared", lambda: None)
+    return [f"two loads at once ended with {code}" for code in codes if code] + trial.found(1)
+
+
+def check_overtaking(trial: Trial) -> list[str]:
+    def meanwhile() -> None:
+        trial.sandbox.restate(VOD)
+
+    codes = trial.load_while("downloaded", meanwhile)
+    return [f"ended with {code}" for code in codes if code] + trial.found(1)
+
+
+def check_kill_before_commit(trial: Trial) -> list[str]:
+    assert trial.load("before-commit:kill") == -9
+    return trial.ground.violations([VOD], may_be_missing=True)
+
+
+def check_cut_download(trial: Trial) -> list[str]:
+    lines = trial.sandbox.report(VOD).path.read_bytes().splitlines(keepends=True)
+    cut = Delivery(cut_after_bytes=len(b"".join(lines[:-5])), headers={"etag": None}, ranges=False)
+    trial.sandbox.script(VOD, storage=[cut])
+    code = trial.load()
+    return [f"ended with {code}"] * (code != 0) + trial.found()
+
+
+def check_cut_gzip(trial: Trial) -> list[str]:
+    """An object that was stored cut, between two lines, where only gzip's end tells."""
+    lines = trial.sandbox.report(VOD).path.read_bytes().splitlines(keepends=True)
+    packer = zlib.compressobj(wbits=31)
+    body = packer.compress(b"".join(lines[:-5])) + packer.flush(zlib.Z_SYNC_FLUSH)
+    trial.sandbox.override(VOD, Delivery(body=body))
+    code = trial.load()
+    return [f"ended with {code}"] * (code != 65) + trial.ground.violations([VOD], may_be_missing=True)
+
+
+def check_plain_load(trial: Trial) -> list[str]:
+    trial.load()
+    return trial.found()
+
+
+def check_plain_load_or_none(trial: Trial) -> list[str]:
+    trial.load()
+    return trial.ground.violations([VOD], may_be_missing=True)
+
+
+def check_repeated_load(trial: Trial) -> list[str]:
+    assert [trial.load(), trial.load()] == [0, 0]
+    return trial.found()
+
+
+def check_shrinking(trial: Trial) -> list[str]:
+    assert trial.load() == 0
+    lines = trial.sandbox.report(VOD).path.read_bytes().splitlines(keepends=True)
+    trial.sandbox.override(VOD, Delivery(body=b"".join(lines[:3])))
+    code = trial.load()
+    # Held is what it has to be; what is stored is another matter.
+    return [f"ended with {code}"] * (code != 65) + [each for each in trial.found() if not each.endswith("is held")]
+
+
+def check_secrets(trial: Trial) -> list[str]:
+    """A proxy on the way repeats the token in a header that is told, for support to find the request by."""
+    token = trial.sandbox.config.token
+    trial.sandbox.script(VOD, api=[Answer(400, headers={"x-request-id": token})] * 5)
+    ended = trial.ground.run(*LOAD, mutant=trial.mutant)
+    with psycopg.connect(trial.ground.url) as connection:
+        kept = connection.execute("SELECT reason FROM report_slice").fetchall()
+    return ["the token is told"] * (token in ended.out + ended.err) + ["the token is kept"] * (token in str(kept))
+
+
+CONTROLS = [
+    ("no-slice-lock", check_races, "two loads at once ended with"),
+    ("overtaking", check_overtaking, "has the hash of none of the reports [1]"),
+    ("ledger-apart", check_kill_before_commit, "report_slice says"),
+    ("no-length-check", check_cut_download, "has the hash of none"),
+    ("no-gzip-end", check_cut_gzip, "has the hash of none"),
+    ("na-is-nothing", check_plain_load, "rows are wrong"),
+    ("mutilated", check_plain_load, "missing"),
+    ("mutilated-unreconciled", check_plain_load_or_none, "rows are wrong"),
+    ("no-redaction", check_secrets, "the token is told"),
+    ("no-shrink-guard", check_shrinking, "has the hash of none"),
+    ("attached-without-key", check_plain_load, "a DEFAULT of its making is left"),
+    ("blind-to-hashes", check_repeated_load, "the same report was loaded twice"),
+]
+
+
+@pytest.fixture(scope="module", name="newest")
+def _newest() -> Iterator[postgres.Server]:
+    with postgres.running(postgres.SOURCES[-1]) as server:
+        yield server
+
+
+@pytest.fixture(scope="module", name="both_forks")
+def _both_forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Forks, Forks]]:
+    with prepared(tmp_path_factory.mktemp("forks")) as one, prepared(tmp_path_factory.mktemp("forks")) as other:
+        yield one, other
+
+
+@pytest.mark.parametrize(("mutant", "check", "reason"), [pytest.param(*control, id=control[0]) for control in CONTROLS])
+def test_a_check_fails_without_its_safeguard_and_passes_with_it(
+    newest: postgres.Server,
+    both_forks: tuple[Forks, Forks],
+    mutant: str,
+    check: Callable[[Trial], list[str]],
+    reason: str,
+) -> None:
+    found = {}
+    for applied in (None, mutant):
+        sandbox = Sandbox(WORLD)
+        with running(sandbox) as base_url, newest.database() as url:
+            ground = Ground(url, Source(sandbox, base_url), both_forks[0])
+            found[applied] = check(Trial(ground, both_forks[1], applied))
+    assert found[None] == []
+    assert reason in "\n".join(found[mutant]), found[mutant]
+    record("mutants caught", 1)
