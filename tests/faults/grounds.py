@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 WORLD = SandboxConfig(vod_rows=60, live_rows=40, titles=30, quiet_one_day_in=0)
 OLDEST_AND_NEWEST = list(dict.fromkeys((postgres.SOURCES[0], postgres.SOURCES[-1])))
+
+MUTANT = os.environ.get("WATCH_TIME_TEST_MUTANT")
 
 # Real dates: the program decides for itself what today is.
 NEWEST_DAY = datetime.now(UTC).date() - timedelta(days=4)
@@ -66,7 +69,7 @@ class Ground:
     def start(
         self, *arguments: str, failpoint: str | None = None, mutant: str | None = None, **settings: str
     ) -> Started:
-        """Start the program."""
+        """Start the program; as the mutant of WATCH_TIME_TEST_MUTANT, where one is named: to see a suite fail."""
         config = self.source.sandbox.config
         known = {
             "API_TOKEN": config.token,
@@ -76,7 +79,7 @@ class Ground:
             "NOT_FOUND_WAIT_SECONDS": "0",
             "CONCURRENCY": "1",
         }
-        return self.forks.start(*arguments, failpoint=failpoint, mutant=mutant, **(known | settings))
+        return self.forks.start(*arguments, failpoint=failpoint, mutant=mutant or MUTANT, **(known | settings))
 
     def violations(
         self, slices: Iterable[Slice], *, revisions: Collection[int] = (0,), may_be_missing: bool = False

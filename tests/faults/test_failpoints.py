@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from forks import Ended, Forks
 
+pytestmark = pytest.mark.timeout(180 + 60 * effort(1))
+
 # Two ways of raising and two of losing the connection are shared out between the servers, until more is asked for.
 ROUNDS = effort(1)
 STRIKES = dict.fromkeys(OLDEST_AND_NEWEST, ACTIONS * ROUNDS)
