@@ -81,7 +81,9 @@ def _prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 def test_killed_at_random_moments_nothing_is_half_and_the_end_is_exact(prepared: Prepared, part: int) -> None:
     for number in range(ROUNDS):
         seed = f"{SEED} {prepared.name} {part} {number}"
-        again = f"seed {seed}; repeat: WATCH_TIME_TEST_SEED={SEED} pytest {__file__} -k {part}"
+        again = (
+            f"seed {seed}; repeat: WATCH_TIME_TEST_SEED={SEED} pytest {__file__} -k 'killed and {prepared.name}-{part}'"
+        )
         with prepared.server.database() as url:
             ground = Ground(url, prepared.source, prepared.forks)
             chance = random.Random(seed)  # noqa: S311 - to be repeated
