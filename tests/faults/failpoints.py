@@ -65,9 +65,8 @@ _FIRST: Final = {
 _RESTATED: Final = {
     "incoming-made": "after create_incoming",
     "compared": "after compare_slice",
-    "deleted": "after delete_vanished",
-    "updated": "after update_changed",
-    "inserted": "after insert_new",
+    "differences-counted": "after count_differences",
+    "applied": "after apply_differences",
 }
 _COMPACTION: Final = {
     "month-made": "after create_month",

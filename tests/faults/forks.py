@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _IMPORTED = (
-    "etl.commands.working", "etl.job", "etl.watch", "etl.compact", "etl.progress", "etl.screens", "etl.settings",
-    "launcher", "pandas", "pyarrow.csv", "pyarrow.compute", "psycopg", "httpx", "psycopg_binary", "mutants",
+    "etl.commands.working", "etl.job", "etl.load", "etl.normalise", "etl.watch", "etl.compact", "etl.progress",
+    "etl.screens", "etl.settings", "launcher", "pandas", "pyarrow.csv", "pyarrow.compute", "psycopg", "httpx",
+    "psycopg_binary", "mutants",
 )  # fmt: skip
 
 
