@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import SecretStr
-from raw_server import TOKEN, FakeTime, RawServer, in_turn, raw_server, reply
 
 from etl.errors import CredentialsRefused, ExitCode, Misconfigured, NeedsAPerson, SourceUnavailable, WatchTimeError
 from etl.http_clients import api_client
@@ -16,6 +15,7 @@ from etl.patience import Rate
 from etl.report import NotThere, ReportAddress
 from etl.report_api import ReportApi
 from etl.slices import ReportType, Slice
+from raw_server import TOKEN, FakeTime, RawServer, in_turn, raw_server, reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

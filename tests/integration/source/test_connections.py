@@ -11,7 +11,6 @@ import httpcore
 import httpx
 import pytest
 from pydantic import SecretStr
-from raw_server import CSV, TOKEN, FakeTime, RawServer, in_turn, raw_server, reply
 
 from etl.download import Downloader
 from etl.errors import Misconfigured, SourceUnavailable
@@ -19,6 +18,7 @@ from etl.http_clients import CheckedBackend, api_client, explain, storage_client
 from etl.report import ReportAddress
 from etl.stop import Stop
 from etl.url_policy import UrlPolicy
+from raw_server import CSV, TOKEN, FakeTime, RawServer, in_turn, raw_server, reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import SecretStr
-from raw_server import CSV, SIGNATURE, TOKEN, FakeTime, RawServer, in_turn, raw_server, reply
 
 from etl.download import Downloader
 from etl.errors import WatchTimeError
@@ -20,6 +19,7 @@ from etl.report_api import ReportApi
 from etl.slices import ReportType, Slice
 from etl.stop import Stop
 from etl.url_policy import UrlPolicy
+from raw_server import CSV, SIGNATURE, TOKEN, FakeTime, RawServer, in_turn, raw_server, reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

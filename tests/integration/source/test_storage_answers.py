@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from raw_server import CSV, GZIPPED, FakeTime, RawServer, chunked, in_turn, raw_server, reply, storing
 
 from etl.download import Downloader, Unmodified
 from etl.errors import MalformedReport, Misconfigured, SourceUnavailable, TryLater, WatchTimeError
@@ -18,6 +17,7 @@ from etl.http_clients import storage_client
 from etl.report import Origin, ReportAddress, ReportFile
 from etl.stop import Stop, Stopped
 from etl.url_policy import UrlPolicy
+from raw_server import CSV, GZIPPED, FakeTime, RawServer, chunked, in_turn, raw_server, reply, storing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -34,11 +35,15 @@ Answer = Callable[[Request], bytes]
 
 @dataclass
 class RawServer:
-    """`answer` makes the bytes of each answer; `requests` are those that came."""
+    """`answer` makes the bytes of each answer; `requests` are those that came.
+
+    With `resets` a connection ends with RST instead of FIN, as when a machine or a firewall on the way gives up.
+    """
 
     answer: Answer = lambda _: reply(500)
     requests: list[Request] = field(default_factory=list)
     tls: ssl.SSLContext | None = None
+    resets: bool = False
 
     def __post_init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -72,7 +77,10 @@ class RawServer:
                 if request := _read(stream):
                     self.requests.append(request)
                     stream.sendall(self.answer(request))
-                    stream.shutdown(socket.SHUT_WR)
+                    if self.resets:
+                        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    else:
+                        stream.shutdown(socket.SHUT_WR)
 
     def _greet(self, connection: socket.socket) -> socket.socket:
         assert self.tls
