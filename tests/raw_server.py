@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import json
 import socket
 import struct
 import threading
@@ -132,6 +133,16 @@ def reply(
         lines.append("Transfer-Encoding: chunked")
         body = chunked(body)
     return "\r\n".join([*lines, "", ""]).encode() + body[:cut]
+
+
+def grpc(status: int, code: int, message: str = "said so", **headers: str) -> bytes:
+    """An answer of the report API in its own form."""
+    return reply(status, json.dumps({"code": code, "message": message, "details": []}).encode(), headers=headers)
+
+
+def found(url: object) -> bytes:
+    """The report API's answer with an address."""
+    return reply(200, json.dumps({"url": url}).encode())
 
 
 def chunked(body: bytes, size: int = 100) -> bytes:

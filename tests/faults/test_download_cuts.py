@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from effort import SEED, effort
-from tally import record
 
+from effort import SEED, effort
 from etl import normalise
 from etl.download import Downloader
 from etl.errors import ContractBroken, MalformedReport, SourceUnavailable
@@ -22,6 +21,7 @@ from etl.report import ReportAddress, ReportFile
 from etl.stop import Stop
 from etl.url_policy import UrlPolicy
 from raw_server import Answer, FakeTime, RawServer, Request, raw_server, reply
+from tally import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from datetime import date
 from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import SecretStr
 
-from etl.errors import CredentialsRefused, ExitCode, Misconfigured, NeedsAPerson, SourceUnavailable, WatchTimeError
+from etl.errors import CredentialsRefused, SourceUnavailable
 from etl.http_clients import api_client
 from etl.patience import Rate
 from etl.report import NotThere, ReportAddress
 from etl.report_api import ReportApi
 from etl.slices import ReportType, Slice
-from raw_server import TOKEN, FakeTime, RawServer, in_turn, raw_server, reply
+from raw_server import TOKEN, FakeTime, RawServer, found, grpc, in_turn, raw_server, reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,19 +55,11 @@ def api(client: httpx.Client, server: RawServer, time: FakeTime, retries: list[N
     return ReportApi(client, patience=time.patience(), on_retry=lambda: retries.append(None))
 
 
-def grpc(status: int, code: int, message: str = "said so", **headers: str) -> bytes:
-    return reply(status, json.dumps({"code": code, "message": message, "details": []}).encode(), headers=headers)
-
-
-def found(url: object = URL) -> bytes:
-    return reply(200, json.dumps({"url": url}).encode())
-
-
 NOT_THERE = grpc(404, 5, "report not found")
 
 
 def test_the_question_is_put_as_documented(api: ReportApi, server: RawServer) -> None:
-    server.answer = in_turn(found())
+    server.answer = in_turn(found(URL))
     address = api.ask_once(SLICE)
     assert address == ReportAddress(URL, asks=1)
     (request,) = server.requests
@@ -82,100 +73,6 @@ def test_the_question_is_put_as_documented(api: ReportApi, server: RawServer) ->
 
 
 @pytest.mark.parametrize(
-    ("answer", "error", "requests", "waited_s"),
-    [
-        pytest.param(grpc(401, 16), CredentialsRefused, 1, 0, id="401"),
-        pytest.param(grpc(403, 7), CredentialsRefused, 1, 0, id="403"),
-        pytest.param(reply(403, HTML), CredentialsRefused, 1, 0, id="403 with a page"),
-        pytest.param(grpc(400, 3), NeedsAPerson, 1, 0, id="400 is a bug, or a changed API"),
-        pytest.param(reply(404, HTML), Misconfigured, 1, 0, id="404 with a page"),
-        pytest.param(reply(404), Misconfigured, 1, 0, id="404 with nothing"),
-        pytest.param(grpc(404, 12), Misconfigured, 1, 0, id="404 with another code"),
-        pytest.param(reply(404, b'{"code": 5}'), Misconfigured, 1, 0, id="404 without a message"),
-        pytest.param(reply(302, headers={"Location": "/login?x"}), Misconfigured, 1, 0, id="302"),
-        pytest.param(reply(405, HTML), Misconfigured, 1, 0, id="405"),
-        pytest.param(reply(410), Misconfigured, 1, 0, id="410"),
-        pytest.param(grpc(429, 8), SourceUnavailable, 5, 15, id="429"),
-        pytest.param(reply(408), SourceUnavailable, 5, 15, id="408"),
-        pytest.param(grpc(500, 13), SourceUnavailable, 5, 15, id="500"),
-        pytest.param(reply(502, HTML), SourceUnavailable, 5, 15, id="502 with a page"),
-        pytest.param(reply(503), SourceUnavailable, 5, 15, id="503"),
-        pytest.param(reply(504), SourceUnavailable, 5, 15, id="504"),
-        pytest.param(b"", SourceUnavailable, 5, 15, id="hangs up"),
-        pytest.param(b"SSH-2.0-OpenSSH\r\n\r\n", SourceUnavailable, 5, 15, id="not HTTP"),
-        pytest.param(reply(200, b'{"url": "https', cut=5), SourceUnavailable, 5, 15, id="cut answer"),
-        pytest.param(reply(503, headers={"Retry-After": "60"}), SourceUnavailable, 5, 240, id="Retry-After in seconds"),
-        pytest.param(reply(503, headers={"Retry-After": "0"}), SourceUnavailable, 5, 15, id="Retry-After now"),
-        pytest.param(
-            reply(503, headers={"Retry-After": "soon"}), SourceUnavailable, 5, 15, id="Retry-After unreadable"
-        ),
-        pytest.param(
-            reply(
-                429,
-                headers={
-                    "Date": "Tue, 04 Jul 2023 10:00:00 GMT",
-                    "Retry-After": "Tue, 04 Jul 2023 10:01:40 GMT",
-                },
-            ),
-            SourceUnavailable,
-            5,
-            400,
-            id="Retry-After as a date, by the server's clock",
-        ),
-        # 15 minutes at most, and half an hour in all: the third request is made when the time is up.
-        pytest.param(
-            reply(429, headers={"Retry-After": "86400"}), SourceUnavailable, 3, 1800, id="Retry-After tomorrow"
-        ),
-        pytest.param(reply(200, HTML), SourceUnavailable, 2, 1, id="200 with a page"),
-        pytest.param(grpc(200, 13), SourceUnavailable, 2, 1, id="200 with an error body"),
-        pytest.param(reply(200, b"{}"), SourceUnavailable, 2, 1, id="200 without a url"),
-        pytest.param(reply(200, b"[]"), SourceUnavailable, 2, 1, id="200 with a list"),
-        pytest.param(reply(200, b"[" * 60_000), SourceUnavailable, 2, 1, id="200 with JSON too deep"),
-        pytest.param(
-            reply(200, json.dumps({"padding": "x" * 200_000, "url": URL}).encode()),
-            SourceUnavailable,
-            2,
-            1,
-            id="200 with far too much",
-        ),
-        pytest.param(reply(200, b"\xff\xfe"), SourceUnavailable, 2, 1, id="200 with bytes"),
-        pytest.param(found(None), SourceUnavailable, 2, 1, id="url is null"),
-        pytest.param(found(""), SourceUnavailable, 2, 1, id="url is empty"),
-        pytest.param(reply(204), SourceUnavailable, 2, 1, id="204"),
-        pytest.param(
-            reply(200, b"\x1f\x8bxx", headers={"Content-Encoding": "gzip"}), SourceUnavailable, 5, 15, id="no gzip"
-        ),
-    ],
-)
-def test_an_answer_that_is_no_report_ends_in_one_error(
-    *,
-    answer: bytes,
-    error: type[WatchTimeError],
-    requests: int,
-    waited_s: float,
-    api: ReportApi,
-    server: RawServer,
-    time: FakeTime,
-    retries: list[None],
-) -> None:
-    server.answer = in_turn(answer)
-    with pytest.raises(error) as caught:
-        api.ask_once(SLICE)
-    assert type(caught.value) is error
-    assert len(server.requests) == requests
-    assert retries == [None] * (requests - 1)
-    assert sum(time.pauses) == pytest.approx(waited_s)
-    assert caught.value.next_step
-
-
-def test_an_answer_of_400_counts_as_a_bug(api: ReportApi, server: RawServer) -> None:
-    server.answer = in_turn(grpc(400, 3))
-    with pytest.raises(NeedsAPerson) as caught:
-        api.ask_once(SLICE)
-    assert caught.value.exit_code == ExitCode.BUG
-
-
-@pytest.mark.parametrize(
     "trouble",
     [
         pytest.param((reply(503), b"", grpc(429, 8)), id="weather"),
@@ -186,7 +83,7 @@ def test_an_answer_of_400_counts_as_a_bug(api: ReportApi, server: RawServer) -> 
 def test_trouble_that_passes_is_only_counted(
     trouble: tuple[bytes, ...], api: ReportApi, server: RawServer, retries: list[None]
 ) -> None:
-    server.answer = in_turn(*trouble, found())
+    server.answer = in_turn(*trouble, found(URL))
     assert api.ask_once(SLICE) == ReportAddress(URL, asks=1)
     assert retries == [None] * len(trouble)
 
@@ -206,7 +103,7 @@ def test_a_not_there_that_will_count_as_nothing_is_asked_for_twice(
 
 
 def test_the_confirming_ask_may_find_the_report(api: ReportApi, server: RawServer) -> None:
-    server.answer = in_turn(NOT_THERE, found())
+    server.answer = in_turn(NOT_THERE, found(URL))
     assert api.ask_once(SLICE, confirm=True) == ReportAddress(URL, asks=2)
 
 
@@ -220,7 +117,7 @@ def test_any_404_is_not_there_when_told_so(
 
 
 def test_waiting_ends_when_the_report_appears(api: ReportApi, server: RawServer, time: FakeTime) -> None:
-    server.answer = in_turn(NOT_THERE, NOT_THERE, reply(503), NOT_THERE, found())
+    server.answer = in_turn(NOT_THERE, NOT_THERE, reply(503), NOT_THERE, found(URL))
     assert api.await_report(SLICE, budget_s=900) == ReportAddress(URL, asks=4)
     assert time.pauses == [15, 30, 1, 60]
 
@@ -238,7 +135,7 @@ def test_without_a_budget_it_is_asked_once(api: ReportApi, server: RawServer, ti
 
 
 def test_a_renewed_address_must_be_one(api: ReportApi, server: RawServer) -> None:
-    server.answer = in_turn(found(), NOT_THERE)
+    server.answer = in_turn(found(URL), NOT_THERE)
     assert api.renew(SLICE).url == URL
     with pytest.raises(SourceUnavailable, match="now says that the report is not there"):
         api.renew(SLICE)
@@ -270,7 +167,7 @@ def test_requests_keep_to_the_rate_and_repeated_ones_count(
     server.requests.clear()
     patience = time.patience()
     api = ReportApi(client, patience=patience, rate=Rate(0.5, patience))
-    server.answer = in_turn(reply(503), found(), found())
+    server.answer = in_turn(reply(503), found(URL), found(URL))
     began_s = patience.clock()
     api.ask_once(SLICE)
     api.ask_once(SLICE)

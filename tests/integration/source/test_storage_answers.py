@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from etl.download import Downloader, Unmodified
-from etl.errors import MalformedReport, Misconfigured, SourceUnavailable, TryLater, WatchTimeError
+from etl.errors import MalformedReport, Misconfigured, SourceUnavailable, TryLater
 from etl.http_clients import storage_client
 from etl.report import Origin, ReportAddress, ReportFile
 from etl.stop import Stop, Stopped
@@ -77,75 +77,6 @@ def work(server: RawServer, client: httpx.Client, tmp_path: Path) -> Work:
 
 def headed(body: bytes = CSV, **headers: str) -> bytes:
     return reply(200, body, headers={name.replace("_", "-"): value for name, value in headers.items()})
-
-
-@pytest.mark.parametrize(
-    ("answer", "error", "requests", "renewed"),
-    [
-        *(pytest.param(reply(status, XML), SourceUnavailable, 3, 2, id=f"{status}") for status in (400, 401, 403, 410)),
-        pytest.param(reply(404, XML), SourceUnavailable, 2, 1, id="404"),
-        *(pytest.param(reply(status), SourceUnavailable, 5, 0, id=f"{status}") for status in (408, 429, 500, 502, 503)),
-        pytest.param(b"", SourceUnavailable, 5, 0, id="hangs up"),
-        pytest.param(reply(203, CSV), SourceUnavailable, 2, 1, id="203"),
-        pytest.param(reply(204), SourceUnavailable, 2, 1, id="204"),
-        pytest.param(reply(206, CSV), SourceUnavailable, 2, 1, id="206 that nobody asked for"),
-        pytest.param(reply(304), SourceUnavailable, 2, 1, id="304"),
-        pytest.param(reply(405), SourceUnavailable, 2, 1, id="405"),
-        pytest.param(reply(416), SourceUnavailable, 2, 1, id="416 without a range"),
-        pytest.param(reply(302), SourceUnavailable, 2, 1, id="302 to nowhere"),
-        pytest.param(headed(HTML), MalformedReport, 2, 1, id="a page"),
-        pytest.param(headed(CSV, Content_Type="text/html; charset=utf-8"), SourceUnavailable, 2, 1, id="says a page"),
-        pytest.param(headed(XML), MalformedReport, 2, 1, id="XML"),
-        pytest.param(headed(b'\n {"code": 5}'), MalformedReport, 2, 1, id="JSON"),
-        pytest.param(headed(GZIPPED + b"garbage"), MalformedReport, 2, 1, id="gzip and more"),
-        pytest.param(headed(GZIPPED[:-8] + bytes(8)), MalformedReport, 2, 1, id="gzip with a wrong sum"),
-        pytest.param(headed(b"\x1f\x8b\x08"), MalformedReport, 2, 1, id="gzip that only begins"),
-        pytest.param(headed(CSV, Content_Encoding="br"), SourceUnavailable, 2, 1, id="brotli"),
-        pytest.param(headed(CSV, Content_Encoding="gzip, gzip"), SourceUnavailable, 2, 1, id="two codings"),
-        pytest.param(headed(CSV, Content_MD5=WRONG_MD5), SourceUnavailable, 2, 1, id="wrong MD5"),
-        pytest.param(
-            reply(200, CSV, framing="chunked", headers={"Content-Length": "5"}),
-            SourceUnavailable,
-            5,
-            0,
-            id="chunks that are not as long as announced",
-        ),
-    ],
-)
-def test_an_answer_that_is_no_report_ends_in_one_error(
-    *, answer: bytes, error: type[WatchTimeError], requests: int, renewed: int, work: Work
-) -> None:
-    with pytest.raises(error) as caught:
-        work.run(answer)
-    assert type(caught.value) is error
-    assert len(work.server.requests) == requests
-    assert work.renewed == renewed
-    assert list(work.folder.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "answers",
-    [
-        pytest.param((WHOLE,), id="plain"),
-        pytest.param((headed(GZIPPED),), id="gzip, not announced"),
-        pytest.param((headed(GZIPPED, Content_Encoding="gzip"),), id="gzip, announced"),
-        pytest.param((headed(CSV, Content_Encoding="gzip"),), id="announced as gzip, and plain"),
-        pytest.param((headed(CSV, Content_Encoding="identity"),), id="identity"),
-        pytest.param((headed(CSV, Content_MD5=MD5),), id="right MD5"),
-        pytest.param((reply(503), b"", reply(429), reply(500), WHOLE), id="weather"),
-        pytest.param((reply(403), reply(400), WHOLE), id="expired twice"),
-        pytest.param((reply(404), WHOLE), id="vanished once"),
-        pytest.param((headed(HTML), WHOLE), id="a page once"),
-        pytest.param((headed(CSV, Content_MD5=WRONG_MD5), WHOLE), id="damaged once"),
-        pytest.param((reply(302, headers={"Location": "/elsewhere?sig=2"}), WHOLE), id="redirected"),
-        pytest.param((*[reply(307, headers={"Location": "/elsewhere"})] * 3, WHOLE), id="redirected three times"),
-    ],
-)
-def test_a_report_comes_whole(answers: tuple[bytes, ...], work: Work) -> None:
-    report = work.run(*answers)
-    assert report.path.read_bytes() == CSV
-    assert report.sha256 == hashlib.sha256(CSV).hexdigest()
-    assert report.origin is None or report.origin.source == f"127.0.0.1:{work.server.port}/reports/20230703.csv"
 
 
 def test_an_empty_file_is_a_file(work: Work) -> None:
