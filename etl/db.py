@@ -210,12 +210,9 @@ def statement(name: str) -> sql.SQL:
 
 def builds_unique(connection: Connection, query: sql.Composed) -> bool:
     """Run a query that builds a unique key; False, and undone, when there are duplicates."""
-    try:
-        with connection.transaction():
-            connection.execute(query)
-    except psycopg.errors.UniqueViolation:
-        return False
-    return True
+    connection.execute(statement("build_unique").format(query=query))
+    row = connection.execute("SELECT current_setting('watch_time.is_unique')").fetchone()
+    return row == ("yes",)
 
 
 def in_savepoint(connection: Connection, work: Callable[[], bool]) -> bool:

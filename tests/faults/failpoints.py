@@ -58,7 +58,7 @@ _LOAD: Final = {
 }
 _FIRST: Final = {
     "leaf-made": "after create_leaf",
-    "key-built": "after key_leaf",
+    "key-built": "after build_unique",
     "before-attach": "before attach_leaf",
     "attached": "after attach_leaf",
 }
