@@ -31,7 +31,8 @@ class Request:
     headers: Mapping[str, str]
 
 
-Answer = Callable[[Request], bytes]
+# Bytes, or pieces made while they are sent.
+Answer = Callable[[Request], bytes | Iterator[bytes]]
 
 
 @dataclass
@@ -77,7 +78,9 @@ class RawServer:
             with contextlib.suppress(OSError), connection if self.tls is None else self._greet(connection) as stream:
                 if request := _read(stream):
                     self.requests.append(request)
-                    stream.sendall(self.answer(request))
+                    answer = self.answer(request)
+                    for piece in (answer,) if isinstance(answer, bytes) else answer:
+                        stream.sendall(piece)
                     if self.resets:
                         stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     else:
@@ -110,7 +113,7 @@ def raw_server(tls: ssl.SSLContext | None = None) -> Iterator[RawServer]:
         server.close()
 
 
-def in_turn(*replies: bytes) -> Answer:
+def in_turn(*replies: bytes) -> Callable[[Request], bytes]:
     """Each answer once; the last one for ever."""
     left = list(replies)
     return lambda _: left.pop(0) if len(left) > 1 else left[0]
@@ -150,7 +153,7 @@ def chunked(body: bytes, size: int = 100) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in [*pieces, b""])
 
 
-def storing(body: bytes, etag: str, *, first: bytes) -> Answer:
+def storing(body: bytes, etag: str, *, first: bytes) -> Callable[[Request], bytes]:
     """A storage host that understands ranges, and whose first answer is `first`."""
     is_first = True
 

@@ -1,0 +1,268 @@
+"""Whatever is sent, and however slowly: memory stays bounded, the run ends, and says what to do.
+
+The command runs as a process of its own, with its limits brought down (`impatient`); its peak memory is the kernel's
+figure. The limits themselves are constants of the program, each with its reason; here it is tried that they hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from conftest import DAY, HEADER
+from effort import effort
+from raw_server import CSV, Answer, RawServer, found, in_turn, raw_server, reply
+from tally import record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from conftest import Program, Warehouse
+
+# What design.md promises for reports of any size.
+MOST_BYTES = 400 << 20
+# The longest that a case may take on a machine that is busy with other tests.
+DEADLINE_S = 60.0
+ONE_SLICE = ("backfill", "--start", f"{DAY}", "--end", f"{DAY}", "--type", "VOD", "--refresh")
+BEGINNING = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+MEBIBYTE = 1 << 20
+CHANGED = CSV.replace(b",0.5\n", b",1.5\n")
+# A gibibyte at five times the effort; a line is refused long before its end either way.
+LONG_LINE_MIB = min(1024, effort(200))
+
+
+@dataclass
+class Ended:
+    """How a run ended."""
+
+    code: int
+    said: str
+    peak_bytes: int
+
+
+@dataclass
+class Tried:
+    """The command against a source that says what it is told to, and a warehouse."""
+
+    program: Program
+    warehouse: Warehouse
+    api: RawServer
+    storage: RawServer
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def __call__(self, **limits: Any) -> Ended:
+        launcher = Path(__file__).parent / "impatient.py"
+        names = {name.replace("__", "."): value for name, value in limits.items()}
+        with (self.program.folder / "out").open("w+") as out:
+            process = subprocess.Popen(
+                [sys.executable, str(launcher), json.dumps(names), *ONE_SLICE],
+                cwd=self.program.folder,
+                env={**self.program.environment, **self.settings, "WATCH_TIME_API_BASE_URL": self.api.url},
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+            overdue = threading.Timer(DEADLINE_S, process.kill)
+            overdue.start()
+            _, status, usage = os.wait4(process.pid, 0)
+            overdue.cancel()
+            process.returncode = os.waitstatus_to_exitcode(status)
+            out.seek(0)
+            said = out.read()
+        assert process.returncode != -9, f"not over after {DEADLINE_S} s: {said}"
+        record("limits tried", 1)
+        return Ended(process.returncode, said, usage.ru_maxrss * 1024)
+
+    def fetching(self, answer: Answer, **limits: Any) -> Ended:
+        self.api.answer, self.storage.answer = in_turn(found(self.storage.report_url)), answer
+        return self(**limits)
+
+    def assert_stored_is_untouched(self) -> None:
+        assert len(self.warehouse.facts()) == 10
+
+    def assert_heals(self) -> None:
+        assert self.warehouse.bring(CHANGED).rows == 10
+
+
+@pytest.fixture
+def tried(program: Program, newest_warehouse: Warehouse) -> Iterator[Tried]:
+    """With a report loaded, which trouble must leave as it is."""
+    assert newest_warehouse.bring(CSV).rows == 10
+    with raw_server() as api, raw_server() as storage:
+        yield Tried(program, newest_warehouse, api, storage)
+
+
+def chunks(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """An answer in chunks, made while it is sent."""
+    yield BEGINNING
+    for piece in pieces:
+        yield b"%x\r\n%s\r\n" % (len(piece), piece)
+    yield b"0\r\n\r\n"
+
+
+def bomb() -> Iterator[bytes]:
+    """A gibibyte of nothing, squeezed to a megabyte."""
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, 31)
+    for _ in range(1024):
+        yield squeeze.compress(bytes(MEBIBYTE)) or squeeze.flush(zlib.Z_SYNC_FLUSH)
+    yield squeeze.flush()
+
+
+def bomb_in_a_bomb() -> Iterator[bytes]:
+    """A quarter of a gibibyte, squeezed to a few thousand bytes in two layers."""
+    yield gzip.compress(gzip.compress(bytes(256 * MEBIBYTE), 9), 9)
+
+
+def line_of(mebibytes: int) -> Iterator[bytes]:
+    yield HEADER.encode()
+    for _ in range(mebibytes):
+        yield b"x" * MEBIBYTE
+
+
+def drip() -> Iterator[bytes]:
+    for octet in HEADER.encode() * 100:
+        yield bytes([octet])
+        time.sleep(0.02)
+
+
+def silence() -> Iterator[bytes]:
+    yield HEADER.encode()
+    time.sleep(0.7)
+
+
+def endless() -> Iterator[bytes]:
+    """Good lines without end, 20 MB a second."""
+    yield HEADER.encode()
+    while True:
+        yield b"".join(b"t,c%d,VOD,,u%d,1\n" % (n, n) for n in range(10_000))
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [pytest.param(bomb, "unpacks from", id="one layer"), pytest.param(bomb_in_a_bomb, "gzip in gzip", id="two layers")],
+)
+def test_a_gzip_bomb_is_refused_in_bounded_memory(tried: Tried, made: Callable[[], Iterator[bytes]], says: str) -> None:
+    # Making it takes longer than reading it: it is not to be given up for its pace.
+    pieces = list(made()) if made is bomb_in_a_bomb else None
+    ended = tried.fetching(lambda _: chunks(iter(pieces) if pieces else made()), patience___PACE_WINDOW_S=60.0)
+    assert (ended.code, ended.peak_bytes < MOST_BYTES) == (65, True), ended
+    assert says in ended.said
+    tried.assert_stored_is_untouched()
+
+
+def test_a_line_of_a_gibibyte_is_refused_in_bounded_memory(tried: Tried) -> None:
+    """Made while it is sent; the program keeps it on disk, and never in memory."""
+    ended = tried.fetching(lambda _: chunks(line_of(LONG_LINE_MIB)))
+    assert (ended.code, ended.peak_bytes < MOST_BYTES) == (65, True), ended
+    assert "a record longer than 1,048,576 bytes on line 2" in ended.said
+    tried.assert_stored_is_untouched()
+
+
+def test_a_body_without_end_is_given_up_for_its_size(tried: Tried) -> None:
+    ended = tried.fetching(lambda _: chunks(endless()), spool___MAX_PLAIN_BYTES=8 << 20)
+    assert (ended.code, ended.peak_bytes < MOST_BYTES) == (65, True), ended
+    assert "as no report does" in ended.said
+    tried.assert_stored_is_untouched()
+
+
+def test_a_body_without_end_is_given_up_when_the_time_is_up(tried: Tried) -> None:
+    ended = tried.fetching(lambda _: chunks(endless()), download___TOTAL_S=2.0)
+    assert (ended.code, ended.peak_bytes < MOST_BYTES) == (75, True), ended
+    assert "run again later" in ended.said
+    tried.assert_stored_is_untouched()
+
+
+def test_a_drip_is_given_up_for_its_pace(tried: Tried) -> None:
+    ended = tried.fetching(lambda _: chunks(drip()))
+    assert ended.code == 75, ended
+    assert "too slow" in ended.said
+    assert len(tried.storage.requests) == 5
+    tried.assert_stored_is_untouched()
+
+
+def test_a_silence_in_the_middle_is_given_up(tried: Tried) -> None:
+    ended = tried.fetching(lambda _: chunks(silence()))
+    assert ended.code == 75, ended
+    assert "fell silent" in ended.said
+    tried.assert_stored_is_untouched()
+
+
+def test_an_answer_of_the_api_without_end_is_not_read(tried: Tried) -> None:
+    def endless_answer() -> Iterator[bytes]:
+        yield b'{"url": "'
+        while True:
+            yield b"x" * MEBIBYTE
+
+    tried.api.answer = lambda _: chunks(endless_answer())
+    ended = tried()
+    assert (ended.code, ended.peak_bytes < MOST_BYTES) == (75, True), ended
+    assert len(tried.api.requests) == 2
+    tried.assert_stored_is_untouched()
+
+
+def test_a_lock_that_somebody_keeps_is_not_waited_for_for_ever(tried: Tried) -> None:
+    with psycopg.connect(tried.warehouse.url) as connection:
+        connection.execute("LOCK TABLE report_revision IN EXCLUSIVE MODE")
+        ended = tried.fetching(in_turn(reply(200, CHANGED)), db___TRANSACTION_SETTINGS={"lock_timeout": "200ms"})
+    assert ended.code == 75, ended
+    assert "55P03" in ended.said
+    tried.assert_stored_is_untouched()
+    tried.assert_heals()
+
+
+def test_a_database_that_takes_too_long_is_given_up(tried: Tried) -> None:
+    slow = (
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NEW; END'",
+        "CREATE TRIGGER slow BEFORE INSERT ON report_revision FOR EACH ROW EXECUTE FUNCTION slow()",
+    )
+    with psycopg.connect(tried.warehouse.url, autocommit=True) as connection:
+        for each in slow:
+            connection.execute(each)
+        limits = {"statement_timeout": "500ms"}
+        ended = tried.fetching(in_turn(reply(200, CHANGED)), db___TRANSACTION_SETTINGS=limits)
+        assert ended.code == 75, ended
+        assert "see what else the server is busy with" in ended.said
+        tried.assert_stored_is_untouched()
+        connection.execute("DROP FUNCTION slow CASCADE")
+    tried.assert_heals()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of a mebibyte."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)],  # noqa: S607 - wherever it is
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("a disk that is full needs the right to mount one")
+    yield folder
+    with contextlib.suppress(OSError):
+        subprocess.run(["umount", str(folder)], check=True)  # noqa: S607 - as above
+
+
+def test_a_full_disk_says_where_to_make_room_and_leaves_nothing(tried: Tried, small_disk: Path) -> None:
+    tried.settings["TMPDIR"] = str(small_disk)
+    ended = tried.fetching(lambda _: chunks(line_of(3)))
+    assert ended.code == 75, ended
+    assert "no room left" in ended.said
+    assert "point TMPDIR to a larger disk" in ended.said
+    assert list(small_disk.iterdir()) == []
+    tried.assert_stored_is_untouched()
+    tried.assert_heals()
