@@ -1,0 +1,140 @@
+"""The connection to Postgres breaks at every message of a load: no half, nothing twice, and the same run heals it.
+
+Also where the COMMIT went out and its answer was lost, which nobody on this side can tell from a COMMIT that never
+arrived.
+"""
+
+from __future__ import annotations
+
+import random
+import ssl
+from collections import Counter
+from datetime import timedelta
+from itertools import zip_longest
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+import postgres
+from checker import violations
+from conftest import TODAY, Warehouse
+from effort import SEED, effort
+from etl import job, records
+from etl.errors import ExitCode
+from etl.outcome import Ask, Outcome, Result
+from etl.sandbox.config import SandboxConfig
+from etl.slices import ReportType, Slice
+from etl.stop import Stop
+from looker import NOTHING, Seen, expected, looking
+from tally import record
+from wire import MANNERS, PASSED, SENDERS, Cut, Proxy, Sender, proxied
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from looker import Looker
+
+FIRST_DAY = TODAY - timedelta(days=500)
+# A plain run cuts at every message in a way left to chance; a long one in every way, on every server.
+ALL = effort(100) > 100
+pytestmark = pytest.mark.parametrize("server", postgres.SOURCES if ALL else postgres.SOURCES[-1:], indirect=True)
+
+
+class Impatient(Stop):
+    """Pauses between the tries are short."""
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(min(seconds, 0.02))
+
+
+class Bench(NamedTuple):
+    """A warehouse, the proxy in front of it, and somebody who looks on."""
+
+    warehouse: Warehouse
+    proxy: Proxy
+    looker: Looker
+
+    def bring(self, slice_: Slice, cut: Cut | None) -> Outcome:
+        """As a run of its own does it, from connecting to closing."""
+        self.proxy.arm(cut)
+        settings = self.warehouse.configured(database_url=self.proxy.url)
+        with job.opened(settings, stop=Impatient()) as opened:
+            return opened._pipeline.bring(slice_, Ask())
+
+
+@pytest.fixture
+def sandbox_config() -> SandboxConfig:
+    return SandboxConfig(vod_rows=50, titles=30, customers=500, quiet_one_day_in=0, today=lambda: TODAY)
+
+
+@pytest.fixture
+def bench(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    # Three blocks, and so three COPYs of facts and of contents, of fifty lines.
+    monkeypatch.setattr(records, "BLOCK_RECORDS", 20)
+    # Nothing here speaks TLS, and reading the certificates would be a third of each run.
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", lambda *_, **__: None)
+    with proxied(warehouse.url, silence_s=0.1) as proxy, looking(warehouse.url) as looker:
+        yield Bench(warehouse, proxy, looker)
+
+
+def _slice(number: int) -> Slice:
+    return Slice(FIRST_DAY + timedelta(days=number), ReportType.VOD)
+
+
+@pytest.mark.timeout(3_600 if ALL else 180)
+@pytest.mark.parametrize("sender", SENDERS)
+def test_a_load_survives_a_cut_at_any_message(bench: Bench, sender: Sender) -> None:
+    """Each slice is loaded with a cut, restated, and loaded with a cut again."""
+    sandbox, met = bench.warehouse.sandbox, Counter[str]()
+    first, restated = (_cuts(sender, messages) for messages in _messages(bench, sender))
+    for number, cuts in enumerate(zip_longest(first, restated), start=1):
+        slice_ = _slice(number)
+        before = NOTHING
+        for revision, cut in enumerate(cuts, start=1):
+            after = expected(sandbox.report(slice_), revision)
+            met += _cut_once(bench, slice_, cut, before, after)
+            sandbox.restate(slice_)
+            before = after
+    last = range(1, number + 1)
+    assert violations(bench.warehouse.url, sandbox, map(_slice, last), revisions=[0, 1]) == []
+    record("wire cuts", met["cut"])
+    record("wire cuts that lost the answer to a COMMIT", met["committed"])
+    assert met["not reached"] <= (met["cut"] + met["not reached"]) // 50, met
+    assert met["healed by the run itself"] >= met["cut"] * 0.9, met
+    assert met["committed"] > 0, met
+
+
+def _messages(bench: Bench, sender: Sender) -> list[int]:
+    """How many messages a run has that is not cut: a first load, and one of a restated report."""
+    counts = []
+    for revision in (1, 2):
+        assert bench.bring(_slice(0), None).revision == revision
+        bench.warehouse.sandbox.restate(_slice(0))
+        counts.append(bench.proxy.counts[sender])
+    return counts
+
+
+def _cuts(sender: Sender, messages: int) -> list[Cut]:
+    ways = [(passed, manner) for passed in PASSED for manner in MANNERS]
+    numbers = range(1, messages + 1)
+    if ALL:
+        return [Cut(sender, number, *way) for number in numbers for way in ways]
+    chance = random.Random(SEED)  # noqa: S311 - chance, not secrets
+    return [Cut(sender, number, *chance.choice(ways)) for number in numbers]
+
+
+def _cut_once(bench: Bench, slice_: Slice, cut: Cut | None, before: Seen, after: Seen) -> Counter[str]:
+    """Load with this cut; the slice is as before or as after at every look, and as after in the end."""
+    bench.looker.look_at(slice_)
+    outcome = bench.bring(slice_, cut)
+    told = f"seed {SEED}, {slice_}: {cut}, message type {bench.proxy.cut_at!r}: {outcome}"
+    met = Counter({"cut" if bench.proxy.cut_at else "not reached": 1}) if cut else Counter[str]()
+    assert outcome.exit_code in {ExitCode.OK, ExitCode.TRY_LATER}, told
+    if outcome.exit_code is ExitCode.OK:
+        met["healed by the run itself"] += bench.proxy.cut_at is not None
+        met["committed"] += outcome.result is Result.UNCHANGED
+    else:
+        assert bench.bring(slice_, None).exit_code is ExitCode.OK, told
+    assert bench.looker.look() == after, told
+    bench.looker.assert_only(before, after, told=told)
+    return met

@@ -1,0 +1,195 @@
+"""A proxy between the program and Postgres that counts the messages of the wire protocol and cuts at one of them.
+
+It knows how messages begin and end, and nothing of what they say (manual, chapter "Frontend/Backend Protocol"). Clients
+come by TCP on loopback, without TLS.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import threading
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from psycopg import conninfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Sender = Literal["client", "server"]
+Passed = Literal["nothing", "half", "all"]
+Manner = Literal["reset", "close", "silence"]
+
+SENDERS: Final[tuple[Sender, ...]] = ("client", "server")
+PASSED: Final[tuple[Passed, ...]] = ("nothing", "half", "all")
+MANNERS: Final[tuple[Manner, ...]] = ("reset", "close", "silence")
+
+_SSL_REQUEST: Final = 80877103
+_GSS_REQUEST: Final = 80877104
+_CANCEL_REQUEST: Final = 80877102
+# Closing sends a reset instead of an orderly end.
+_RESET: Final = struct.pack("ii", 1, 0)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where to cut, and how.
+
+    Attributes:
+        sender: whose messages are counted.
+        number: of the message, from 1, over all connections since the proxy was armed.
+        passed: how much of the message still gets through.
+        manner: what both ends see of it; `silence` is followed by a reset, as by a firewall that has forgotten.
+    """
+
+    sender: Sender
+    number: int
+    passed: Passed = "nothing"
+    manner: Manner = "reset"
+
+
+class Proxy:
+    """Passes everything on, until the cut that it was armed with; then everything again."""
+
+    def __init__(self, url: str, listener: socket.socket, *, silence_s: float) -> None:
+        self._upstream = conninfo.conninfo_to_dict(url)
+        self._listener = listener
+        self._silence_s = silence_s
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._cut: Cut | None = None
+        self.counts: dict[Sender, int] = {"client": 0, "server": 0}
+        self.cut_at: bytes | None = None
+        """The type of the message at which the cut was made; None: not yet."""
+
+    @property
+    def url(self) -> str:
+        """The same database, by way of the proxy."""
+        user, database = self._upstream.get("user") or "", self._upstream.get("dbname") or ""
+        return f"postgresql://{user}@127.0.0.1:{self._listener.getsockname()[1]}/{database}?sslmode=disable"
+
+    def arm(self, cut: Cut | None) -> None:
+        """Count from 0 again, and make this cut, once."""
+        with self._lock:
+            self._cut, self.cut_at = cut, None
+            self.counts = {"client": 0, "server": 0}
+
+    def serve(self) -> None:
+        """Until `close`."""
+        while not self._closing.is_set():
+            with suppress(TimeoutError):
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._link, args=(client,), daemon=True).start()
+
+    def close(self) -> None:
+        self._closing.set()
+
+    def _link(self, client: socket.socket) -> None:
+        with client, self._connected() as server:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            ends: dict[socket.socket, _End] = {
+                client: _End("client", server, bytearray(), is_starting=True),
+                server: _End("server", client, bytearray()),
+            }
+            with suppress(OSError):
+                while not self._closing.is_set():
+                    for ready in select.select(list(ends), [], [], 0.1)[0]:
+                        data = ready.recv(65536)
+                        manner = self._passed_on(ends[ready], data)
+                        if manner:
+                            self._end(client, server, manner)
+                        if manner or not data:
+                            return
+
+    def _connected(self) -> socket.socket:
+        host, port = str(self._upstream.get("host")), self._upstream.get("port") or 5432
+        if host.startswith("/"):
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(f"{host}/.s.PGSQL.{port}")
+            return server
+        return socket.create_connection((host, int(port)))
+
+    def _passed_on(self, end: _End, data: bytes) -> Manner | None:
+        """Pass on the messages that are complete; gives the manner of the cut where it is to be made now."""
+        end.held += data
+        whole = bytearray()
+        while message := end.next_message():
+            if end.is_starting and self._answered_here(message, end):
+                continue
+            cut = self._due(end.sender, message)
+            if cut is None:
+                whole += message
+                continue
+            whole += {"nothing": b"", "half": message[: len(message) // 2], "all": message}[cut.passed]
+            end.other.sendall(whole)
+            return cut.manner
+        end.other.sendall(whole)
+        return None
+
+    def _answered_here(self, message: bytes, end: _End) -> bool:
+        """Deal with what comes before the first message proper: no, there is no encryption."""
+        (code,) = struct.unpack("!i", message[4:8])
+        if code in {_SSL_REQUEST, _GSS_REQUEST}:
+            raise NotImplementedError("the proxy wants sslmode=disable and gssencmode=disable")
+        end.is_starting = False
+        end.is_counted = code != _CANCEL_REQUEST
+        if not end.is_counted:
+            end.other.sendall(message)
+        return not end.is_counted
+
+    def _due(self, sender: Sender, message: bytes) -> Cut | None:
+        with self._lock:
+            self.counts[sender] += 1
+            cut = self._cut
+            if cut is None or (cut.sender, cut.number) != (sender, self.counts[sender]):
+                return None
+            self._cut, self.cut_at = None, bytes(message[:1])
+            return cut
+
+    def _end(self, client: socket.socket, server: socket.socket, manner: Manner) -> None:
+        if manner == "silence":
+            self._closing.wait(self._silence_s)
+        if manner != "close":
+            for end in (client, server):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+@dataclass
+class _End:
+    """What came from one end of a connection and is not passed on yet."""
+
+    sender: Sender
+    other: socket.socket
+    held: bytearray
+    is_starting: bool = False
+    is_counted: bool = True
+
+    def next_message(self) -> bytes | None:
+        """The next message, if all of it is there: a type, but in the first of a client; then its length; the rest."""
+        begin = 0 if self.is_starting else 1
+        if len(self.held) < begin + 4:
+            return None
+        (length,) = struct.unpack_from("!i", self.held, begin)
+        if len(self.held) < begin + length:
+            return None
+        message = bytes(self.held[: begin + length])
+        del self.held[: begin + length]
+        return message
+
+
+@contextmanager
+def proxied(url: str, *, silence_s: float = 0.3) -> Iterator[Proxy]:
+    """A proxy in front of the server of `url`."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        listener.settimeout(0.1)
+        proxy = Proxy(url, listener, silence_s=silence_s)
+        thread = threading.Thread(target=proxy.serve, daemon=True)
+        thread.start()
+        try:
+            yield proxy
+        finally:
+            proxy.close()
+            thread.join()
