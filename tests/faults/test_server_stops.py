@@ -1,0 +1,152 @@
+"""The server crashes at random moments of many loads: what was said to be loaded stays loaded, nothing is half."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from checker import violations
+from conftest import TODAY, Warehouse
+from effort import SEED, effort
+from etl import job
+from etl.errors import ExitCode, TryLater
+from etl.job import LOADED_ONLY, NOT_LOADED
+from etl.sandbox.config import SandboxConfig
+from etl.slices import ReportType, Slice
+from etl.stop import Stop
+from own_server import OwnServer, own_server
+from tally import record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from etl.outcome import Outcome
+    from etl.sandbox.control import Sandbox
+
+STOPS = effort(10)
+DAYS = 12
+SLICES = [Slice(TODAY - timedelta(days=100 + back), kind) for back in range(DAYS) for kind in ReportType]
+
+
+class Restless(Stop):
+    """Pauses between the tries are short, and still long enough for a restart of the server."""
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(min(seconds, 0.4))
+
+
+@pytest.fixture
+def sandbox_config() -> SandboxConfig:
+    return SandboxConfig(
+        vod_rows=400, live_rows=200, titles=100, customers=2_000, quiet_one_day_in=0, today=lambda: TODAY
+    )
+
+
+@pytest.fixture
+def server_of_mine() -> Iterator[OwnServer]:
+    with own_server() as server:
+        yield server
+
+
+class Loader(threading.Thread):
+    """Loads the same days again and again, each time in their next revision, until told to end."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        super().__init__(daemon=True)
+        self._warehouse = warehouse
+        self._ending = threading.Event()
+        self.acknowledged: dict[Slice, int] = {}
+        self.codes = Counter[ExitCode]()
+        self.trouble: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            while not self._ending.is_set():
+                self._round()
+                for slice_ in SLICES:
+                    self._warehouse.sandbox.restate(slice_)
+        except BaseException as error:  # noqa: BLE001 - raised again where the test waits
+            self.trouble = error
+
+    def _round(self) -> None:
+        dates = [slice_.report_date for slice_ in SLICES]
+        with suppress(TryLater), job.opened(self._warehouse.configured(concurrency=3), stop=Restless()) as opened:
+            opened._today = TODAY
+            plan = opened.backfill_plan(min(dates), max(dates), wanted=NOT_LOADED | LOADED_ONLY)
+            opened.work(plan, on_outcome=self._note)
+
+    def _note(self, outcome: Outcome) -> None:
+        self.codes[outcome.exit_code] += 1
+        if outcome.exit_code is ExitCode.OK:
+            self.acknowledged[outcome.slice] = outcome.revision
+
+    def end(self) -> None:
+        self._ending.set()
+        self.join(60)
+        assert not self.is_alive()
+        if self.trouble:
+            raise self.trouble
+
+
+def test_no_acknowledged_load_is_lost_in_a_crash_of_the_server(
+    server_of_mine: OwnServer, sandbox: Sandbox, base_url: str
+) -> None:
+    chance = random.Random(SEED)  # noqa: S311 - chance, not secrets
+    warehouse = Warehouse(server_of_mine.url, sandbox, base_url)
+    loader = Loader(warehouse)
+    loader.start()
+    in_flight = 0
+    try:
+        for number in range(STOPS):
+            time.sleep(chance.uniform(0.1, 0.8))
+            before = dict(loader.acknowledged)
+            in_flight += _loads_in_flight(warehouse)
+            server_of_mine.stop("immediate")
+            time.sleep(chance.choice([0, 0.2]))
+            server_of_mine.start()
+            assert _lost(warehouse, before) == [], f"seed {SEED}, crash {number + 1}"
+    finally:
+        loader.end()
+    assert loader.codes.keys() <= {ExitCode.OK, ExitCode.TRY_LATER}, loader.codes
+    assert len(loader.acknowledged) == len(SLICES)
+    record("crashes of the server", STOPS)
+    record("crashes of the server, loads in flight", in_flight)
+    assert in_flight >= STOPS / 4
+    with warehouse.job() as opened:
+        days = [slice_.report_date for slice_ in SLICES]
+        outcomes = opened.work(opened.backfill_plan(min(days), max(days), wanted=NOT_LOADED | LOADED_ONLY))
+    assert {outcome.exit_code for outcome in outcomes} == {ExitCode.OK}
+    assert violations(warehouse.url, sandbox, SLICES, revisions={sandbox.revision(SLICES[0])}) == []
+
+
+def _loads_in_flight(warehouse: Warehouse) -> int:
+    ((count,),) = warehouse.query(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'watch-time' AND backend_xid IS NOT NULL"
+    )
+    return int(count)
+
+
+def _lost(warehouse: Warehouse, acknowledged: dict[Slice, int]) -> list[str]:
+    """The slices that have an older revision than was acknowledged, or other facts than their ledger says."""
+    found = warehouse.query(
+        """
+        SELECT report_date, report_type, revision, rows_stored = count(watch_time),
+            report_slice.watch_seconds = coalesce(sum(watch_time.watch_seconds), 0)
+        FROM report_slice
+        LEFT JOIN watch_time USING (report_date, report_type)
+        GROUP BY report_date, report_type, revision, rows_stored, report_slice.watch_seconds
+        """
+    )
+    stored = {Slice(day, ReportType(kind)): (revision, *equal) for day, kind, revision, *equal in found}
+    return [
+        f"{slice_}: revision {revision} was acknowledged, stored is {stored.get(slice_)}"
+        for slice_, revision in acknowledged.items()
+        if slice_ not in stored or stored[slice_][0] < revision or not all(stored[slice_][1:])
+    ]
