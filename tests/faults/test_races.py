@@ -1,0 +1,143 @@
+"""Many processes at once on one warehouse, some of them killed: one load for each revision, and nothing wrong."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from checker import violations
+from effort import SEED, effort
+from etl.sandbox.config import SandboxConfig
+from etl.slices import ReportType, Slice
+from forked import Forked
+from tally import record
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from conftest import Program, Warehouse
+    from etl.sandbox.control import Sandbox
+    from postgres import Server
+
+# The program decides for itself what today is.
+TODAY = SandboxConfig().today()
+LONG_AGO = (TODAY - timedelta(days=150)).replace(day=1)
+
+
+@pytest.fixture
+def sandbox_config() -> SandboxConfig:
+    return SandboxConfig(vod_rows=300, live_rows=100, titles=50, customers=1_000, quiet_one_day_in=0)
+
+
+@pytest.fixture
+def forked(program: Program) -> Forked:
+    return Forked(program.folder, program.environment)
+
+
+def _day(day: date) -> tuple[str, ...]:
+    return _days(day, 1)
+
+
+def _days(day: date, count: int) -> tuple[str, ...]:
+    return ("backfill", "--start", f"{day}", "--end", f"{day + timedelta(days=count - 1)}", "--json")
+
+
+def _slices(day: date, count: int = 1) -> list[Slice]:
+    return [Slice(day + timedelta(days=later), kind) for later in range(count) for kind in ReportType]
+
+
+@pytest.mark.timeout(3_600)
+@pytest.mark.parametrize(("processes", "rounds"), [(2, effort(10)), (8, effort(4)), (16, effort(2))])
+def test_of_many_that_bring_the_same_day_one_loads_it(
+    forked: Forked, newest_warehouse: Warehouse, processes: int, rounds: int
+) -> None:
+    """First as a new day, then restated."""
+    for number in range(rounds):
+        day = LONG_AGO + timedelta(days=number)
+        for revision in (1, 2):
+            runs = [forked.start(*_day(day), "--refresh") for _ in range(processes)]
+            codes = [run.ended() for run in runs]
+            assert codes == [0] * processes, [run.err.read_text() for run in runs if run.process.exitcode]
+            met = Counter(
+                (slice_["report_type"], slice_["result"]) for run in runs for slice_ in run.document()["slices"]
+            )
+            assert [met[kind.value, "loaded"] for kind in ReportType] == [1, 1], met
+            assert [met[kind.value, "unchanged"] for kind in ReportType] == [processes - 1] * 2, met
+            _assert_nothing_wrong(newest_warehouse, _slices(day), revision)
+            for slice_ in _slices(day):
+                newest_warehouse.sandbox.restate(slice_)
+    record("runs that raced for the same day", processes * rounds * 2)
+
+
+def _assert_nothing_wrong(warehouse: Warehouse, slices: list[Slice], revision: int) -> None:
+    assert violations(warehouse.url, warehouse.sandbox, slices, revisions={revision - 1}) == []
+    for slice_ in slices:
+        numbers = warehouse.query(
+            "SELECT revision FROM report_revision WHERE report_date = %s AND report_type = %s ORDER BY 1",
+            slice_.report_date,
+            slice_.report_type.value,
+        )
+        assert numbers == [(number,) for number in range(1, revision + 1)], f"{slice_}: {numbers}"
+
+
+@pytest.mark.timeout(3_600)
+def test_backfills_that_overlap_and_are_killed_load_each_slice_once(
+    forked: Forked, newest_warehouse: Warehouse
+) -> None:
+    """With months being compacted all the while, and somebody who migrates."""
+    chance = random.Random(SEED)  # noqa: S311 - chance, not secrets
+    count, killed, in_flight = 60, 0, 0
+    span = (*_days(LONG_AGO, count), "--concurrency", "4")
+    for number in range(effort(5)):
+        runs = [forked.start(*span) for _ in range(2)]
+        others = [forked.start("compact", "--json"), forked.start("migrate")]
+        for run in runs:
+            time.sleep(chance.uniform(0.05, 0.8))
+            os.kill(run.pid, signal.SIGSTOP)
+            in_flight += _loads_in_flight(newest_warehouse)
+            os.kill(run.pid, signal.SIGKILL)
+            killed += 1
+        told = f"seed {SEED}, round {number + 1}"
+        assert others[0].ended() in {0, 75}, f"{told}: {others[0].err.read_text()}"
+        assert others[1].ended() == 0, f"{told}: {others[1].err.read_text()}"
+        for run in runs:
+            run.ended()
+    runs = [forked.start(*span), forked.start(*span), forked.start("compact", "--json"), forked.start("migrate")]
+    codes = [run.ended() for run in runs]
+    assert codes[:2] == [0, 0], [run.err.read_text() for run in runs[:2]]
+    assert codes[2] in {0, 75}
+    assert codes[3] == 0
+    _assert_nothing_wrong(newest_warehouse, _slices(LONG_AGO, count), 1)
+    assert forked.start("compact").ended() == 0
+    _assert_nothing_wrong(newest_warehouse, _slices(LONG_AGO, count), 1)
+    record("backfills killed among others", killed)
+    record("backfills killed among others, loads in flight", in_flight)
+    assert in_flight >= killed, "the kills come too late"
+
+
+def _loads_in_flight(warehouse: Warehouse) -> int:
+    ((count,),) = warehouse.query(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE application_name = 'watch-time' AND backend_xid IS NOT NULL AND datname = current_database()"
+    )
+    return int(count)
+
+
+def test_many_that_migrate_a_new_database_at_once_all_succeed(
+    forked: Forked, newest_server: Server, sandbox: Sandbox
+) -> None:
+    with newest_server.database(migrated=False) as url:
+        runs = [forked.start("migrate", DATABASE_URL=url) for _ in range(8)]
+        loads = [forked.start(*_day(LONG_AGO), DATABASE_URL=url) for _ in range(4)]
+        assert [run.ended() for run in runs] == [0] * 8, [run.err.read_text() for run in runs]
+        assert {run.ended() for run in loads} <= {0, 78}, "not migrated yet, or in order"
+        assert forked.start(*_day(LONG_AGO), DATABASE_URL=url).ended() == 0
+        assert violations(url, sandbox, _slices(LONG_AGO)) == []
+        record("migrations that raced", 8)
