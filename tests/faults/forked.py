@@ -8,7 +8,6 @@ import os
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -16,6 +15,7 @@ from unittest import mock
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from multiprocessing.process import BaseProcess
+    from pathlib import Path
 
 # What `run`, `backfill`, `compact` and `migrate` import when they run.
 _IMPORTED = ["etl.cli", "etl.job", "etl.watch", "etl.progress", "etl.screens", "etl.compact", "alembic.config"]
