@@ -6,13 +6,14 @@ import json
 import multiprocessing
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Iterator, Mapping, Sequence
     from multiprocessing.process import BaseProcess
     from pathlib import Path
@@ -32,10 +33,11 @@ class Run:
     out: Path
     err: Path
 
-    @property
-    def pid(self) -> int:
+    def send(self, number: signal.Signals) -> None:
+        """Nothing happens where it has ended already."""
         assert self.process.pid
-        return self.process.pid
+        with suppress(ProcessLookupError):
+            os.kill(self.process.pid, number)
 
     def ended(self, patience_s: float = 60) -> int:
         """Wait for its end; gives the exit code, negative for a signal that it did not handle."""

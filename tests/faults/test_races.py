@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import time
@@ -100,9 +99,9 @@ def test_backfills_that_overlap_and_are_killed_load_each_slice_once(
         others = [forked.start("compact", "--json"), forked.start("migrate")]
         for run in runs:
             time.sleep(chance.uniform(0.05, 0.8))
-            os.kill(run.pid, signal.SIGSTOP)
+            run.send(signal.SIGSTOP)
             in_flight += _loads_in_flight(newest_warehouse)
-            os.kill(run.pid, signal.SIGKILL)
+            run.send(signal.SIGKILL)
             killed += 1
         told = f"seed {SEED}, round {number + 1}"
         assert others[0].ended() in {0, 75}, f"{told}: {others[0].err.read_text()}"

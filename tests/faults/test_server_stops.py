@@ -20,7 +20,7 @@ from etl.errors import ExitCode, TryLater
 from etl.job import LOADED_ONLY, NOT_LOADED
 from etl.sandbox.config import SandboxConfig
 from etl.slices import ReportType, Slice
-from etl.stop import Stop
+from short_pauses import Impatient
 from own_server import OwnServer, own_server
 from tally import record
 
@@ -31,15 +31,10 @@ if TYPE_CHECKING:
     from etl.sandbox.control import Sandbox
 
 STOPS = effort(10)
+# Pauses between the tries, of which there are five.
+OUTLASTS_A_RESTART_S = 0.4
 DAYS = 12
 SLICES = [Slice(TODAY - timedelta(days=100 + back), kind) for back in range(DAYS) for kind in ReportType]
-
-
-class Restless(Stop):
-    """Pauses between the tries are short, and still long enough for a restart of the server."""
-
-    def sleep(self, seconds: float) -> None:
-        super().sleep(min(seconds, 0.4))
 
 
 @pytest.fixture
@@ -77,7 +72,10 @@ class Loader(threading.Thread):
 
     def _round(self) -> None:
         dates = [slice_.report_date for slice_ in SLICES]
-        with suppress(TryLater), job.opened(self._warehouse.configured(concurrency=3), stop=Restless()) as opened:
+        with (
+            suppress(TryLater),
+            job.opened(self._warehouse.configured(concurrency=3), stop=Impatient(OUTLASTS_A_RESTART_S)) as opened,
+        ):
             opened._today = TODAY
             plan = opened.backfill_plan(min(dates), max(dates), wanted=NOT_LOADED | LOADED_ONLY)
             opened.work(plan, on_outcome=self._note)

@@ -24,7 +24,7 @@ from etl.errors import ExitCode
 from etl.outcome import Ask, Outcome, Result
 from etl.sandbox.config import SandboxConfig
 from etl.slices import ReportType, Slice
-from etl.stop import Stop
+from short_pauses import Impatient
 from looker import NOTHING, Seen, expected, looking
 from tally import record
 from wire import MANNERS, PASSED, SENDERS, Cut, Proxy, Sender, proxied
@@ -40,13 +40,6 @@ ALL = effort(100) > 100
 pytestmark = pytest.mark.parametrize("server", postgres.SOURCES if ALL else postgres.SOURCES[-1:], indirect=True)
 
 
-class Impatient(Stop):
-    """Pauses between the tries are short."""
-
-    def sleep(self, seconds: float) -> None:
-        super().sleep(min(seconds, 0.02))
-
-
 class Bench(NamedTuple):
     """A warehouse, the proxy in front of it, and somebody who looks on."""
 
@@ -58,7 +51,7 @@ class Bench(NamedTuple):
         """As a run of its own does it, from connecting to closing."""
         self.proxy.arm(cut)
         settings = self.warehouse.configured(database_url=self.proxy.url)
-        with job.opened(settings, stop=Impatient()) as opened:
+        with job.opened(settings, stop=Impatient(0.02)) as opened:
             return opened._pipeline.bring(slice_, Ask())
 
 
