@@ -1,0 +1,236 @@
+"""Between the program and its server: a transaction-pooling proxy; a standby beside it; and a disk that is full."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from checker import violations
+from conftest import Warehouse
+from effort import SEED, effort
+from etl import job
+from etl.errors import DatabaseUnavailable
+from etl.sandbox.config import SandboxConfig
+from etl.slices import ReportType, Slice
+from forked import Forked
+from impatient import Impatient
+from own_server import OwnServer, own_server
+from pooled import pooled
+from postgres import conninfo_url
+from tally import record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from conftest import Program
+    from etl.sandbox.control import Sandbox
+    from forked import Run
+    from postgres import Server
+
+DAY = SandboxConfig().today() - timedelta(days=40)
+DAYS = 4
+SLICES = [Slice(DAY + timedelta(days=later), kind) for later in range(DAYS) for kind in ReportType]
+BACKFILL = ("backfill", "--start", f"{DAY}", "--end", f"{SLICES[-1].report_date}", "--concurrency", "3", "--json")
+
+
+@pytest.fixture
+def sandbox_config() -> SandboxConfig:
+    return SandboxConfig(vod_rows=300, live_rows=100, titles=50, customers=1_000, quiet_one_day_in=0)
+
+
+@pytest.fixture
+def forked(bare_program: Program, sandbox: Sandbox, base_url: str) -> Forked:
+    """Runs that still need a database."""
+    settings = {
+        "WATCH_TIME_API_TOKEN": sandbox.config.token,
+        "WATCH_TIME_ORG_ID": sandbox.config.org_id,
+        "WATCH_TIME_API_BASE_URL": base_url,
+        "WATCH_TIME_NOT_FOUND_WAIT_SECONDS": "0",
+    }
+    return Forked(bare_program.folder, {**bare_program.environment, **settings})
+
+
+def _assert_ended(run: Run, code: int = 0) -> None:
+    assert run.ended() == code, run.err.read_text()
+
+
+class TestTransactionPooling:
+    """What a session leaves behind, settings, locks, temporary tables, would be the next client's trouble."""
+
+    @pytest.fixture
+    def url(self, newest_server: Server) -> Iterator[str]:
+        with newest_server.database(migrated=False) as url:
+            yield url
+
+    @pytest.mark.parametrize("server_connections", [2, 4])
+    def test_the_whole_job_runs_through_it(
+        self, forked: Forked, sandbox: Sandbox, url: str, server_connections: int
+    ) -> None:
+        """Two connections to the server are the least: `compact` reads on one what it writes on the other."""
+        with pooled(url, server_connections=server_connections) as through:
+            for arguments in (("migrate",), ("run", "--json"), BACKFILL, ("compact",), ("doctor",), ("status",)):
+                _assert_ended(forked.start(*arguments, DATABASE_URL=through))
+            for slice_ in SLICES:
+                sandbox.restate(slice_)
+            _assert_ended(forked.start(*BACKFILL, "--refresh", DATABASE_URL=through))
+            _assert_ended(forked.start("verify", "--start", f"{DAY}", "--end", f"{DAY}", DATABASE_URL=through))
+            _assert_nothing_left_to_the_next_client(through)
+        assert violations(url, sandbox, SLICES, revisions={1}) == []
+
+    def test_runs_at_once_and_killed_ones_load_each_slice_once(
+        self, forked: Forked, sandbox: Sandbox, url: str
+    ) -> None:
+        chance = random.Random(SEED)  # noqa: S311 - chance, not secrets
+        with pooled(url, server_connections=4) as through:
+            _assert_ended(forked.start("migrate", DATABASE_URL=through))
+            for _ in range(effort(3)):
+                killed, other = (forked.start(*BACKFILL, "--refresh", DATABASE_URL=through) for _ in range(2))
+                time.sleep(chance.uniform(0.1, 0.6))
+                killed.send(signal.SIGKILL)
+                _assert_ended(other)
+                killed.ended()
+                for slice_ in SLICES:
+                    sandbox.restate(slice_)
+                runs = [forked.start(*BACKFILL, "--refresh", DATABASE_URL=through) for _ in range(2)]
+                for run in runs:
+                    _assert_ended(run)
+                loaded = [slice_ for run in runs for slice_ in run.document()["slices"] if slice_["result"] == "loaded"]
+                assert len(loaded) == len(SLICES), f"seed {SEED}"
+            _assert_nothing_left_to_the_next_client(through)
+        assert violations(url, sandbox, SLICES, revisions={effort(3)}) == []
+        record("runs through pgbouncer", effort(3) * 4)
+
+
+# What every session begins with.
+PLAIN = {
+    "lock_timeout": "0",
+    "statement_timeout": "0",
+    "search_path": '"$user", public',
+    "client_connection_check_interval": "0",
+}
+
+
+def _assert_nothing_left_to_the_next_client(url: str) -> None:
+    """Whichever of the server's connections it gets."""
+    for _ in range(8):
+        with psycopg.connect(url, prepare_threshold=None, autocommit=True) as connection:
+            for name, plain in {
+                "lock_timeout": "0",
+                "statement_timeout": "0",
+                "search_path": '"$user", public',
+            }.items():
+                assert connection.execute(f"SHOW {name}".encode()).fetchone() == (plain,)
+    with psycopg.connect(url, prepare_threshold=None, autocommit=True) as connection:
+        locks = "SELECT * FROM pg_locks WHERE locktype = 'advisory'"
+        assert connection.execute(locks).fetchall() == []
+        assert connection.execute("SELECT relname FROM pg_class WHERE relpersistence = 't'").fetchall() == []
+
+
+@pytest.fixture(scope="class")
+def primary() -> Iterator[OwnServer]:
+    with own_server() as primary:
+        yield primary
+
+
+@pytest.fixture(scope="class")
+def standby(primary: OwnServer) -> Iterator[OwnServer]:
+    standby = OwnServer(primary.folder.with_name("standby"), primary.programs, primary.user)
+    primary.owned(standby.folder)
+    source = f"host=127.0.0.1 port={primary.port} user=postgres"
+    primary.run("pg_basebackup", "--checkpoint=fast", "--write-recovery-conf", "-d", source, "-D", standby.folder)
+    standby.start()
+    yield standby
+    standby.stop("immediate")
+
+
+class TestStandby:
+    """A standby takes no loads, and is never taken for the warehouse."""
+
+    def test_a_standby_alone_is_refused_as_trouble_that_may_pass(
+        self, standby: OwnServer, sandbox: Sandbox, base_url: str
+    ) -> None:
+        """It may become the primary within the minute; and if not, the message says what to do."""
+        settings = Warehouse(standby.url, sandbox, base_url).configured()
+        with (
+            pytest.raises(DatabaseUnavailable, match="session is read-only") as refused,
+            job.opened(settings, stop=Impatient(0.02)),
+        ):
+            pass
+        assert refused.value.exit_code == 75
+        assert "name the primary in WATCH_TIME_DATABASE_URL" in refused.value.next_step
+        assert sandbox.requests() == []
+
+    def test_of_several_hosts_the_writable_one_is_loaded_also_after_a_failover(
+        self, forked: Forked, sandbox: Sandbox, primary: OwnServer, standby: OwnServer
+    ) -> None:
+        """What the old primary had not sent on yet is lost with it, and loaded again."""
+        hosts = f"postgresql://postgres@127.0.0.1:{standby.port},127.0.0.1:{primary.port}/postgres"
+        run = forked.start(*BACKFILL, DATABASE_URL=hosts)
+        _until_loading(primary)
+        primary.stop("immediate")
+        standby.run("pg_ctl", "-w", "-D", standby.folder, "promote")
+        assert run.ended() in {0, 75}, run.err.read_text()
+        _assert_ended(forked.start(*BACKFILL, "--refresh", DATABASE_URL=hosts))
+        assert violations(standby.url, sandbox, SLICES) == []
+        record("failovers in the middle of a backfill", 1)
+
+
+def _until_loading(server: OwnServer) -> None:
+    with psycopg.connect(server.url, autocommit=True) as observer:
+        deadline = time.monotonic() + 20
+        while observer.execute("SELECT count(*) FROM report_slice").fetchone() == (0,):
+            assert time.monotonic() < deadline, "nothing is loaded"
+            time.sleep(0.005)
+
+
+class TestFullDisk:
+    """The load that does not fit is rolled back and says what is wrong; after room was made all is well."""
+
+    @pytest.mark.parametrize("sandbox_config", [SandboxConfig(vod_rows=120_000, quiet_one_day_in=0)], ids=["large"])
+    def test_a_full_disk_is_named_and_heals(self, forked: Forked, sandbox: Sandbox) -> None:
+        day = ("backfill", "--start", f"{DAY}", "--end", f"{DAY}", "--type", "VOD", "--json", "--refresh")
+        with own_server(migrated=False) as server, _small_disk(server) as (url, grow):
+            _assert_ended(forked.start("migrate", DATABASE_URL=url))
+            run = forked.start(*day, DATABASE_URL=url)
+            _assert_ended(run, 75)
+            (told,) = run.document()["slices"]
+            assert "53100" in told["message"]
+            assert told["next_step"] == "the server's disk is full: make room, then run again"
+            assert violations(url, sandbox, [SLICES[1]], may_be_missing=True) == []
+            grow(200)
+            _assert_ended(forked.start(*day, DATABASE_URL=url))
+            assert violations(url, sandbox, [SLICES[1]]) == []
+            record("full disks", 1)
+
+
+@contextmanager
+def _small_disk(server: OwnServer) -> Iterator[tuple[str, Callable[[int], None]]]:
+    """A database on a disk of 24 MB; its URL, and what makes the disk so many MB large. The log has room elsewhere."""
+    folder = server.owned(server.folder.with_name("disk"))
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m,mode=0777", "tmpfs", f"{folder}"]
+    if not shutil.which("mount") or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("this machine lets us mount no small disk (mount wants root)")
+    try:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute(f"CREATE TABLESPACE small LOCATION '{server.owned(folder / 'space')}'".encode())
+            connection.execute("CREATE DATABASE small TABLESPACE small")
+        yield (
+            conninfo_url(server.url, "small"),
+            lambda megabytes: _succeed("mount", "-o", f"remount,size={megabytes}m", f"{folder}"),
+        )
+    finally:
+        server.stop("immediate")
+        _succeed("umount", f"{folder}")
+
+
+def _succeed(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
