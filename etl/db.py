@@ -48,6 +48,11 @@ _TRANSACTION_SETTINGS: Final = {
     "idle_in_transaction_session_timeout": "60s",
     # The server notices a killed client while it works for it, and stops working.
     "client_connection_check_interval": "5s",
+    # A client whose machine or network vanished closes nothing. The server asks whether it is there, within a minute;
+    # by itself it would after two hours, and in the middle of a COPY no timeout frees the slice's lock before that.
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
     "TimeZone": "UTC",
 }
 _TRANSACTION_TIMEOUT: Final = "2h"  # Postgres 17 and newer

@@ -103,7 +103,7 @@ def _messages(bench: Bench, sender: Sender) -> list[int]:
     for revision in (1, 2):
         assert bench.bring(_slice(0), None).revision == revision
         bench.warehouse.sandbox.restate(_slice(0))
-        counts.append(bench.proxy.counts[sender])
+        counts.append(len(bench.proxy.types[sender]))
     return counts
 
 

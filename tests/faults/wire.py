@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
 Sender = Literal["client", "server"]
 Passed = Literal["nothing", "half", "all"]
-Manner = Literal["reset", "close", "silence"]
+Manner = Literal["reset", "close", "silence", "vanish"]
 
 SENDERS: Final[tuple[Sender, ...]] = ("client", "server")
 PASSED: Final[tuple[Passed, ...]] = ("nothing", "half", "all")
+# `vanish` wants rights that not everybody has.
 MANNERS: Final[tuple[Manner, ...]] = ("reset", "close", "silence")
 
 _SSL_REQUEST: Final = 80877103
@@ -32,6 +33,8 @@ _GSS_REQUEST: Final = 80877104
 _CANCEL_REQUEST: Final = 80877102
 # Closing sends a reset instead of an orderly end.
 _RESET: Final = struct.pack("ii", 1, 0)
+# Of linux/tcp.h; a socket in repair is closed without a word to the other end. Wants CAP_NET_ADMIN.
+TCP_REPAIR: Final = 19
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,16 @@ class Cut:
         sender: whose messages are counted.
         number: of the message, from 1, over all connections since the proxy was armed.
         passed: how much of the message still gets through.
-        manner: what both ends see of it; `silence` is followed by a reset, as by a firewall that has forgotten.
+        manner: what both ends see of it; `silence` is followed by a reset, as by a firewall that has forgotten. Where
+            the client is to `vanish`, the server, on TCP, is told nothing.
+        kind: only messages of this type are counted.
     """
 
     sender: Sender
     number: int
     passed: Passed = "nothing"
     manner: Manner = "reset"
+    kind: bytes | None = None
 
 
 class Proxy:
@@ -61,7 +67,8 @@ class Proxy:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._cut: Cut | None = None
-        self.counts: dict[Sender, int] = {"client": 0, "server": 0}
+        self.types: dict[Sender, list[bytes]] = {"client": [], "server": []}
+        """Of the messages since the proxy was armed; a connection's first one has none, and counts as b""."""
         self.cut_at: bytes | None = None
         """The type of the message at which the cut was made; None: not yet."""
 
@@ -75,7 +82,7 @@ class Proxy:
         """Count from 0 again, and make this cut, once."""
         with self._lock:
             self._cut, self.cut_at = cut, None
-            self.counts = {"client": 0, "server": 0}
+            self.types = {"client": [], "server": []}
 
     def serve(self) -> None:
         """Until `close`."""
@@ -119,7 +126,7 @@ class Proxy:
         while message := end.next_message():
             if end.is_starting and self._answered_here(message, end):
                 continue
-            cut = self._due(end.sender, message)
+            cut = self._due(end.sender, message[:1] if message[0] else b"")
             if cut is None:
                 whole += message
                 continue
@@ -140,19 +147,26 @@ class Proxy:
             end.other.sendall(message)
         return not end.is_counted
 
-    def _due(self, sender: Sender, message: bytes) -> Cut | None:
+    def _due(self, sender: Sender, kind: bytes) -> Cut | None:
         with self._lock:
-            self.counts[sender] += 1
+            self.types[sender].append(kind)
             cut = self._cut
-            if cut is None or (cut.sender, cut.number) != (sender, self.counts[sender]):
+            if cut is None or cut.sender != sender or cut.kind not in {None, kind}:
                 return None
-            self._cut, self.cut_at = None, bytes(message[:1])
+            if cut.number > (self.types[sender].count(kind) if cut.kind else len(self.types[sender])):
+                return None
+            self._cut, self.cut_at = None, kind
             return cut
 
     def _end(self, client: socket.socket, server: socket.socket, manner: Manner) -> None:
-        if manner == "silence":
+        # Before it vanishes, too: an acknowledgement that finds no socket any more would give it away.
+        if manner in {"silence", "vanish"}:
             self._closing.wait(self._silence_s)
-        if manner != "close":
+        if manner == "vanish":
+            server.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+            server.close()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        elif manner != "close":
             for end in (client, server):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 

@@ -1,0 +1,57 @@
+"""A machine is gone in the middle of a COPY, and nobody told the server: the next run does not wait for hours."""
+
+from __future__ import annotations
+
+import socket
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from checker import violations
+from conftest import TODAY, Warehouse
+from etl import db, job
+from etl.outcome import Ask
+from etl.sandbox.config import SandboxConfig
+from etl.slices import ReportType, Slice
+from impatient import Impatient
+from own_server import own_server
+from tally import record
+from wire import TCP_REPAIR, Cut, proxied
+
+if TYPE_CHECKING:
+    from etl.sandbox.control import Sandbox
+
+SLICE = Slice(TODAY - timedelta(days=9), ReportType.VOD)
+COPY_DATA = b"d"
+
+
+@pytest.fixture
+def sandbox_config() -> SandboxConfig:
+    return SandboxConfig(vod_rows=50, quiet_one_day_in=0, today=lambda: TODAY)
+
+
+def test_a_client_that_vanished_in_the_middle_of_copy_frees_its_slice(
+    sandbox: Sandbox, base_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server asks whether the client is there; here after a second."""
+    _require_right_to_vanish()
+    assert int(db._TRANSACTION_SETTINGS["tcp_keepalives_idle"]) <= 60
+    monkeypatch.setitem(db._TRANSACTION_SETTINGS, "tcp_keepalives_idle", "1")
+    with own_server() as server, proxied(server.url) as proxy:
+        warehouse = Warehouse(server.url, sandbox, base_url)
+        proxy.arm(Cut("client", 1, "half", "vanish", kind=COPY_DATA))
+        with job.opened(warehouse.configured(database_url=proxy.url), stop=Impatient(0.05)) as opened:
+            outcome = opened._pipeline.bring(SLICE, Ask())
+        assert proxy.cut_at == COPY_DATA
+        assert outcome.revision == 1, outcome
+        assert violations(server.url, sandbox, [SLICE]) == []
+    record("clients that vanished", 1)
+
+
+def _require_right_to_vanish() -> None:
+    with socket.socket() as probe:
+        try:
+            probe.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+        except OSError:
+            pytest.skip("this user may not close connections without a word (TCP_REPAIR wants CAP_NET_ADMIN, on Linux)")
