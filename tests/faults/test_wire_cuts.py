@@ -34,10 +34,14 @@ if TYPE_CHECKING:
 
     from looker import Looker
 
-FIRST_DAY = TODAY - timedelta(days=500)
-# A plain run cuts at every message in a way left to chance; a long one in every way, on every server.
-ALL = effort(100) > 100
-pytestmark = pytest.mark.parametrize("server", postgres.SOURCES if ALL else postgres.SOURCES[-1:], indirect=True)
+# A slice for each cut, and all of them past.
+FIRST_DAY = TODAY - timedelta(days=2_500)
+# A plain run cuts once at every message, in a way left to chance; longer ones in more ways, and on every server.
+WAYS = [(passed, manner) for passed in PASSED for manner in MANNERS]
+WAYS_EACH = min(effort(1), len(WAYS))
+pytestmark = pytest.mark.parametrize(
+    "server", postgres.SOURCES if WAYS_EACH > 1 else postgres.SOURCES[-1:], indirect=True
+)
 
 
 class Bench(NamedTuple):
@@ -57,7 +61,9 @@ class Bench(NamedTuple):
 
 @pytest.fixture
 def sandbox_config() -> SandboxConfig:
-    return SandboxConfig(vod_rows=50, titles=30, customers=500, quiet_one_day_in=0, today=lambda: TODAY)
+    return SandboxConfig(
+        vod_rows=50, titles=30, customers=500, quiet_one_day_in=0, first_day=FIRST_DAY, today=lambda: TODAY
+    )
 
 
 @pytest.fixture
@@ -74,7 +80,7 @@ def _slice(number: int) -> Slice:
     return Slice(FIRST_DAY + timedelta(days=number), ReportType.VOD)
 
 
-@pytest.mark.timeout(3_600 if ALL else 180)
+@pytest.mark.timeout(180 * WAYS_EACH)
 @pytest.mark.parametrize("sender", SENDERS)
 def test_a_load_survives_a_cut_at_any_message(bench: Bench, sender: Sender) -> None:
     """Each slice is loaded with a cut, restated, and loaded with a cut again."""
@@ -94,7 +100,8 @@ def test_a_load_survives_a_cut_at_any_message(bench: Bench, sender: Sender) -> N
     record("wire cuts that lost the answer to a COMMIT", met["committed"])
     assert met["not reached"] <= (met["cut"] + met["not reached"]) // 50, met
     assert met["healed by the run itself"] >= met["cut"] * 0.9, met
-    assert met["committed"] > 0, met
+    if sender == "server":
+        assert met["committed"] >= 2, f"the answers to two COMMITs were among the messages: {met}"
 
 
 def _messages(bench: Bench, sender: Sender) -> list[int]:
@@ -108,12 +115,8 @@ def _messages(bench: Bench, sender: Sender) -> list[int]:
 
 
 def _cuts(sender: Sender, messages: int) -> list[Cut]:
-    ways = [(passed, manner) for passed in PASSED for manner in MANNERS]
-    numbers = range(1, messages + 1)
-    if ALL:
-        return [Cut(sender, number, *way) for number in numbers for way in ways]
     chance = random.Random(SEED)  # noqa: S311 - chance, not secrets
-    return [Cut(sender, number, *chance.choice(ways)) for number in numbers]
+    return [Cut(sender, number, *way) for number in range(1, messages + 1) for way in chance.sample(WAYS, WAYS_EACH)]
 
 
 def _cut_once(bench: Bench, slice_: Slice, cut: Cut | None, before: Seen, after: Seen) -> Counter[str]:
