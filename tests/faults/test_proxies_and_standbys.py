@@ -111,23 +111,14 @@ class TestTransactionPooling:
 
 
 # What every session begins with.
-PLAIN = {
-    "lock_timeout": "0",
-    "statement_timeout": "0",
-    "search_path": '"$user", public',
-    "client_connection_check_interval": "0",
-}
+PLAIN = {"lock_timeout": "0", "statement_timeout": "0", "search_path": '"$user", public'}
 
 
 def _assert_nothing_left_to_the_next_client(url: str) -> None:
     """Whichever of the server's connections it gets."""
     for _ in range(8):
         with psycopg.connect(url, prepare_threshold=None, autocommit=True) as connection:
-            for name, plain in {
-                "lock_timeout": "0",
-                "statement_timeout": "0",
-                "search_path": '"$user", public',
-            }.items():
+            for name, plain in PLAIN.items():
                 assert connection.execute(f"SHOW {name}".encode()).fetchone() == (plain,)
     with psycopg.connect(url, prepare_threshold=None, autocommit=True) as connection:
         locks = "SELECT * FROM pg_locks WHERE locktype = 'advisory'"

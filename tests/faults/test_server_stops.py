@@ -1,4 +1,4 @@
-"""The server crashes at random moments of many loads: what was said to be loaded stays loaded, nothing is half."""
+"""The server crashes or is stopped at random moments of many loads: what was said to be loaded is there, and whole."""
 
 from __future__ import annotations
 
@@ -93,7 +93,8 @@ class Loader(threading.Thread):
             raise self.trouble
 
 
-def test_no_acknowledged_load_is_lost_in_a_crash_of_the_server(
+@pytest.mark.timeout(180 + 20 * STOPS)
+def test_no_acknowledged_load_is_lost_when_the_server_crashes_or_is_stopped(
     server_of_mine: OwnServer, sandbox: Sandbox, base_url: str
 ) -> None:
     chance = random.Random(SEED)  # noqa: S311 - chance, not secrets
@@ -106,17 +107,17 @@ def test_no_acknowledged_load_is_lost_in_a_crash_of_the_server(
             time.sleep(chance.uniform(0.1, 0.8))
             before = dict(loader.acknowledged)
             in_flight += _loads_in_flight(warehouse)
-            server_of_mine.stop("immediate")
+            server_of_mine.stop(chance.choice(["immediate", "fast"]))
             time.sleep(chance.choice([0, 0.2]))
             server_of_mine.start()
-            assert _lost(warehouse, before) == [], f"seed {SEED}, crash {number + 1}"
+            assert _lost(warehouse, before) == [], f"seed {SEED}, stop {number + 1}"
     finally:
         loader.end()
     assert loader.codes.keys() <= {ExitCode.OK, ExitCode.TRY_LATER}, loader.codes
     assert len(loader.acknowledged) == len(SLICES)
-    record("crashes of the server", STOPS)
-    record("crashes of the server, loads in flight", in_flight)
-    assert in_flight >= STOPS / 4
+    record("crashes and stops of the server", STOPS)
+    record("crashes and stops of the server, loads in flight", in_flight)
+    assert in_flight > 0
     with warehouse.job() as opened:
         days = [slice_.report_date for slice_ in SLICES]
         outcomes = opened.work(opened.backfill_plan(min(days), max(days), wanted=NOT_LOADED | LOADED_ONLY))
