@@ -67,10 +67,17 @@ _NEXT_STEPS: Final = {
 }
 
 
+# By way of pgbouncer a COPY on a connection that the server has ended gets two answers, the farewell and the broken
+# connection. psycopg takes them for those to two statements, which we never send.
+_TWO_ANSWERS: Final = "COPY cannot be mixed"
+
+
 def _without_state(error: psycopg.Error, where: str) -> WatchTimeError:
     """Errors without SQLSTATE are the driver's own."""
     if isinstance(error, psycopg.OperationalError):
         return _connection_trouble(error, where)
+    if isinstance(error, psycopg.ProgrammingError) and _TWO_ANSWERS in str(error):
+        return PassingTrouble(f"{where} ended the connection", next_step=_LATER)
     what = f"{where}: {type(error).__name__} in the driver"
     if isinstance(error, psycopg.DataError):
         return DataRefused(what, next_step=_REFUSED)
