@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from etl import load, normalise  # noqa: F401 - the program imports them while it downloads
 from etl.db import Database
 from etl.outcome import Ask, Result
 from etl.pipeline import Pipeline, opened

@@ -19,8 +19,8 @@ from etl.load import Loading
 from etl.outcome import Ask
 from etl.slices import ReportType, Slice
 from etl.stop import Stop
-from impatient import Impatient
 from pooled import pooled
+from short_pauses import Impatient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

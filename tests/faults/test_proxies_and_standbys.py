@@ -22,10 +22,10 @@ from etl.errors import DatabaseUnavailable
 from etl.sandbox.config import SandboxConfig
 from etl.slices import ReportType, Slice
 from forked import Forked
-from impatient import Impatient
 from own_server import OwnServer, own_server
 from pooled import pooled
 from postgres import conninfo_url
+from short_pauses import Impatient
 from tally import record
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from etl.errors import ExitCode, TryLater
 from etl.job import LOADED_ONLY, NOT_LOADED
 from etl.sandbox.config import SandboxConfig
 from etl.slices import ReportType, Slice
-from short_pauses import Impatient
 from own_server import OwnServer, own_server
+from short_pauses import Impatient
 from tally import record
 
 if TYPE_CHECKING:

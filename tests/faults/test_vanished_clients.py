@@ -14,8 +14,8 @@ from etl import db, job
 from etl.outcome import Ask
 from etl.sandbox.config import SandboxConfig
 from etl.slices import ReportType, Slice
-from impatient import Impatient
 from own_server import own_server
+from short_pauses import Impatient
 from tally import record
 from wire import TCP_REPAIR, Cut, proxied
 

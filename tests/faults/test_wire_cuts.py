@@ -24,8 +24,8 @@ from etl.errors import ExitCode
 from etl.outcome import Ask, Outcome, Result
 from etl.sandbox.config import SandboxConfig
 from etl.slices import ReportType, Slice
-from short_pauses import Impatient
 from looker import NOTHING, Seen, expected, looking
+from short_pauses import Impatient
 from tally import record
 from wire import MANNERS, PASSED, SENDERS, Cut, Proxy, Sender, proxied
 
