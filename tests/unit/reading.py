@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from etl import contract, normalise, records
+from etl.report import add_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +41,7 @@ def read(path: Path, *, aliases: Mapping[str, str] | None = None, block_bytes: i
         rows=[row for chunk in chunks for row in _rows(chunk.rows, contract.FACTS)],
         contents=[row for chunk in chunks for row in _rows(chunk.contents, contract.CONTENT)],
         rejects=[reject for chunk in chunks for reject in chunk.rejects],
-        watch_seconds=sum((chunk.watch_seconds for chunk in chunks), Decimal(0)),
+        watch_seconds=reduce(add_exactly, (chunk.watch_seconds for chunk in chunks), Decimal(0)),
         created_at_unread=sum(chunk.created_at_unread for chunk in chunks),
         unknown_streaming_types=sum((chunk.unknown_streaming_types for chunk in chunks), Counter()),
     )
