@@ -82,6 +82,7 @@ class Downloader:
         folder: Path,
         unless: Origin | None = None,
         on_retry: Callable[[], None] | None = None,
+        on_body: Callable[[], None] = lambda: None,
     ) -> ReportFile:
         """Download a report into `folder`, as `report.csv`, decompressed.
 
@@ -91,6 +92,7 @@ class Downloader:
             folder: made if need be; the caller removes it. After an error no file is left in it.
             unless: do not, if the host says that the file there is still this one.
             on_retry: called before a failed attempt is repeated.
+            on_body: called when a file begins to come.
 
         Raises:
             Unmodified: the file is still that of `unless`.
@@ -105,7 +107,7 @@ class Downloader:
         path = folder / "report.csv"
         try:
             with closing(Spool(path)) as spool:
-                attempt = _Download(self, url, renew, spool, unless).attempt
+                attempt = _Download(self, url, renew, spool, unless=unless, on_body=on_body).attempt
                 return self.patience.persist(attempt, total_s=_TOTAL_S, on_retry=on_retry)
         except BaseException:
             path.unlink(missing_ok=True)
@@ -121,7 +123,9 @@ class _Download:
         url: httpx.URL,
         renew: Callable[[], ReportAddress],
         spool: Spool,
+        *,
         unless: Origin | None,
+        on_body: Callable[[], None],
     ) -> None:
         self._client = tools.client
         self._policy = tools.policy
@@ -131,6 +135,7 @@ class _Download:
         self._renew = renew
         self._spool = spool
         self._unless = unless
+        self._on_body = on_body
         self._began_s = tools.patience.clock()
         self._end_s = self._began_s + _TOTAL_S
         self._is_stale = False
@@ -183,6 +188,7 @@ class _Download:
             raise self._sort_refusal(response)
         if fault := _what_is_unverifiable(headers):
             raise self._anew(self._trouble(fault), BROKEN)
+        self._on_body()
         self._read(response)
         return self._finish()
 

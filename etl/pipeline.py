@@ -167,11 +167,14 @@ class Pipeline:
         if isinstance(answer, NotThere):
             yield answer
             return
-        if unless is None:
-            _get_ready_to_load()
         with tempfile.TemporaryDirectory(dir=self._folder) as name:
             yield self._downloader.download(
-                answer, renew=lambda: api.renew(slice_), folder=Path(name), unless=unless, on_retry=on_retry
+                answer,
+                renew=lambda: api.renew(slice_),
+                folder=Path(name),
+                unless=unless,
+                on_retry=on_retry,
+                on_body=_get_ready_to_load,
             )
 
     def _unmodified(self, connection: Connection, work: Work) -> Outcome:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Positions: TypeAlias = npt.NDArray[np.intp]
 
 # From 2 to 8 MiB the time is the same; the position arrays of a strange file can take many times a block's size.
-BLOCK_BYTES: Final = 4 * 1024 * 1024
+BLOCK_BYTES: Final = 8 * 1024 * 1024
 
 # Two ids of 1,000 bytes, a title and some numbers: a longer record is a lost line end or no CSV at all.
 RECORD_LIMIT_BYTES: Final = 1024 * 1024

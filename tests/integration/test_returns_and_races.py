@@ -126,8 +126,11 @@ class _Interjecting:
         folder: Path,
         unless: Origin | None = None,
         on_retry: Callable[[], None] | None = None,
+        on_body: Callable[[], None],
     ) -> ReportFile:
-        report = self._real.download(address, renew=renew, folder=folder, unless=unless, on_retry=on_retry)
+        report = self._real.download(
+            address, renew=renew, folder=folder, unless=unless, on_retry=on_retry, on_body=on_body
+        )
         if self._interjections:
             self._interjections.pop()()
         return report
