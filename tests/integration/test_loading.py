@@ -6,12 +6,14 @@ import csv
 from collections import Counter
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
 from conftest import DAY, HEADER, VOD, Warehouse
+from etl import load, normalise
 from etl.outcome import Outcome, Result
 from etl.sandbox.script import Delivery
 from etl.slices import ReportType, Slice
@@ -154,6 +156,26 @@ def test_a_report_that_goes_back_to_a_former_one_is_a_new_revision(warehouse: Wa
     warehouse.bring(_lines("t,c1,VOD,,u1,6"))
     assert warehouse.bring(_lines("t,c1,VOD,,u1,5")).revision == 3
     assert warehouse.facts() == [("c1", "u1", "VOD", 5)]
+
+
+@pytest.mark.parametrize("restated", [False, True], ids=["new-partition", "differences"])
+def test_facts_contents_and_rejects_take_turns_when_there_are_many(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, restated: bool
+) -> None:
+    """Small blocks, and nothing kept beside the facts: after each block their COPY is interrupted."""
+    if restated:
+        warehouse.bring(_lines("t,c1,VOD,,u1,5"))
+    good = [f"t{number},c{number % 40},VOD,,u{number},{number}" for number in range(200)]
+    bad = [f"t,c,VOD,,u{number},-1" for number in range(50)]
+    monkeypatch.setattr(normalise, "chunks", partial(normalise.chunks, block_bytes=300))
+    monkeypatch.setattr(load, "_BESIDE_BYTES", 0)
+
+    outcome = warehouse.bring(_lines(*good[:100], *bad, *good[100:]), max_reject_ratio="0.5")
+
+    assert (outcome.result, outcome.rows, outcome.rejected) == (Result.LOADED, 200, 50)
+    assert warehouse.facts() == sorted((f"c{number % 40}", f"u{number}", "VOD", number) for number in range(200))
+    assert warehouse.query("SELECT count(*) FROM content") == [(40,)]
+    assert warehouse.query("SELECT min(line_number), max(line_number), count(*) FROM report_reject") == [(102, 151, 50)]
 
 
 class TestLinesOfOneKey:
