@@ -9,16 +9,18 @@ import os
 import sys
 from pathlib import Path
 
-from etl import cli, db
+from etl import cli, db, patience
 from failpoints import arm
 
-# The program's own pauses between two tries at the database, made short.
+# The program's own pauses between two tries, at the database and at the source, made short.
 _LONGEST_PAUSE_S = 0.05
+_BACKOFF_S = 0.05
 
 
 def start(arguments: list[str], *, failpoint: str | None = None, fired: Path | None = None) -> None:
     """Be the program, from here to its end."""
     db._LONGEST_PAUSE_S = _LONGEST_PAUSE_S  # type: ignore[misc]
+    patience._BACKOFF_S = _BACKOFF_S  # type: ignore[misc]
     if failpoint and fired:
         arm(failpoint, fired)
     sys.argv = ["watch-time", *arguments]
