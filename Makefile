@@ -5,7 +5,7 @@ PYTEST_WORKERS ?= 2
 DEMO_FOLDER ?= watch-time-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types imports audit dictionary pictures benchmarks constraints clean
+.PHONY: help install demo test soak check lint types imports audit dictionary pictures benchmarks constraints clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,11 @@ demo: install ## the job at work, on an embedded Postgres, against the sandbox
 
 test: install ## all tests
 	$(BIN)/pytest -n $(PYTEST_WORKERS)
+
+MINUTES ?= 15
+SEED ?=
+soak: install ## kills, cuts, crashes, damaged files and a year under faults, for as long as you say; MINUTES=, SEED=
+	$(BIN)/python tests/faults/long_run.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 lint: install ## ruff: rules and format
 	$(BIN)/ruff check .
