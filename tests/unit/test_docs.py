@@ -84,15 +84,26 @@ def test_states_and_columns_are_named() -> None:
         assert f"`{name}`" in README
 
 
-def test_every_claim_of_security_names_a_test_that_exists() -> None:
-    text = (REPOSITORY / "docs" / "security.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", ["security.md", "reliability.md"])
+def test_every_claim_names_a_test_that_exists(page: str) -> None:
+    text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
     named = re.findall(r"\[(test_\w+)\]\(\.\./(tests/[\w/]+\.py)\)", text)
-    assert len(named) == text.count("](../") > 30
+    assert len(named) == text.count("[test_") > 30
+    assert [file for file in re.findall(r"\]\(\.\./([^)]+)\)", text) if not (REPOSITORY / file).exists()] == []
     for name, file in named:
         assert f"def {name}(" in (REPOSITORY / file).read_text(encoding="utf-8"), (name, file)
-    # Each line of the tables, but for their heads and the table of roles, has one.
-    claims = [line for line in text.splitlines() if re.match(r"\| [A-Z]", line)]
+    # Each line of the tables of claims, but for their heads, has one.
+    claims = [line for line in text.partition("## Found by")[0].splitlines() if re.match(r"\| [A-Z]", line)]
     assert [line for line in claims if "](../tests/" not in line] == []
+
+
+def test_the_page_on_reliability_tells_every_mutant() -> None:
+    text = (REPOSITORY / "docs" / "reliability.md").read_text(encoding="utf-8")
+    code = (REPOSITORY / "tests" / "faults" / "mutants.py").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([a-z-]+)`:", text, re.MULTILINE) != []
+    assert set(re.findall(r"^\| `([a-z-]+)`:", text, re.MULTILINE)) == set(
+        re.findall(r'^    "([a-z-]+)": _', code, re.MULTILINE)
+    )
 
 
 @pytest.mark.parametrize("file", ["roles.sql", "rights.sql"])
