@@ -62,7 +62,7 @@ def _end_before(
 def test_a_connection_that_ended_before_a_copy_is_opened_again(
     newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, through_pool: bool
 ) -> None:
-    ended = _end_before(newest_warehouse, monkeypatch, Loading, "_copy", lambda loading, *_: loading._connection)
+    ended = _end_before(newest_warehouse, monkeypatch, Loading, "_copy_facts", lambda loading, *_: loading._connection)
     with _reached(newest_warehouse, through_pool=through_pool) as url:
         settings = newest_warehouse.configured(database_url=url)
         with job.opened(settings, stop=Impatient(0.05)) as opened:

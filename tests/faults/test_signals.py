@@ -56,13 +56,15 @@ def _reports_are_made(newest_warehouse: Warehouse) -> None:
 def test_sigterm_at_any_moment_ends_a_backfill_soon_and_cleanly(program: Program, newest_warehouse: Warehouse) -> None:
     chance = random.Random(SEED)  # noqa: S311 - chance, not secrets
     lasts_s = _seconds_of(program)
-    in_flight = done = 0
-    for number in range(effort(6)):
+    in_flight = done = number = 0
+    # Some more where none of them met a load in flight: on a machine that is now slow and now fast.
+    while number < effort(6) or (not in_flight and number < effort(30)):
+        number += 1
         for slice_ in SLICES:
             newest_warehouse.sandbox.restate(slice_)
             newest_warehouse.sandbox.report(slice_)
         at_s = chance.uniform(0, lasts_s)
-        told = f"seed {SEED}, number {number + 1}, SIGTERM after {at_s:.2f} s"
+        told = f"seed {SEED}, number {number}, SIGTERM after {at_s:.2f} s"
         process = program.start(*BACKFILL)
         time.sleep(at_s)
         is_connected = bool(newest_warehouse.query(BACKENDS))
@@ -87,7 +89,7 @@ def test_sigterm_at_any_moment_ends_a_backfill_soon_and_cleanly(program: Program
     assert program(*BACKFILL).returncode == 0
     newest = {newest_warehouse.sandbox.revision(SLICES[0])}
     assert violations(newest_warehouse.url, newest_warehouse.sandbox, SLICES, revisions=newest) == []
-    record("SIGTERMs", effort(6))
+    record("SIGTERMs", number)
     record("SIGTERMs, loads in flight", in_flight)
     assert in_flight > 0, "they come too early or too late"
     assert done < effort(6) / 2, "they come too late"
