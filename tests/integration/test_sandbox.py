@@ -562,9 +562,12 @@ class TestServer:
     def test_in_the_foreground_it_tells_where_it_is_and_stops_on_a_signal(
         self, signal_number: signal.Signals, tmp_path: Path
     ) -> None:
+        # A shell's background job, in which these tests may run, ignores SIGINT, and so would its children.
         program = (
+            "import signal\n"
             "from etl.sandbox.control import Sandbox\n"
             "from etl.sandbox.server import serve\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "serve(Sandbox(), '127.0.0.1', 0, on_ready=lambda base_url: print(base_url, flush=True))"
         )
         with subprocess.Popen(
