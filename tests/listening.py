@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, NamedTuple
 
-import pytest
+from needing import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,10 +81,7 @@ def free_port() -> int:
 def pushgateway() -> Iterator[str]:
     """Debian's Pushgateway; its URL."""
     if GATEWAY is None:
-        reason = "there is no prometheus-pushgateway on this machine (Debian: apt install prometheus-pushgateway)"
-        if os.environ.get("WATCH_TIME_TEST_ALL") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        lacking("there is no prometheus-pushgateway on this machine (Debian: apt install prometheus-pushgateway)")
     url = f"http://127.0.0.1:{free_port()}"
     with subprocess.Popen(
         # Debian's keeps its groups in a file of the system unless told otherwise.

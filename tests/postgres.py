@@ -56,6 +56,8 @@ def _sources() -> tuple[str, ...]:
 
 
 SOURCES = _sources()
+ONE = os.environ.get("WATCH_TIME_TEST_SERVER", SOURCES[-1])
+"""The one for tests that run on one server only: the newest, where none is named."""
 # A server of another machine, or of an engine on one, may have no certificate.
 SETTINGS = {} if SOURCES[0].startswith(("debian", "wheel")) else {"WATCH_TIME_WEAKEST_SSLMODE": "disable"}
 
@@ -107,6 +109,22 @@ def running(source: str) -> Iterator[Server]:
                 connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(template)))
 
 
+def major_of(source: str) -> int:
+    """The version that the wheel's launcher is to start for it; where it starts none, the newest that it has."""
+    kind, _, major = source.partition("-")
+    if kind not in {"debian", "wheel"}:
+        return WHEEL_MAJORS[-1]
+    _make_known(source)
+    return int(major)
+
+
+def _make_known(source: str) -> None:
+    """The wheel's launcher knows how to run a server as root; any other server's programs will do for it."""
+    kind, _, major = source.partition("-")
+    if kind == "debian":
+        embedded._wheel().utils.POSTGRES_VERSIONS[int(major)] = DEBIAN_OLDEST
+
+
 @contextlib.contextmanager
 def _url(source: str) -> Iterator[str]:
     kind, _, major = source.partition("-")
@@ -119,9 +137,7 @@ def _url(source: str) -> Iterator[str]:
         with PostgresContainer(f"postgres:{major}", driver=None) as container:
             yield container.get_connection_url()
     else:
-        if kind == "debian":
-            # The wheel's launcher knows how to run a server as root; any other server's programs will do for it.
-            embedded._wheel().utils.POSTGRES_VERSIONS[int(major)] = DEBIAN_OLDEST
+        _make_known(source)
         # Not under pytest's folder: other sessions' clean-up reaches there, and socket paths must be short.
         with (
             tempfile.TemporaryDirectory(prefix="watch-time-pg-") as folder,

@@ -24,9 +24,9 @@ from summing import added_up, in_words
 HERE = Path(__file__).parent
 _SOAK_SHARE = 0.35
 # A round with effort 1 on two cores; the first one that is run says how long it takes here.
-_ROUND_S = 240.0
+_ROUND_S = 400.0
 _LEAST_EFFORT, _GREATEST_EFFORT = 0.1, 20.0
-# So that a long time is not spent on one seed.
+# So that a long time is not spent on one seed and one server.
 _LONGEST_ROUND_S = 900.0
 # What a suite does once, whatever the effort: servers, processes to fork from.
 _FIXED_SHARE = 0.5
@@ -41,6 +41,7 @@ class LongRun:
     seed: int
     minutes: float
     tally: Path
+    servers: tuple[str, ...]
     began: float = field(default_factory=time.monotonic)
     seeds: list[int] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -66,21 +67,31 @@ class LongRun:
         whole_s = _ROUND_S
         while self.left_s > 0:
             # Whatever the time, each suite runs once.
-            effort = _effort(min(self.left_s, _LONGEST_ROUND_S), whole_s)
+            effort = _effort(min(self.left_s / self._rounds_to_come, _LONGEST_ROUND_S), whole_s)
             if self.seeds and self._would_take(effort, whole_s) > self.left_s:
                 return
             began = time.monotonic()
             self._round(self.seed + len(self.seeds), effort)
             whole_s = (time.monotonic() - began) / (_FIXED_SHARE + (1 - _FIXED_SHARE) * effort)
 
+    @property
+    def _rounds_to_come(self) -> int:
+        """So that each server has its round: the suites that run on one take the next one with each round."""
+        return max(1, len(self.servers) - len(self.seeds))
+
     @staticmethod
     def _would_take(effort: float, whole_s: float) -> float:
         return whole_s * (_FIXED_SHARE + (1 - _FIXED_SHARE) * effort)
 
     def _round(self, seed: int, effort: float) -> None:
+        server = self.servers[-1 - len(self.seeds) % len(self.servers)]
         self.seeds.append(seed)
-        known = {"WATCH_TIME_TEST_SEED": f"{seed}", "WATCH_TIME_TEST_EFFORT": f"{effort:g}"}
-        print(f"round {len(self.seeds)}: seed {seed}, effort {effort:g}", flush=True)
+        known = {
+            "WATCH_TIME_TEST_SEED": f"{seed}",
+            "WATCH_TIME_TEST_EFFORT": f"{effort:g}",
+            "WATCH_TIME_TEST_SERVER": server,
+        }
+        print(f"round {len(self.seeds)}: seed {seed}, effort {effort:g}, one server: {server}", flush=True)
         report = self.tally.with_name(f"round-{len(self.seeds)}.xml")
         command = [
             sys.executable, "-m", "pytest", str(HERE), "-n", "2", "-q", "-p", "no:cacheprovider", "--tb=short",
@@ -154,7 +165,7 @@ def main() -> int:
     asked = parser.parse_args()
     majors = [source.partition("-")[2] or source for source in postgres.SOURCES]
     with tempfile.TemporaryDirectory(prefix="watch-time-long-run-") as folder:
-        run = LongRun(asked.seed, asked.minutes, Path(folder, "tally"))
+        run = LongRun(asked.seed, asked.minutes, Path(folder, "tally"), postgres.SOURCES)
         own = [source for source in postgres.SOURCES if source.startswith(("debian", "wheel"))]
         run.soak(own[asked.seed % len(own)] if own else "wheel-18")
         run.rounds()

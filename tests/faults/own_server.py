@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import postgres
 from etl import embedded, schema
 from etl.db import Database
 from listening import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-NEWEST = 18
 
 
 @dataclass
@@ -74,8 +73,9 @@ class OwnServer:
 
 
 @contextmanager
-def own_server(*, major: int = NEWEST, migrated: bool = True) -> Iterator[OwnServer]:
+def own_server(source: str = postgres.ONE, *, migrated: bool = True) -> Iterator[OwnServer]:
     """A running server on a new folder; stopped and deleted at the end."""
+    major = postgres.major_of(source)
     wheel = embedded._wheel()
     # Not under pytest's folder: other users may not look into that, and socket paths must be short.
     with tempfile.TemporaryDirectory(prefix="watch-time-own-") as parent:

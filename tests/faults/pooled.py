@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
-import pytest
 from psycopg import conninfo
 
 from listening import free_port
+from needing import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,10 +28,7 @@ PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/s
 def pooled(url: str, *, server_connections: int) -> Iterator[str]:
     """The same database by way of a pgbouncer that keeps so many connections to it; its URL."""
     if PGBOUNCER is None:
-        reason = "there is no pgbouncer on this machine (Debian: apt install pgbouncer)"
-        if os.environ.get("WATCH_TIME_TEST_ALL") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        lacking("there is no pgbouncer on this machine (Debian: apt install pgbouncer)")
     known, port = conninfo.conninfo_to_dict(url), free_port()
     # It refuses to be root, and has to reach the server's socket.
     host = str(known["host"])

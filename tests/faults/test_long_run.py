@@ -19,7 +19,7 @@ def test_figures_are_added_up_and_parts_stand_with_their_wholes() -> None:
 
 
 def test_the_summary_says_how_to_repeat_the_run(tmp_path: Path) -> None:
-    run = LongRun(7, 15, tmp_path / "tally", seeds=[7, 8])
+    run = LongRun(7, 15, tmp_path / "tally", ("wheel-18",), seeds=[7, 8])
     run.tally.write_text("\n".join(TALLY), encoding="utf-8")
     assert run.summary("Postgres 15, 18") == (
         "1,200 wire cuts, 7 kills (3 with a load in flight): 0 violations "

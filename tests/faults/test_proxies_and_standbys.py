@@ -22,6 +22,7 @@ from etl.errors import DatabaseUnavailable
 from etl.sandbox.config import SandboxConfig
 from etl.slices import ReportType, Slice
 from forked import Forked
+from needing import lacking
 from own_server import OwnServer, own_server
 from pooled import pooled
 from postgres import conninfo_url
@@ -209,7 +210,7 @@ def _small_disk(server: OwnServer) -> Iterator[tuple[str, Callable[[int], None]]
     folder = server.owned(server.folder.with_name("disk"))
     mount = ["mount", "-t", "tmpfs", "-o", "size=24m,mode=0777", "tmpfs", f"{folder}"]
     if not shutil.which("mount") or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("this machine lets us mount no small disk (mount wants root)")
+        lacking("this machine lets us mount no small disk (mount wants root)")
     try:
         with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute(f"CREATE TABLESPACE small LOCATION '{server.owned(folder / 'space')}'".encode())

@@ -20,6 +20,7 @@ from checker import violations
 from effort import SEED, effort
 from etl.sandbox.config import SandboxConfig
 from etl.slices import ReportType, Slice
+from needing import lacking
 from tally import record
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def test_sigterm_ends_the_program_as_first_process_of_a_container(
     """Of PID 1 the kernel takes no signal that it has no handler for."""
     namespace = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if not shutil.which("unshare") or subprocess.run([*namespace, "true"], check=False, capture_output=True).returncode:
-        pytest.skip("this machine lets us make no PID namespace (unshare --pid wants root)")
+        lacking("this machine lets us make no PID namespace (unshare --pid wants root)")
     process = subprocess.Popen(
         [*namespace, sys.executable, "-m", "etl", *BACKFILL],
         cwd=program.folder,

@@ -14,6 +14,7 @@ from etl import db, job
 from etl.outcome import Ask
 from etl.sandbox.config import SandboxConfig
 from etl.slices import ReportType, Slice
+from needing import lacking
 from own_server import own_server
 from short_pauses import Impatient
 from tally import record
@@ -54,4 +55,4 @@ def _require_right_to_vanish() -> None:
         try:
             probe.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
         except OSError:
-            pytest.skip("this user may not close connections without a word (TCP_REPAIR wants CAP_NET_ADMIN, on Linux)")
+            lacking("this user may not close connections without a word (TCP_REPAIR wants CAP_NET_ADMIN, on Linux)")

@@ -17,7 +17,7 @@ from psycopg import sql
 
 import postgres
 from checker import wait_for_no_backend
-from etl import embedded, schema
+from etl import schema
 from etl.db import Database
 from etl.sandbox.config import SandboxConfig
 from etl.slices import ReportType, Slice, slices_of
@@ -249,17 +249,10 @@ def _grounds(seed: int, source: str, rate: float) -> Iterator[tuple[Ground, Grou
         prepared(Path(folder)) as forks,
         serving(world) as stormy,
         serving(world) as calm,
-        own_server(major=_major(source), migrated=False) as server,
+        own_server(source, migrated=False) as server,
     ):
         urls = [_database(server, name) for name in ("stormy", "calm")]
         yield Ground(urls[0], stormy, forks), Ground(urls[1], calm, forks), Weather(seed, rate, server)
-
-
-def _major(source: str) -> int:
-    kind, _, major = source.partition("-")
-    if kind == "debian":
-        embedded._wheel().utils.POSTGRES_VERSIONS[int(major)] = postgres.DEBIAN_OLDEST
-    return int(major)
 
 
 def _database(server: OwnServer, name: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import csv
 import io
-import os
 import re
 import shutil
 import struct
@@ -32,6 +31,7 @@ from etl.sandbox.control import Sandbox
 from etl.sandbox.server import running
 from etl.slices import ReportType, Slice, dates_between, slices_of
 from etl.status import SIGNS
+from needing import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,8 +140,7 @@ def browser() -> Iterator[Browser]:
     """Debian's chromium; without one the tests that look are skipped, unless all of them are asked for."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
-        reason = "no chromium, chromium-browser or google-chrome is installed"
-        pytest.fail(reason) if os.environ.get("WATCH_TIME_TEST_ALL") == "1" else pytest.skip(reason)
+        lacking("no chromium, chromium-browser or google-chrome is installed")
     from playwright.sync_api import sync_playwright
 
     quiet = ("quic", "background-networking", "component-update", "sync", "gpu")

@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from etl import db, schema
+from needing import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,10 +91,7 @@ def serving(folder: Path) -> Iterator[int]:
 @pytest.fixture(scope="module")
 def server() -> Iterator[TlsServer]:
     if DEBIAN is None:
-        told = "no Debian Postgres here, and the wheel's has no TLS: apt-get install postgresql"
-        if os.environ.get("WATCH_TIME_TEST_ALL") == "1":
-            pytest.fail(told)
-        pytest.skip(told)
+        lacking("no Debian Postgres here, and the wheel's has no TLS: apt-get install postgresql")
     with tempfile.TemporaryDirectory(prefix="watch-time-tls-") as name:
         folder = Path(name)
         make_certificates(folder)
