@@ -144,14 +144,14 @@ def _examine_source(settings: Settings) -> Iterator[Check]:
 
 def _examine_channels(settings: Settings) -> Iterator[Check]:
     """Look at those that are configured. None can fail a run, so nothing here is worse than a warning."""
-    from etl import courier, metrics, ping  # noqa: PLC0415 - few have them all
+    from etl import courier, ping, pushgateway, textfile  # noqa: PLC0415 - few have them all
 
     for variable, problem in unread_channels().items():
         yield Check(variable, Verdict.WARNING, problem, "runs tell nothing there; mend the file, or unset the variable")
     channels = settings.channels()
     looks: list[tuple[str, Callable[[str], str], str]] = [
-        ("metrics file", metrics.examine_file, channels.metrics_file),
-        ("Pushgateway", metrics.examine_gateway, channels.pushgateway_url),
+        ("metrics file", textfile.examine, channels.metrics_file),
+        ("Pushgateway", pushgateway.examine, channels.pushgateway_url),
         ("ping", ping.examine, channels.ping_url),
         *(("notices", courier.examine, url) for url in channels.notify_urls),
     ]

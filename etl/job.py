@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from etl import api_token, compact, db, estimate, ledger, pipeline, run_log, schema
+from etl import api_token, compact, db, estimate, ledger, run_log, schema, source
 from etl.errors import WatchTimeError, WrongUsage
 from etl.outcome import Ask, Outcome, Result
+from etl.pipeline import Pipeline
 from etl.slices import ReportType, Slice, State, dates_between, is_settled, slices_of, target_date
 from etl.stop import Stop, Stopped
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from etl.db import Database
     from etl.estimate import Estimate
     from etl.ledger import SliceRecord
-    from etl.pipeline import Pipeline
     from etl.settings import Settings
 
 log = structlog.get_logger("watch_time")
@@ -60,7 +60,7 @@ class Job:
         self,
         settings: Settings,
         database: Database,
-        pipe: Pipeline,
+        pipeline: Pipeline,
         stop: Stop,
         today: date,
         *,
@@ -69,7 +69,7 @@ class Job:
         self._settings = settings
         self._requests_per_second = requests_per_second
         self._database = database
-        self._pipeline = pipe
+        self._pipeline = pipeline
         self._stop = stop
         self._today = today
 
@@ -250,8 +250,9 @@ def opened(settings: Settings, *, stop: Stop | None = None, requests_per_second:
         database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
         if warning := api_token.warning(settings.require("api_token"), now=datetime.now(UTC)):
             log.warning("token_expires", about=warning, next_step="get a new one and set WATCH_TIME_API_TOKEN")
-        with pipeline.opened(settings, database, stop, requests_per_second=requests_per_second) as pipe:
-            yield Job(settings, database, pipe, stop, settings.today(), requests_per_second=requests_per_second)
+        with source.opened(settings, stop, requests_per_second=requests_per_second) as reports:
+            pipeline = Pipeline(settings, database, reports, stop)
+            yield Job(settings, database, pipeline, stop, settings.today(), requests_per_second=requests_per_second)
 
 
 def _reason(known: SliceRecord | None) -> str:

@@ -1,30 +1,22 @@
 """What Prometheus is told: the figures of the last run, and where the warehouse stands after it.
 
-By a textfile for node_exporter, and by a Pushgateway. Labels are few and bounded: never an id. What cannot be known
+`textfile` and `pushgateway` carry it there. Labels are few and bounded: never an id. What cannot be known
 after a run is left out rather than repeated: an old figure must not look like a fresh one.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import stat
-import time as clock
 from collections import Counter
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from etl import __version__
-from etl.errors import Misconfigured
 from etl.outcome import Result
-from etl.reach import request, require_http
 from etl.slices import ReportType, Slice, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import date
 
     from prometheus_client import CollectorRegistry
@@ -32,16 +24,7 @@ if TYPE_CHECKING:
     from etl.outcome import Outcome
     from etl.standing import Standing
 
-_JOB: Final = "watch_time"
-_WHERE: Final = "the Pushgateway"
-# Both pushes and their names' resolution share it.
-PUSH_S: Final = 5.0
-# Another command has the textfile for milliseconds, unless its process is suspended or its disk hangs.
-_LOCK_PATIENCE_S: Final = 2.0
-_LOCK_POLL_S: Final = 0.02
 _NEVER_TRIED: Final = "never_tried"
-_READABLE: Final = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IROTH  # node_exporter is another user
-
 _TYPE: Final = ("report_type",)
 
 
@@ -165,49 +148,9 @@ def of_standing(standing: Standing) -> Iterator[Sample]:
             yield Sample("watch_time_publication_lag_p99_seconds", labels, fresh.lag.p99.total_seconds())
 
 
-def write(path: Path, run: Run, standing: Standing | None) -> None:
-    """Write the textfile, whole or not at all; what it holds of the last run of another command stays.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    from prometheus_client import generate_latest  # noqa: PLC0415 - only where metrics are configured
-
-    own = [*of_run(run), *(of_standing(standing) if standing else ())]
-    # Beside the file, for os.replace; and under a name that node_exporter does not read.
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    # From reading to replacing: a command that ends in between would lose its figures.
-    with _locked(path.with_name(f".{path.name}.lock")):
-        try:
-            fresh.write_bytes(generate_latest(registry([*own, *_of_other_commands(path, run.command)])))
-            fresh.chmod(_READABLE)
-            fresh.replace(path)
-        finally:
-            fresh.unlink(missing_ok=True)
-
-
-def push(url: str, run: Run, standing: Standing | None) -> None:
-    """Replace the run's group on a Pushgateway, and that of the warehouse, which all commands share.
-
-    Where nothing is known of the warehouse its group is deleted: a Pushgateway keeps what it has for ever.
-
-    Raises:
-        WatchTimeError: the gateway cannot be reached, or refuses.
-    """
-    from prometheus_client import delete_from_gateway, push_to_gateway  # noqa: PLC0415 - as above
-
-    require_http(url, _WHERE)
-    own = registry(of_run(run))
-    push_to_gateway(url, _JOB, own, {"command": run.command}, timeout=PUSH_S, handler=_by_httpx)
-    if standing:
-        push_to_gateway(url, _JOB, registry(of_standing(standing)), timeout=PUSH_S, handler=_by_httpx)
-    else:
-        delete_from_gateway(url, _JOB, timeout=PUSH_S, handler=_by_httpx)
-
-
 def registry(samples: Iterable[Sample]) -> CollectorRegistry:
     """A registry of its own, with these samples and no others: the library's global one has the process's figures."""
-    from prometheus_client import CollectorRegistry, Gauge  # noqa: PLC0415 - as above
+    from prometheus_client import CollectorRegistry, Gauge  # noqa: PLC0415 - only where metrics are configured
 
     made = CollectorRegistry()
     by_name: dict[str, list[Sample]] = {}
@@ -223,85 +166,5 @@ def registry(samples: Iterable[Sample]) -> CollectorRegistry:
     return made
 
 
-def examine_file(name: str) -> str:
-    """Look whether the textfile can be written, without writing it.
-
-    Raises:
-        Misconfigured: with what is amiss.
-    """
-    path = Path(name)
-    if path.suffix != ".prom":
-        raise Misconfigured(
-            f"node_exporter reads *.prom only, not {path.name}",
-            next_step="name a file *.prom in WATCH_TIME_METRICS_FILE",
-        )
-    if not os.access(path.absolute().parent, os.W_OK | os.X_OK):
-        raise Misconfigured(
-            f"no files can be written to {path.absolute().parent}",
-            next_step="make the folder, and let this user write to it: the file is replaced whole",
-        )
-    return f"{path.name} can be written to {path.absolute().parent}"
-
-
-def examine_gateway(url: str) -> str:
-    """Ask a Pushgateway whether it is ready.
-
-    Raises:
-        WatchTimeError: with what is amiss.
-    """
-    request("GET", f"{url.rstrip('/')}/-/ready", where=_WHERE, timeout_s=PUSH_S)
-    return "ready"
-
-
 def _midnight(day: date) -> float:
     return datetime.combine(day, time(), UTC).timestamp()
-
-
-@contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    """Hold the lock on `file`, which stays where it is: whoever removed it would let two in.
-
-    Where another process does not let go of it within `_LOCK_PATIENCE_S`, go on without: our figures are certain, and
-    that theirs get lost is not.
-    """
-    # Of other users' runs too: reading is enough for the lock, and a file of theirs cannot be written to.
-    lock = os.open(file, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, _READABLE)
-    try:
-        with suppress(PermissionError):
-            os.fchmod(lock, _READABLE)  # whatever the umask
-        patient_until = clock.monotonic() + _LOCK_PATIENCE_S
-        while not _taken(lock) and clock.monotonic() < patient_until:
-            clock.sleep(_LOCK_POLL_S)
-        yield
-    finally:
-        os.close(lock)
-
-
-def _taken(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _of_other_commands(path: Path, command: str) -> Iterator[Sample]:
-    """What the file holds of the last run of other commands; nothing where it cannot be read."""
-    from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - as above
-
-    known = {metric.name: {*metric.labels, "command"} for metric in RUN}
-    try:
-        families = list(text_string_to_metric_families(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return
-    for family in families:
-        for sample in family.samples:
-            if sample.labels.keys() == known.get(sample.name) and sample.labels["command"] != command:
-                yield Sample(sample.name, dict(sample.labels), sample.value)
-
-
-def _by_httpx(
-    url: str, method: str, timeout: float | None, headers: list[tuple[str, str]], data: bytes
-) -> Callable[[], None]:
-    """The library's way to bring one's own client: ours uses no proxy for loopback, and passwords in URLs."""
-    return lambda: request(method, url, where=_WHERE, timeout_s=timeout or PUSH_S, content=data, headers=dict(headers))

@@ -9,41 +9,33 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-import tempfile
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from pydantic import SecretStr
 
-from etl import guards, ledger, partitions, scratch
-from etl.download import Downloader, Unmodified
+from etl import guards, ledger, partitions
+from etl.download import Unmodified
 from etl.errors import GuardRefused, SliceBusy, WatchTimeError
-from etl.http_clients import api_client, storage_client
-from etl.outcome import Ask, Outcome, Result, warnings_about
-from etl.patience import Patience, Rate
+from etl.outcome import Outcome, Result, warnings_about
 from etl.recording import Overtaken, Recorder, Work, revision_of, why_empty
-from etl.report import NotThere, ReportFile, Tally
-from etl.report_api import ReportApi
+from etl.report import NotThere, Tally
 from etl.stop import Stopped
-from etl.url_policy import UrlPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    import httpx
-
     from etl.db import Connection, Database
     from etl.ledger import SliceRecord
-    from etl.report import Chunk, Origin
+    from etl.outcome import Ask
+    from etl.report import Chunk, Origin, ReportFile
     from etl.settings import Settings
     from etl.slices import Slice
+    from etl.source import Source
     from etl.stop import Stop
 
 log = structlog.get_logger("watch_time")
@@ -67,24 +59,11 @@ class _Retries:
 class Pipeline:
     """The stages, wired together for one organization and one schema. Safe to use from several threads."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        database: Database,
-        *,
-        api_client: httpx.Client,
-        downloader: Downloader,
-        folder: Path,
-        stop: Stop,
-        rate: Rate,
-    ) -> None:
+    def __init__(self, settings: Settings, database: Database, source: Source, stop: Stop) -> None:
         self._settings = settings
         self._database = database
+        self._source = source
         self._recorder = Recorder(database, settings.require("org_id"), stop)
-        self._rate = rate
-        self._api_client = api_client
-        self._downloader = downloader
-        self._folder = folder
         self._stop = stop
         self._read_as = json.dumps(settings.header_aliases, sort_keys=True)
         self._limits = guards.Limits(settings.max_reject_ratio, settings.shrink_limit)
@@ -131,7 +110,9 @@ class Pipeline:
         seen, origin = self._database.run(lambda connection: self._seen(connection, slice_))
         work = Work(slice_, ask, seen)
         try:
-            with self.fetched(slice_, ask, unless=origin, on_retry=retries.add) as report:
+            with self._source.fetched(
+                slice_, ask, unless=origin, on_retry=retries.add, on_body=_get_ready_to_load
+            ) as report:
                 if isinstance(report, NotThere):
                     return self._recorder.absence(work, report)
                 return self._load_or_hold(work, report)
@@ -142,40 +123,6 @@ class Pipeline:
         """The slice's revision, and the origin of its report if a new load of the same file would change nothing."""
         known = ledger.read(connection, slice_)
         return revision_of(known), known.origin if known and self._is_in_place(connection, known) else None
-
-    @contextmanager
-    def fetched(
-        self,
-        slice_: Slice,
-        ask: Ask = Ask(),  # noqa: B008 - a value
-        *,
-        unless: Origin | None = None,
-        on_retry: Callable[[], None] = lambda: None,
-    ) -> Iterator[ReportFile | NotThere]:
-        """Ask for the slice's report and download it, whole and verified; its file is there while this is open.
-
-        Raises what asking and downloading raise; `Unmodified` only where there is an `unless`.
-        """
-        api = ReportApi(
-            self._api_client,
-            patience=self._downloader.patience,
-            strict_not_found=self._settings.strict_not_found,
-            rate=self._rate,
-            on_retry=on_retry,
-        )
-        answer = api.await_report(slice_, ask.wait_s) if ask.wait_s else api.ask_once(slice_, confirm=ask.settled)
-        if isinstance(answer, NotThere):
-            yield answer
-            return
-        with tempfile.TemporaryDirectory(dir=self._folder) as name:
-            yield self._downloader.download(
-                answer,
-                renew=lambda: api.renew(slice_),
-                folder=Path(name),
-                unless=unless,
-                on_retry=on_retry,
-                on_body=_get_ready_to_load,
-            )
 
     def _unmodified(self, connection: Connection, work: Work) -> Outcome:
         """Note that the source still has the stored report, in a transaction of its own."""
@@ -284,37 +231,3 @@ def _get_ready_to_load() -> None:
     """
     if "etl.load" not in sys.modules:
         threading.Thread(target=importlib.import_module, args=("etl.load",), name="import").start()
-
-
-@contextmanager
-def opened(
-    settings: Settings, database: Database, stop: Stop, *, requests_per_second: float | None = None
-) -> Iterator[Pipeline]:
-    """A pipeline with its clients and its scratch folder; `settings` must have token and organization.
-
-    Args:
-        settings: for everything.
-        database: the warehouse.
-        stop: ends the work.
-        requests_per_second: the report API is asked no more often; None: as fast as it answers.
-
-    Raises:
-        Misconfigured: the base URL or a proxy cannot be used.
-    """
-    token, org_id = SecretStr(settings.require("api_token")), settings.require("org_id")
-    policy = UrlPolicy.beside(settings.api_base_url, settings.download_hosts)
-    with (
-        api_client(settings.api_base_url, token=token, org_id=org_id) as api,
-        storage_client(policy) as storage,
-        scratch.folder() as folder,
-    ):
-        patience = Patience(sleep=stop.sleep)
-        yield Pipeline(
-            settings,
-            database,
-            api_client=api,
-            downloader=Downloader(storage, policy, patience, stop),
-            folder=folder,
-            stop=stop,
-            rate=Rate(requests_per_second, patience),
-        )

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from etl import db, ledger, normalise, pipeline, schema
+from etl import db, ledger, normalise, schema, source
 from etl.db import rows, statement
 from etl.errors import ExitCode, WatchTimeError, WrongUsage, worst
 from etl.load import Loading
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from etl.db import Connection, Database
-    from etl.pipeline import Pipeline
     from etl.settings import Settings
     from etl.slices import ReportType, Slice
+    from etl.source import Source
 
 # So many differing rows of a slice are listed; they are counted all.
 _LISTED: Final = 10
@@ -81,10 +81,10 @@ class Verdict:
 class Verification:
     """An opened warehouse, and where its reports come from."""
 
-    def __init__(self, settings: Settings, database: Database, pipe: Pipeline | None) -> None:
+    def __init__(self, settings: Settings, database: Database, reports: Source | None) -> None:
         self._settings = settings
         self._database = database
-        self._pipeline = pipe
+        self._source = reports
 
     def stored(self, start: date, end: date, report_types: Iterable[ReportType]) -> list[Slice]:
         """The slices of a range that have an accepted revision: what there is to verify.
@@ -105,9 +105,9 @@ class Verification:
     def compare(self, slice_: Slice, *, file: Path | None = None) -> Verdict:
         """Compare a slice with its report, or with `file`; trouble with the source becomes part of the verdict."""
         try:
-            if file or self._pipeline is None:
+            if file or self._source is None:
                 return self._with(slice_, file)
-            with self._pipeline.fetched(slice_) as report:
+            with self._source.fetched(slice_) as report:
                 return self._with(slice_, None if isinstance(report, NotThere) else report.path)
         except WatchTimeError as error:
             return Verdict(
@@ -165,5 +165,5 @@ def opened(settings: Settings, *, with_source: bool) -> Iterator[Verification]:
             yield Verification(settings, database, None)
             return
         database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
-        with pipeline.opened(settings, database, database.stop) as pipe:
-            yield Verification(settings, database, pipe)
+        with source.opened(settings, database.stop) as reports:
+            yield Verification(settings, database, reports)

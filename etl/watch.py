@@ -114,14 +114,14 @@ class _Watch:
     def _tell_prometheus(
         self, exit_code: int, duration_s: float, outcomes: list[Outcome], standing: Standing | None
     ) -> None:
-        from etl import metrics  # noqa: PLC0415 - only where they are configured
+        from etl import metrics, pushgateway, textfile  # noqa: PLC0415 - only where they are configured
 
         run = metrics.Run(self._command, exit_code, duration_s, datetime.now(UTC), outcomes)
         file, gateway = self._channels.metrics_file, self._channels.pushgateway_url
         if file:
-            _quietly("metrics_file_failed", lambda: within(_FILE_S, lambda: metrics.write(Path(file), run, standing)))
+            _quietly("metrics_file_failed", lambda: within(_FILE_S, lambda: textfile.write(Path(file), run, standing)))
         if gateway:
-            _quietly("push_failed", lambda: within(_PUSH_S, lambda: metrics.push(gateway, run, standing)))
+            _quietly("push_failed", lambda: within(_PUSH_S, lambda: pushgateway.push(gateway, run, standing)))
 
     def _tell_people(self, standing: Standing) -> None:
         from etl import courier, notices  # noqa: PLC0415 - only where they are configured

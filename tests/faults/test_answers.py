@@ -9,22 +9,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from pydantic import SecretStr
 
 import answers
 from etl import normalise
-from etl.db import Database
 from etl.download import Downloader
 from etl.errors import ExitCode, WatchTimeError
 from etl.http_clients import api_client, storage_client
 from etl.patience import Rate
-from etl.pipeline import Pipeline
 from etl.report import NotThere
 from etl.settings import Settings
 from etl.slices import ReportType, Slice
+from etl.source import Source
 from etl.stop import Stop
 from etl.url_policy import UrlPolicy
 from raw_server import CSV, TOKEN, FakeTime, found, in_turn, raw_server
@@ -69,7 +68,7 @@ def _rows() -> list[Row]:
 ROWS = _rows()
 
 
-class Source:
+class Hosts:
     """The report API and a storage host, and the program's own way from one to the other."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
@@ -103,18 +102,15 @@ class Source:
             retries[0] += 1
 
         stop, patience = Stop(), time.patience()
-        known: dict[str, Any] = {"api_token": TOKEN, "org_id": "org-1", "api_base_url": self.api.url}
-        pipeline = Pipeline(
-            Settings(**known),
-            Database("postgresql://nobody@127.0.0.1:1/none", schema="public"),
-            api_client=self._api_client,
-            downloader=Downloader(self._storage_client, self._policy, patience, stop),
-            folder=self._folder,
-            stop=stop,
+        source = Source(
+            self._api_client,
+            Downloader(self._storage_client, self._policy, patience, stop),
+            self._folder,
+            strict_not_found=Settings.model_validate({}).strict_not_found,
             rate=Rate(None, patience),
         )
         try:
-            with pipeline.fetched(SLICE, on_retry=retry) as report:
+            with source.fetched(SLICE, on_retry=retry) as report:
                 if isinstance(report, NotThere):
                     return "by its age", "not there"
                 rows = sum(len(chunk.rows) for chunk in normalise.chunks(report.path, aliases={}))
@@ -133,14 +129,14 @@ def _assert_tellable(error: WatchTimeError) -> None:
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Source]:
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     with ExitStack() as stack:
-        yield Source(tmp_path_factory.mktemp("spool"), stack)
+        yield Hosts(tmp_path_factory.mktemp("spool"), stack)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
-def test_an_answer_ends_as_the_page_says(row: Row, source: Source) -> None:
-    assert source.bring(row.who, row.answer) == row
+def test_an_answer_ends_as_the_page_says(row: Row, hosts: Hosts) -> None:
+    assert hosts.bring(row.who, row.answer) == row
     record("answers", 1)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from etl import __version__, metrics
+from etl import __version__, metrics, textfile
 from etl.outcome import Outcome, Result
 from etl.sandbox.config import SandboxConfig
 from etl.sandbox.script import Delivery
@@ -159,7 +159,7 @@ def test_the_textfile_can_be_read_by_others_whatever_the_umask(tmp_path: Path) -
     file.write_bytes(b"\xff\xfe no metrics")
     umask = os.umask(0o077)
     try:
-        metrics.write(file, run, None)
+        textfile.write(file, run, None)
     finally:
         os.umask(umask)
     assert file.stat().st_mode & 0o777 == 0o644
@@ -179,15 +179,15 @@ def test_a_run_that_ends_while_a_backfill_writes_the_textfile_loses_no_figures(t
         def read_text(self, *arguments: Any, **named: Any) -> str:
             """What the backfill reads; before it goes on, a run has all the time that it wants to end and write."""
             text: str = super().read_text(*arguments, **named)
-            other = threading.Thread(target=metrics.write, args=(Path(self), _ended("run", 75), None))
+            other = threading.Thread(target=textfile.write, args=(Path(self), _ended("run", 75), None))
             others.append(other)
             other.start()
             other.join(0.5)
             return text
 
     file = tmp_path / "watch_time.prom"
-    metrics.write(file, _ended("run", 0), None)
-    metrics.write(Overtaken(file), _ended("backfill", 65), None)
+    textfile.write(file, _ended("run", 0), None)
+    textfile.write(Overtaken(file), _ended("backfill", 65), None)
     others[0].join(10)
     samples = parsed(file.read_text())
     assert value(samples, "run_exit_code", command="run") == 75
@@ -197,10 +197,10 @@ def test_a_run_that_ends_while_a_backfill_writes_the_textfile_loses_no_figures(t
 def test_a_writer_that_is_suspended_keeps_nobody_from_writing_the_textfile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics, "_LOCK_PATIENCE_S", 0.1)
+    monkeypatch.setattr(textfile, "_LOCK_PATIENCE_S", 0.1)
     file = tmp_path / "watch_time.prom"
-    with metrics._locked(tmp_path / f".{file.name}.lock"):
-        metrics.write(file, _ended("run", 65), None)
+    with textfile._locked(tmp_path / f".{file.name}.lock"):
+        textfile.write(file, _ended("run", 65), None)
     assert value(parsed(file.read_text()), "run_exit_code", command="run") == 65
 
 

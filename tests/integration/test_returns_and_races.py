@@ -138,7 +138,7 @@ class _Interjecting:
 
 def _bring_while(warehouse: Warehouse, interjection: Callable[[], object]) -> Outcome:
     with warehouse.job() as opened:
-        opened._pipeline._downloader = _Interjecting(opened._pipeline._downloader, interjection)  # type: ignore[assignment]
+        opened._pipeline._source._downloader = _Interjecting(opened._pipeline._source._downloader, interjection)  # type: ignore[assignment]
         return opened._pipeline.bring(VOD, Ask())
 
 
