@@ -5,7 +5,7 @@ PYTEST_WORKERS ?= 2
 DEMO_FOLDER ?= watch-time-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak check lint types imports audit dictionary pictures benchmarks constraints clean
+.PHONY: help install demo test soak check lint types imports audit dist dictionary pictures benchmarks constraints clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ imports: install ## import direction
 
 audit: install ## known vulnerabilities of what constraints.txt names, where advisories can be reached
 	$(BIN)/python tests/audit.py
+
+dist: install ## sdist and wheel in dist/, checked and tried in an environment of their own
+	@$(BIN)/python tests/release.py
 
 check: lint types imports audit test ## all that must hold before a commit
 
