@@ -19,7 +19,7 @@ from etl import api_token, compact, db, estimate, ledger, run_log, schema, sourc
 from etl.errors import WatchTimeError, WrongUsage
 from etl.outcome import Ask, Outcome, Result
 from etl.pipeline import Pipeline
-from etl.slices import ReportType, Slice, State, dates_between, is_settled, slices_of, target_date
+from etl.slices import WHOLE, ReportType, Shard, Slice, State, dates_between, is_settled, slices_of, target_date
 from etl.stop import Stop, Stopped
 
 if TYPE_CHECKING:
@@ -100,13 +100,13 @@ class Job:
         *,
         report_types: Iterable[ReportType] = tuple(ReportType),
         wanted: Collection[State | None] = NOT_LOADED,
-        shard: tuple[int, int] = (0, 1),
+        shard: Shard = WHOLE,
         accept: bool = False,
     ) -> list[Planned]:
         """The slices from `start` to `end` in one of the `wanted` states, oldest first; None is "never tried".
 
-        A `shard` (index, count) takes every count-th date of the range, whatever the states: the parts must not depend
-        on what other machines have loaded by the time that each of them looks.
+        A `shard` is a part of the range's dates, whatever their states: it must not depend on what other machines have
+        loaded by the time that each of them looks.
         """
         if start > end:
             return []
@@ -118,7 +118,7 @@ class Job:
                 _reason(known.get(slice_)),
                 Ask(settled=self._is_settled(slice_.report_date), accept=accept),
             )
-            for slice_ in slices_of(list(dates_between(start, end))[shard[0] :: shard[1]], report_types)
+            for slice_ in slices_of(shard.of(dates_between(start, end)), report_types)
             if (known[slice_].state if slice_ in known else None) in wanted
         ]
 

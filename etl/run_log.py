@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from etl.outcome import Outcome, Result
+from etl.slices import WHOLE, Shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,7 +55,7 @@ def outcome_done(outcome: Outcome) -> None:
     )
 
 
-def run_done(command: str, outcomes: Iterable[Outcome], exit_code: ExitCode) -> None:
+def run_done(command: str, outcomes: Iterable[Outcome], exit_code: ExitCode, shard: Shard = WHOLE) -> None:
     """One line for the whole run."""
     done = list(outcomes)
     counts = {result.value: sum(1 for outcome in done if outcome.result is result) for result in Result}
@@ -62,6 +63,7 @@ def run_done(command: str, outcomes: Iterable[Outcome], exit_code: ExitCode) -> 
         "run_done",
         command=command,
         exit_code=int(exit_code),
+        **shard.as_json(),
         slices=len(done),
         **{result: count for result, count in counts.items() if count},
         rows_loaded=sum(outcome.change.inserted + outcome.change.updated for outcome in done if outcome.change),

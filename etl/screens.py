@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from etl.outcome import Result
-from etl.slices import State, slices_of
+from etl.slices import WHOLE, State, slices_of
 from etl.status import SIGNS
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from etl.doctor import Check
     from etl.estimate import Estimate
     from etl.outcome import Outcome
-    from etl.slices import Slice
+    from etl.slices import Shard, Slice
     from etl.status import SliceStatus
 
 _WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -73,7 +73,7 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def outcomes_table(outcomes: Sequence[Outcome]) -> RenderableType:
+def outcomes_table(outcomes: Sequence[Outcome], shard: Shard = WHOLE) -> RenderableType:
     """One line per slice: what came of it, and what changed; below, what there is to say about some of them."""
     if not outcomes:
         return _nothing_to_do()
@@ -88,10 +88,10 @@ def outcomes_table(outcomes: Sequence[Outcome]) -> RenderableType:
             _change(outcome),
         )
     notes = [note for outcome in outcomes for note in _notes(outcome)]
-    return Group(_with_notes(table, notes), *([Text(), summary(outcomes)] if len(outcomes) > 1 else []))
+    return Group(_with_notes(table, notes), *([Text(), summary(outcomes, shard)] if len(outcomes) > 1 else []))
 
 
-def summary(outcomes: Sequence[Outcome]) -> Text:
+def summary(outcomes: Sequence[Outcome], shard: Shard = WHOLE) -> Text:
     """How many slices ended in which way, and what came of them."""
     ends = Text(", ").join(
         Text.assemble(f"{count:,} ", state_text(result.value))
@@ -102,7 +102,7 @@ def summary(outcomes: Sequence[Outcome]) -> Text:
     written = sum(change.inserted + change.updated + change.deleted for change in changes)
     read = sum(outcome.report_bytes for outcome in outcomes)
     return Text.assemble(
-        f"{len(outcomes):,} slices: ", ends, f"; {written:,} rows written, {_size(read)} of reports read"
+        f"{len(outcomes):,} slices{_of(shard)}: ", ends, f"; {written:,} rows written, {_size(read)} of reports read"
     )
 
 
@@ -161,17 +161,21 @@ def compacted_table(done: Sequence[Compacted]) -> RenderableType:
     return table
 
 
-def plan_page(plan: Sequence[tuple[str, str, str]], cost: Estimate) -> Group:
+def plan_page(plan: Sequence[tuple[str, str, str]], cost: Estimate, shard: Shard = WHOLE) -> Group:
     """One line per slice that would be worked on: date, type, why; then what it will cost."""
-    return Group(plan_table(plan) if plan else _nothing_to_do(), Text(), *_cost(cost))
+    return Group(plan_table(plan) if plan else _nothing_to_do(), Text(), *_cost(cost, shard))
 
 
 def _nothing_to_do() -> Text:
     return Text("nothing to do: none of the slices asked for is in a wanted state")
 
 
-def _cost(cost: Estimate) -> Iterator[Text]:
-    slices = f"{cost.slices:,} {'slice' if cost.slices == 1 else 'slices'} to ask for"
+def _of(shard: Shard) -> str:
+    return f" of shard {shard}" if shard.count > 1 else ""
+
+
+def _cost(cost: Estimate, shard: Shard) -> Iterator[Text]:
+    slices = f"{cost.slices:,} {'slice' if cost.slices == 1 else 'slices'}{_of(shard)} to ask for"
     if cost.report_bytes is None or cost.duration is None:
         yield Text(f"{slices}{'; no load was timed here yet to estimate from' if cost.slices else ''}")
         return

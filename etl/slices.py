@@ -1,4 +1,4 @@
-"""Slices: which report dates and types there are, which states they can be in, and which are due.
+"""Slices: which report dates and types there are, their states, which are due, and how to share them out.
 
 Pure: "today" comes in as a parameter.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,6 +44,32 @@ class Slice:
 
     def __str__(self) -> str:
         return f"{self.report_date:%Y-%m-%d} {self.report_type}"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of `count` parts of a range of dates, counted from 0: as Kubernetes counts the pods of an Indexed Job."""
+
+    index: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    def as_json(self) -> dict[str, str]:
+        """Its name, for documents and log lines; nothing where the part is the whole."""
+        return {"shard": str(self)} if self.count > 1 else {}
+
+    def of(self, dates: Iterable[date]) -> list[date]:
+        """Every count-th of `dates`: each is in exactly one part, and no part has more than one date more than another.
+
+        Dates and not slices, since a date's two reports are evidence for each other. Every count-th and not a stretch
+        of neighbours, since audiences grow and gaps come in stretches: the parts are to be equal work.
+        """
+        return list(dates)[self.index :: self.count]
+
+
+WHOLE: Final = Shard(0, 1)
 
 
 def target_date(today: date, lag_days: int) -> date:

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from etl.slices import State
+from etl.slices import WHOLE, Shard, State
 
 DAY: Final = "YYYY-MM-DD"
 # Dates that a person can mean.
@@ -43,15 +43,15 @@ def wanted(only: str | None, *, refresh: bool) -> frozenset[State | None]:
     return frozenset(WANTED[name] for name in names)
 
 
-def shard(text: str | None) -> tuple[int, int]:
-    """Which of how many parts, counted from 0: as Kubernetes numbers the pods of an Indexed Job."""
+def shard(text: str | None) -> Shard:
+    """Which of how many parts."""
     if text is None:
-        return 0, 1
+        return WHOLE
     numbers = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
     index, count = map(int, numbers.groups()) if numbers else (0, 0)
     if index >= count:
-        raise typer.BadParameter(f"--shard {text!r}: write it like 0/4, up to 3/4")
-    return index, count
+        raise typer.BadParameter(f"--shard {text!r} is no part; of 4 parts the first is 0/4 and the last 3/4")
+    return Shard(index, count)
 
 
 Start = Annotated[date | None, typer.Option(parser=day, metavar=DAY, help="First date; default: two weeks before.")]

@@ -10,7 +10,7 @@ import typer
 from etl import logs
 from etl.commands import console, options
 from etl.errors import WatchTimeError, worst
-from etl.slices import ReportType
+from etl.slices import WHOLE, ReportType, Shard
 
 if TYPE_CHECKING:
     from etl.estimate import Estimate
@@ -58,7 +58,7 @@ def backfill(
         typer.Option(metavar="STATE,...", help=f"Only slices in these states, of: {', '.join(options.WANTED)}."),
     ] = None,
     shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts of the dates, counted from 0.")
+        str | None, typer.Option(metavar="I/N", help="Only part I of N of the dates; the first is 0/N, the last N-1/N.")
     ] = None,
     accept: Annotated[
         bool, typer.Option("--accept", help="Take the reports of one date in spite of the guards.")
@@ -91,14 +91,14 @@ def backfill(
             types = (report_type,) if report_type else tuple(ReportType)
             plan = opened.backfill_plan(start, end, report_types=types, wanted=wanted, shard=part, accept=accept)
             if dry_run:
-                _show_plan(plan, opened.estimate(plan), as_json=as_json)
+                _show_plan(plan, opened.estimate(plan), part, as_json=as_json)
                 return
             stderr = screens.stderr()
             if stderr.is_terminal:
                 logs.only_warnings()
             with progress.shown(len(plan), stderr) as advance:
                 watched.outcomes += opened.work(plan, on_outcome=advance)
-        raise typer.Exit(_shown("backfill", watched.outcomes, as_json=as_json))
+        raise typer.Exit(_shown("backfill", watched.outcomes, part, as_json=as_json))
 
 
 def compact(as_json: options.Json = False) -> None:
@@ -127,29 +127,37 @@ def migrate() -> None:
         console.say(f"schema {settings.schema_name} of {database} {what} version {after}")
 
 
-def _shown(command: str, outcomes: list[Outcome], *, as_json: bool, trouble: WatchTimeError | None = None) -> int:
+def _shown(
+    command: str,
+    outcomes: list[Outcome],
+    shard: Shard = WHOLE,
+    *,
+    as_json: bool,
+    trouble: WatchTimeError | None = None,
+) -> int:
     """Log the run's line and show its outcomes; gives the gravest exit code, that of `trouble` included."""
     from etl import run_log, screens
 
     codes = [outcome.exit_code for outcome in outcomes] + ([trouble.exit_code] if trouble else [])
     code = worst(codes)
-    run_log.run_done(command, outcomes, code)
+    run_log.run_done(command, outcomes, code, shard)
     document = {
         "command": command,
         "exit_code": int(code),
         "error": trouble and console.described(trouble),
+        **shard.as_json(),
         "slices": [outcome.as_json() for outcome in outcomes],
     }
-    console.show(document, lambda: screens.outcomes_table(outcomes), as_json=as_json)
+    console.show(document, lambda: screens.outcomes_table(outcomes, shard), as_json=as_json)
     if trouble:
         console.tell(trouble)
     return int(code)
 
 
-def _show_plan(plan: list[Planned], cost: Estimate, *, as_json: bool) -> None:
+def _show_plan(plan: list[Planned], cost: Estimate, shard: Shard, *, as_json: bool) -> None:
     from etl import screens
 
     lines = [(str(planned.slice.report_date), planned.slice.report_type.value, planned.reason) for planned in plan]
     slices = [dict(zip(("report_date", "report_type", "reason"), line, strict=True)) for line in lines]
-    document = {"slices": slices, "estimate": cost.as_json()}
-    console.show(document, lambda: screens.plan_page(lines, cost), as_json=as_json)
+    document = {**shard.as_json(), "slices": slices, "estimate": cost.as_json()}
+    console.show(document, lambda: screens.plan_page(lines, cost, shard), as_json=as_json)

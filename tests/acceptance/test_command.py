@@ -120,8 +120,18 @@ def test_backfill_takes_a_part_of_the_slices(program: Program) -> None:
     program("backfill", *span[:4], "--type", "LIVE")
     only = json.loads(program("backfill", *span, "--only", "loaded,held").stdout)["slices"]
     assert {slice_["report_type"] for slice_ in only} == {"LIVE"}
-    for wrong in (("--shard", "3/3"), ("--only", "lost"), ("--accept",), ("--only", "held", "--refresh")):
+    assert [json.loads(shard.stdout)["shard"] for shard in shards] == ["0/3", "1/3", "2/3"]
+    assert "\n2 slices of shard 1/3 to ask for" in program("backfill", *span[:5], "--shard", "1/3").stdout
+    for wrong in (("--only", "lost"), ("--accept",), ("--only", "held", "--refresh")):
         assert program("backfill", *span, *wrong).returncode == 2
+
+
+@pytest.mark.parametrize("shard", ["3/3", "0/0", "-1/3", "1", "a/b", "1/3 ", "1.0/3", "$(JOB_COMPLETION_INDEX)/3"])
+def test_what_is_no_shard_is_told_with_one_that_is(bare_program: Program, shard: str) -> None:
+    done = bare_program("backfill", "--start", f"{TARGET}", "--end", f"{TARGET}", "--shard", shard)
+    assert done.returncode == 2
+    told = " ".join(done.stderr.replace("\u2502", " ").split())
+    assert f"--shard '{shard}' is no part; of 4 parts the first is 0/4 and the last 3/4" in told
 
 
 def test_each_state_can_be_chosen_for_a_backfill(program: Program, newest_warehouse: Warehouse) -> None:

@@ -14,7 +14,7 @@ from etl.errors import WrongUsage
 from etl.job import LOADED_ONLY
 from etl.outcome import Ask, Outcome, Result
 from etl.sandbox.script import Answer, Delivery
-from etl.slices import SETTLING_DAYS, ReportType, Slice, dates_between, slices_of
+from etl.slices import SETTLING_DAYS, ReportType, Shard, Slice, dates_between, slices_of
 
 if TYPE_CHECKING:
     from datetime import date
@@ -272,7 +272,7 @@ def test_one_failing_slice_leaves_the_other_alone_and_the_gravest_code_wins(ware
 def test_both_reports_of_a_date_are_in_one_shard(warehouse: Warehouse) -> None:
     """Each is evidence for the other."""
     with warehouse.job() as opened:
-        shards = [opened.backfill_plan(DAY - timedelta(days=5), DAY, shard=(index, 2)) for index in range(2)]
+        shards = [opened.backfill_plan(DAY - timedelta(days=5), DAY, shard=Shard(index, 2)) for index in range(2)]
     assert [len(shard) for shard in shards] == [6, 6]
     for shard in shards:
         assert {planned.slice.report_type for planned in shard} == set(ReportType)
@@ -296,7 +296,7 @@ def test_the_parts_of_a_backfill_do_not_depend_on_what_is_loaded_meanwhile(wareh
     start = DAY - timedelta(days=3)
     with warehouse.job() as opened:
         for index in range(3):
-            opened.work(opened.backfill_plan(start, DAY, shard=(index, 3)))
+            opened.work(opened.backfill_plan(start, DAY, shard=Shard(index, 3)))
         assert opened.backfill_plan(start, DAY) == []
 
 

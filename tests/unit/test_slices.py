@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.slices import SETTLING_DAYS, ReportType, Slice, dates_between, is_settled, slices_of, target_date
+from etl.slices import SETTLING_DAYS, ReportType, Shard, Slice, dates_between, is_settled, slices_of, target_date
 
 TODAY = date(2026, 3, 1)
 
@@ -42,3 +42,12 @@ def test_slices_come_oldest_first_and_live_before_vod() -> None:
         "2026-02-28 LIVE", "2026-02-28 VOD", "2026-03-01 LIVE", "2026-03-01 VOD",
     ]  # fmt: skip
     assert slices_of(iter(days), iter([ReportType.VOD])) == [Slice(day, ReportType.VOD) for day in sorted(days)]
+
+
+@given(st.dates(date(2000, 1, 1), date(2050, 1, 1)), st.integers(0, 800), st.integers(1, 60))
+def test_the_shards_of_a_range_are_disjoint_and_equal_and_together_all_of_it(start: date, days: int, count: int) -> None:
+    dates = list(dates_between(start, start + timedelta(days=days)))
+    shards = [Shard(index, count).of(iter(dates)) for index in range(count)]
+    assert sorted(day for shard in shards for day in shard) == dates, "none twice, none missing"
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+    assert all(shard == sorted(shard) for shard in shards), "oldest first"
