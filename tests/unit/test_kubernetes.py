@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import copy
 import ipaddress
+import os
 import re
-from typing import Any
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import kubernetes_validate
 import pytest
@@ -13,9 +17,12 @@ import typer.main
 
 from etl import __version__, cli, download, report_api
 from etl.environment import PREFIX, variable_of
-from etl.errors import ExitCode, TryLater
-from etl.settings import Settings
+from etl.errors import ExitCode, Misconfigured, TryLater
+from etl.settings import Settings, open_secrets
 from manifests import APPLIED, JOBS, KUSTOMIZATIONS, MANIFESTS, ROOT, Manifest, built, job, pod
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # The oldest whose API servers know every field without a gate being set for it, and the newest that is known here.
 VERSIONS = ("1.29", kubernetes_validate.latest_version())
@@ -56,7 +63,9 @@ class TestSchemas:
         made = built(folder)
         for manifest in made:
             kubernetes_validate.validate(manifest, version, strict=True)
-        assert {manifest["metadata"].get("namespace", manifest["metadata"]["name"]) for manifest in made} == {"watch-time"}
+        assert {manifest["metadata"].get("namespace", manifest["metadata"]["name"]) for manifest in made} == {
+            "watch-time"
+        }
 
     @pytest.mark.parametrize(
         ("path", "value"),
@@ -218,11 +227,36 @@ class TestSettings:
         assert spec["securityContext"]["fsGroup"] == spec["securityContext"]["runAsGroup"]
         assert secret["defaultMode"] == 0o440, "root's files: without the group nobody could read them"
         for container in _containers(manifest):
-            assert container["envFrom"] == [{"configMapRef": {"name": MANIFESTS["base/settings.yaml"]["metadata"]["name"]}}]
+            assert container["envFrom"] == [
+                {"configMapRef": {"name": MANIFESTS["base/settings.yaml"]["metadata"]["name"]}}
+            ]
             (place,) = (mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "secrets")
             for variable in container["env"]:
                 assert variable.keys() == {"name", "value"}
                 assert variable["value"].startswith(f"{place}/")
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+    @every_job
+    def test_its_user_can_read_them_and_is_not_warned(
+        self, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As the kubelet makes them: root's, of the group fsGroup, with defaultMode."""
+        context = pod(manifest)["securityContext"]
+        (mode,) = (volume["secret"]["defaultMode"] for volume in pod(manifest)["volumes"] if "secret" in volume)
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            folder.chmod(0o755)
+            secret = folder / "api-token"
+            secret.write_text("token-of-mine")
+            secret.chmod(mode)
+            monkeypatch.chdir(folder)
+            monkeypatch.setenv("WATCH_TIME_API_TOKEN_FILE", str(secret))
+            with _as(context["runAsUser"], context["runAsGroup"]), pytest.raises(Misconfigured, match="cannot be read"):
+                Settings.load()
+            os.chown(secret, 0, context["fsGroup"])
+            with _as(context["runAsUser"], context["runAsGroup"]):
+                assert Settings.load().require("api_token") == "token-of-mine"
+                assert open_secrets() == {}
 
     @every_job
     def test_the_documented_secrets_are_those_that_are_mounted(self, manifest: Manifest) -> None:
@@ -232,6 +266,21 @@ class TestSettings:
         keys = set(re.findall(r"--from-file=([\w.-]+)", command))
         for variable in _containers(manifest)[0]["env"]:
             assert variable["value"].rpartition("/")[2] in keys
+
+
+@contextmanager
+def _as(user: int, group: int) -> Iterator[None]:
+    """With the rights of another user, as long as it lasts."""
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(group)
+    os.seteuid(user)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
 
 
 def _field(variable: str) -> str:

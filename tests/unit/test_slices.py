@@ -45,7 +45,7 @@ def test_slices_come_oldest_first_and_live_before_vod() -> None:
 
 
 @given(st.dates(date(2000, 1, 1), date(2050, 1, 1)), st.integers(0, 800), st.integers(1, 60))
-def test_the_shards_of_a_range_are_disjoint_and_equal_and_together_all_of_it(start: date, days: int, count: int) -> None:
+def test_the_shards_of_a_range_are_disjoint_equal_and_together_all_of_it(start: date, days: int, count: int) -> None:
     dates = list(dates_between(start, start + timedelta(days=days)))
     shards = [Shard(index, count).of(iter(dates)) for index in range(count)]
     assert sorted(day for shard in shards for day in shard) == dates, "none twice, none missing"
