@@ -47,11 +47,11 @@ def pod(manifest: Manifest) -> Manifest:
 JOBS: Final = {name: manifest for name, manifest in MANIFESTS.items() if manifest["kind"] in {"Job", "CronJob"}}
 
 
-def built(folder: str) -> list[Manifest]:
+def built(folder: str, root: Path = ROOT) -> list[Manifest]:
     """What `kubectl apply -k` would send for a folder."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl is not installed: kustomize was not run; the manifests are checked as they lie there")
-    done = subprocess.run([kubectl, "kustomize", ROOT / folder], capture_output=True, text=True, check=False)
+    done = subprocess.run([kubectl, "kustomize", root / folder], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))

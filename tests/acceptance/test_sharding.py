@@ -66,7 +66,8 @@ def test_all_parts_at_once_and_one_of_them_killed_are_one_backfill(
 
     with ExitStack() as stack:
         parts = [stack.enter_context(_started(program, index)) for index in range(count)]
-        stack.callback(lambda: [part.kill() for part in parts])
+        for part in parts:
+            stack.callback(part.kill)
         while newest_warehouse.query("SELECT count(*) FROM report_slice WHERE report_date = %s", FIRST) == [(0,)]:
             assert parts[0].poll() is None, parts[0].communicate()
             time.sleep(0.01)

@@ -6,6 +6,7 @@ import copy
 import ipaddress
 import os
 import re
+import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,12 +115,17 @@ class TestKustomize:
         }
         assert images == {f"registry.example.com/watch-time:{__version__}"}
 
-    def test_the_number_of_parts_is_said_once(self) -> None:
-        (manifest,) = built("backfill")
-        part = pod(manifest)["containers"][0]["args"][2]
-        assert part == f"$(JOB_COMPLETION_INDEX)/{manifest['spec']['completions']}"
-        lying_there = JOBS["backfill/backfill-job.yaml"]
-        assert pod(lying_there)["containers"][0]["args"] == pod(manifest)["containers"][0]["args"]
+    def test_there_are_as_many_parts_as_pods(self) -> None:
+        manifest = JOBS["backfill/backfill-job.yaml"]
+        assert pod(manifest)["containers"][0]["args"][2] == f"$(JOB_COMPLETION_INDEX)/{manifest['spec']['completions']}"
+
+    def test_the_number_of_parts_is_changed_in_one_place(self, tmp_path: Path) -> None:
+        shutil.copytree(ROOT, tmp_path / "kubernetes")
+        changed = tmp_path / "kubernetes" / "backfill" / "backfill-job.yaml"
+        changed.write_text(changed.read_text().replace("completions: 8\n", "completions: 31\n"))
+        (manifest,) = built("backfill", tmp_path / "kubernetes")
+        assert manifest["spec"]["completions"] == 31
+        assert pod(manifest)["containers"][0]["args"][2] == "$(JOB_COMPLETION_INDEX)/31"
 
 
 class TestFailurePolicy:
