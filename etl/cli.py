@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import structlog
 import typer
@@ -25,7 +25,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
 
@@ -73,18 +73,50 @@ def root(
     """Say nothing: the options of all commands stand here."""
 
 
-for command in (
-    working.run,
-    working.backfill,
-    looking.status,
-    looking.revisions,
-    looking.explain,
-    looking.verify,
-    looking.report,
-    working.compact,
-    looking.doctor,
-    working.migrate,
-    trying.demo,
-    trying.sandbox,
-):
-    app.command()(command)
+# Each command, its line in the list of all, and examples that run as they stand.
+_COMMANDS: Final = (
+    (working.run, "The daily job: load what is due, what is missing, what was restated.", ("run", "run --json")),
+    (
+        working.backfill,
+        "Load a range of dates, oldest first.",
+        (
+            "backfill --start 2026-01-01 --end 2026-03-31 --dry-run",
+            "backfill --start 2026-01-01 --end 2026-03-31",
+            "backfill --start 2026-01-15 --end 2026-01-15 --type vod --refresh",
+            "backfill --start 2025-01-01 --end 2025-12-31 --shard 0/4",
+        ),
+    ),
+    (
+        looking.status,
+        "What is loaded, how fresh it is, and what is missing.",
+        ("status", "status --check", "status --start 2026-01-01 --end 2026-01-31"),
+    ),
+    (
+        looking.revisions,
+        "What changed after first publication, and what is held back.",
+        ("revisions", "revisions --start 2026-01-01"),
+    ),
+    (looking.explain, "The whole story of one date.", ("explain 2026-01-15", "explain 2026-01-15 --type vod")),
+    (
+        looking.verify,
+        "Prove that stored slices equal their reports, row by row.",
+        (
+            "verify --start 2026-01-01 --end 2026-01-31",
+            "verify --start 2026-01-15 --end 2026-01-15 --type vod --file report.csv",
+        ),
+    ),
+    (
+        looking.report,
+        "Draw the warehouse: one page without network, or a picture for chat.",
+        ("report --output watch-time.html", "report --output watch-time.png"),
+    ),
+    (working.compact, "Give each settled month one partition.", ("compact",)),
+    (looking.doctor, "Look at everything that a run depends on.", ("doctor",)),
+    (working.migrate, "Create the tables, or bring them to this version.", ("migrate",)),
+    (trying.demo, "See the job at work: no account and no database needed.", ("demo", "demo --folder /tmp/demo")),
+    (trying.sandbox, "Serve a stand-in for BlendVision's report API.", ("sandbox", "sandbox --port 0 --rows 100000")),
+)
+for _command, _line, _examples in _COMMANDS:
+    # click fills paragraphs, but for those that begin with this mark.
+    _shown = "\n".join(("\b", "Examples:", *(f"  watch-time {example}" for example in _examples)))
+    app.command(short_help=_line, epilog=_shown)(_command)

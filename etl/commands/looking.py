@@ -55,9 +55,7 @@ def revisions(
 
 def explain(
     date: Annotated[date, typer.Argument(parser=options.day, metavar=options.DAY, help="The slice's date.")],
-    report_type: Annotated[
-        ReportType | None, typer.Option("--type", case_sensitive=False, help="One report only; default: both.")
-    ] = None,
+    report_type: options.Type = None,
     as_json: options.Json = False,
 ) -> None:
     """Tell the whole story of a date's slices: asked, answered, accepted, rejected, and what happens next."""
@@ -71,11 +69,12 @@ def explain(
 def verify(
     start: options.Start = None,
     end: options.End = None,
-    report_type: Annotated[
-        ReportType | None, typer.Option("--type", case_sensitive=False, help="One report only; default: both.")
-    ] = None,
+    report_type: options.Type = None,
     file: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="Compare with this CSV; for one date and --type.")
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, metavar="FILE", help="Compare with this CSV; for one date and --type."
+        ),
     ] = None,
     as_json: options.Json = False,
 ) -> None:

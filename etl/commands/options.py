@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from etl.slices import WHOLE, Shard, State
+from etl.slices import WHOLE, ReportType, Shard, State
 
 DAY: Final = "YYYY-MM-DD"
 # Dates that a person can mean.
@@ -54,5 +54,9 @@ def shard(text: str | None) -> Shard:
     return Shard(index, count)
 
 
+Type = Annotated[
+    ReportType | None,
+    typer.Option("--type", case_sensitive=False, metavar="live|vod", help="One report only; default: both."),
+]
 Start = Annotated[date | None, typer.Option(parser=day, metavar=DAY, help="First date; default: two weeks before.")]
 End = Annotated[date | None, typer.Option(parser=day, metavar=DAY, help="Last date; default: the target date.")]

@@ -49,9 +49,7 @@ def run(
 def backfill(
     start: Annotated[date, typer.Option(parser=options.day, metavar=options.DAY, help="First report date.")],
     end: Annotated[date, typer.Option(parser=options.day, metavar=options.DAY, help="Last report date.")],
-    report_type: Annotated[
-        ReportType | None, typer.Option("--type", case_sensitive=False, help="One report only; default: both.")
-    ] = None,
+    report_type: options.Type = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="Ask again for loaded slices too.")] = False,
     only: Annotated[
         str | None,
@@ -64,10 +62,10 @@ def backfill(
         bool, typer.Option("--accept", help="Take the reports of one date in spite of the guards.")
     ] = False,
     concurrency: Annotated[
-        int | None, typer.Option(min=1, max=32, help="How many slices at the same time; default: as set.")
+        int | None, typer.Option(min=1, max=32, metavar="N", help="How many slices at the same time; default: as set.")
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(min=0.001, help="At most so many requests a second to the report API.")
+        float | None, typer.Option(min=0.001, metavar="N", help="At most so many requests a second to the report API.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the slices and why, and estimate the cost; ask nothing.")
