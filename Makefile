@@ -5,10 +5,10 @@ PYTEST_WORKERS ?= 2
 DEMO_FOLDER ?= watch-time-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak check lint types imports audit dist dictionary pictures benchmarks constraints clean
+.PHONY: help install demo test soak image image-test check lint types imports audit dist dictionary pictures benchmarks constraints clean
 
 help: ## what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 # Every download is checked against the hashes in constraints.txt; the project itself is then put in without any.
 .venv/.installed: constraints.txt pyproject.toml
@@ -33,6 +33,12 @@ MINUTES ?= 15
 SEED ?=
 soak: install ## kills, cuts, crashes, damaged files and a year under faults, for as long as you say; MINUTES=, SEED=
 	$(BIN)/python tests/faults/long_run.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+image: ## the container image, by docker, podman or buildah; BASE=, EXTRAS=
+	@PYTHON="$(PYTHON)" BASE="$(BASE)" EXTRAS="$(EXTRAS)" deploy/image/build.sh
+
+image-test: install image ## the container image at work
+	WATCH_TIME_TEST_IMAGE=watch-time $(BIN)/pytest tests/acceptance/test_image.py
 
 lint: install ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Builds the image `watch-time` from the Dockerfile with what builds images here: docker, podman, or buildah without an
+# engine. `make image` calls it. BASE names another base image, EXTRAS other extras of pyproject.toml.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+python=${PYTHON:-python3}
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# pip in the build gets at packages as pip does here: by the same index and proxy, with the same certificates. These are
+# secrets of the build, which no layer and no history keeps. Folders of this machine are left out: they are not in there.
+configured() {
+    "$python" -m pip config list | sed -nE "s/^[^=]*\.($1)='(.*)'$/\1 = \2/p" | awk '!seen[$1]++' # first the environment
+}
+{
+    echo "[global]"
+    configured 'index-url|extra-index-url|proxy|trusted-host|default-timeout' | sed -E 's/file:[^ ]*//g'
+} > "$scratch/pip.conf"
+secrets=(--secret "id=pip.conf,src=$scratch/pip.conf")
+certificates=$(configured cert | sed 's/^cert = //')
+if [ -n "$certificates" ]; then
+    echo "cert = /run/secrets/certificates.pem" >> "$scratch/pip.conf"
+    secrets+=(--secret "id=certificates.pem,src=$certificates")
+fi
+
+if docker info > /dev/null 2>&1; then
+    builder=(env DOCKER_BUILDKIT=1 docker build)
+elif command -v podman > /dev/null; then
+    builder=(podman build)
+elif command -v buildah > /dev/null; then
+    # Steps run in a chroot, which needs nothing of the kernel that an engine would.
+    builder=(buildah build --isolation chroot)
+    BASE=${BASE:-localhost/debian-python:trixie}
+    buildah inspect --type image "$BASE" > /dev/null 2>&1 || deploy/image/base.sh "$BASE"
+else
+    echo "Nothing here builds images. Install docker or podman; or on Debian, without an engine:" \
+        "apt-get install buildah debootstrap runc" >&2
+    exit 1
+fi
+
+"${builder[@]}" "${secrets[@]}" --tag watch-time ${BASE:+--build-arg "BASE=$BASE"} ${EXTRAS:+--build-arg "EXTRAS=$EXTRAS"} \
+    --build-arg "VERSION=$(sed -nE 's/^__version__ = "(.*)"$/\1/p' etl/__init__.py)" \
+    --build-arg "REVISION=$(git describe --always --dirty --abbrev=40 --exclude '*' 2> /dev/null || echo unknown)" .
