@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from conftest import Program, Warehouse
 
 LAST = datetime.now(UTC).date() - timedelta(days=3)
-FIRST = LAST - timedelta(days=18)
+FIRST = LAST - timedelta(days=11)
 RANGE = ("--start", f"{FIRST}", "--end", f"{LAST}")
 # What is stored, but for moments, and for which neighbour it was that spoke for an empty day.
 STORED = {
