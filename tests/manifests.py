@@ -44,7 +44,15 @@ def pod(manifest: Manifest) -> Manifest:
     return spec
 
 
+def containers(manifest: Manifest) -> list[Manifest]:
+    """All containers of a Job's pods."""
+    spec = pod(manifest)
+    return [*spec.get("initContainers", []), *spec["containers"], *spec.get("ephemeralContainers", [])]
+
+
 JOBS: Final = {name: manifest for name, manifest in MANIFESTS.items() if manifest["kind"] in {"Job", "CronJob"}}
+
+every_job = pytest.mark.parametrize("manifest", [pytest.param(made, id=name) for name, made in JOBS.items()])
 
 
 def built(folder: str, root: Path = ROOT) -> list[Manifest]:

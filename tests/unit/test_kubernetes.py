@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import copy
 import ipaddress
-import os
 import re
 import shutil
-import tempfile
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import kubernetes_validate
@@ -17,26 +13,18 @@ import pytest
 import typer.main
 
 from etl import __version__, cli, download, report_api
-from etl.environment import PREFIX, variable_of
-from etl.errors import ExitCode, Misconfigured, TryLater
-from etl.settings import Settings, open_secrets
-from manifests import APPLIED, JOBS, KUSTOMIZATIONS, MANIFESTS, ROOT, Manifest, built, job, pod
+from etl.errors import ExitCode, TryLater
+from etl.settings import Settings
+from manifests import APPLIED, JOBS, KUSTOMIZATIONS, MANIFESTS, ROOT, Manifest, built, containers, every_job, job, pod
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
 # The oldest whose API servers know every field without a gate being set for it, and the newest that is known here.
 VERSIONS = ("1.29", kubernetes_validate.latest_version())
 AGAIN = {TryLater.exit_code, ExitCode.STOPPED}
 RESTRICTED_VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected",
                       "secret"}  # fmt: skip
-
-every_job = pytest.mark.parametrize("manifest", [pytest.param(made, id=name) for name, made in JOBS.items()])
-
-
-def _containers(manifest: Manifest) -> list[Manifest]:
-    spec = pod(manifest)
-    return [*spec.get("initContainers", []), *spec["containers"], *spec.get("ephemeralContainers", [])]
 
 
 def _codes(manifest: Manifest) -> dict[str, list[int]]:
@@ -45,7 +33,7 @@ def _codes(manifest: Manifest) -> dict[str, list[int]]:
     for rule in job(manifest)["podFailurePolicy"]["rules"]:
         if "onExitCodes" in rule:
             assert rule["onExitCodes"]["operator"] == "In"
-            assert rule["onExitCodes"]["containerName"] == _containers(manifest)[0]["name"]
+            assert rule["onExitCodes"]["containerName"] == containers(manifest)[0]["name"]
             found.setdefault(rule["action"], []).extend(rule["onExitCodes"]["values"])
     return found
 
@@ -111,7 +99,7 @@ class TestKustomize:
             for folder in APPLIED
             for manifest in built(folder)
             if manifest["kind"] in {"Job", "CronJob"}
-            for container in _containers(manifest)
+            for container in containers(manifest)
         }
         assert images == {f"registry.example.com/watch-time:{__version__}"}
 
@@ -182,7 +170,7 @@ class TestRestricted:
 
     @every_job
     def test_each_container(self, manifest: Manifest) -> None:
-        for container in _containers(manifest):
+        for container in containers(manifest):
             context = container["securityContext"]
             assert context["allowPrivilegeEscalation"] is False
             assert context["capabilities"] == {"drop": ["ALL"]}
@@ -208,89 +196,11 @@ class TestRestricted:
     @every_job
     def test_only_tmp_can_be_written_to_and_not_without_end(self, manifest: Manifest) -> None:
         volumes = {volume["name"]: volume for volume in pod(manifest)["volumes"]}
-        for container in _containers(manifest):
+        for container in containers(manifest):
             mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
             writable = {path: mount for path, mount in mounts.items() if not mount.get("readOnly")}
             assert writable.keys() == {"/tmp"}  # noqa: S108 - the container's own
             assert "sizeLimit" in volumes[writable["/tmp"]["name"]]["emptyDir"]  # noqa: S108 - the container's own
-
-
-class TestSettings:
-    """Settings come from the ConfigMap, secrets from files that the job's user alone can read."""
-
-    def test_every_variable_is_a_setting(self) -> None:
-        known = {variable_of(name) for name in Settings.model_fields}
-        secrets = {name for name in known if "SecretStr" in str(Settings.model_fields[_field(name)].annotation)}
-        texts = "".join(file.read_text(encoding="utf-8") for file in sorted(ROOT.rglob("*.yaml")))
-        named = set(re.findall(rf"{PREFIX}[A-Z_]+", texts))
-        assert named - known - {f"{name}_FILE" for name in secrets} == set()
-        assert not secrets & named, "a secret is never in a variable"
-
-    @every_job
-    def test_secrets_are_files(self, manifest: Manifest) -> None:
-        spec = pod(manifest)
-        (secret,) = (volume["secret"] for volume in spec["volumes"] if "secret" in volume)
-        assert spec["securityContext"]["fsGroup"] == spec["securityContext"]["runAsGroup"]
-        assert secret["defaultMode"] == 0o440, "root's files: without the group nobody could read them"
-        for container in _containers(manifest):
-            assert container["envFrom"] == [
-                {"configMapRef": {"name": MANIFESTS["base/settings.yaml"]["metadata"]["name"]}}
-            ]
-            (place,) = (mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "secrets")
-            for variable in container["env"]:
-                assert variable.keys() == {"name", "value"}
-                assert variable["value"].startswith(f"{place}/")
-
-    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-    @every_job
-    def test_its_user_can_read_them_and_is_not_warned(
-        self, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """As the kubelet makes them: root's, of the group fsGroup, with defaultMode."""
-        context = pod(manifest)["securityContext"]
-        (mode,) = (volume["secret"]["defaultMode"] for volume in pod(manifest)["volumes"] if "secret" in volume)
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            folder.chmod(0o755)
-            secret = folder / "api-token"
-            secret.write_text("token-of-mine")
-            secret.chmod(mode)
-            monkeypatch.chdir(folder)
-            monkeypatch.setenv("WATCH_TIME_API_TOKEN_FILE", str(secret))
-            with _as(context["runAsUser"], context["runAsGroup"]), pytest.raises(Misconfigured, match="cannot be read"):
-                Settings.load()
-            os.chown(secret, 0, context["fsGroup"])
-            with _as(context["runAsUser"], context["runAsGroup"]):
-                assert Settings.load().require("api_token") == "token-of-mine"
-                assert open_secrets() == {}
-
-    @every_job
-    def test_the_documented_secrets_are_those_that_are_mounted(self, manifest: Manifest) -> None:
-        page = (ROOT.parents[1] / "docs" / "install" / "kubernetes.md").read_text(encoding="utf-8")
-        (secret,) = (volume["secret"]["secretName"] for volume in pod(manifest)["volumes"] if "secret" in volume)
-        (command,) = re.findall(rf"create secret generic {secret} \\\n((?: .*\\\n)* .*)\n", page)
-        keys = set(re.findall(r"--from-file=([\w.-]+)", command))
-        for variable in _containers(manifest)[0]["env"]:
-            assert variable["value"].rpartition("/")[2] in keys
-
-
-@contextmanager
-def _as(user: int, group: int) -> Iterator[None]:
-    """With the rights of another user, as long as it lasts."""
-    groups = os.getgroups()
-    os.setgroups([])
-    os.setegid(group)
-    os.seteuid(user)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-        os.setgroups(groups)
-
-
-def _field(variable: str) -> str:
-    return next(name for name in Settings.model_fields if variable_of(name) == variable)
 
 
 class TestTimes:
@@ -365,7 +275,7 @@ class TestNetworkPolicy:
 @every_job
 def test_its_arguments_are_commands_and_options_of_the_program(manifest: Manifest) -> None:
     commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]  # a group, since there are several
-    (container,) = _containers(manifest)
+    (container,) = containers(manifest)
     assert "command" not in container, "the image's entry point is the program"
     command, *options = container["args"]
     known = {option for parameter in commands[command].params for option in parameter.opts}
