@@ -52,25 +52,26 @@ def pooled(url: str, *, server_connections: int) -> Iterator[str]:
         )
         if user:
             shutil.chown(folder, user)
-        with subprocess.Popen(
-            [PGBOUNCER, folder / "ini"], user=user, cwd="/", stderr=subprocess.PIPE, text=True
-        ) as process:
+        # Into a file: it says much, and would stand still when a pipe that nobody reads is full.
+        with (
+            (folder / "log").open("w") as log,
+            subprocess.Popen([PGBOUNCER, folder / "ini"], user=user, cwd="/", stderr=log) as process,
+        ):
             try:
                 through = f"postgresql://postgres@127.0.0.1:{port}/{known['dbname']}"
-                _until_ready(through, process)
+                _until_ready(through, process, folder / "log")
                 yield through
             finally:
                 process.kill()
-                process.communicate(timeout=10)
 
 
-def _until_ready(url: str, process: subprocess.Popen[str]) -> None:
+def _until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + 20
     while True:
         try:
             psycopg.connect(url, connect_timeout=2).close()
         except psycopg.OperationalError:
-            assert process.poll() is None, process.communicate()[1]
+            assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, "pgbouncer does not start"
             time.sleep(0.05)
         else:

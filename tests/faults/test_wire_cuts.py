@@ -40,8 +40,8 @@ FIRST_DAY = TODAY - timedelta(days=2_500)
 # A plain run cuts once at every message, in a way left to chance; longer ones in more ways.
 WAYS = [(passed, manner) for passed in PASSED for manner in MANNERS]
 WAYS_EACH = min(effort(1), len(WAYS))
-# Behind a pooler a plain run takes every so-many-th message.
-STEP_BEHIND_A_POOLER = 1 if WAYS_EACH > 1 else 6
+# Behind a pooler a plain run takes every so-many-th message; the more is tried, the fewer are left out.
+STEP_BEHIND_A_POOLER = max(1, round(6 / WAYS_EACH))
 
 
 class Bench(NamedTuple):
