@@ -33,7 +33,7 @@ class Wanted:
 class _Runtime(Protocol):
     def command(self, name: str, wanted: Wanted) -> list[str]: ...
 
-    def terminate(self, name: str) -> list[str]: ...
+    def kill(self, name: str, signal: str) -> list[str]: ...
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Container:
 
     def terminate(self) -> None:
         """Send SIGTERM to its first process."""
-        _run(*self._runtime.terminate(self.name))
+        _run(*self._runtime.kill(self.name, "TERM"))
 
     def wait(self) -> subprocess.CompletedProcess[str]:
         """Its exit code and what it said."""
@@ -73,7 +73,7 @@ class Image:
                 yield container
             finally:
                 if process.poll() is None:
-                    container.terminate()
+                    _run(*self._runtime.kill(name, "KILL"))
 
     def __call__(self, wanted: Wanted) -> subprocess.CompletedProcess[str]:
         with self.started(wanted) as container:
@@ -121,8 +121,8 @@ class _Engine:
             *wanted.arguments,
         ]  # fmt: skip
 
-    def terminate(self, name: str) -> list[str]:
-        return [self.program, "kill", "--signal=TERM", name]
+    def kill(self, name: str, signal: str) -> list[str]:
+        return [self.program, "kill", f"--signal={signal}", name]
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ class _Runc:
         (bundle / "config.json").write_text(json.dumps(self._specified(wanted)))
         return ["runc", "run", f"--bundle={bundle}", name]
 
-    def terminate(self, name: str) -> list[str]:
-        return ["runc", "kill", name, "TERM"]
+    def kill(self, name: str, signal: str) -> list[str]:
+        return ["runc", "kill", name, signal]
 
     def _specified(self, wanted: Wanted) -> dict[str, Any]:
         image = self.image_config

@@ -5,13 +5,12 @@ set -euo pipefail
 name=$1
 suite=trixie
 sources=/etc/apt/sources.list.d/debian.sources
-# shellcheck disable=SC2016 # the variable is apt's
-mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' 'Created-By: Packages' | head -n 1)
-if [ "$(id -u)" != 0 ] || [ -z "$mirror" ] || [ ! -e "$sources" ]; then
-    echo "A base image is made of Debian's packages by root, on Debian, after 'apt-get update', from the mirrors that" \
-        "$sources names. Elsewhere name one that is there: make image BASE=..." >&2
+if [ "$(id -u)" != 0 ] || [ ! -e "$sources" ] || ! command -v debootstrap > /dev/null; then
+    echo "A base image of Debian's packages is made by root, on Debian, with debootstrap, from the mirrors that $sources" \
+        "names. Anywhere else name a base image that is there: make image BASE=..." >&2
     exit 1
 fi
+mirror=$(sed -n 's/^URIs: *//p' "$sources" | head -n 1)
 
 container=$(buildah from scratch)
 trap 'buildah rm "$container" > /dev/null' EXIT

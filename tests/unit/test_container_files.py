@@ -151,6 +151,8 @@ def test_compose_sets_settings_that_there_are_and_that_fit_the_sandbox(
     set_as_in(compose, "job")
     assert unknown_variables() == {}
     settings = Settings.load(needs=("api_token", "org_id", "database_url"))
+    # Secrets are masked in messages, wherever their letters come up.
+    assert not [secret for secret in settings.secrets() if secret and secret in "type: watch-time doctor"]
     sandbox = SandboxConfig()
     assert (settings.require("api_token"), settings.org_id) == (sandbox.token, sandbox.org_id)
     _, port = compose["services"]["sandbox"]["command"][1:]
