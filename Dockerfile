@@ -10,7 +10,7 @@ WORKDIR /src
 RUN python3 -m venv /opt/tools \
  && python3 -m venv --without-pip /opt/watch-time
 COPY constraints.txt pyproject.toml README.md ./
-# The dependencies and these extras: what the job can use, and the sandbox. `report`, which draws, is 100 MB more.
+# The dependencies and these extras: what the job can use, and the sandbox. `report`, which draws, is 110 MB more.
 ARG EXTRAS="notify sandbox"
 # All in the versions and with the hashes of constraints.txt; pip first, since it takes hashes from there only of late.
 # Wheels only, so that nothing is compiled and nobody's setup.py runs. The secrets are how pip gets at packages, where

@@ -10,7 +10,8 @@ trap 'rm -rf "$scratch"' EXIT
 # pip in the build gets at packages as pip does here: by the same index and proxy, with the same certificates. These are
 # secrets of the build, which no layer and no history keeps. Folders of this machine are left out: they are not in there.
 configured() {
-    "$python" -m pip config list | sed -nE "s/^[^=]*\.($1)='(.*)'$/\1 = \2/p" | awk '!seen[$1]++' # first the environment
+    # What the environment says comes first, and counts. No pip here, no settings.
+    { "$python" -m pip config list 2> /dev/null || true; } | sed -nE "s/^[^=]*\.($1)='(.*)'$/\1 = \2/p" | awk '!seen[$1]++'
 }
 {
     echo "[global]"
