@@ -5,7 +5,7 @@ PYTEST_WORKERS ?= 2
 DEMO_FOLDER ?= watch-time-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak image image-test check lint types imports audit dist dictionary pictures benchmarks constraints clean
+.PHONY: help install demo test soak image image-test check lint types imports audit dist dictionary reference docs pictures benchmarks constraints clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -60,6 +60,12 @@ check: lint types imports audit test ## all that must hold before a commit
 
 dictionary: install ## renew docs/data-dictionary.md from the migrations
 	$(BIN)/python tests/data_dictionary.py
+
+reference: install ## renew docs/commands.md and docs/configuration.md from the program
+	$(BIN)/python tests/reference_pages.py
+
+docs: install ## the site of docs in build/docs; a broken link or a page in no chapter fails it
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky --fresh-env docs build/docs
 
 pictures: install ## renew docs/images
 	$(BIN)/python tests/pictures.py

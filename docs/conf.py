@@ -1,0 +1,63 @@
+"""How docs/ becomes a site: `make docs`.
+
+The pages are plain Markdown, whose links also work where the repository is read as files. What only the site needs, the
+tree of its navigation, stands here and is added to pages as they are read.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+ROOT: Final = Path(__file__).parents[1]
+
+project = "watch-time"
+version = release = re.findall(r'^__version__ = "([^"]+)"$', (ROOT / "etl/__init__.py").read_text(), re.MULTILINE)[0]
+copyright = ""  # noqa: A001 - the name that Sphinx gives it
+
+extensions = ["myst_parser"]
+exclude_patterns = ["images"]
+# Level 4 covers every heading there is: a link to any of them is checked.
+myst_heading_anchors = 4
+highlight_language = "none"
+
+html_theme = "furo"
+html_title = f"watch-time {version}"
+html_copy_source = False
+html_show_sourcelink = False
+html_show_copyright = False
+html_show_sphinx = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+
+# Chapters of the navigation, and what stands in them. A page that is in none of them fails the build.
+NAVIGATION: Final = {
+    "Begin": ["quick-start", "install/index"],
+    "Use": ["commands", "configuration", "queries", "data-dictionary"],
+    "Operate": ["operations/exit-codes", "operations/*", "answers"],
+    "Rely on": ["guarantees", "reliability", "security", "performance"],
+    "Change": ["how-to/*", "decisions/README"],
+}
+BELOW: Final = {"install/index": ["*"], "decisions/README": ["0*"]}
+
+
+def _tree(pages: list[str], caption: str = "") -> str:
+    options = [":hidden:", ":glob:", *([f":caption: {caption}"] if caption else [])]
+    return "\n".join(["", "```{toctree}", *options, "", *pages, "```", ""])
+
+
+def _add_navigation(_app: Sphinx, page: str, source: list[str]) -> None:
+    if page == "index":
+        source[0] += "".join(_tree(pages, caption) for caption, pages in NAVIGATION.items())
+    elif page in BELOW:
+        source[0] += _tree(BELOW[page])
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Sphinx calls this."""
+    app.connect("source-read", _add_navigation)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,140 @@
+"""The site of docs builds without a warning; each page is reached from its navigation, and a broken link fails it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+REPOSITORY: Final = Path(__file__).parents[2]
+DOCS: Final = REPOSITORY / "docs"
+# Pages that Sphinx makes of itself.
+OWN: Final = {"genindex", "search"}
+
+
+class _Page(HTMLParser):
+    """What a page links to, loads, and can be linked to by."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.navigation: list[str] = []
+        self.loaded: list[str] = []
+        self.anchors: set[str] = set()
+        self._in_navigation = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        known = {name: value or "" for name, value in attrs}
+        self.anchors |= {known[name] for name in ("id", "name") if name in known}
+        self._in_navigation += tag == "div" and ("sidebar-tree" in known.get("class", "") or self._in_navigation > 0)
+        if tag == "a" and "href" in known:
+            self.links.append(known["href"])
+            if self._in_navigation:
+                self.navigation.append(known["href"])
+        loads = {"script": "src", "img": "src", "iframe": "src", "link": "href"}
+        if tag in loads and loads[tag] in known:
+            self.loaded.append(known[loads[tag]])
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_navigation -= tag == "div" and self._in_navigation > 0
+
+
+def _command() -> list[str]:
+    """As `make docs` builds it."""
+    (line,) = (line for line in (REPOSITORY / "Makefile").read_text().splitlines() if "-m sphinx" in line)
+    return [sys.executable, *line.split()[1:-2]]
+
+
+def _build(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*_command(), source, target], capture_output=True, text=True, check=False, timeout=150)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site") / "docs"
+    done = _build(DOCS, folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[Path, _Page]:
+    return {file: _Page(file.read_text(encoding="utf-8")) for file in site.rglob("*.html")}
+
+
+def test_each_page_of_docs_is_in_the_navigation(site: Path, pages: dict[Path, _Page]) -> None:
+    home = site / "index.html"
+    reached = {(site / unquote(urlsplit(link).path)).resolve() for link in pages[home].navigation} | {home.resolve()}
+    written = {(site / file.relative_to(DOCS)).with_suffix(".html").resolve() for file in DOCS.rglob("*.md")}
+    assert len(written) > 30
+    assert written - reached == set()
+    assert {str(file.relative_to(site)) for file in pages if file.resolve() not in written} == {
+        f"{name}.html" for name in OWN
+    }
+
+
+def test_no_link_and_no_anchor_leads_nowhere(pages: dict[Path, _Page]) -> None:
+    """Read from the pages as they are, which is more than the generator looks at."""
+    looked_at, broken = 0, []
+    for file, page in pages.items():
+        for link in page.links:
+            parts = urlsplit(link)
+            if parts.scheme:
+                continue
+            looked_at += 1
+            target = (file.parent / unquote(parts.path)).resolve() if parts.path else file
+            anchor = unquote(parts.fragment)
+            known = target.exists() and (not anchor or target not in pages or anchor in pages[target].anchors)
+            broken += [] if known else [f"{file.name}: {link}"]
+    assert looked_at > 1_000
+    assert broken == []
+
+
+def test_it_needs_no_network(site: Path, pages: dict[Path, _Page]) -> None:
+    loaded = {link for page in pages.values() for link in page.loaded}
+    assert loaded
+    assert [link for link in loaded if urlsplit(link).netloc] == []
+    sheets = list((site / "_static").rglob("*.css"))
+    assert sheets
+    for sheet in sheets:
+        asked = re.findall(r"(?:url\(|@import)\s*['\"]?(?:https?:)?//[^)'\"]+", sheet.read_text(encoding="utf-8"))
+        assert asked == [], sheet
+
+
+@pytest.mark.parametrize(
+    ("page", "text", "told"),
+    [
+        pytest.param("guarantees.md", "\n[x](nowhere.md)\n", "nowhere.md", id="a page that is not there"),
+        pytest.param("guarantees.md", "\n[x](security.md#nothing)\n", "nothing", id="an anchor of another page"),
+        pytest.param("guarantees.md", "\n[x](#nothing)\n", "nothing", id="an anchor of its own"),
+        pytest.param("guarantees.md", "\n![x](images/nothing.png)\n", "nothing.png", id="a picture"),
+        pytest.param("guarantees.md", "\n[x](../tests/nothing.py)\n", "nothing.py", id="a file of the repository"),
+        pytest.param("stray.md", "# Stray\n", "stray.md", id="a page in no chapter"),
+    ],
+)
+def test_what_is_broken_fails_the_build(tmp_path: Path, page: str, text: str, told: str) -> None:
+    """On a small site with the same settings: what is wrong is named."""
+    docs = tmp_path / "docs"
+    shutil.copytree(DOCS, docs, ignore=shutil.ignore_patterns("images", "decisions"))
+    (tmp_path / "etl").mkdir()
+    shutil.copy(REPOSITORY / "etl" / "__init__.py", tmp_path / "etl")
+    for file in docs.rglob("*.md"):
+        file.write_text(f"# {file.stem}\n", encoding="utf-8")
+    (docs / "decisions").mkdir()
+    (docs / "decisions" / "README.md").write_text("# Decisions\n")
+    (docs / "decisions" / "0001-first.md").write_text("# First\n")
+    done = _build(docs, tmp_path / "good")
+    assert (done.returncode, done.stderr) == (0, "")
+    with (docs / page).open("a", encoding="utf-8") as file:
+        file.write(text)
+    done = _build(docs, tmp_path / "bad")
+    assert done.returncode == 1
+    assert told in done.stderr

@@ -1,0 +1,191 @@
+"""The pages of docs that the program writes of itself: its commands, and its settings.
+
+    make reference
+
+writes docs/commands.md and docs/configuration.md; a test compares them with the program.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, cast, get_args, get_origin
+
+import typer.main
+from pydantic import SecretStr
+
+from etl import channels, cli
+from etl.commands import console
+from etl.environment import PREFIX, variable_of
+from etl.settings import _EXAMPLES, _SECRETS, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pydantic.fields import FieldInfo
+    from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+
+DOCS: Final = Path(__file__).parents[1] / "docs"
+# Examples that the tests read and do not run, and why.
+NOT_RUN: Final = {
+    "demo": "`.ci/run` runs it",
+    "sandbox": "serves until it is stopped; the quick start runs it",
+}
+FILES: Final = frozenset((*_SECRETS, *channels.SECRETS))
+
+_COMMANDS_HEAD: Final = """\
+# Commands
+
+`make reference` writes this page from the program; `watch-time COMMAND --help` says the same in a terminal.
+
+Data goes to stdout, logs and errors to stderr: for people on a terminal, one JSON object a line otherwise. Which settings each command
+needs is in [configuration](configuration.md), what its exit code means in [exit codes](operations/exit-codes.md).
+`python -m etl` is the same command.
+"""
+
+_CONFIGURATION_HEAD: Final = f"""\
+# Configuration
+
+`make reference` writes this page from the program.
+
+Every setting is an environment variable, or a line of a `.env` file in the working folder; the environment wins. A variable that is
+empty counts as not set. All problems are reported at once, with exit code [78](operations/exit-codes.md#exit-78), and a variable
+that begins with `{PREFIX}` but that nothing reads is warned of, with the nearest name that there is.
+
+Secrets may come from files, as Docker and Kubernetes hand them over: put the file's name into the variable with `_FILE` at its end,
+and leave the other unset. A file that other users may read is warned of.
+
+`watch-time doctor` looks at the settings, and at what they lead to. Proxies are taken from the usual variables (`HTTPS_PROXY`,
+`NO_PROXY`), certificates from `SSL_CERT_FILE`; reports lie in `TMPDIR` while they are loaded.
+"""
+
+_TYPES: Final = {
+    bool: "`true` or `false`",
+    int: "a whole number",
+    float: "a number",
+    Decimal: "a decimal",
+    date: "a date, `YYYY-MM-DD`",
+    str: "text",
+    SecretStr: "text, secret",
+    tuple: "a list, commas between",
+    dict: "a JSON object",
+}
+
+
+def commands_page() -> str:
+    """Each command with its help, options and examples."""
+    group = cast("TyperGroup", typer.main.get_command(cli.app))
+    names = [f"| [`{name}`](#watch-time-{name}) | {command.short_help} |" for name, command in group.commands.items()]
+    parts = [_COMMANDS_HEAD, "\n".join(["| command | what it does |", "| --- | --- |", *names, ""])]
+    parts += [_command(name, cast("TyperCommand", command)) for name, command in group.commands.items()]
+    return "\n".join(parts)
+
+
+def _command(name: str, command: TyperCommand) -> str:
+    context = command.make_context(name, [], resilient_parsing=True)
+    usage = " ".join(["watch-time", name, *command.collect_usage_pieces(context)])
+    rows = [_parameter(parameter) for parameter in command.params]
+    table = ["| option | default | meaning |", "| --- | --- | --- |", *rows, ""] if rows else []
+    examples = [line.strip() for line in (command.epilog or "").splitlines() if line.startswith("  ")]
+    return "\n".join(
+        [
+            f"## `watch-time {name}`",
+            "",
+            f"    {usage}",
+            "",
+            re.sub(r"\s*\n\s*", " ", command.help or "").strip(),
+            "",
+            *table,
+            *_mark(name),
+            "```sh",
+            *examples,
+            "```",
+            "",
+        ]
+    )
+
+
+def _mark(name: str) -> list[str]:
+    return [f"<!-- not run: {NOT_RUN[name]} -->"] if name in NOT_RUN else []
+
+
+def _parameter(parameter: object) -> str:
+    option = cast("TyperOption | TyperArgument", parameter)
+    metavar = (option.metavar or (option.name or "").upper()).replace("|", "\\|")
+    if option.param_type_name == "argument":
+        return f"| `{metavar}` | required | {getattr(option, 'help', '')} |"
+    known = cast("TyperOption", option)
+    shown = known.opts[0] if known.is_flag else f"{known.opts[0]} {metavar}"
+    if known.required:
+        default = "required"
+    else:
+        default = f"`{known.default}`" if known.default not in (None, False, ()) else ""
+    return f"| `{shown}` | {default} | {known.help} |"
+
+
+def configuration_page() -> str:
+    """Each setting with its variable, type, default and meaning."""
+    rows = [
+        f"| [`{variable_of(name)}`](#{variable_of(name).lower()}) | {_default(name, field)} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    table = "\n".join(["| variable | default |", "| --- | --- |", *rows, ""])
+    parts = [_CONFIGURATION_HEAD, table]
+    parts += [_setting(name, field) for name, field in Settings.model_fields.items()]
+    return "\n".join(parts)
+
+
+def _setting(name: str, field: FieldInfo) -> str:
+    lines = [f"## `{variable_of(name)}`", "", field.description or "", ""]
+    lines.append(f"- Type: {_type(field)}")
+    lines.append(f"- Default: {_default(name, field)}")
+    if name in FILES:
+        lines.append(f"- From a file: `{variable_of(name)}_FILE`")
+    if name in console.NEEDS:
+        lines.append(f"- It wants {_EXAMPLES[name]}.")
+    return "\n".join([*lines, ""])
+
+
+def _default(name: str, field: FieldInfo) -> str:
+    value = field.default
+    if value is None:
+        return "required" if name in console.NEEDS else "none"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value}`" if value not in ((), {}) else "none"
+
+
+def _type(field: FieldInfo) -> str:
+    kinds = [kind for kind in _members(field.annotation) if kind is not type(None)]
+    if get_origin(kinds[0]) is Literal:
+        return "one of " + ", ".join(f"`{value}`" for value in get_args(kinds[0]))
+    (kind,) = kinds
+    bounds = [f"{word} {bound}" for word, sign in (("from", "ge"), ("to", "le")) for bound in _bounds(field, sign)]
+    return " ".join([_TYPES[get_origin(kind) or kind], *bounds])
+
+
+def _members(annotation: object) -> tuple[object, ...]:
+    """The types of a union; a type alone is one of one."""
+    is_union = get_origin(annotation) not in (None, Literal, tuple, dict)
+    return get_args(annotation) if is_union else (annotation,)
+
+
+def _bounds(field: FieldInfo, sign: str) -> Iterator[str]:
+    for metadata in field.metadata:
+        if hasattr(metadata, sign):
+            yield f"{getattr(metadata, sign):,}"
+
+
+PAGES: Final = {"commands.md": commands_page, "configuration.md": configuration_page}
+
+
+def main() -> None:
+    """Write them all."""
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
