@@ -1,0 +1,174 @@
+"""What the docs tell people to type is typed, in the order of the page, and ends well."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import psycopg
+import pytest
+
+import shown
+from etl.environment import PREFIX
+from etl.sandbox.config import SandboxConfig
+from etl.sandbox.script import Answer, Delivery
+from etl.slices import ReportType, Slice
+from shown import sentences_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import postgres
+    from conftest import Program, Warehouse
+
+RUN: Final = {page: list(of) for page, of in groupby((b for b in shown.blocks() if not b.why_not), lambda b: b.page)}
+TARGET: Final = datetime.now(UTC).date() - timedelta(days=2)
+VOD: Final = Slice(TARGET, ReportType.VOD)
+
+
+@pytest.fixture
+def sandbox_config() -> SandboxConfig:
+    return SandboxConfig(vod_rows=40, live_rows=20, quiet_one_day_in=0)
+
+
+def _typed(script: str, program: Program, environment: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        ["/bin/sh", "-euc", script], cwd=program.folder, env=environment, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+
+
+def _environment(program: Program) -> dict[str, str]:
+    """With `watch-time` and `python` where a shell finds them."""
+    scripts = program.folder.parent / f"{program.folder.name}-bin"
+    scripts.mkdir()
+    for name, arguments in (("watch-time", "-m etl "), ("python", "")):
+        (scripts / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments}"$@"\n')
+        (scripts / name).chmod(0o755)
+    return {**program.environment, "PATH": f"{scripts}:{os.environ['PATH']}"}
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def _wait_for(port: int) -> None:
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        with socket.socket() as tried:
+            if tried.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"nothing answers on port {port}")
+
+
+def test_the_quick_start_ends_with_an_answer(bare_program: Program) -> None:
+    """From an empty folder, without any setting but those that the page writes down."""
+    environment = {name: value for name, value in _environment(bare_program).items() if not name.startswith(PREFIX)}
+    port = _free_port()
+    running: list[subprocess.Popen[str]] = []
+    printed = ""
+    try:
+        for block in RUN["quick-start.md"]:
+            script = block.script.replace("8080", f"{port}")
+            process = _typed(script, bare_program, environment)
+            if block.meanwhile:
+                running.append(process)
+                _wait_for(port)
+                continue
+            printed, _ = process.communicate(timeout=150)
+            assert process.returncode == 0, (str(block), printed)
+    finally:
+        for process in running:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.communicate(timeout=30)
+    assert len(running) == 1
+    assert re.fullmatch(r"(\d+ .+\n){5}", printed), "the last block prints the five most watched"
+
+
+@pytest.fixture
+def reports_at_hand(program: Program, newest_warehouse: Warehouse) -> Iterator[None]:
+    """The file that an example of `verify` compares with."""
+    report = newest_warehouse.sandbox.report(Slice(datetime(2026, 1, 15, tzinfo=UTC).date(), ReportType.VOD))
+    shutil.copy(report.path, program.folder / "report.csv")
+    yield
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("page", [page for page in RUN if page != "quick-start.md"])
+def test_each_line_ends_well(program: Program, page: str, reports_at_hand: None) -> None:
+    environment = _environment(program)
+    for block in RUN[page]:
+        assert not block.meanwhile
+        for line in block.script.replace("\\\n", "").splitlines():
+            process = _typed(line, program, environment)
+            printed, _ = process.communicate(timeout=150)
+            # A warehouse with gaps is late: that is the answer to this question.
+            assert process.returncode in ({0, 75} if "--check" in line else {0}), (str(block), line, printed)
+
+
+def test_the_page_on_exit_codes_shows_what_the_program_says(
+    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server
+) -> None:
+    """The date, the addresses and the port are those of the day that the page was written."""
+    page = (shown.DOCS / "operations" / "exit-codes.md").read_text(encoding="utf-8")
+    sandbox = newest_warehouse.sandbox
+    one = ("backfill", "--start", f"{TARGET}", "--end", f"{TARGET}", "--type", "VOD", "--refresh", "--json")
+    header = "Content Title,Content ID,Streaming Type,Created At,Customer ID,Watch Time (sec.)\n"
+
+    def said(expected: int, *command: str, **settings: str) -> None:
+        done = program(*command, **settings)
+        assert done.returncode == expected, done.stderr
+        sentences = sentences_of(done)
+        assert sentences
+        for sentence in sentences:
+            fixed = sentence.replace(newest_warehouse.base_url, "http://127.0.0.1:43013").replace(
+                f"{TARGET + timedelta(days=1)}", "2026-11-21"
+            )
+            fixed = re.sub(r"schema public of \S+", "schema public of db.example.com/warehouse", fixed)
+            fixed = fixed.replace(f"{TARGET}", "2026-11-20")
+            # How much is stored is this test's own.
+            fixed = re.sub(r"stored are \d+ rows and [\d.]+ s", "stored are 200 rows and 1391172.272 s", fixed)
+            assert fixed in page
+
+    assert program(*one).returncode == 0
+    sandbox.override(VOD, Delivery(body=header + "t,c0,VOD,,u1,5\n"))
+    said(65, *one)
+    sandbox.override(VOD, Delivery(body=header + "t,c0,VOD,,u1,5\nt,c1,VOD,,u1,-5\n" * 200))
+    said(65, *one)
+    sandbox.override(VOD, Delivery(body=header.replace("Customer ID", "Viewer") + "t,c0,VOD,,u1,5\n"))
+    said(65, *one)
+    sandbox.override(VOD, Delivery(body=header + 't,"c0,VOD,,u1,5\n'))
+    said(65, *one)
+    sandbox.reset()
+    said(77, *one, API_TOKEN="wrong-token")
+    sandbox.script(VOD, api=[Answer(404, "<html>nothing</html>")] * 3)
+    said(78, *one)
+    sandbox.reset()
+    sandbox.script(VOD, api=[Answer(503, headers={"Retry-After": "0"})] * 40)
+    said(75, *one)
+    sandbox.reset()
+    said(0, *("backfill", "--start", f"{TARGET + timedelta(days=1)}", "--end", f"{TARGET + timedelta(days=1)}"),
+         "--type", "VOD", "--json")  # fmt: skip
+    sandbox.withdraw(VOD)
+    said(0, *one)
+    said(75, *one, DATABASE_URL="postgresql://loader@127.0.0.1:1/warehouse")
+    said(78, *one, ORG_ID="another-org")
+    said(78, *one, API_TOKEN="", CONCURRENCY="many")
+    said(78, *one, DATABASE_URL="postgresql://loader@db.example.com/warehouse", WEAKEST_SSLMODE="")
+    for version in ("0005", "0099"):
+        with psycopg.connect(newest_warehouse.url) as connection:
+            connection.execute("UPDATE watch_time_version SET version_num = %s", [version])
+        said(78, *one)
