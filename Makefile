@@ -61,7 +61,7 @@ check: lint types imports audit test ## all that must hold before a commit
 dictionary: install ## renew docs/data-dictionary.md from the migrations
 	$(BIN)/python tests/data_dictionary.py
 
-reference: install ## renew docs/commands.md and docs/configuration.md from the program
+reference: install ## renew the pages of docs that the program writes of itself
 	$(BIN)/python tests/reference_pages.py
 
 docs: install ## the site of docs in build/docs; a broken link or a page in no chapter fails it

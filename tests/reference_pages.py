@@ -40,8 +40,8 @@ _COMMANDS_HEAD: Final = """\
 
 `make reference` writes this page from the program; `watch-time COMMAND --help` says the same in a terminal.
 
-Data goes to stdout, logs and errors to stderr: for people on a terminal, one JSON object a line otherwise. Which settings each command
-needs is in [configuration](configuration.md), what its exit code means in [exit codes](operations/exit-codes.md).
+Data goes to stdout, logs and errors to stderr: for people on a terminal, one JSON object a line otherwise. The settings are
+in [configuration](configuration.md), what an exit code means in [It failed: what now](operations/exit-codes.md).
 `python -m etl` is the same command.
 """
 
@@ -50,15 +50,16 @@ _CONFIGURATION_HEAD: Final = f"""\
 
 `make reference` writes this page from the program.
 
-Every setting is an environment variable, or a line of a `.env` file in the working folder; the environment wins. A variable that is
-empty counts as not set. All problems are reported at once, with exit code [78](operations/exit-codes.md#exit-78), and a variable
-that begins with `{PREFIX}` but that nothing reads is warned of, with the nearest name that there is.
+Every setting is an environment variable, or a line of a `.env` file in the working folder; the environment wins.
+A variable that is empty counts as not set. All problems are reported at once, with exit code
+[78](operations/exit-codes.md#exit-78). A variable that begins with `{PREFIX}` but that nothing reads is warned of,
+with the nearest name that there is.
 
-Secrets may come from files, as Docker and Kubernetes hand them over: put the file's name into the variable with `_FILE` at its end,
-and leave the other unset. A file that other users may read is warned of.
+Secrets may come from files, as Docker and Kubernetes hand them over: put the file's name into the variable with
+`_FILE` at its end, and leave the other unset. A file that other users may read is warned of.
 
-`watch-time doctor` looks at the settings, and at what they lead to. Proxies are taken from the usual variables (`HTTPS_PROXY`,
-`NO_PROXY`), certificates from `SSL_CERT_FILE`; reports lie in `TMPDIR` while they are loaded.
+`watch-time doctor` looks at the settings, and at what they lead to. Proxies are taken from the usual variables
+(`HTTPS_PROXY`, `NO_PROXY`), certificates from `SSL_CERT_FILE`; reports lie in `TMPDIR` while they are loaded.
 """
 
 _TYPES: Final = {
@@ -118,10 +119,8 @@ def _parameter(parameter: object) -> str:
         return f"| `{metavar}` | required | {getattr(option, 'help', '')} |"
     known = cast("TyperOption", option)
     shown = known.opts[0] if known.is_flag else f"{known.opts[0]} {metavar}"
-    if known.required:
-        default = "required"
-    else:
-        default = f"`{known.default}`" if known.default not in (None, False, ()) else ""
+    given = f"`{known.default}`" if known.default not in (None, False, ()) else ""
+    default = "required" if known.required else given
     return f"| `{shown}` | {default} | {known.help} |"
 
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 REPOSITORY: Final = Path(__file__).parents[1]
 DOCS: Final = REPOSITORY / "docs"
 
-_BLOCK: Final = re.compile(r"(?:^<!-- (meanwhile|not run: [^\n]+) -->\n)?^```(?:sh|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK: Final = re.compile(
+    r"(?:^<!-- (meanwhile|not run: [^\n]+) -->\n)?^```(?:sh|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL
+)
 
 
 @dataclass(frozen=True)

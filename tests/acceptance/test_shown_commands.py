@@ -9,7 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -74,16 +76,24 @@ def _wait_for(port: int) -> None:
     raise AssertionError(f"nothing answers on port {port}")
 
 
-def test_the_quick_start_ends_with_an_answer(bare_program: Program) -> None:
+@pytest.fixture
+def empty_folder(bare_program: Program) -> Iterator[Program]:
+    """The command in a folder whose path root's server, another user, can walk, and short enough for a socket."""
+    with tempfile.TemporaryDirectory(prefix="watch-time-") as folder:
+        (Path(folder) / "work").mkdir()
+        yield replace(bare_program, folder=Path(folder) / "work")
+
+
+def test_the_quick_start_ends_with_an_answer(empty_folder: Program) -> None:
     """From an empty folder, without any setting but those that the page writes down."""
-    environment = {name: value for name, value in _environment(bare_program).items() if not name.startswith(PREFIX)}
+    environment = {name: value for name, value in _environment(empty_folder).items() if not name.startswith(PREFIX)}
     port = _free_port()
     running: list[subprocess.Popen[str]] = []
     printed = ""
     try:
         for block in RUN["quick-start.md"]:
             script = block.script.replace("8080", f"{port}")
-            process = _typed(script, bare_program, environment)
+            process = _typed(script, empty_folder, environment)
             if block.meanwhile:
                 running.append(process)
                 _wait_for(port)
@@ -99,11 +109,10 @@ def test_the_quick_start_ends_with_an_answer(bare_program: Program) -> None:
 
 
 @pytest.fixture
-def reports_at_hand(program: Program, newest_warehouse: Warehouse) -> Iterator[None]:
+def reports_at_hand(program: Program, newest_warehouse: Warehouse) -> None:
     """The file that an example of `verify` compares with."""
     report = newest_warehouse.sandbox.report(Slice(datetime(2026, 1, 15, tzinfo=UTC).date(), ReportType.VOD))
     shutil.copy(report.path, program.folder / "report.csv")
-    yield
 
 
 @pytest.mark.timeout(400)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -19,6 +18,8 @@ from etl.errors import ExitCode
 from etl.settings import Settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from typer.core import TyperGroup
 
 PROGRAM = cast("TyperGroup", typer.main.get_command(cli.app))
