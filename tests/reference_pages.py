@@ -40,8 +40,8 @@ _COMMANDS_HEAD: Final = """\
 
 `make reference` writes this page from the program; `watch-time COMMAND --help` says the same in a terminal.
 
-Data goes to stdout, logs and errors to stderr: for people on a terminal, one JSON object a line otherwise. The settings are
-in [configuration](configuration.md), what an exit code means in [It failed: what now](operations/exit-codes.md).
+Data goes to stdout, logs and errors to stderr: for people on a terminal, one JSON object a line otherwise.
+The settings are in [Configuration](configuration.md), exit codes in [It failed: what now](operations/exit-codes.md).
 `python -m etl` is the same command.
 """
 
@@ -161,8 +161,10 @@ def _type(field: FieldInfo) -> str:
     if get_origin(kinds[0]) is Literal:
         return "one of " + ", ".join(f"`{value}`" for value in get_args(kinds[0]))
     (kind,) = kinds
+    named = get_origin(kind) or kind
+    assert isinstance(named, type)
     bounds = [f"{word} {bound}" for word, sign in (("from", "ge"), ("to", "le")) for bound in _bounds(field, sign)]
-    return " ".join([_TYPES[get_origin(kind) or kind], *bounds])
+    return " ".join([_TYPES[named], *bounds])
 
 
 def _members(annotation: object) -> tuple[object, ...]:

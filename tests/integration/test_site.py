@@ -133,8 +133,8 @@ def test_what_is_broken_fails_the_build(tmp_path: Path, page: str, text: str, to
     (docs / "decisions" / "0001-first.md").write_text("# First\n")
     done = _build(docs, tmp_path / "good")
     assert (done.returncode, done.stderr) == (0, "")
-    with (docs / page).open("a", encoding="utf-8") as file:
-        file.write(text)
+    with (docs / page).open("a", encoding="utf-8") as opened:
+        opened.write(text)
     done = _build(docs, tmp_path / "bad")
     assert done.returncode == 1
     assert told in done.stderr

@@ -98,7 +98,8 @@ def test_what_is_not_run_is_read(block: shown.Block, monkeypatch: pytest.MonkeyP
             assert line.split()[1] in MADE
         if line.startswith("watch-time "):
             _, name, *arguments = shlex.split(line)
-            assert PROGRAM.commands[name].make_context(name, arguments, parent=PROGRAM.context_class(PROGRAM))
+            context = PROGRAM.commands[name].make_context(name, arguments, parent=PROGRAM.context_class(PROGRAM))
+            assert context.command_path.endswith(name)
 
 
 def test_most_is_run() -> None:
