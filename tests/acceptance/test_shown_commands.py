@@ -152,7 +152,7 @@ def test_the_page_on_exit_codes_shows_what_the_program_says(
             fixed = re.sub(r"schema public of \S+", "schema public of db.example.com/warehouse", fixed)
             fixed = fixed.replace(f"{TARGET}", "2026-11-20")
             # How much is stored is this test's own.
-            fixed = re.sub(r"stored are \d+ rows and [\d.]+ s", "stored are 200 rows and 1391172.272 s", fixed)
+            fixed = re.sub(r"against \d+ rows and [\d.]+ s", "against 200 rows and 1391172.272 s", fixed)
             assert fixed in page
 
     assert program(*one).returncode == 0

@@ -99,9 +99,7 @@ def test_refusals_give_figures_and_what_to_type_and_no_values() -> None:
         check_shrinking(
             VOD, Tally(), limits(), rows=0, rows_stored=3, seconds_stored=Decimal("1E+3")
         )  # fmt: skip
-    assert refused.value.message == (
-        "the new report has a header and no rows; stored are 3 rows and 1000 s. What is stored stays"
-    )
+    assert refused.value.message == "the new report has a header and no rows, against 3 rows and 1000 s stored"
     assert refused.value.next_step.endswith(
         "watch-time backfill --start 2026-11-16 --end 2026-11-16 --type VOD --accept"
     )
