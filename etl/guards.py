@@ -81,7 +81,8 @@ def check_shrinking(
     what = "a header and no rows" if not rows else f"{rows} rows and {tally.watch_seconds:f} s"
     raise GuardRefused(
         f"the new report has {what}, against {rows_stored} rows and {seconds_stored:f} s stored",
-        next_step="what is stored stays; ask BlendVision whether the report is whole; when it is, accept it: " + accept_command(slice_),
+        next_step="what is stored stays; ask BlendVision whether the report is whole; when it is, accept it: "
+        + accept_command(slice_),
     )
 
 
