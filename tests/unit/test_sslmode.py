@@ -127,7 +127,7 @@ def test_the_weakest_mode_allowed_draws_the_line(weakest: Sslmode, refused: set[
 
 def test_the_containers_of_the_compose_file_reach_their_database(monkeypatch: pytest.MonkeyPatch) -> None:
     compose = (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8")
-    for name in ("DATABASE_URL", "WEAKEST_SSLMODE"):
-        (value,) = re.findall(rf"^  WATCH_TIME_{name}: (.+)$", compose, re.MULTILINE)
-        monkeypatch.setenv(f"WATCH_TIME_{name}", re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value))
+    (weakest,) = re.findall(r"^ +WATCH_TIME_WEAKEST_SSLMODE: \$\{\w+:-(.+)\}$", compose, re.MULTILINE)
+    monkeypatch.setenv("WATCH_TIME_WEAKEST_SSLMODE", weakest)
+    monkeypatch.setenv("WATCH_TIME_DATABASE_URL_FILE", str(REPOSITORY / "deploy/compose/database-url"))
     assert Settings.load(["database_url"]).database_url
