@@ -15,6 +15,7 @@ import pytest
 
 from etl.environment import PREFIX
 from etl.errors import ExitCode, TryLater
+from etl.sandbox.config import SandboxConfig
 from etl.sandbox.script import Answer
 from etl.slices import ReportType, Slice
 from manifests import JOBS, job, pod
@@ -28,6 +29,12 @@ TIMER: Final = DEPLOY / "systemd" / "watch-time.timer"
 CRONTAB: Final = DEPLOY / "cron" / "watch-time.crontab"
 SCRIPT: Final = Path(sys.executable).with_name("watch-time")
 AGAIN: Final = {TryLater.exit_code, ExitCode.STOPPED}
+
+
+@pytest.fixture
+def sandbox_config() -> SandboxConfig:
+    """The program decides for itself what today is, and so does this one."""
+    return SandboxConfig(vod_rows=100, live_rows=50, quiet_one_day_in=0)
 
 
 def _unit(file: Path) -> list[tuple[str, str]]:

@@ -7,12 +7,21 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from conftest import Program
+from etl.sandbox.config import SandboxConfig
 
 if TYPE_CHECKING:
     from conftest import Warehouse
 
 REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def sandbox_config() -> SandboxConfig:
+    """The program decides for itself what today is, and so does this one."""
+    return SandboxConfig(vod_rows=100, live_rows=50, quiet_one_day_in=0)
 
 
 def _in(folder: Path, *command: str | Path) -> str:

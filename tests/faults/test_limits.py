@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -67,9 +66,10 @@ class Tried:
     def __call__(self, **limits: Any) -> Ended:
         launcher = Path(__file__).parent / "impatient.py"
         names = {name.replace("__", "."): value for name, value in limits.items()}
+        peak = self.program.folder / "peak"
         with (self.program.folder / "out").open("w+") as out:
             process = subprocess.Popen(
-                [sys.executable, str(launcher), json.dumps(names), *ONE_SLICE],
+                [sys.executable, str(launcher), json.dumps(names), str(peak), *ONE_SLICE],
                 cwd=self.program.folder,
                 env={**self.program.environment, **self.settings, "WATCH_TIME_API_BASE_URL": self.api.url},
                 stdout=out,
@@ -77,14 +77,13 @@ class Tried:
             )
             overdue = threading.Timer(DEADLINE_S, process.kill)
             overdue.start()
-            _, status, usage = os.wait4(process.pid, 0)
+            process.wait()
             overdue.cancel()
-            process.returncode = os.waitstatus_to_exitcode(status)
             out.seek(0)
             said = out.read()
         assert process.returncode != -9, f"not over after {DEADLINE_S} s: {said}"
         record("limits tried", 1)
-        return Ended(process.returncode, said, usage.ru_maxrss * 1024)
+        return Ended(process.returncode, said, int(peak.read_text()))
 
     def fetching(self, answer: Answer, **limits: Any) -> Ended:
         self.api.answer, self.storage.answer = in_turn(found(self.storage.report_url)), answer
