@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import psycopg
 import pytest
+import sqlalchemy
 
 import shown
 from etl.environment import PREFIX
@@ -152,6 +153,12 @@ def test_the_page_on_exit_codes_shows_what_the_program_says(
             # In one go: the page's dates are some day's own.
             fixed = re.sub("|".join(as_shown), lambda found: as_shown[found[0]], fixed)
             fixed = re.sub(r"schema public of \S+", "schema public of db.example.com/warehouse", fixed)
+            # Why it lets nobody in, is each server's own: here there is no such user, elsewhere the password is wrong.
+            fixed = re.sub(
+                r"\S+ (does not let us in: connection failed: connection to server) .+ failed: FATAL: .+",
+                r'127.0.0.1/warehouse \1 at "127.0.0.1", port 5432 failed: FATAL:  role "stranger" does not exist',
+                fixed,
+            )
             # How much is stored is this test's own.
             fixed = re.sub(r"against \d+ rows and [\d.]+ s", "against 200 rows and 1391172.272 s", fixed)
             assert fixed in page
@@ -178,6 +185,8 @@ def test_the_page_on_exit_codes_shows_what_the_program_says(
     sandbox.withdraw(VOD)
     said(0, *one)
     said(75, *one, DATABASE_URL="postgresql://loader@127.0.0.1:1/warehouse")
+    stranger = sqlalchemy.make_url(newest_warehouse.url).set(username="stranger")
+    said(77, *one, DATABASE_URL=stranger.render_as_string(hide_password=False))
     said(78, *one, ORG_ID="another-org")
     said(78, *one, API_TOKEN="", CONCURRENCY="many")
     said(78, *one, DATABASE_URL="postgresql://loader@db.example.com/warehouse", WEAKEST_SSLMODE="")
