@@ -13,7 +13,7 @@ import structlog
 import typer
 
 from etl import __version__, logs
-from etl.commands import console, looking, trying, working
+from etl.commands import archiving, console, looking, trying, working
 from etl.environment import PREFIX
 from etl.errors import ExitCode, WatchTimeError
 from etl.stop import exit_on_signals
@@ -84,6 +84,7 @@ _COMMANDS: Final = (
             "backfill --start 2026-01-01 --end 2026-03-31",
             "backfill --start 2026-01-15 --end 2026-01-15 --type vod --refresh",
             "backfill --start 2025-01-01 --end 2025-12-31 --shard 0/4",
+            "backfill --from-archive",
         ),
     ),
     (
@@ -111,6 +112,11 @@ _COMMANDS: Final = (
         ("report --output watch-time.html", "report --output watch-time.png"),
     ),
     (working.compact, "Give each settled month one partition.", ("compact",)),
+    (
+        archiving.archive,
+        "Compare the archive with the ledger; with --sweep, mend it.",
+        ("archive", "archive --sweep"),
+    ),
     (looking.doctor, "Look at everything that a run depends on.", ("doctor",)),
     (working.migrate, "Create the tables, or bring them to this version.", ("migrate",)),
     (trying.demo, "See the job at work: no account and no database needed.", ("demo", "demo --folder /tmp/demo")),

@@ -213,6 +213,15 @@ def statement(name: str) -> sql.SQL:
     return sql.SQL(text)
 
 
+@contextmanager
+def idle_for(connection: Connection, seconds: float) -> Iterator[None]:
+    """Let the transaction say nothing for so long, which the server would else take for a client that was stopped."""
+    name = "idle_in_transaction_session_timeout"
+    connection.execute("SELECT set_config(%s, %s, true)", [name, f"{seconds:.0f}s"])
+    yield
+    connection.execute("SELECT set_config(%s, %s, true)", [name, _TRANSACTION_SETTINGS[name]])
+
+
 def builds_unique(connection: Connection, query: sql.Composed) -> bool:
     """Run a query that builds a unique key; False, and undone, when there are duplicates."""
     connection.execute(statement("build_unique").format(query=query))

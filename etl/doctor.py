@@ -1,4 +1,7 @@
-"""Looking at everything that a run depends on, and saying what to do about what is amiss. Changes nothing."""
+"""Looking at everything that a run depends on, and saying what to do about what is amiss.
+
+Changes nothing; into the archive a small file is written and removed again.
+"""
 
 from __future__ import annotations
 
@@ -80,6 +83,7 @@ def examine() -> Iterator[Check]:
         yield Check("token", Verdict.WARNING, warning, "get a new one and set WATCH_TIME_API_TOKEN")
     yield from _examine_database(settings)
     yield from _examine_source(settings)
+    yield from _examine_archive(settings)
     yield from _examine_channels(settings)
 
 
@@ -140,6 +144,21 @@ def _examine_source(settings: Settings) -> Iterator[Check]:
                 yield _download_host(storage, policy, address)
     except WatchTimeError as error:
         yield _problem("API", error)
+
+
+def _examine_archive(settings: Settings) -> Iterator[Check]:
+    """Do there what a load and a sweep do: write, read, list, copy and remove."""
+    if settings.archive_url is None:
+        return
+
+    from etl.archive import keeping  # noqa: PLC0415 - only where there is an archive
+    from etl.stop import Stop  # noqa: PLC0415
+
+    try:
+        keeping.opened(settings, Stop()).probe()
+        yield Check("archive", Verdict.OK, f"{settings.archive_url} takes, shows and gives up files")
+    except WatchTimeError as error:
+        yield _problem("archive", error)
 
 
 def _examine_channels(settings: Settings) -> Iterator[Check]:

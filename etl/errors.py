@@ -5,6 +5,7 @@ The first question is always: will trying again help?
     WatchTimeError
     ├── TryLater                    75  yes, without anyone doing anything
     │   ├── SourceUnavailable           the API or the download host: trouble outlasted the retries
+    │   ├── ArchiveUnavailable          the store of the archive fails or hangs
     │   ├── DatabaseUnavailable         down, starting, read-only, out of room or connections
     │   └── SliceBusy                   another run holds the slice
     └── NeedsAPerson                no
@@ -13,7 +14,8 @@ The first question is always: will trying again help?
         │   ├── ContractBroken          columns missing, doubled or unknown
         │   └── GuardRefused            readable, but replacing the stored slice with it looks wrong
         │       └── NothingAcceptable   not a line of it can be loaded
-        ├── CredentialsRefused      77  by the API or by the database
+        ├── ArchiveDamaged          65  a file of the archive is missing, or is not what its name says
+        ├── CredentialsRefused      77  by the API, by the database or by the store of the archive
         ├── WrongUsage               2  a command line that asks for what cannot be
         ├── Misconfigured           78  settings, host policy, certificates
         │   ├── SchemaNotReady          not migrated, or migrated by another version
@@ -98,6 +100,10 @@ class SourceUnavailable(TryLater):
     """The report API or the download host did not give an answer that can be used, in spite of retries."""
 
 
+class ArchiveUnavailable(TryLater):
+    """The store of the archive fails or hangs."""
+
+
 class DatabaseUnavailable(TryLater):
     """The database cannot be reached or cannot write at the moment."""
 
@@ -132,8 +138,14 @@ class NothingAcceptable(GuardRefused):
     """Not a line of the report can be loaded, so that nobody can accept it."""
 
 
+class ArchiveDamaged(NeedsAPerson):
+    """A file of the archive is missing, or is not what its name says."""
+
+    exit_code = ExitCode.DATA_REFUSED
+
+
 class CredentialsRefused(NeedsAPerson):
-    """The API or the database does not accept who we are."""
+    """The API, the database or the store of the archive does not accept who we are."""
 
     exit_code = ExitCode.CREDENTIALS_REFUSED
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from datetime import date
 
+    from etl.archive.keeping import Archive
     from etl.db import Database
     from etl.estimate import Estimate
     from etl.ledger import SliceRecord
@@ -64,9 +65,11 @@ class Job:
         stop: Stop,
         today: date,
         *,
+        archive: Archive | None = None,
         requests_per_second: float | None = None,
     ) -> None:
         self._settings = settings
+        self._archive = archive
         self._requests_per_second = requests_per_second
         self._database = database
         self._pipeline = pipeline
@@ -179,6 +182,23 @@ class Job:
             if done:
                 log.info("compacted", month=done.month.name, partitions_before=done.partitions_before)
 
+    def settle_archive(self) -> None:
+        """Finish in the archive what a run that was killed left unfinished. What stands in the way is only logged."""
+        if self._archive is None:
+            return
+
+        from etl.archive import audit  # noqa: PLC0415 - only where there is an archive
+
+        try:
+            settled = audit.settle(self._database, self._archive)
+        except WatchTimeError as error:
+            log.warning("archive_not_settled", error=str(error), next_step=error.next_step)
+        except Exception:
+            log.exception("archive_not_settled")
+        else:
+            for slice_ in settled:
+                log.info("archive_settled", slice=str(slice_))
+
     def _graded_again(self, plan: Sequence[Planned], outcomes: Sequence[Outcome]) -> list[Outcome]:
         """The outcomes; for settled 404s that nothing spoke for, what they mean now that their neighbours have come."""
         settled = {planned.slice for planned in plan if planned.ask.settled}
@@ -243,6 +263,7 @@ def opened(settings: Settings, *, stop: Stop | None = None, requests_per_second:
 
     Raises:
         SchemaNotReady, WrongOrganization: before anything is asked of the source.
+        ArchiveUnavailable, CredentialsRefused, Misconfigured: the configured archive cannot be looked at.
     """
     stop = stop or Stop()
     with db.opened(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
@@ -250,9 +271,26 @@ def opened(settings: Settings, *, stop: Stop | None = None, requests_per_second:
         database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
         if warning := api_token.warning(settings.require("api_token"), now=datetime.now(UTC)):
             log.warning("token_expires", about=warning, next_step="get a new one and set WATCH_TIME_API_TOKEN")
+        archive = _archive(settings, stop)
         with source.opened(settings, stop, requests_per_second=requests_per_second) as reports:
-            pipeline = Pipeline(settings, database, reports, stop)
-            yield Job(settings, database, pipeline, stop, settings.today(), requests_per_second=requests_per_second)
+            yield Job(
+                settings,
+                database,
+                Pipeline(settings, database, reports, stop, archive),
+                stop,
+                settings.today(),
+                archive=archive,
+                requests_per_second=requests_per_second,
+            )
+
+
+def _archive(settings: Settings, stop: Stop) -> Archive | None:
+    if settings.archive_url is None:
+        return None
+
+    from etl.archive import keeping  # noqa: PLC0415 - only where there is an archive
+
+    return keeping.opened(settings, stop)
 
 
 def _reason(known: SliceRecord | None) -> str:

@@ -228,6 +228,7 @@ def record_revision(
             "read_as": read_as,
             "rows_stored": change.stored,
             "watch_seconds": tally.watch_seconds,
+            "loaded_at": None,
             "reason": reason,
         },
     )

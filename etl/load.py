@@ -26,8 +26,9 @@ from etl.rejects import record
 from etl.report import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from psycopg.abc import Buffer
     from psycopg.rows import TupleRow
 
     from etl.db import Connection
@@ -48,11 +49,14 @@ class Loading:
     With `aside` the report stays beside the table, however it is stored, and there is no `apply`.
 
     Between `merge` and `apply` nothing that readers see has changed yet: that is where guards belong.
+
+    Attributes:
+        slice: which one.
     """
 
     def __init__(self, connection: Connection, slice_: Slice, report_sha256: str, *, aside: bool = False) -> None:
         self._connection = connection
-        self._slice = slice_
+        self.slice = slice_
         self._report_sha256 = report_sha256
         self._parameters = {"report_date": slice_.report_date, "report_type": slice_.report_type.value}
         self._leaf = partitions.of_slice(slice_)
@@ -97,7 +101,7 @@ class Loading:
             if not self._has_rejects:
                 self._connection.execute(statement("create_incoming_reject"))
                 self._has_rejects = True
-            record(self._connection, self._slice, self._report_sha256, rejects, table="incoming_reject")
+            record(self._connection, self.slice, self._report_sha256, rejects, table="incoming_reject")
 
     def merge(self, tally: Tally) -> int:
         """Make one row of the lines of one key; gives the number of rows.
@@ -116,8 +120,19 @@ class Loading:
             self._connection.execute(self._leaf.on("key_leaf"))
         return tally.rows_accepted - self._merged
 
-    def apply(self, tally: Tally) -> Change:
+    def stored_rows(self) -> Iterator[Buffer]:
+        """The slice's rows with titles, in key order, each a record of CSV: what is stored, or is about to be."""
+        facts = sql.Identifier("watch_time") if self._is_stored else self._lines
+        with self._connection.cursor() as cursor, cursor.copy(self._leaf.on("copy_slice_out", facts=facts)) as copy:
+            yield from copy
+
+    def apply(self, tally: Tally, *, before_sharing: Callable[[], None] = lambda: None) -> Change:
         """Make the slice equal to the report, and prove it.
+
+        Args:
+            tally: what the report holds.
+            before_sharing: called when `stored_rows` are the new ones, and no lock is taken yet that other slices
+                would wait for.
 
         Raises:
             ReconciliationFailed: the slice's rows or seconds are not those of the report; the caller rolls back.
@@ -126,8 +141,10 @@ class Loading:
         if self._is_stored:
             inserted, deleted, updated = self._row_of(statement("count_differences"))
             self._connection.execute(statement("apply_differences"), self._parameters)
+            before_sharing()
         else:
             inserted, deleted, updated = rows, 0, 0
+            before_sharing()
             if rows:
                 self._connection.execute(self._leaf.on("attach_leaf"))
             else:

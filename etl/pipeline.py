@@ -29,8 +29,10 @@ from etl.stop import Stopped
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from etl.archive.keeping import Archive
     from etl.db import Connection, Database
     from etl.ledger import SliceRecord
+    from etl.load import Loading
     from etl.outcome import Ask
     from etl.report import Chunk, Origin, ReportFile
     from etl.settings import Settings
@@ -59,10 +61,13 @@ class _Retries:
 class Pipeline:
     """The stages, wired together for one organization and one schema. Safe to use from several threads."""
 
-    def __init__(self, settings: Settings, database: Database, source: Source, stop: Stop) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, source: Source, stop: Stop, archive: Archive | None = None
+    ) -> None:
         self._settings = settings
         self._database = database
         self._source = source
+        self._archive = archive
         self._recorder = Recorder(database, settings.require("org_id"), stop)
         self._stop = stop
         self._read_as = json.dumps(settings.header_aliases, sort_keys=True)
@@ -115,14 +120,17 @@ class Pipeline:
             ) as report:
                 if isinstance(report, NotThere):
                     return self._recorder.absence(work, report)
-                return self._load_or_hold(work, report)
+                return self._published(self._load_or_hold(work, report), report.sha256)
         except Unmodified:
             return self._recorder.transaction(slice_, lambda connection: self._unmodified(connection, work))
 
     def _seen(self, connection: Connection, slice_: Slice) -> tuple[int, Origin | None]:
         """The slice's revision, and the origin of its report if a new load of the same file would change nothing."""
         known = ledger.read(connection, slice_)
-        return revision_of(known), known.origin if known and self._is_in_place(connection, known) else None
+        if self._archive:
+            self._archive.require_ours(slice_, known)
+        is_done = known and self._is_in_place(connection, known) and self._is_archived(known)
+        return revision_of(known), known.origin if known and is_done else None
 
     def _unmodified(self, connection: Connection, work: Work) -> Outcome:
         """Note that the source still has the stored report, in a transaction of its own."""
@@ -151,6 +159,7 @@ class Pipeline:
         slice_ = work.slice
         known = self._recorder.locked(connection, slice_)
         if known and known.report_sha256 == report.sha256 and self._is_in_place(connection, known):
+            self._archive_stored(connection, known, report)
             return self._recorder.unchanged(connection, known, report)
 
         from etl import load, normalise  # noqa: PLC0415 - see _get_ready_to_load
@@ -169,7 +178,12 @@ class Pipeline:
                 slice_, tally, limits, rows=rows, rows_stored=rows_before, seconds_stored=seconds_before
             ),
         )
-        change = loading.apply(tally)
+        change = loading.apply(
+            tally,
+            before_sharing=lambda: self._archive_rows(
+                connection, loading, report, revision=revision_of(known) + 1, rows=rows, tally=tally
+            ),
+        )
         revision = ledger.record_revision(
             connection,
             slice_,
@@ -196,6 +210,53 @@ class Pipeline:
             warnings=(*warnings_about(tally, change), *(f"accepted by hand: {guard}" for guard in overruled)),
             report_bytes=report.size_bytes,
         )
+
+    def _archive_rows(
+        self, connection: Connection, loading: Loading, report: ReportFile, *, revision: int, rows: int, tally: Tally
+    ) -> None:
+        """Store what is about to be committed in the archive, where there is one."""
+        if self._archive:
+            self._archive.keep(
+                connection,
+                loading.slice,
+                revision,
+                report,
+                loading.stored_rows(),
+                expected=(rows, tally.watch_seconds),
+                read_as=self._read_as,
+            )
+
+    def _archive_stored(self, connection: Connection, known: SliceRecord, report: ReportFile) -> None:
+        """Store the stored revision in the archive, where it was loaded without; its titles come from the report."""
+        if self._is_archived(known):
+            return
+
+        from etl import load, normalise  # noqa: PLC0415 - see _get_ready_to_load
+
+        tally = Tally()
+        loading = load.Loading(connection, known.slice, report.sha256, aside=True)
+        loading.stage(self._checked(normalise.chunks(report.path, aliases=self._settings.header_aliases)), tally)
+        rows = loading.merge(tally)
+        self._archive_rows(connection, loading, report, revision=known.revision, rows=rows, tally=tally)
+
+    def _is_archived(self, known: SliceRecord) -> bool:
+        """Whether there is nothing to do for the stored revision; also where there is no archive."""
+        if self._archive is None or not known.report_sha256:
+            return True
+        return self._archive.is_whole(known.slice, known.revision, known.report_sha256)
+
+    def _published(self, outcome: Outcome, sha256: str) -> Outcome:
+        """Show the archive's readers what was committed. Where that fails, any later run does it."""
+        is_stored = outcome.result in {Result.LOADED, Result.EMPTY, Result.UNCHANGED}
+        archive = self._archive
+        if archive is None or not is_stored or archive.is_whole(outcome.slice, outcome.revision, sha256):
+            return outcome
+        try:
+            self._database.run(lambda connection: archive.publish(connection, outcome.slice))
+        except WatchTimeError as error:
+            message = f"committed, but readers of the archive do not see it yet: {error.message}"
+            return replace(outcome, exit_code=error.exit_code, message=message, next_step=error.next_step)
+        return outcome
 
     def _guard(self, work: Work, check: Callable[[guards.Limits], None]) -> tuple[str, ...]:
         """Let a guard look; gives its refusal where a person has overruled it.

@@ -30,7 +30,7 @@ EMBEDDED: Final = "embedded:"
 
 _HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 
-Need = Literal["api_token", "org_id", "database_url"]
+Need = Literal["api_token", "org_id", "database_url", "archive_url"]
 
 _SECRETS: Final = ("api_token", "database_url")
 
@@ -38,7 +38,11 @@ _EXAMPLES: Final = {
     "api_token": "the token of an API key from the BlendVision One console",
     "org_id": "the organization's id, as the console shows it",
     "database_url": "postgresql://user@host:5432/database, or embedded:./warehouse for a Postgres of its own",
+    "archive_url": "a folder, or s3://bucket/prefix, gs://bucket/prefix, abfs://container/prefix",
 }
+
+# abfs also knows container@account; a colon before the @ would be a password.
+_ARCHIVE: Final = re.compile(r"(s3|gs)://[^\s/?#@:]+(/[^\s?#]*)?|abfs://[^\s/?#@:]+(@[^\s/?#@:]+)?(/[^\s?#]*)?")
 
 
 class Settings(BaseSettings):
@@ -118,6 +122,10 @@ class Settings(BaseSettings):
         le=1,
         description="A report with less than this share of the stored rows or seconds is held; 0: never.",
     )
+    archive_url: str | None = Field(
+        None,
+        description="Where every accepted revision is archived: a folder, or `s3://`, `gs://`, `abfs://` and a prefix.",
+    )
     # Strings without further checks: a channel that cannot be used is a warning, never a reason not to run.
     metrics_file: str | None = Field(
         None, description="Where runs write their metrics for node_exporter's textfile collector: a `*.prom` file."
@@ -148,6 +156,16 @@ class Settings(BaseSettings):
             if problem:
                 raise ValueError(problem)
         return value
+
+    @field_validator("archive_url")
+    @classmethod
+    def _archive_is_a_place(cls, value: str | None) -> str | None:
+        if value is not None and (":" in value or value.startswith("//")) and not _ARCHIVE.fullmatch(value):
+            raise ValueError(
+                f"must be {_EXAMPLES['archive_url']}; without user, password, port or query: credentials come from the "
+                "store's own environment variables"
+            )
+        return value and (value.rstrip("/") or "/")
 
     @field_validator("schema_name")
     @classmethod

@@ -41,14 +41,17 @@ def run(
             trouble = error
         code = _shown("run", watched.outcomes, trouble=trouble, as_json=as_json)
         watched.tell(code)
+        opened.settle_archive()
         if trouble is None:
             opened.compact_a_month()
     raise typer.Exit(code)
 
 
 def backfill(
-    start: Annotated[date, typer.Option(parser=options.day, metavar=options.DAY, help="First report date.")],
-    end: Annotated[date, typer.Option(parser=options.day, metavar=options.DAY, help="Last report date.")],
+    start: Annotated[
+        date | None, typer.Option(parser=options.day, metavar=options.DAY, help="First report date.")
+    ] = None,
+    end: Annotated[date | None, typer.Option(parser=options.day, metavar=options.DAY, help="Last report date.")] = None,
     report_type: options.Type = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="Ask again for loaded slices too.")] = False,
     only: Annotated[
@@ -70,13 +73,26 @@ def backfill(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the slices and why, and estimate the cost; ask nothing.")
     ] = False,
+    from_archive: Annotated[
+        bool,
+        typer.Option(
+            "--from-archive",
+            help="Rebuild from WATCH_TIME_ARCHIVE_URL, without the API; --start, --end, --type narrow it.",
+        ),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Load the slices of a range that are not loaded, oldest first. Killed, it goes on where it was."""
     from etl import job, progress, screens, watch
 
-    if start > end:
+    if start and end and start > end:
         raise typer.BadParameter(f"--start {start} is after --end {end}")
+    if from_archive:
+        if refresh or only or shard or accept or concurrency or rate or dry_run:
+            raise typer.BadParameter("--from-archive goes with --start, --end, --type and --json only")
+        raise typer.Exit(_replayed(start, end, report_type, as_json=as_json))
+    if start is None or end is None:
+        raise typer.BadParameter("name the dates: --start and --end")
     if accept and start != end:
         raise typer.BadParameter("--accept is for one date: a person has looked at its reports")
     wanted = options.wanted(only, refresh=refresh)
@@ -96,6 +112,7 @@ def backfill(
                 logs.only_warnings()
             with progress.shown(len(plan), stderr) as advance:
                 watched.outcomes += opened.work(plan, on_outcome=advance)
+            opened.settle_archive()
         raise typer.Exit(_shown("backfill", watched.outcomes, part, as_json=as_json))
 
 
@@ -150,6 +167,21 @@ def _shown(
     if trouble:
         console.tell(trouble)
     return int(code)
+
+
+def _replayed(start: date | None, end: date | None, report_type: ReportType | None, *, as_json: bool) -> int:
+    """Rebuild the warehouse from the archive; gives the gravest exit code."""
+    from etl import progress, replay, screens
+
+    settings = console.settings("org_id", "database_url", "archive_url")
+    with replay.opened(settings) as opened:
+        plan = opened.plan(start, end, (report_type,) if report_type else tuple(ReportType))
+        stderr = screens.stderr()
+        if stderr.is_terminal:
+            logs.only_warnings()
+        with progress.shown(len(plan), stderr) as advance:
+            outcomes = opened.work(plan, on_outcome=advance)
+    return _shown("backfill", outcomes, as_json=as_json)
 
 
 def _show_plan(plan: list[Planned], cost: Estimate, shard: Shard, *, as_json: bool) -> None:

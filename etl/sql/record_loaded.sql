@@ -1,11 +1,11 @@
--- The slice as it is with the revision that this transaction brings.
+-- The slice as it is with the revision that this transaction brings; what comes from the archive was loaded then.
 INSERT INTO report_slice AS stored (
     report_date, report_type, state, revision, report_sha256, read_as, rows_stored, watch_seconds,
     checked_at, loaded_at, reason
 )
 VALUES (
     %(report_date)s, %(report_type)s, %(state)s, %(revision)s, %(report_sha256)s, %(read_as)s, %(rows_stored)s,
-    %(watch_seconds)s, now(), now(), %(reason)s
+    %(watch_seconds)s, now(), coalesce(%(loaded_at)s, now()), %(reason)s
 )
 ON CONFLICT (report_date, report_type) DO UPDATE
 SET state = excluded.state,

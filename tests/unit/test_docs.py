@@ -60,7 +60,7 @@ def test_every_command_is_described_and_every_described_one_exists() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["run", "backfill", "status", "explain", "revisions", "verify", "report", "doctor", "sandbox", "demo"],
+    ["run", "backfill", "status", "explain", "revisions", "verify", "archive", "report", "doctor", "sandbox", "demo"],
 )
 def test_every_option_that_is_shown_exists(command: str) -> None:
     group = typer.main.get_command(cli.app)

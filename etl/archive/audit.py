@@ -1,0 +1,208 @@
+"""Comparing the archive with the ledger: what is missing, what is unfinished, what nobody refers to; and mending that.
+
+A file is removed under its slice's lock, and only if neither the ledger nor a marker refers to it then: a load writes
+and commits under the same lock, so that no age has to be waited for.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from etl import ledger, revisions
+from etl.archive import layout
+from etl.archive.keeping import SETTLING_S, key_of
+from etl.archive.layout import Key
+from etl.db import idle_for
+from etl.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from etl.archive.keeping import Archive
+    from etl.db import Connection, Database
+    from etl.slices import Slice
+    from etl.stop import Stop
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of the archive.
+
+    Attributes:
+        age_s: since it was written.
+    """
+
+    name: str
+    size_bytes: int
+    age_s: float
+
+    def as_json(self) -> dict[str, object]:
+        """For `--json`."""
+        return {"name": self.name, "size_bytes": self.size_bytes, "age_s": round(self.age_s)}
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What the comparison found.
+
+    Attributes:
+        url: of the archive.
+        revisions: the ledger's accepted revisions, in all.
+        whole: those of which everything is there.
+        unfinished: slices whose newest revision readers do not see yet, or that lack a marker: `--sweep` mends that.
+        damaged: committed revisions of which a file is gone, and which.
+        unarchived: accepted revisions that were loaded without the archive.
+        unknown: committed revisions in the archive that the ledger does not know.
+        unreferenced: files that nothing refers to: `--sweep` removes them.
+        strangers: files that watch-time did not write; they stay.
+    """
+
+    url: str
+    revisions: int
+    whole: int
+    unfinished: tuple[Slice, ...]
+    damaged: tuple[tuple[Key, str], ...]
+    unarchived: tuple[Key, ...]
+    unknown: tuple[Key, ...]
+    unreferenced: tuple[File, ...]
+    strangers: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """65: something is lost; 78: it is another warehouse's; 75: a run or `--sweep` has to finish it."""
+        if self.damaged:
+            return ExitCode.DATA_REFUSED
+        if self.unknown:
+            return ExitCode.MISCONFIGURED
+        return ExitCode.TRY_LATER if self.unfinished else ExitCode.OK
+
+    def as_json(self) -> dict[str, object]:
+        """For `--json`."""
+        return {
+            "archive": self.url,
+            "revisions": self.revisions,
+            "whole": self.whole,
+            "unfinished": [_slice_json(slice_) for slice_ in self.unfinished],
+            "damaged": [{**_key_json(key), "missing": name} for key, name in self.damaged],
+            "unarchived": [_key_json(key) for key in self.unarchived],
+            "unknown": [_key_json(key) for key in self.unknown],
+            "unreferenced": [file.as_json() for file in self.unreferenced],
+            "strangers": list(self.strangers),
+            "exit_code": int(self.exit_code),
+        }
+
+
+def examine(database: Database, archive: Archive) -> Audit:
+    """Compare; nothing is changed. Files that a load is just writing are among the unreferenced ones."""
+    # In this order: what is committed in between is in the ledger then.
+    names = archive.storage.names(layout.FACTS, layout.REVISIONS, layout.RAW)
+    known = _known(database)
+    whole = [key for key in known if {key.raw, key.parquet, key.marker} <= names.keys()]
+    marked = [key for key in known if key.marker in names]
+    newest = {key.slice: key for key in known}
+    now = datetime.now(UTC)
+    return Audit(
+        url=archive.storage.url,
+        revisions=len(known),
+        whole=len(whole),
+        unfinished=tuple(_unfinished(archive, newest, _pending(known, names), names)),
+        damaged=tuple((key, name) for key in marked for name in (key.raw, key.parquet) if name not in names),
+        unarchived=tuple(key for key in known if key.marker not in names and key.parquet not in names),
+        unknown=tuple(sorted(_markers(names) - set(known))),
+        unreferenced=tuple(
+            File(name, names[name], (now - archive.storage.modified(name)).total_seconds())
+            for name in _unreferenced(known, names)
+        ),
+        strangers=tuple(sorted(name for name in names if layout.slice_of(name) is None)),
+    )
+
+
+def settle(database: Database, archive: Archive) -> list[Slice]:
+    """Publish and mark what is committed and was not, as after a crash between the two; gives the slices."""
+    names = archive.storage.names(layout.FACTS, layout.REVISIONS)
+    pending = _pending(_known(database), names)
+    return [slice_ for slice_ in pending if _publish(database, archive, slice_)]
+
+
+def sweep(database: Database, archive: Archive, found: Audit, stop: Stop) -> list[str]:
+    """Finish what is unfinished, and remove what nothing refers to; gives the names that were removed."""
+    for slice_ in found.unfinished:
+        _publish(database, archive, slice_)
+    by_slice: defaultdict[Slice, list[str]] = defaultdict(list)
+    for file in found.unreferenced:
+        if owner := layout.slice_of(file.name):
+            by_slice[owner].append(file.name)
+    removed = []
+    for slice_, candidates in sorted(by_slice.items()):
+        removed += _removed(database, archive, slice_, candidates, stop)
+    return removed
+
+
+def _publish(database: Database, archive: Archive, slice_: Slice) -> bool:
+    return database.run(lambda connection: archive.publish(connection, slice_))
+
+
+def _removed(database: Database, archive: Archive, slice_: Slice, candidates: Collection[str], stop: Stop) -> list[str]:
+    def remove(connection: Connection) -> list[str]:
+        ledger.lock(connection, slice_, sleep=stop.sleep)
+        known = [key_of(accepted) for accepted in revisions.read(connection, slice_)]
+        with idle_for(connection, SETTLING_S):
+            trees = (layout.FACTS, layout.REVISIONS, layout.RAW)
+            names = archive.storage.names(*(layout.folder(tree, slice_) for tree in trees))
+            doomed = [name for name in _unreferenced(known, names) if name in candidates]
+            for name in doomed:
+                archive.storage.remove(name)
+        return doomed
+
+    return database.run(remove)
+
+
+def _known(database: Database) -> list[Key]:
+    return [Key(*row) for row in database.run(revisions.listed)]
+
+
+def _markers(names: Iterable[str]) -> set[Key]:
+    return set(filter(None, map(layout.key_of, names)))
+
+
+def _pending(known: Iterable[Key], names: Collection[str]) -> list[Slice]:
+    """Slices with a committed revision whose rows are there, and whose marker or published file is not."""
+    written = [key for key in known if key.parquet in names]
+    newest = {key.slice: key for key in known}
+    return sorted({
+        key.slice
+        for key in written
+        if key.marker not in names or (newest[key.slice] == key and layout.published(key.slice) not in names)
+    })  # fmt: skip
+
+
+def _unfinished(
+    archive: Archive, newest: Mapping[Slice, Key], pending: Collection[Slice], names: Collection[str]
+) -> Iterator[Slice]:
+    """The pending ones, and those of which readers see another revision than the newest."""
+    for slice_, key in newest.items():
+        if slice_ in pending or (key.parquet in names and not archive.is_published(key, names)):
+            yield slice_
+
+
+def _unreferenced(known: Collection[Key], names: Iterable[str]) -> list[str]:
+    """The files that neither the ledger nor a marker refers to.
+
+    A marker counts even where the ledger does not know it: before an empty database everything else would be garbage.
+    """
+    names = set(names)
+    kept: set[str] = set()
+    for key in {*known, *_markers(names)}:
+        kept |= {key.raw, key.parquet, key.marker, layout.published(key.slice)}
+    return sorted(name for name in names - kept if layout.slice_of(name))
+
+
+def _slice_json(slice_: Slice) -> dict[str, object]:
+    return {"report_date": slice_.report_date.isoformat(), "report_type": slice_.report_type.value}
+
+
+def _key_json(key: Key) -> dict[str, object]:
+    return {**_slice_json(key.slice), "revision": key.revision, "report_sha256": key.sha256}

@@ -1,0 +1,213 @@
+"""Rebuilding the warehouse from its archive, without the source: each committed revision again, in the order of old.
+
+The rows come from the raw bytes, read as they were read then, by the same stages as in a load. What they give must be
+what the ledger said of the revision; its number, its times and who accepted it are taken from there.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from etl import db, ledger, normalise, revisions, run_log, schema, scratch
+from etl.archive import keeping, layout, raw
+from etl.errors import Misconfigured, ReconciliationFailed, WatchTimeError, WrongUsage
+from etl.load import Loading
+from etl.outcome import Outcome, Result, refusal
+from etl.recording import Recorder, revision_of, why_empty
+from etl.report import Tally
+from etl.stop import Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from datetime import date
+
+    from etl.archive.keeping import Archive, Marker
+    from etl.db import Connection, Database
+    from etl.ledger import SliceRecord
+    from etl.report import Change
+    from etl.settings import Settings
+    from etl.slices import ReportType, Slice
+
+
+class Replay:
+    """An opened warehouse and its archive. One revision at a time: `content` depends on their order."""
+
+    def __init__(self, settings: Settings, database: Database, archive: Archive, folder: Path) -> None:
+        self._database = database
+        self._archive = archive
+        self._folder = folder
+        self._recorder = Recorder(database, settings.require("org_id"), database.stop)
+
+    def plan(self, start: date | None, end: date | None, report_types: Collection[ReportType]) -> list[Marker]:
+        """The committed revisions of a range of report dates, in the order in which they were loaded.
+
+        Raises:
+            WrongUsage: there is none.
+            ArchiveDamaged, WrongOrganization: a marker cannot be read, or is another organization's.
+        """
+        names = self._archive.storage.names(layout.REVISIONS)
+        keys = sorted(
+            key
+            for key in filter(None, map(layout.key_of, names))
+            if (start is None or key.slice.report_date >= start)
+            and (end is None or key.slice.report_date <= end)
+            and key.slice.report_type in report_types
+        )
+        if not keys:
+            raise WrongUsage(
+                f"the archive {self._archive.storage.url} has no revision of that range",
+                next_step="look at WATCH_TIME_ARCHIVE_URL, --start, --end and --type",
+            )
+        return _in_order(self._archive.marker(key) for key in keys)
+
+    def work(self, plan: Sequence[Marker], *, on_outcome: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:
+        """Bring every revision back; after one that fails, the later ones of its slice are left out."""
+        outcomes: list[Outcome] = []
+        broken: set[Slice] = set()
+        for marker in plan:
+            if marker.accepted.slice in broken:
+                continue
+            outcome = self._brought(marker)
+            if outcome.result is Result.FAILED:
+                broken.add(outcome.slice)
+            run_log.outcome_done(outcome)
+            outcomes.append(outcome)
+            on_outcome(outcome)
+        return outcomes
+
+    def _brought(self, marker: Marker) -> Outcome:
+        slice_ = marker.accepted.slice
+        try:
+            if self._database.run(lambda connection: self._is_there(connection, marker)):
+                return _outcome(marker, Result.UNCHANGED)
+            with tempfile.TemporaryDirectory(dir=self._folder) as name:
+                csv = self._fetched(marker, Path(name))
+                return self._recorder.transaction(slice_, lambda connection: self._load(connection, marker, csv))
+        except WatchTimeError as error:
+            return replace(refusal(slice_, Result.FAILED, error), revision=marker.accepted.revision)
+
+    def _is_there(self, connection: Connection, marker: Marker) -> bool:
+        """Whether the warehouse has the revision already.
+
+        Raises:
+            Misconfigured: it has another one in its place.
+        """
+        key = marker.key
+        known = {accepted.revision: accepted for accepted in revisions.read(connection, key.slice)}
+        if key.revision in known and known[key.revision].report_sha256 == key.sha256:
+            return True
+        if known and max(known) >= key.revision:
+            raise Misconfigured(
+                f"the warehouse has other revisions of {key.slice} than the archive {self._archive.storage.url}",
+                next_step="rebuild into an empty schema: set WATCH_TIME_SCHEMA, and type: watch-time migrate",
+            )
+        return False
+
+    def _fetched(self, marker: Marker, folder: Path) -> Path:
+        """The report's bytes, which have the hash that they were accepted with."""
+        packed, csv = folder / "report.csv.zst", folder / "report.csv"
+        self._archive.storage.fetch(marker.key.raw, packed, size_bytes=marker.accepted.report_bytes)
+        raw.unpack(packed, csv, sha256=marker.accepted.report_sha256)
+        packed.unlink()
+        return csv
+
+    def _load(self, connection: Connection, marker: Marker, csv: Path) -> Outcome:
+        """From the lock to the ledger row: one transaction."""
+        slice_ = marker.accepted.slice
+        known = self._recorder.locked(connection, slice_)
+        if self._is_there(connection, marker):
+            return _outcome(marker, Result.UNCHANGED)
+        tally = Tally()
+        ledger.forget_rejects(connection, slice_, report_sha256=marker.accepted.report_sha256)
+        loading = Loading(connection, slice_, marker.accepted.report_sha256)
+        loading.stage(normalise.chunks(csv, aliases=json.loads(marker.read_as)), tally)
+        loading.merge(tally)
+        change = loading.apply(tally)
+        _require_equal(marker, known, tally, change)
+        revisions.restore(
+            connection, marker.accepted, read_as=marker.read_as, reason=why_empty(marker.accepted.rows_stored)
+        )
+        ledger.record_origin(connection, slice_, marker.accepted.origin)
+        self._recorder.claim(connection)
+        result = Result.LOADED if marker.accepted.rows_stored else Result.EMPTY
+        return replace(_outcome(marker, result), change=change)
+
+
+def _require_equal(marker: Marker, known: SliceRecord | None, tally: Tally, change: Change) -> None:
+    """What the bytes give now must be what they gave then.
+
+    Raises:
+        ReconciliationFailed: it is not.
+    """
+    then = marker.accepted
+    pairs: dict[str, tuple[object, object]] = {
+        "rows_read": (then.rows_read, tally.rows_read),
+        "rows_merged": (then.rows_merged, change.merged),
+        "rows_repeated": (then.rows_repeated, change.repeated),
+        "rows_rejected": (then.rows_rejected, tally.rows_rejected),
+        "rows_stored": (then.rows_stored, change.stored),
+        "seconds_after": (then.seconds_after, tally.watch_seconds),
+        "created_at_unread": (then.created_at_unread, tally.created_at_unread),
+        "unknown_types": (then.unknown_types, tally.unknown_types.total()),
+    }
+    if revision_of(known) == then.revision - 1:
+        # The revision before it is there too, so that what it changed can be compared.
+        pairs |= {
+            "rows_inserted": (then.rows_inserted, change.inserted),
+            "rows_updated": (then.rows_updated, change.updated),
+            "rows_deleted": (then.rows_deleted, change.deleted),
+            "seconds_before": (then.seconds_before, known.watch_seconds if known else 0),
+        }
+    wrong = [f"{name} was {old}, would be {new}" for name, (old, new) in pairs.items() if old != new]
+    if wrong:
+        raise ReconciliationFailed(
+            f"{marker.key}: the archived report reads otherwise now: {'; '.join(wrong)}; rolled back",
+            next_step=f"install watch-time {then.code_version}, which loaded it, and type the same command again",
+        )
+
+
+def _in_order(markers: Iterable[Marker]) -> list[Marker]:
+    """By the time of loading; of one slice always by revision, whatever the clocks said."""
+    placed, latest = [], None
+    for marker in markers:  # by slice and revision
+        if latest is None or latest[0] != marker.key.slice:
+            latest = (marker.key.slice, marker.accepted.loaded_at)
+        latest = (marker.key.slice, max(latest[1], marker.accepted.loaded_at))
+        placed.append((latest[1], marker.key, marker))
+    return [marker for *_, marker in sorted(placed, key=lambda place: place[:2])]
+
+
+def _outcome(marker: Marker, result: Result) -> Outcome:
+    then = marker.accepted
+    return Outcome(
+        then.slice,
+        result,
+        message=why_empty(then.rows_stored),
+        revision=then.revision,
+        rows=then.rows_stored,
+        watch_seconds=then.seconds_after,
+        rejected=then.rows_rejected,
+        seconds_before=then.seconds_before,
+        report_bytes=then.report_bytes,
+    )
+
+
+@contextmanager
+def opened(settings: Settings, *, stop: Stop | None = None) -> Iterator[Replay]:
+    """A replay on the configured warehouse and archive.
+
+    Raises:
+        SchemaNotReady, WrongOrganization: before anything is read.
+        ArchiveUnavailable, CredentialsRefused, Misconfigured: the archive cannot be read.
+    """
+    stop = stop or Stop()
+    with db.opened(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
+        database.run(lambda connection: schema.require_head(database, connection))
+        database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
+        with scratch.folder() as folder:
+            yield Replay(settings, database, keeping.opened(settings, stop), folder)

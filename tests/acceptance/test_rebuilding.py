@@ -1,0 +1,238 @@
+"""The archive from outside: the whole warehouse comes back from it, and `archive` tells and mends what is amiss."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from archives import IN_THE_WAREHOUSE, Place, bucket, s3
+from conftest import HEADER, Program, Warehouse
+from etl.archive.layout import Key, published
+from etl.environment import PREFIX
+from etl.sandbox.config import SandboxConfig
+from etl.sandbox.script import Delivery
+from etl.slices import ReportType, Slice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import postgres
+
+TARGET = datetime.now(UTC).date() - timedelta(days=2)
+DAYS = [TARGET - timedelta(days=back) for back in range(3, -1, -1)]
+SPAN = ("--start", f"{DAYS[0]}", "--end", f"{DAYS[-1]}")
+
+
+@pytest.fixture
+def sandbox_config() -> SandboxConfig:
+    return SandboxConfig(vod_rows=200, live_rows=80, titles=40, quiet_one_day_in=0)
+
+
+@pytest.fixture
+def program(program: Program) -> Program:
+    """Its runs look at the days of `SPAN` only."""
+    windows = {f"{PREFIX}LOOKBACK_DAYS": "3", f"{PREFIX}RECHECK_DAYS": "3"}
+    return Program(program.folder, {**program.environment, **windows})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def s3_server() -> Iterator[None]:
+    with s3():
+        yield
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return Place(str(tmp_path / "lake") if request.param == "folder" else bucket(), tmp_path / "copies")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Place:
+    return Place(str(tmp_path / "lake"), tmp_path / "copies")
+
+
+def _stored(url: str) -> dict[str, list[tuple[Any, ...]]]:
+    """All that a warehouse holds, but for when its own runs checked and claimed it."""
+    statements = {
+        "facts": "SELECT * FROM watch_time ORDER BY 1, 2, 3, 4, 5",
+        "contents": "SELECT * FROM content ORDER BY 1",
+        "revisions": "SELECT * FROM report_revision ORDER BY 1, 2, 3",
+        "rejects": "SELECT * FROM report_reject ORDER BY 1, 2, 3, 4",
+        "owner": "SELECT org_id FROM warehouse",
+        "slices": "SELECT report_date, report_type, state, revision, report_sha256, read_as, rows_stored, "
+        "watch_seconds, loaded_at, reason, error_class, last_check, report_source, report_etag FROM report_slice "
+        "ORDER BY 1, 2",
+    }
+    with psycopg.connect(url) as connection:
+        return {name: connection.execute(text).fetchall() for name, text in statements.items()}
+
+
+def _done(program: Program, *arguments: str, code: int = 0, **settings: str) -> dict[str, Any]:
+    ended = program(*arguments, "--json", **settings)
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    found = json.loads(ended.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+def _history(program: Program, warehouse: Warehouse, url: str) -> None:
+    """First loads, restatements, a report read through an alias, one that a person accepted, and an empty day."""
+    sandbox = warehouse.sandbox
+    _done(program, "backfill", *SPAN, ARCHIVE_URL=url)
+    sandbox.restate(Slice(DAYS[0], ReportType.VOD))
+    sandbox.restate(Slice(DAYS[1], ReportType.LIVE))
+    _done(program, "run", ARCHIVE_URL=url)
+    with_rejects = "".join(f"t{number},c{number},VOD,,u1,{number}\n" for number in range(400)) + "t,c,VOD,,u1,-5\n" * 7
+    sandbox.override(Slice(DAYS[2], ReportType.VOD), Delivery(body=HEADER + with_rejects))
+    held = ("backfill", "--start", f"{DAYS[2]}", "--end", f"{DAYS[2]}", "--refresh", "--type", "VOD")
+    _done(program, *held, code=65, ARCHIVE_URL=url)
+    _done(program, *held, "--accept", ARCHIVE_URL=url)
+    renamed = HEADER.replace("Customer ID", "Viewer") + "t,c1,VOD,not a time,u1,5\nt,c1,VOD,not a time,u1,5\n"
+    sandbox.override(Slice(DAYS[0] - timedelta(days=1), ReportType.VOD), Delivery(body=renamed))
+    sandbox.override(Slice(DAYS[0] - timedelta(days=1), ReportType.LIVE), Delivery(body=HEADER))
+    first = f"{DAYS[0] - timedelta(days=1)}"
+    _done(
+        program, "backfill", "--start", first, "--end", first,
+        ARCHIVE_URL=url, HEADER_ALIASES='{"Viewer": "customer_id"}',
+    )  # fmt: skip
+
+
+def test_the_warehouse_is_rebuilt_from_the_archive_to_the_byte(
+    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, place: Place
+) -> None:
+    _history(program, newest_warehouse, place.url)
+    before = _stored(newest_warehouse.url)
+    assert len(before["revisions"]) == 13
+    assert len(before["rejects"]) == 7
+    assert sorted({revision[2] for revision in before["revisions"]}) == [1, 2]
+    assert place.facts() == newest_warehouse.query(IN_THE_WAREHOUSE)
+    without_api = Program(
+        program.folder,
+        {
+            name: value
+            for name, value in program.environment.items()
+            if name not in {f"{PREFIX}API_TOKEN", f"{PREFIX}API_BASE_URL"}
+        },
+    )
+    files = place.files()
+    with newest_server.database() as url:
+        rebuilt = _done(without_api, "backfill", "--from-archive", DATABASE_URL=url, ARCHIVE_URL=place.url)
+        assert len(rebuilt["slices"]) == 13
+        assert _stored(url) == before
+        # Again: nothing is loaded twice.
+        again = _done(without_api, "backfill", "--from-archive", DATABASE_URL=url, ARCHIVE_URL=place.url)
+        assert {slice_["result"] for slice_ in again["slices"]} == {"unchanged"}
+        assert _stored(url) == before
+        # The source's reports are those that the rebuilt warehouse knows, and the archive is its own.
+        after = _done(program, "run", DATABASE_URL=url, ARCHIVE_URL=place.url)
+        assert {slice_["result"] for slice_ in after["slices"]} <= {"unchanged", "unavailable"}
+        assert _done(program, "archive", DATABASE_URL=url, ARCHIVE_URL=place.url)["whole"] == 13
+    assert place.files() == files
+
+
+def test_a_range_is_rebuilt_alone(
+    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, folder: Place
+) -> None:
+    _done(program, "backfill", *SPAN, ARCHIVE_URL=folder.url)
+    day = f"{DAYS[1]}"
+    with newest_server.database() as url:
+        rebuilt = _done(
+            program, "backfill", "--from-archive", "--start", day, "--end", day, "--type", "vod",
+            DATABASE_URL=url, ARCHIVE_URL=folder.url,
+        )  # fmt: skip
+    assert [(slice_["report_date"], slice_["report_type"]) for slice_ in rebuilt["slices"]] == [(day, "VOD")]
+
+
+def test_a_damaged_raw_file_is_not_loaded_and_is_named(
+    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, folder: Place
+) -> None:
+    _done(program, "backfill", *SPAN, ARCHIVE_URL=folder.url)
+    (victim, other) = sorted(name for name in folder.files() if name.startswith("raw/") and "=VOD" in name)[:2]
+    folder.put(victim, folder.files()[other])
+    with newest_server.database() as url:
+        rebuilt = _done(program, "backfill", "--from-archive", code=65, DATABASE_URL=url, ARCHIVE_URL=folder.url)
+        failed = [slice_ for slice_ in rebuilt["slices"] if slice_["result"] == "failed"]
+        assert [slice_["report_date"] for slice_ in failed] == [f"{DAYS[0]}"]
+        assert "does not have the hash in its name" in failed[0]["message"]
+        with psycopg.connect(url) as connection:
+            (count,) = connection.execute("SELECT count(*) FROM report_revision").fetchone() or ()
+        assert count == 7
+
+
+def test_the_command_names_what_nothing_refers_to_and_sweeps_it(
+    program: Program, newest_warehouse: Warehouse, place: Place
+) -> None:
+    _done(program, "backfill", *SPAN, ARCHIVE_URL=place.url)
+    whole = place.files()
+    slice_ = Slice(DAYS[0], ReportType.VOD)
+    stray = Key(slice_, 2, "0" * 64)
+    strays = {stray.raw, stray.parquet, f"{published(slice_).replace('facts.parquet', '')}.facts.parquet.1f.part"}
+    for name in (*strays, "facts/README.md"):
+        place.put(name, b"stray")
+    found = _done(program, "archive", ARCHIVE_URL=place.url)
+    assert {file["name"] for file in found["unreferenced"]} == strays
+    assert all(file["size_bytes"] == 5 and 0 <= file["age_s"] < 60 for file in found["unreferenced"])
+    assert found["strangers"] == ["facts/README.md"]
+    assert (found["revisions"], found["whole"]) == (8, 8)
+    swept = _done(program, "archive", "--sweep", ARCHIVE_URL=place.url)
+    assert set(swept["removed"]) == strays
+    assert swept["unreferenced"] == []
+    assert place.files() == whole | {"facts/README.md": b"stray"}
+
+
+def test_sweeping_with_an_empty_database_removes_nothing(
+    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, folder: Place
+) -> None:
+    _done(program, "backfill", *SPAN, ARCHIVE_URL=folder.url)
+    before = folder.files()
+    with newest_server.database() as url:
+        found = _done(program, "archive", "--sweep", code=78, DATABASE_URL=url, ARCHIVE_URL=folder.url)
+    assert len(found["unknown"]) == 8
+    assert found["removed"] == []
+    assert folder.files() == before
+
+
+def test_a_lost_file_is_named_and_an_older_published_one_is_replaced(
+    program: Program, newest_warehouse: Warehouse, folder: Place
+) -> None:
+    slice_ = Slice(DAYS[-1], ReportType.VOD)
+    _done(program, "run", ARCHIVE_URL=folder.url)
+    old = folder.files()[published(slice_)]
+    newest_warehouse.sandbox.restate(slice_)
+    _done(program, "run", ARCHIVE_URL=folder.url)
+    # As a copy that was given up on, and arrives late, would.
+    folder.put(published(slice_), old)
+    assert folder.facts() != newest_warehouse.query(IN_THE_WAREHOUSE)
+    found = _done(program, "archive", code=75, ARCHIVE_URL=folder.url)
+    assert found["unfinished"] == [{"report_date": f"{DAYS[-1]}", "report_type": "VOD"}]
+    _done(program, "archive", "--sweep", ARCHIVE_URL=folder.url)
+    assert folder.facts() == newest_warehouse.query(IN_THE_WAREHOUSE)
+    lost = next(name for name in sorted(folder.files()) if name.startswith("raw/"))
+    folder.remove(lost)
+    found = _done(program, "archive", code=65, ARCHIVE_URL=folder.url)
+    assert [each["missing"] for each in found["damaged"]] == [lost]
+
+
+def test_the_command_line_says_what_goes_together(program: Program, folder: Place) -> None:
+    for arguments in (("--from-archive", "--refresh"), ("--start", "2026-11-01"), ("--from-archive", "--dry-run")):
+        assert program("backfill", *arguments, ARCHIVE_URL=folder.url).returncode == 2
+    ended = program("backfill", "--from-archive")
+    assert ended.returncode == 78
+    assert "WATCH_TIME_ARCHIVE_URL" in ended.stderr
+    nothing = program("backfill", "--from-archive", ARCHIVE_URL=folder.url)
+    assert (nothing.returncode, "has no revision" in nothing.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://key:secret-canary@bucket/x", "https://host/x", "s3://bucket/x?key=secret-canary"]
+)
+def test_an_address_with_secrets_or_of_another_kind_is_refused(program: Program, url: str) -> None:
+    ended = program("run", ARCHIVE_URL=url)
+    assert ended.returncode == 78
+    assert "WATCH_TIME_ARCHIVE_URL" in ended.stderr
+    assert "secret-canary" not in ended.stderr + ended.stdout

@@ -1,0 +1,286 @@
+"""Every accepted revision is archived, and what readers of the archive see is what the warehouse holds."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from datetime import timedelta
+from decimal import Decimal
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pyarrow as pa
+import pytest
+
+from archives import IN_THE_WAREHOUSE, Place, bucket, query, s3, stalling
+from conftest import DAY, HEADER, VOD, Program, Warehouse
+from etl.archive import storage
+from etl.archive.layout import Key, published
+from etl.errors import ArchiveUnavailable, ExitCode, Misconfigured, WrongOrganization
+from etl.outcome import Ask, Result
+from etl.slices import ReportType, Slice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+REPORT = HEADER + "A,c1,VOD,2026-01-02T03:04:05Z,007,12.5\nA,c1,VOD,2026-01-02T03:04:05Z,,3\n"
+OTHER = HEADER + "B,c1,VOD,2026-01-02T03:04:05Z,007,13.5\nB,c2,VOD,,u2,1\n"
+EMPTY = HEADER
+SMALLER = HEADER + "A,c1,VOD,2026-01-02T03:04:05Z,007,1\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def s3_server() -> Iterator[None]:
+    with s3():
+        yield
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """An empty archive, in each kind of store."""
+    return Place(str(tmp_path / "lake") if request.param == "folder" else bucket(), tmp_path / "copies")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Place:
+    """An empty archive in a folder, for claims that do not depend on the store."""
+    return Place(str(tmp_path / "lake"), tmp_path / "copies")
+
+
+def _key(report: str, revision: int = 1, slice_: Slice = VOD) -> Key:
+    return Key(slice_, revision, sha256(report.encode()).hexdigest())
+
+
+def _names(*keys: Key) -> set[str]:
+    """All that should be there of these revisions."""
+    return {"organization.json"}.union(
+        *({key.raw, key.parquet, key.marker, published(key.slice)} for key in keys)
+    )  # fmt: skip
+
+
+def test_what_readers_read_is_what_the_warehouse_holds(newest_warehouse: Warehouse, place: Place) -> None:
+    days = [DAY, DAY + timedelta(days=1)]
+    with newest_warehouse.job(archive_url=place.url) as opened:
+        outcomes = opened.work(opened.backfill_plan(days[0], days[1]))
+    assert [outcome.result for outcome in outcomes] == [Result.LOADED] * 4
+    facts = place.facts()
+    assert facts == newest_warehouse.query(IN_THE_WAREHOUSE)
+    assert len(facts) > 500
+    assert sorted(name for name in place.files() if name.startswith("facts/")) == sorted(
+        published(outcome.slice) for outcome in outcomes
+    )
+
+
+def test_the_raw_file_is_the_report_byte_for_byte(newest_warehouse: Warehouse, place: Place) -> None:
+    newest_warehouse.bring(REPORT, archive_url=place.url)
+    packed = place.copied() / _key(REPORT).raw
+    assert pa.input_stream(str(packed), compression="zstd").read() == REPORT.encode()
+    (count,) = query("SELECT count(*) FROM read_csv(?, header = true, all_varchar = true)", str(packed))
+    assert count == (2,)
+
+
+def test_each_revision_stays_and_readers_see_the_newest(newest_warehouse: Warehouse, place: Place) -> None:
+    for report in (REPORT, OTHER):
+        assert newest_warehouse.bring(report, archive_url=place.url).exit_code == 0
+    keys = _key(REPORT), _key(OTHER, 2)
+    assert set(place.files()) == _names(*keys)
+    assert place.facts() == newest_warehouse.query(IN_THE_WAREHOUSE)
+    copy = place.copied()
+    rows = [
+        query(
+            "SELECT content_id, title, customer_id, watch_seconds FROM read_parquet(?) ORDER BY ALL", str(copy / name)
+        )
+        for name in (keys[0].parquet, keys[1].parquet, published(VOD))
+    ]
+    assert rows[0] == [("c1", "A", "", Decimal(3)), ("c1", "A", "007", Decimal("12.5"))]
+    assert rows[1] == rows[2] == [("c1", "B", "007", Decimal("13.5")), ("c2", "B", "u2", Decimal(1))]
+
+
+def test_the_same_report_again_writes_nothing(newest_warehouse: Warehouse, folder: Place) -> None:
+    newest_warehouse.bring(REPORT, archive_url=folder.url)
+    before = {path: path.stat().st_mtime_ns for path in folder.copies.parent.joinpath("lake").rglob("*")}
+    newest_warehouse.sandbox.override(VOD, newest_warehouse.sandbox._overrides[VOD])
+    assert newest_warehouse.bring(archive_url=folder.url).result is Result.UNCHANGED
+    assert before == {path: path.stat().st_mtime_ns for path in folder.copies.parent.joinpath("lake").rglob("*")}
+
+
+def test_lines_of_one_key_and_odd_texts_are_as_the_table_has_them(newest_warehouse: Warehouse, folder: Place) -> None:
+    report = HEADER + (
+        'T,"c,1",VOD,0001-01-01T00:00:00Z,u,0.000000000000000001\n'
+        'T,"c,1",VOD,0001-01-01T00:00:00Z,u,999999999999\n'
+        '"a ""b"",\r\n\\N",\\.,Live-to-VOD,nonsense,"  ",999999999999.999999999999999999\n'
+        '"",NULL,VOD,9999-12-31T23:59:59.999999Z,"x\ny",0\n'
+        "\ufeff,\ufeffc,VOD,,\ufeff,1\n"
+    )
+    newest_warehouse.bring(report, archive_url=folder.url)
+    assert folder.facts() == newest_warehouse.query(IN_THE_WAREHOUSE)
+    path = str(folder.copied() / published(VOD))
+    # Microseconds as numbers: DuckDB hands moments of the year 1 to Python in its own way.
+    contents = query("SELECT DISTINCT content_id, title, epoch_us(created_at) FROM read_parquet(?) ORDER BY ALL", path)
+    assert contents == newest_warehouse.query(
+        "SELECT content_id, title, (extract(epoch FROM created_at) * 1000000)::bigint FROM content ORDER BY 1"
+    )
+    assert len(contents) == 4
+
+
+def test_a_held_report_is_not_archived_and_an_overruled_one_is(newest_warehouse: Warehouse, place: Place) -> None:
+    newest_warehouse.bring(REPORT, archive_url=place.url)
+    before = place.files()
+    assert newest_warehouse.bring(SMALLER, archive_url=place.url).result is Result.HELD
+    assert place.files() == before
+    accepted = newest_warehouse.bring(SMALLER, ask=Ask(accept=True), archive_url=place.url)
+    assert accepted.result is Result.LOADED
+    marker = json.loads(place.files()[_key(SMALLER, 2).marker])
+    assert "stored are 2 rows" in marker["accepted"]["overruled"]
+
+
+def test_an_empty_day_is_a_file_without_rows(newest_warehouse: Warehouse, folder: Place) -> None:
+    assert newest_warehouse.bring(EMPTY, archive_url=folder.url).result is Result.EMPTY
+    assert set(folder.files()) == _names(_key(EMPTY))
+    assert folder.facts() == []
+    other = Slice(DAY, ReportType.LIVE)
+    newest_warehouse.bring(REPORT, slice_=other, archive_url=folder.url)
+    assert folder.facts() == newest_warehouse.query(IN_THE_WAREHOUSE) != []
+
+
+def test_what_was_loaded_without_the_archive_is_archived_by_the_next_check(
+    newest_warehouse: Warehouse, place: Place
+) -> None:
+    newest_warehouse.bring(REPORT)
+    assert newest_warehouse.bring(archive_url=place.url).result is Result.UNCHANGED
+    assert set(place.files()) == _names(_key(REPORT))
+    assert place.facts() == newest_warehouse.query(IN_THE_WAREHOUSE)
+    assert newest_warehouse.query("SELECT count(*) FROM report_revision") == [(1,)]
+
+
+def _nothing_is_committed(warehouse: Warehouse) -> bool:
+    return (
+        warehouse.query("SELECT count(*) FROM watch_time")
+        == warehouse.query("SELECT count(*) FROM report_revision")
+        == [(0,)]
+    )
+
+
+def test_where_the_store_fails_the_slice_is_not_loaded(newest_warehouse: Warehouse, folder: Place) -> None:
+    folder.put("raw", b"a file where a folder must be")
+    outcome = newest_warehouse.bring(REPORT, archive_url=folder.url)
+    assert (outcome.result, outcome.exit_code) == (Result.FAILED, ExitCode.TRY_LATER)
+    assert "archive" in (outcome.message or "")
+    assert _nothing_is_committed(newest_warehouse)
+    folder.remove("raw")
+    assert newest_warehouse.bring(archive_url=folder.url).result is Result.LOADED
+    assert set(folder.files()) == _names(_key(REPORT))
+
+
+def test_a_store_that_is_gone_ends_the_run_before_anything_is_asked(
+    newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = bucket()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr(storage, "_PATIENCE_S", 5.0)
+    with pytest.raises(ArchiveUnavailable, match=address):
+        newest_warehouse.bring(REPORT, archive_url=address)
+    assert newest_warehouse.query("SELECT count(*) FROM report_slice") == [(0,)]
+
+
+def test_a_bucket_that_is_not_there_is_named(newest_warehouse: Warehouse) -> None:
+    outcome = newest_warehouse.bring(REPORT, archive_url="s3://no-such-bucket-of-ours/prefix")
+    assert outcome.exit_code is ExitCode.MISCONFIGURED
+    assert "no-such-bucket-of-ours" in (outcome.message or "")
+    assert _nothing_is_committed(newest_warehouse)
+
+
+@pytest.mark.parametrize("what", [b"PUT /", b"report_type%3DVOD/revision%3D1"])
+def test_a_store_that_stalls_holds_the_slice_for_a_bounded_time(
+    newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, what: bytes
+) -> None:
+    address = bucket()
+    monkeypatch.setattr(storage, "_PATIENCE_S", 3.0)
+    with stalling(on=what) as endpoint:
+        began = time.monotonic()
+        with monkeypatch.context() as through_it:
+            through_it.setenv("AWS_ENDPOINT_URL", endpoint)
+            outcome = newest_warehouse.bring(REPORT, archive_url=address)
+        elapsed_s = time.monotonic() - began
+    assert (outcome.result, outcome.exit_code) == (Result.FAILED, ExitCode.TRY_LATER)
+    assert "no answer within" in (outcome.message or "")
+    assert 3 <= elapsed_s < 20
+    assert _nothing_is_committed(newest_warehouse)
+    assert newest_warehouse.bring(archive_url=address).result is Result.LOADED
+
+
+def test_a_failure_after_the_commit_is_told_and_the_next_check_finishes_it(
+    newest_warehouse: Warehouse, folder: Place
+) -> None:
+    folder.put("facts", b"a file where a folder must be")
+    outcome = newest_warehouse.bring(REPORT, archive_url=folder.url)
+    assert (outcome.result, outcome.exit_code) == (Result.LOADED, ExitCode.TRY_LATER)
+    assert "committed, but readers of the archive do not see it yet" in (outcome.message or "")
+    folder.remove("facts")
+    assert newest_warehouse.bring(archive_url=folder.url).exit_code == 0
+    assert set(folder.files()) == _names(_key(REPORT))
+    assert folder.facts() == newest_warehouse.query(IN_THE_WAREHOUSE)
+
+
+def test_another_organization_is_refused(newest_warehouse: Warehouse, place: Place) -> None:
+    newest_warehouse.bring(REPORT, archive_url=place.url)
+    place.put("organization.json", b'{"layout": 1, "org_id": "somebody-else"}')
+    with pytest.raises(WrongOrganization, match="somebody-else"):
+        newest_warehouse.bring(archive_url=place.url)
+    place.put("organization.json", b'{"layout": 2, "org_id": "sandbox-org"}')
+    with pytest.raises(Misconfigured, match=r"organization\.json"):
+        newest_warehouse.bring(archive_url=place.url)
+
+
+def test_a_new_database_does_not_write_over_the_archive_of_the_old_one(
+    newest_warehouse: Warehouse, folder: Place
+) -> None:
+    for report in (REPORT, OTHER):
+        newest_warehouse.bring(report, archive_url=folder.url)
+    with psycopg.connect(newest_warehouse.url) as connection:
+        connection.execute("DROP TABLE watch_time_20261116_vod")
+        connection.execute("TRUNCATE report_slice, report_revision, report_check, content, warehouse")
+    before = folder.files()
+    outcome = newest_warehouse.bring(archive_url=folder.url)
+    assert outcome.exit_code is ExitCode.MISCONFIGURED
+    assert "backfill --from-archive" in (outcome.next_step or "")
+    assert folder.files() == before
+    assert _nothing_is_committed(newest_warehouse)
+
+
+def _queries_of_the_page() -> list[str]:
+    page = (Path(__file__).parents[2] / "docs" / "archive.md").read_text(encoding="utf-8")
+    return re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+
+
+def test_the_queries_of_the_page_run_and_agree_with_the_warehouse(newest_warehouse: Warehouse, folder: Place) -> None:
+    newest_warehouse.bring(archive_url=folder.url)
+    newest_warehouse.sandbox.restate(VOD)
+    newest_warehouse.bring(archive_url=folder.url)
+    answers = [query(text.replace("'lake/", f"'{folder.url}/")) for text in _queries_of_the_page()]
+    totals, titles, revisions, lines = answers
+    assert totals == newest_warehouse.query(
+        "SELECT report_date, report_type, count(*), sum(watch_seconds) FROM watch_time GROUP BY 1, 2"
+    )
+    assert len(titles) == 10
+    assert [row[2] for row in revisions] == [
+        seconds for (seconds,) in newest_warehouse.query("SELECT seconds_after FROM report_revision ORDER BY revision")
+    ]
+    assert lines == newest_warehouse.query("SELECT sum(rows_read)::bigint FROM report_revision")
+
+
+def test_doctor_tries_the_archive_and_leaves_nothing(program: Program, place: Place, tmp_path: Path) -> None:
+    done = program("doctor", "--json", ARCHIVE_URL=place.url)
+    (check,) = [check for check in json.loads(done.stdout) if check["check"] == "archive"]
+    assert (check["verdict"], done.returncode) == ("ok", 0), done.stdout
+    assert place.files() == {}
+    broken = tmp_path / "a-file"
+    broken.write_text("no folder")
+    done = program("doctor", "--json", ARCHIVE_URL=str(broken))
+    (check,) = [check for check in json.loads(done.stdout) if check["check"] == "archive"]
+    assert (check["verdict"], done.returncode) == ("problem", 75)
