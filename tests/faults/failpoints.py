@@ -79,10 +79,18 @@ _COMPACTION: Final = {
     "swap-before-commit": "commit - swapped",
     "swap-after-commit": "committed - swapped",
 }
+_ARCHIVE: Final = {
+    "half-stored": "call shutil:copyfileobj",
+    "raw-stored": "call etl.archive.storage:Storage.put",
+    "files-stored": "call etl.archive.keeping:Archive.keep",
+    "published": "call etl.archive.storage:Storage.copy",
+    "marked": "call etl.archive.storage:Storage.write published",
+}
 FIRST_LOAD: Final = (*_LOAD, *_FIRST)
 RESTATED: Final = (*_LOAD, *_RESTATED)
 COMPACTION: Final = tuple(_COMPACTION)
-_POINTS: Final = _LOAD | _FIRST | _RESTATED | _COMPACTION
+ARCHIVE: Final = tuple(_ARCHIVE)
+_POINTS: Final = _LOAD | _FIRST | _RESTATED | _COMPACTION | _ARCHIVE
 
 # Long enough for the main thread to begin to give up, while the point's own thread stands still.
 _TERM_PAUSE_S: Final = 0.1

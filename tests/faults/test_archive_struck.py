@@ -1,0 +1,194 @@
+"""Struck anywhere, a load leaves an archive whose readers see committed revisions only; the next run completes it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from archives import IN_THE_WAREHOUSE, Place, query
+from effort import effort
+from etl.archive.layout import Key, published
+from etl.slices import ReportType, Slice
+from failpoints import ARCHIVE, FIRST_LOAD, RESTATED
+from forks import prepared
+from grounds import NEWEST_DAY, Ground, serving, span
+from tally import record
+from truth import truth_of, truths_by_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from decimal import Decimal
+
+    import postgres
+    from conftest import Program
+    from forks import Forks
+
+pytestmark = pytest.mark.timeout(180 + 60 * effort(1))
+
+DAYS = [NEWEST_DAY - timedelta(days=back) for back in range(4)]
+SLICES = [Slice(day, ReportType.VOD) for day in DAYS]
+# What the failpoints do to the warehouse is tried by `test_failpoints`; here each is a kill, and the archive's own
+# points are struck in other ways too.
+STRIKES = ("kill", "term", "terminate", "shut")
+CODES = {"kill": -9, "term": 143, "terminate": 0, "shut": 0}
+# What is not passed by these loads, or before the archive is opened.
+WITHOUT = {"connected", "closed", "between-slices"}
+POINTS = [*(point for point in FIRST_LOAD if point not in WITHOUT), *ARCHIVE]
+OTHER_POINTS = (point for point in RESTATED if point not in FIRST_LOAD)
+RESTATED_POINTS = [*OTHER_POINTS, "before-commit", "after-commit", *ARCHIVE]
+
+
+@dataclass(frozen=True)
+class Lake:
+    """A ground with an archive beside it, and what must be true of the two."""
+
+    ground: Ground
+    place: Place
+
+    def run(self, *arguments: str, failpoint: str | None = None) -> int:
+        ended = self.ground.run(*arguments, failpoint=failpoint, ARCHIVE_URL=self.place.url)
+        assert failpoint is None or ended.has_fired, f"{failpoint} was not reached\n{ended.err}"
+        return ended.code
+
+    def committed(self) -> list[Key]:
+        """What the ledger says was committed."""
+        with psycopg.connect(self.ground.url) as connection:
+            found = connection.execute(
+                "SELECT report_date, report_type, revision, report_sha256 FROM report_revision ORDER BY 1, 2, 3"
+            ).fetchall()
+        return [Key(Slice(day, ReportType(kind)), revision, sha256) for day, kind, revision, sha256 in found]
+
+    def violations(self) -> list[str]:
+        """Slices of which readers see something that was never committed, to the row and to the second."""
+        found = []
+        for slice_ in SLICES:
+            path = Path(self.place.url) / published(slice_)
+            if not path.exists():
+                continue
+            rows = query(
+                "SELECT content_id, customer_id, streaming_type, watch_seconds FROM read_parquet(?)", str(path)
+            )
+            committed = [key.sha256 for key in self.committed() if key.slice == slice_]
+            truths = truths_by_hash(self.ground.source.sandbox, slice_)
+            if not any({row[:3]: row[3] for row in rows} == truths[sha256].facts for sha256 in committed):
+                found.append(f"{slice_}: readers see {len(rows)} rows of no committed revision")
+            if len(rows) != len({row[:3] for row in rows}):
+                found.append(f"{slice_}: readers see a row twice")
+        return found
+
+    def require_complete(self) -> None:
+        """Readers see the newest revisions; after a sweep there is what the ledger refers to, and nothing else."""
+        with psycopg.connect(self.ground.url) as connection:
+            assert self.place.facts() == connection.execute(IN_THE_WAREHOUSE).fetchall()
+        assert self.run("archive", "--sweep") == 0
+        expected = {"organization.json"}
+        for key in self.committed():
+            expected |= {key.raw, key.parquet, key.marker, published(key.slice)}
+        # What a kill left of the very first file of all has no slice.
+        assert {name for name in self.place.files() if not name.startswith(".organization")} == expected
+        with psycopg.connect(self.ground.url) as connection:
+            assert self.place.facts() == connection.execute(IN_THE_WAREHOUSE).fetchall()
+
+
+@pytest.fixture(scope="module", name="forks")
+def _forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    with prepared(tmp_path_factory.mktemp("forks")) as forks:
+        yield forks
+
+
+@pytest.fixture(name="lake")
+def _lake(newest_server: postgres.Server, forks: Forks, tmp_path: Path) -> Iterator[Lake]:
+    with serving() as source, newest_server.database() as url:
+        yield Lake(Ground(url, source, forks), Place(str(tmp_path / "lake"), tmp_path / "copies"))
+
+
+def _strikes(point: str) -> tuple[str, ...]:
+    return STRIKES if point in ARCHIVE else ("kill",)
+
+
+def _struck(lake: Lake, point: str) -> None:
+    for slice_, action in zip(SLICES, _strikes(point), strict=False):
+        code = lake.run(*span([slice_.report_date], "--type", "VOD"), failpoint=f"{point}:{action}")
+        assert code == CODES[action]
+        assert lake.violations() == [], f"after {point}:{action}"
+        record("failpoints", 1)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_first_load_struck_anywhere_shows_readers_nothing_uncommitted(lake: Lake, point: str) -> None:
+    _struck(lake, point)
+    assert lake.run(*span(DAYS, "--type", "VOD")) == 0
+    assert lake.violations() == []
+    lake.require_complete()
+
+
+@pytest.mark.parametrize("point", RESTATED_POINTS)
+def test_a_restatement_struck_anywhere_shows_readers_the_old_or_the_new_report(lake: Lake, point: str) -> None:
+    assert lake.run(*span(DAYS, "--type", "VOD")) == 0
+    for slice_ in SLICES:
+        lake.ground.source.sandbox.restate(slice_)
+    _struck(lake, point)
+    assert lake.run(*span(DAYS, "--type", "VOD")) == 0
+    assert {key.revision for key in lake.committed()} == {1, 2}
+    lake.require_complete()
+
+
+@pytest.mark.parametrize("point", ["after-commit", "published"])
+def test_the_next_run_of_any_other_slice_publishes_what_a_killed_one_committed(lake: Lake, point: str) -> None:
+    lake.run(*span(DAYS[:1], "--type", "VOD"), failpoint=f"{point}:kill")
+    assert lake.run(*span(DAYS[1:2], "--type", "VOD")) == 0
+    assert len(lake.committed()) == 2
+    lake.require_complete()
+
+
+def test_a_sweep_beside_a_load_removes_nothing_of_it(lake: Lake, bare_program: Program) -> None:
+    started = lake.ground.start(
+        *span(DAYS[:1], "--type", "VOD"), failpoint="files-stored:pause", ARCHIVE_URL=lake.place.url
+    )
+    lake.ground.forks.wait_until_fired(20)
+    with bare_program.start(
+        "archive", "--sweep", "--json",
+        ORG_ID=lake.ground.source.sandbox.config.org_id, DATABASE_URL=lake.ground.url, ARCHIVE_URL=lake.place.url,
+    ) as sweeping:  # fmt: skip
+        # It waits for the load's lock.
+        with pytest.raises(subprocess.TimeoutExpired):
+            sweeping.wait(3)
+        lake.ground.forks.let_go()
+        assert started.wait().code == 0
+        out, err = sweeping.communicate(timeout=60)
+    assert sweeping.returncode == 0, err
+    assert json.loads(out)["removed"] == []
+    lake.require_complete()
+
+
+def test_whoever_reads_while_reports_are_restated_sees_one_whole_report(lake: Lake) -> None:
+    slice_ = SLICES[0]
+    assert lake.run(*span(DAYS[:1], "--type", "VOD")) == 0
+    pattern, over = str(Path(lake.place.url) / "facts" / "**" / "*.parquet"), threading.Event()
+    seen: list[tuple[int, Decimal]] = []
+
+    def look() -> None:
+        while not over.is_set():
+            seen.extend(query("SELECT count(*), sum(watch_seconds) FROM read_parquet(?)", pattern))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    revisions = 5 * effort(1)
+    try:
+        for _ in range(revisions):
+            lake.ground.source.sandbox.restate(slice_)
+            assert lake.run(*span(DAYS[:1], "--type", "VOD")) == 0
+    finally:
+        over.set()
+        looking.join()
+    truths = [truth_of(lake.ground.source.sandbox, slice_, number) for number in range(revisions + 1)]
+    assert set(seen) <= {(len(truth.facts), truth.seconds) for truth in truths}
+    assert len(set(seen)) > 1
