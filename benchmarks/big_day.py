@@ -51,8 +51,8 @@ class Comparison:
     peak_mb: float
 
 
-def compare(rows: int) -> Comparison:
-    """Load a report of `rows` rows and compare."""
+def compare(rows: int, archive: str | None = None) -> Comparison:
+    """Load a report of `rows` rows and compare; with the address of an empty archive, archive it too."""
     slice_ = Slice(DAY, ReportType.VOD)
     sandbox = Sandbox(SandboxConfig(vod_rows=rows, quiet_one_day_in=0, today=lambda: DAY + timedelta(days=3)))
     with (
@@ -67,6 +67,8 @@ def compare(rows: int) -> Comparison:
             "WATCH_TIME_ORG_ID": sandbox.config.org_id,
             "WATCH_TIME_DATABASE_URL": uri,
         }
+        if archive:
+            environment["WATCH_TIME_ARCHIVE_URL"] = archive
         _command(folder, environment, "migrate")
         began = time.monotonic()
         _command(folder, environment, "backfill", "--start", f"{DAY}", "--end", f"{DAY}", "--type", "VOD")
@@ -119,7 +121,9 @@ def main() -> None:
     """Print the comparison; exit 1 if anything differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=2_000_000)
-    found = compare(parser.parse_args().rows)
+    parser.add_argument("--archive", help="archive it there: an empty folder, or s3://bucket/prefix")
+    arguments = parser.parse_args()
+    found = compare(arguments.rows, arguments.archive)
     print(f"CSV    {found.csv_rows:>12,} rows {found.csv_seconds:>22,} s")
     print(f"table  {found.table_rows:>12,} rows {found.table_seconds:>22,} s")
     print(f"rows compared one by one: {'equal' if found.equal else 'DIFFERENT'}")

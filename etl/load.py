@@ -122,9 +122,12 @@ class Loading:
 
     def stored_rows(self) -> Iterator[Buffer]:
         """The slice's rows with titles, in key order, each a record of CSV: what is stored, or is about to be."""
-        facts = sql.Identifier("watch_time") if self._is_stored else self._lines
-        with self._connection.cursor() as cursor, cursor.copy(self._leaf.on("copy_slice_out", facts=facts)) as copy:
+        facts = self._leaf.on("slice_rows") if self._is_stored else self._lines
+        # Nothing here was analyzed yet, and a nested loop, which is never right for whole slices, may look cheap.
+        self._connection.execute("SET LOCAL enable_nestloop = off")
+        with self._connection.cursor() as cursor, cursor.copy(statement("copy_slice_out").format(facts=facts)) as copy:
             yield from copy
+        self._connection.execute("SET LOCAL enable_nestloop TO DEFAULT")
 
     def apply(self, tally: Tally, *, before_sharing: Callable[[], None] = lambda: None) -> Change:
         """Make the slice equal to the report, and prove it.

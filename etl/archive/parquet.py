@@ -33,8 +33,8 @@ _FIELDS: Final[list[pa.Field[Any]]] = [
 ]
 SCHEMA: Final = pa.schema(_FIELDS)
 
-# About 150,000 rows: a row group that engines like, and little memory.
-_BLOCK_BYTES: Final = 16 << 20
+# About 75,000 rows: a row group that engines can use, and little memory.
+_BLOCK_BYTES: Final = 8 << 20
 _FOOTER: Final = "watch_time."
 
 

@@ -8,7 +8,5 @@ COPY (
         FROM incoming_content
         ORDER BY content_id, ordinal DESC
     ) AS named USING (content_id)
-    WHERE facts.report_date = {start_date}
-      AND facts.report_type = {start_type}
     ORDER BY facts.content_id, facts.customer_id, facts.streaming_type
 ) TO STDOUT (FORMAT csv, FORCE_QUOTE (content_id, title, streaming_type, customer_id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import threading
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import psycopg
 import pytest
 
 from archives import IN_THE_WAREHOUSE, Place, query
-from effort import effort
+from effort import SEED, effort
 from etl.archive.layout import Key, published
 from etl.slices import ReportType, Slice
 from failpoints import ARCHIVE, FIRST_LOAD, RESTATED
@@ -192,3 +193,25 @@ def test_whoever_reads_while_reports_are_restated_sees_one_whole_report(lake: La
     truths = [truth_of(lake.ground.source.sandbox, slice_, number) for number in range(revisions + 1)]
     assert set(seen) <= {(len(truth.facts), truth.seconds) for truth in truths}
     assert len(set(seen)) > 1
+
+
+@pytest.mark.parametrize("round_", range(2 * effort(1)))
+def test_after_any_sequence_of_loads_restatements_and_kills_one_run_completes_the_archive(
+    lake: Lake, round_: int
+) -> None:
+    chance = random.Random(f"{SEED} archive {round_}")  # noqa: S311 - not for secrets
+    for _ in range(12):
+        slice_ = chance.choice(SLICES)
+        what = chance.choice(("load", "restate", "kill", "kill", "sweep"))
+        if what == "restate":
+            lake.ground.source.sandbox.restate(slice_)
+        elif what == "sweep":
+            assert lake.run("archive", "--sweep") in {0, 75}
+        else:
+            # Where there is nothing new to load most points are not passed, and the run ends as it would.
+            point = f"{chance.choice(POINTS)}:kill" if what == "kill" else None
+            lake.ground.run(*span([slice_.report_date], "--type", "VOD"), failpoint=point, ARCHIVE_URL=lake.place.url)
+        assert lake.violations() == [], what
+        record("strokes at an archive", 1)
+    assert lake.run(*span(DAYS, "--type", "VOD")) == 0
+    lake.require_complete()
