@@ -253,10 +253,19 @@ class Pipeline:
             return outcome
         try:
             self._database.run(lambda connection: archive.publish(connection, outcome.slice))
+        except Stopped:
+            raise
         except WatchTimeError as error:
-            message = f"committed, but readers of the archive do not see it yet: {error.message}"
-            return replace(outcome, exit_code=error.exit_code, message=message, next_step=error.next_step)
-        return outcome
+            trouble = error
+        except Exception as error:
+            log.exception("bug", slice=str(outcome.slice))
+            trouble = WatchTimeError(
+                f"{type(error).__name__} in watch-time itself", next_step="the log has the traceback; please report it"
+            )
+        else:
+            return outcome
+        message = f"committed, but readers of the archive do not see it yet: {trouble.message}"
+        return replace(outcome, exit_code=trouble.exit_code, message=message, next_step=trouble.next_step)
 
     def _guard(self, work: Work, check: Callable[[guards.Limits], None]) -> tuple[str, ...]:
         """Let a guard look; gives its refusal where a person has overruled it.
