@@ -56,7 +56,7 @@ BUG = """
 import sys
 from etl.load import Loading
 viewer, token = sys.argv.pop(), sys.argv.pop()
-def apply(self, tally):
+def apply(self, tally, **_):
     raise ValueError(f"{viewer} {token}") from KeyError(viewer)
 Loading.apply = apply
 from etl.cli import main
