@@ -115,7 +115,7 @@ class Archive:
     ) -> None:
         """Store a revision's raw bytes and rows, before its transaction commits.
 
-        The transaction is idle meanwhile, for as long as the files' size allows; docs/decisions/0021-archive.md.
+        The transaction is idle meanwhile, for as long as the files' size allows; docs/decisions/0023-archive.md.
 
         Args:
             connection: of the transaction, which holds the slice's lock.
