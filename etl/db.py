@@ -128,11 +128,22 @@ class Database:
             connection.close()
 
     def _connected(self, *, writable: bool = True) -> Connection:
-        parameters = _CONNECT | self._parameters
+        # The encoding of what is sent is no matter of taste: libpq would take another from PGCLIENTENCODING or the URL,
+        # and Postgres would store what our bytes mean in that one.
+        parameters = _CONNECT | self._parameters | {"client_encoding": "UTF8"}
         if writable:
             parameters["target_session_attrs"] = "read-write"
         # Prepared statements do not survive transaction-pooling proxies.
-        return psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
+        connection = psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding not in {"UTF8", None}:
+            connection.close()
+            raise Misconfigured(
+                f"{self} has the encoding {encoding}, which does not hold every letter of every title; UTF8 does",
+                next_step="create another database (createdb --template template0 --encoding UTF8 NAME), name it in "
+                "WATCH_TIME_DATABASE_URL, and type: watch-time migrate",
+            )
+        return connection
 
     @contextmanager
     def _kept(self) -> Iterator[Connection]:

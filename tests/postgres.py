@@ -15,7 +15,7 @@ import uuid
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, LiteralString
 
 import psycopg
 from psycopg import conninfo, sql
@@ -70,15 +70,13 @@ class Server:
     template: str
 
     @contextlib.contextmanager
-    def database(self, *, migrated: bool = True) -> Iterator[str]:
+    def database(self, *, migrated: bool = True, encoding: LiteralString = "UTF8") -> Iterator[str]:
         """A database of its own; gives its URL."""
         name = f"test_{uuid.uuid4().hex}"
+        # Postgres' own template goes with any encoding, where the locale does too.
+        template = sql.Identifier(self.template) if migrated else sql.SQL(f"template0 ENCODING {encoding} LOCALE 'C'")
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                    sql.Identifier(name), sql.Identifier(self.template if migrated else "template0")
-                )
-            )
+            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), template))
             try:
                 yield conninfo_url(self.url, name)
             finally:

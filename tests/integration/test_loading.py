@@ -236,6 +236,22 @@ class TestLinesOfOneKey:
         assert warehouse.query("SELECT relname FROM pg_class WHERE relname LIKE '%merged'") == []
 
 
+@pytest.mark.parametrize("where", ["environment", "address"])
+def test_another_encoding_of_the_client_changes_no_letter(
+    warehouse: Warehouse, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libpq takes one from its surroundings, and Postgres would believe it."""
+    url = warehouse.url
+    if where == "environment":
+        monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    else:
+        url += f"{'&' if '?' in url else '?'}client_encoding=LATIN1"
+    warehouse.bring(_lines("Café 日本,ü,VOD,,é,5"), database_url=url)
+    monkeypatch.delenv("PGCLIENTENCODING", raising=False)
+    assert warehouse.query("SELECT content_id, title FROM content") == [("ü", "Café 日本")]
+    assert warehouse.facts() == [("ü", "é", "VOD", Decimal(5))]
+
+
 def test_ids_titles_and_numbers_survive_to_the_letter(warehouse: Warehouse) -> None:
     ids = ["007", "NA", "null", "None", "NaN", "1e5", "1.0", "TRUE", " x", "x ", " ", "\\N", "\\.", "\\", "a\\tb",
            "tab\there", "e\u0301", "\u00e9", "\u200b", "'; DROP TABLE watch_time; --", "%s", "{leaf}",

@@ -117,6 +117,16 @@ def test_what_stands_in_a_migrations_way_is_named_and_nothing_is_made(
         assert connection.execute("SELECT to_regclass('watch_time')").fetchone() == (None,)
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_hold_every_letter_is_refused(server: Server, encoding: LiteralString) -> None:
+    with server.database(migrated=False, encoding=encoding) as url:
+        with pytest.raises(Misconfigured, match=f"has the encoding {encoding}") as refused:
+            schema.migrate(Database(url, schema="public"))
+        assert "--encoding UTF8" in refused.value.next_step
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT to_regclass('watch_time') IS NULL").fetchone() == (True,)
+
+
 @pytest.mark.parametrize(
     ("version", "message"),
     [
