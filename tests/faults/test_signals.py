@@ -59,7 +59,7 @@ def _reports_are_made(newest_warehouse: Warehouse) -> None:
 def test_sigterm_at_any_moment_ends_a_backfill_soon_and_cleanly(program: Program, newest_warehouse: Warehouse) -> None:
     chance = random.Random(SEED)  # noqa: S311 - chance, not secrets
     lasts_s = _seconds_of(program)
-    in_flight = done = 0
+    in_flight = 0
     for number in range(effort(6)):
         for slice_ in SLICES:
             newest_warehouse.sandbox.restate(slice_)
@@ -82,7 +82,9 @@ def test_sigterm_at_any_moment_ends_a_backfill_soon_and_cleanly(program: Program
         assert process.returncode in codes, f"{told}: {process.returncode}, {err}"
         assert took_s < GONE_S, f"{told}: took {took_s:.1f} s"
         assert "Traceback" not in err or process.returncode == NOT_STARTED, f"{told}: {err}"
-        done += process.returncode == 0
+        if process.returncode == 0:
+            # It ends sooner now than when it was measured.
+            lasts_s = min(lasts_s, at_s)
         _assert_queries_end(newest_warehouse, told)
         wrong = violations(
             newest_warehouse.url,
@@ -97,7 +99,6 @@ def test_sigterm_at_any_moment_ends_a_backfill_soon_and_cleanly(program: Program
     record("SIGTERMs", effort(6))
     record("SIGTERMs, loads in flight", in_flight)
     assert in_flight > 0, "they come too early or too late"
-    assert done < effort(6) / 2, "they come too late"
 
 
 def _until_it_loads(process: subprocess.Popen[str], warehouse: Warehouse) -> None:

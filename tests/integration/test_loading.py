@@ -240,7 +240,7 @@ class TestLinesOfOneKey:
 def test_another_encoding_of_the_client_changes_no_letter(
     warehouse: Warehouse, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """libpq takes one from its surroundings, and Postgres would believe it."""
+    """Its surroundings give libpq one, which Postgres would believe."""
     url = warehouse.url
     if where == "environment":
         monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
