@@ -39,7 +39,7 @@ NAVIGATION: Final = {
     "Begin": ["quick-start", "install/index"],
     "Use": ["commands", "configuration", "queries", "data-dictionary", "archive"],
     "Operate": ["operations/exit-codes", "operations/*", "answers"],
-    "Rely on": ["guarantees", "reliability", "security", "performance"],
+    "Rely on": ["guarantees", "Reliability <reliability>", "Security <security>", "Performance <performance>"],
     "Change": ["how-to/*", "decisions/README"],
 }
 BELOW: Final = {"install/index": ["*"], "decisions/README": ["0*"]}
