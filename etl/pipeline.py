@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from etl import guards, ledger, partitions
+from etl.archiving import Archiving
 from etl.download import Unmodified
 from etl.errors import GuardRefused, SliceBusy, WatchTimeError
 from etl.outcome import Outcome, Result, warnings_about
@@ -27,12 +28,11 @@ from etl.report import NotThere, Tally
 from etl.stop import Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from etl.archive.keeping import Archive
     from etl.db import Connection, Database
     from etl.ledger import SliceRecord
-    from etl.load import Loading
     from etl.outcome import Ask
     from etl.report import Chunk, Origin, ReportFile
     from etl.settings import Settings
@@ -67,10 +67,10 @@ class Pipeline:
         self._settings = settings
         self._database = database
         self._source = source
-        self._archive = archive
         self._recorder = Recorder(database, settings.require("org_id"), stop)
         self._stop = stop
         self._read_as = json.dumps(settings.header_aliases, sort_keys=True)
+        self._archiving = Archiving(archive, database, self._read_as)
         self._limits = guards.Limits(settings.max_reject_ratio, settings.shrink_limit)
 
     def bring(self, slice_: Slice, ask: Ask) -> Outcome:
@@ -120,16 +120,15 @@ class Pipeline:
             ) as report:
                 if isinstance(report, NotThere):
                     return self._recorder.absence(work, report)
-                return self._published(self._load_or_hold(work, report), report.sha256)
+                return self._archiving.published(self._load_or_hold(work, report), report.sha256)
         except Unmodified:
             return self._recorder.transaction(slice_, lambda connection: self._unmodified(connection, work))
 
     def _seen(self, connection: Connection, slice_: Slice) -> tuple[int, Origin | None]:
         """The slice's revision, and the origin of its report if a new load of the same file would change nothing."""
         known = ledger.read(connection, slice_)
-        if self._archive:
-            self._archive.require_ours(slice_, known)
-        is_done = known and self._is_in_place(connection, known) and self._is_archived(known)
+        self._archiving.require_ours(slice_, known)
+        is_done = known and self._is_in_place(connection, known) and self._archiving.is_done(known)
         return revision_of(known), known.origin if known and is_done else None
 
     def _unmodified(self, connection: Connection, work: Work) -> Outcome:
@@ -159,15 +158,15 @@ class Pipeline:
         slice_ = work.slice
         known = self._recorder.locked(connection, slice_)
         if known and known.report_sha256 == report.sha256 and self._is_in_place(connection, known):
-            self._archive_stored(connection, known, report)
+            self._archiving.keep_stored(connection, known, report, self._chunks(report))
             return self._recorder.unchanged(connection, known, report)
 
-        from etl import load, normalise  # noqa: PLC0415 - see _get_ready_to_load
+        from etl import load  # noqa: PLC0415 - see _get_ready_to_load
 
         work.require_not_overtaken(known)
         ledger.forget_rejects(connection, slice_, report_sha256=report.sha256)
         loading = load.Loading(connection, slice_, report.sha256)
-        loading.stage(self._checked(normalise.chunks(report.path, aliases=self._settings.header_aliases)), tally)
+        loading.stage(self._chunks(report), tally)
         overruled = self._guard(work, lambda limits: guards.check_rejects(slice_, tally, limits))
         rows = loading.merge(tally)
         rows_before = known.rows_stored if known else 0
@@ -180,7 +179,7 @@ class Pipeline:
         )
         change = loading.apply(
             tally,
-            before_sharing=lambda: self._archive_rows(
+            before_sharing=lambda: self._archiving.keep(
                 connection, loading, report, revision=revision_of(known) + 1, rows=rows, tally=tally
             ),
         )
@@ -211,62 +210,6 @@ class Pipeline:
             report_bytes=report.size_bytes,
         )
 
-    def _archive_rows(
-        self, connection: Connection, loading: Loading, report: ReportFile, *, revision: int, rows: int, tally: Tally
-    ) -> None:
-        """Store what is about to be committed in the archive, where there is one."""
-        if self._archive:
-            self._archive.keep(
-                connection,
-                loading.slice,
-                revision,
-                report,
-                loading.stored_rows(),
-                expected=(rows, tally.watch_seconds),
-                read_as=self._read_as,
-            )
-
-    def _archive_stored(self, connection: Connection, known: SliceRecord, report: ReportFile) -> None:
-        """Store the stored revision in the archive, where it was loaded without; its titles come from the report."""
-        if self._is_archived(known):
-            return
-
-        from etl import load, normalise  # noqa: PLC0415 - see _get_ready_to_load
-
-        tally = Tally()
-        loading = load.Loading(connection, known.slice, report.sha256, aside=True)
-        loading.stage(self._checked(normalise.chunks(report.path, aliases=self._settings.header_aliases)), tally)
-        rows = loading.merge(tally)
-        self._archive_rows(connection, loading, report, revision=known.revision, rows=rows, tally=tally)
-
-    def _is_archived(self, known: SliceRecord) -> bool:
-        """Whether there is nothing to do for the stored revision; also where there is no archive."""
-        if self._archive is None or not known.report_sha256:
-            return True
-        return self._archive.is_whole(known.slice, known.revision, known.report_sha256)
-
-    def _published(self, outcome: Outcome, sha256: str) -> Outcome:
-        """Show the archive's readers what was committed. Where that fails, any later run does it."""
-        is_stored = outcome.result in {Result.LOADED, Result.EMPTY, Result.UNCHANGED}
-        archive = self._archive
-        if archive is None or not is_stored or archive.is_whole(outcome.slice, outcome.revision, sha256):
-            return outcome
-        try:
-            self._database.run(lambda connection: archive.publish(connection, outcome.slice))
-        except Stopped:
-            raise
-        except WatchTimeError as error:
-            trouble = error
-        except Exception as error:
-            log.exception("bug", slice=str(outcome.slice))
-            trouble = WatchTimeError(
-                f"{type(error).__name__} in watch-time itself", next_step="the log has the traceback; please report it"
-            )
-        else:
-            return outcome
-        message = f"committed, but readers of the archive do not see it yet: {trouble.message}"
-        return replace(outcome, exit_code=trouble.exit_code, message=message, next_step=trouble.next_step)
-
     def _guard(self, work: Work, check: Callable[[guards.Limits], None]) -> tuple[str, ...]:
         """Let a guard look; gives its refusal where a person has overruled it.
 
@@ -288,8 +231,10 @@ class Pipeline:
             known.rows_stored == 0 or partitions.is_covered(connection, known.slice)
         )
 
-    def _checked(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-        for chunk in chunks:
+    def _chunks(self, report: ReportFile) -> Iterator[Chunk]:
+        from etl import normalise  # noqa: PLC0415 - as above
+
+        for chunk in normalise.chunks(report.path, aliases=self._settings.header_aliases):
             self._stop.check()
             yield chunk
 

@@ -135,7 +135,7 @@ def test_a_held_report_is_not_archived_and_an_overruled_one_is(newest_warehouse:
     accepted = newest_warehouse.bring(SMALLER, ask=Ask(accept=True), archive_url=place.url)
     assert accepted.result is Result.LOADED
     marker = json.loads(place.files()[_key(SMALLER, 2).marker])
-    assert "stored are 2 rows" in marker["accepted"]["overruled"]
+    assert "against 2 rows" in marker["accepted"]["overruled"]
 
 
 def test_an_empty_day_is_a_file_without_rows(newest_warehouse: Warehouse, folder: Place) -> None:
