@@ -54,7 +54,8 @@ class Audit:
         whole: those of which everything is there.
         unfinished: slices whose newest revision readers do not see yet, or that lack a marker: `--sweep` mends that.
         damaged: committed revisions of which a file is gone, and which.
-        unarchived: accepted revisions that were loaded without the archive.
+        unarchived: slices' newest revisions that were loaded without the archive; asking again archives them.
+        superseded: earlier revisions that were loaded without it, and that nothing brings back.
         unknown: committed revisions in the archive that the ledger does not know.
         unreferenced: files that nothing refers to: `--sweep` removes them.
         strangers: files that watch-time did not write; they stay.
@@ -66,6 +67,7 @@ class Audit:
     unfinished: tuple[Slice, ...]
     damaged: tuple[tuple[Key, str], ...]
     unarchived: tuple[Key, ...]
+    superseded: tuple[Key, ...]
     unknown: tuple[Key, ...]
     unreferenced: tuple[File, ...]
     strangers: tuple[str, ...]
@@ -88,6 +90,7 @@ class Audit:
             "unfinished": [_slice_json(slice_) for slice_ in self.unfinished],
             "damaged": [{**_key_json(key), "missing": name} for key, name in self.damaged],
             "unarchived": [_key_json(key) for key in self.unarchived],
+            "superseded": [_key_json(key) for key in self.superseded],
             "unknown": [_key_json(key) for key in self.unknown],
             "unreferenced": [file.as_json() for file in self.unreferenced],
             "strangers": list(self.strangers),
@@ -103,6 +106,7 @@ def examine(database: Database, archive: Archive) -> Audit:
     whole = [key for key in known if {key.raw, key.parquet, key.marker} <= names.keys()]
     marked = [key for key in known if key.marker in names]
     newest = {key.slice: key for key in known}
+    unarchived = [key for key in known if key.marker not in names and key.parquet not in names]
     now = datetime.now(UTC)
     return Audit(
         url=archive.storage.url,
@@ -110,7 +114,8 @@ def examine(database: Database, archive: Archive) -> Audit:
         whole=len(whole),
         unfinished=tuple(_unfinished(archive, newest, _pending(known, names), names)),
         damaged=tuple((key, name) for key in marked for name in (key.raw, key.parquet) if name not in names),
-        unarchived=tuple(key for key in known if key.marker not in names and key.parquet not in names),
+        unarchived=tuple(key for key in unarchived if newest[key.slice] == key),
+        superseded=tuple(key for key in unarchived if newest[key.slice] != key),
         unknown=tuple(sorted(_markers(names) - set(known))),
         unreferenced=tuple(
             File(name, names[name], (now - archive.storage.modified(name)).total_seconds())

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from etl.archive.audit import Audit
 
+# Of each kind. A warehouse that had no archive for years has thousands of slices that are not in it.
+_SHOWN = 5
+
 
 def archive(
     sweep: Annotated[
@@ -45,26 +48,48 @@ def _page(found: Audit, removed: Sequence[str]) -> RenderableType:
     from rich.text import Text
 
     lines = [f"{found.url}: {found.whole:,} of {found.revisions:,} accepted revisions are archived whole"]
-    lines += [
-        f"damaged: {key} lacks {name}; bring it back from the store's own versions" for key, name in found.damaged
-    ]
-    lines += [
-        f"not archived: {key}, loaded without the archive; if the source has it still: watch-time backfill --refresh "
-        f"--start {key.slice.report_date} --end {key.slice.report_date} --type {key.slice.report_type}"
-        for key in found.unarchived
-    ]
-    lines += [
-        f"unknown to this warehouse: {key}; if it is to be rebuilt: watch-time backfill --from-archive"
-        for key in found.unknown
-    ]
-    lines += [
-        f"unfinished: {slice_}; the next run, or watch-time archive --sweep, finishes it" for slice_ in found.unfinished
-    ]
-    lines += [
-        f"nothing refers to {file.name}: {file.size_bytes:,} bytes, {file.age_s / 3600:.1f} h old; "
-        "watch-time archive --sweep removes it"
-        for file in found.unreferenced
-    ]
-    lines += [f"not of watch-time, and left alone: {name}" for name in found.strangers]
-    lines += [f"removed {name}" for name in removed]
+    lines += _told(
+        "damaged: files of committed revisions are lost",
+        [f"{key}: {name}" for key, name in found.damaged],
+        "bring them back from the store's own versions or backups",
+    )
+    lines += _told(
+        "unknown: committed revisions that this warehouse does not know",
+        [str(key) for key in found.unknown],
+        "if this is a new database for that data, type: watch-time backfill --from-archive",
+    )
+    lines += _told(
+        "unfinished: readers of the archive do not see the newest revision yet",
+        [str(slice_) for slice_ in found.unfinished],
+        "the next run finishes it, or: watch-time archive --sweep",
+    )
+    dates = [key.slice.report_date for key in found.unarchived]
+    lines += _told(
+        "not archived: slices that were loaded without the archive",
+        [str(key) for key in found.unarchived],
+        f"for what the source has still, type: watch-time backfill --refresh --start {min(dates)} --end {max(dates)}"
+        if dates
+        else "",
+    )
+    lines += _told(
+        "not archived: earlier revisions that were replaced before there was an archive; nothing brings them back",
+        [str(key) for key in found.superseded],
+    )
+    lines += _told(
+        "nothing refers to files of runs that were killed or rolled back, or are at work now",
+        [f"{file.name}: {file.size_bytes:,} bytes, {file.age_s / 3600:.1f} h old" for file in found.unreferenced],
+        "watch-time archive --sweep removes what is not at work",
+    )
+    lines += _told("not of watch-time, and left alone", found.strangers)
+    lines += _told("removed", removed)
     return Group(*(Text(line) for line in lines))
+
+
+def _told(what: str, items: Sequence[str], next_step: str = "") -> list[str]:
+    """A heading with the number of items, the first of them, and what to do; nothing where there is none."""
+    if not items:
+        return []
+    told = [f"{what} ({len(items):,})", *(f"  {item}" for item in items[:_SHOWN])]
+    if len(items) > _SHOWN:
+        told.append(f"  and {len(items) - _SHOWN:,} more, which --json lists")
+    return told + ([f"  next: {next_step}"] if next_step else [])

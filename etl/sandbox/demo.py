@@ -173,7 +173,10 @@ def _prepare(folder: Path) -> None:
         # Whoever watches a demo does not want to see it wait for a report.
         f"{PREFIX}NOT_FOUND_WAIT_SECONDS": "0",
     }
-    (folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()), encoding="utf-8")
+    environment = folder / ".env"
+    # The sandbox's token opens nothing; but this is how such a file is to look.
+    environment.touch(mode=0o600)
+    environment.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), encoding="utf-8")
 
 
 def _source(config: SandboxConfig, base_url: str) -> dict[str, str]:

@@ -218,6 +218,28 @@ def test_a_lost_file_is_named_and_an_older_published_one_is_replaced(
     assert [each["missing"] for each in found["damaged"]] == [lost]
 
 
+def test_a_warehouse_that_gets_an_archive_later_is_told_in_a_few_lines_what_to_type(
+    program: Program, newest_warehouse: Warehouse, folder: Place
+) -> None:
+    _done(program, "backfill", *SPAN)
+    newest_warehouse.sandbox.restate(Slice(DAYS[-1], ReportType.VOD))
+    _done(program, "run")
+    page = program("archive", ARCHIVE_URL=folder.url)
+    assert page.returncode == 0
+    told = page.stdout
+    assert "0 of 9 accepted revisions are archived whole" in told
+    assert "slices that were loaded without the archive (8)" in told
+    assert "and 3 more, which --json lists" in told
+    assert "nothing brings them back (1)" in told
+    _, _, typed = told.partition("type: watch-time ")
+    command = typed.splitlines()[0].split()
+    assert command == ["backfill", "--refresh", *SPAN]
+    _done(program, *command, ARCHIVE_URL=folder.url)
+    found = _done(program, "archive", ARCHIVE_URL=folder.url)
+    assert (found["whole"], found["unarchived"]) == (8, [])
+    assert [each["revision"] for each in found["superseded"]] == [1]
+
+
 def test_the_command_line_says_what_goes_together(program: Program, folder: Place) -> None:
     for arguments in (("--from-archive", "--refresh"), ("--start", "2026-11-01"), ("--from-archive", "--dry-run")):
         assert program("backfill", *arguments, ARCHIVE_URL=folder.url).returncode == 2
