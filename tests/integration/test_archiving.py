@@ -17,11 +17,13 @@ import pytest
 
 from archives import IN_THE_WAREHOUSE, Place, bucket, query, s3, stalling
 from conftest import DAY, HEADER, VOD, Program, Warehouse
+from etl import compact, db, partitions
 from etl.archive import storage
 from etl.archive.layout import Key, published
 from etl.errors import ArchiveUnavailable, ExitCode, Misconfigured, WrongOrganization
 from etl.outcome import Ask, Result
 from etl.slices import ReportType, Slice
+from etl.stop import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,6 +100,24 @@ def test_each_revision_stays_and_readers_see_the_newest(newest_warehouse: Wareho
     ]
     assert rows[0] == [("c1", "A", "", Decimal(3)), ("c1", "A", "007", Decimal("12.5"))]
     assert rows[1] == rows[2] == [("c1", "B", "007", Decimal("13.5")), ("c2", "B", "u2", Decimal(1))]
+
+
+def test_on_every_postgres_a_slice_is_archived_alone_and_in_a_compacted_month(
+    warehouse: Warehouse, folder: Place
+) -> None:
+    """The second load of a slice takes another way than its first, and its month's partition yet another name."""
+    other = Slice(DAY, ReportType.LIVE)
+    for report, slice_ in ((REPORT, VOD), (REPORT, other), (OTHER, VOD)):
+        assert warehouse.bring(report, slice_=slice_, archive_url=folder.url).result is Result.LOADED
+        assert folder.facts() == warehouse.query(IN_THE_WAREHOUSE)
+    before = folder.files()
+    with db.opened(warehouse.url, schema="public") as database:
+        assert compact.compact(database, partitions.of_month(DAY), Stop()) is not None
+    assert warehouse.bring(OTHER, archive_url=folder.url).result is Result.UNCHANGED
+    assert folder.files() == before
+    assert warehouse.bring(SMALLER, ask=Ask(accept=True), archive_url=folder.url).result is Result.LOADED
+    assert folder.facts() == warehouse.query(IN_THE_WAREHOUSE)
+    assert len(folder.facts()) == 3
 
 
 def test_the_same_report_again_writes_nothing(newest_warehouse: Warehouse, folder: Place) -> None:
