@@ -7,6 +7,7 @@ The first question is always: will trying again help?
     │   ├── SourceUnavailable           the API or the download host: trouble outlasted the retries
     │   ├── ArchiveUnavailable          the store of the archive fails or hangs
     │   ├── DatabaseUnavailable         down, starting, read-only, out of room or connections
+    │   ├── ClusterUnavailable          no scheduler, no worker, or the workers that had the slice died
     │   └── SliceBusy                   another run holds the slice
     └── NeedsAPerson                no
         ├── DataRefused             65  the report was read and not accepted
@@ -106,6 +107,10 @@ class ArchiveUnavailable(TryLater):
 
 class DatabaseUnavailable(TryLater):
     """The database cannot be reached or cannot write at the moment."""
+
+
+class ClusterUnavailable(TryLater):
+    """The Dask cluster cannot be reached, has no worker, or lost those that had the slice."""
 
 
 class SliceBusy(TryLater):

@@ -5,53 +5,37 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-import time
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from etl import api_token, compact, db, estimate, ledger, run_log, schema, source
-from etl.errors import WatchTimeError, WrongUsage
-from etl.outcome import Ask, Outcome, Result
-from etl.pipeline import Pipeline
+from etl import api_token, compact, estimate, ledger, run_log, workplace
+from etl.errors import Misconfigured, WatchTimeError, WrongUsage
+from etl.outcome import Ask, Planned, Result
 from etl.slices import WHOLE, ReportType, Shard, Slice, State, dates_between, is_settled, slices_of, target_date
-from etl.stop import Stop, Stopped
+from etl.stop import Stop
+from etl.threads import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
     from datetime import date
 
-    from etl.archive.keeping import Archive
-    from etl.db import Database
     from etl.estimate import Estimate
     from etl.ledger import SliceRecord
+    from etl.outcome import Outcome
     from etl.settings import Settings
+    from etl.workplace import Workplace
+
+    # Brings the slices of a plan and gives their outcomes as they come; closed early, it gives up on the others.
+    Executor = Callable[[Sequence[Planned]], Generator[Outcome]]
 
 log = structlog.get_logger("watch_time")
-
-# After SIGTERM, statements are cancelled on the server and rolled back; a worker that hangs in the network holds no
-# transaction and is left behind. With the rest of the way out, which may stop an embedded server, this stays under
-# five seconds.
-_STOP_PATIENCE_S: Final = 3.0
-
 
 # The states of a slice that a plan may want; None is "never tried".
 LOADED_ONLY: Final = frozenset({State.LOADED})
 NOT_LOADED: Final = frozenset({None, *State}) - LOADED_ONLY
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A slice to be worked on, and why."""
-
-    slice: Slice
-    reason: str
-    ask: Ask
 
 
 class Job:
@@ -60,20 +44,19 @@ class Job:
     def __init__(
         self,
         settings: Settings,
-        database: Database,
-        pipeline: Pipeline,
-        stop: Stop,
+        place: Workplace,
+        executor: Executor,
         today: date,
         *,
-        archive: Archive | None = None,
         requests_per_second: float | None = None,
     ) -> None:
         self._settings = settings
-        self._archive = archive
+        self._archive = place.archive
+        self._executor = executor
         self._requests_per_second = requests_per_second
-        self._database = database
-        self._pipeline = pipeline
-        self._stop = stop
+        self._database = place.database
+        self._pipeline = place.pipeline
+        self._stop = place.stop
         self._today = today
 
     def target_plan(self, target: date | None = None, *, accept: bool = False) -> list[Planned]:
@@ -145,28 +128,15 @@ class Job:
             SystemExit, KeyboardInterrupt: as they came; by then every transaction is rolled back or committed, but for
                 those of a database that fell silent, which its server gives up by itself.
         """
-        todo = queue.SimpleQueue[Planned]()
-        done = queue.SimpleQueue[Outcome | BaseException]()
-        for planned in plan:
-            todo.put(planned)
-        # Daemons: a worker that hangs in the network must not keep a stopped process alive.
-        workers = [
-            threading.Thread(target=self._worker, args=(todo, done), name=f"slices-{number}", daemon=True)
-            for number in range(min(self._settings.concurrency, len(plan)))
-        ]
-        for worker in workers:
-            worker.start()
         outcomes: list[Outcome] = []
         try:
-            for _ in plan:
-                outcome = done.get()
-                if isinstance(outcome, BaseException):
-                    raise outcome  # noqa: TRY301 - it is the worker's, and ends the work here
-                run_log.outcome_done(outcome)
-                outcomes.append(outcome)
-                on_outcome(outcome)
+            with closing(self._executor(plan)) as done:
+                for outcome in done:
+                    run_log.outcome_done(outcome)
+                    outcomes.append(outcome)
+                    on_outcome(outcome)
         except BaseException:
-            self._give_up(workers, unfinished=len(plan) - len(outcomes))
+            log.warning("stopped", unfinished=len(plan) - len(outcomes))
             raise
         return sorted(self._graded_again(plan, outcomes), key=lambda outcome: outcome.slice)
 
@@ -218,26 +188,6 @@ class Job:
             for outcome in outcomes
         ]
 
-    def _worker(self, todo: queue.SimpleQueue[Planned], done: queue.SimpleQueue[Outcome | BaseException]) -> None:
-        try:
-            while True:
-                planned = todo.get_nowait()
-                self._stop.check()
-                done.put(self._pipeline.bring(planned.slice, planned.ask))
-        except (queue.Empty, Stopped):
-            return
-        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for it
-            done.put(error)
-
-    def _give_up(self, workers: Sequence[threading.Thread], *, unfinished: int) -> None:
-        """Ask the workers to stop, and give them a moment to roll back."""
-        self._stop.request()
-        self._database.cancel()
-        deadline = time.monotonic() + _STOP_PATIENCE_S
-        for worker in workers:
-            worker.join(max(0.0, deadline - time.monotonic()))
-        log.warning("stopped", unfinished=unfinished)
-
     def _target(self, target: date | None) -> date:
         return target or target_date(self._today, self._settings.lag_days)
 
@@ -253,44 +203,45 @@ class Job:
 
 
 @contextmanager
-def opened(settings: Settings, *, stop: Stop | None = None, requests_per_second: float | None = None) -> Iterator[Job]:
+def opened(
+    settings: Settings,
+    *,
+    stop: Stop | None = None,
+    requests_per_second: float | None = None,
+    dask: str | None = None,
+) -> Iterator[Job]:
     """A job on the configured warehouse and source.
 
     Args:
         settings: for everything.
         stop: ends the work.
         requests_per_second: the report API is asked no more often; None: as fast as it answers.
+        dask: who brings the slices: `local` or the address of a Dask scheduler; None: threads of this process.
 
     Raises:
         SchemaNotReady, WrongOrganization: before anything is asked of the source.
         ArchiveUnavailable, CredentialsRefused, Misconfigured: the configured archive cannot be looked at.
+        Misconfigured, WrongUsage: the cluster may not be used, or the package for it is not installed.
     """
     stop = stop or Stop()
-    with db.opened(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
-        database.run(lambda connection: schema.require_head(database, connection))
-        database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
+    with workplace.opened(settings, stop, requests_per_second=requests_per_second) as place:
         if warning := api_token.warning(settings.require("api_token"), now=datetime.now(UTC)):
             log.warning("token_expires", about=warning, next_step="get a new one and set WATCH_TIME_API_TOKEN")
-        archive = _archive(settings, stop)
-        with source.opened(settings, stop, requests_per_second=requests_per_second) as reports:
-            yield Job(
-                settings,
-                database,
-                Pipeline(settings, database, reports, stop, archive),
-                stop,
-                settings.today(),
-                archive=archive,
-                requests_per_second=requests_per_second,
-            )
+        executor = _executor(settings, place, requests_per_second, dask)
+        yield Job(settings, place, executor, settings.today(), requests_per_second=requests_per_second)
 
 
-def _archive(settings: Settings, stop: Stop) -> Archive | None:
-    if settings.archive_url is None:
-        return None
+def _executor(settings: Settings, place: Workplace, requests_per_second: float | None, dask: str | None) -> Executor:
+    if dask is None:
+        return Threads(place, settings.concurrency)
 
-    from etl.archive import keeping  # noqa: PLC0415 - only where there is an archive
-
-    return keeping.opened(settings, stop)
+    try:
+        from etl import cluster  # noqa: PLC0415 - an extra, and slow to import
+    except ModuleNotFoundError as error:
+        raise Misconfigured(
+            f"--dask needs the package {error.name}, which is not installed", next_step="pip install 'watch-time[dask]'"
+        ) from None
+    return cluster.Cluster(dask, settings, place, requests_per_second)
 
 
 def _reason(known: SliceRecord | None) -> str:

@@ -30,6 +30,15 @@ class Ask:
     accept: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A slice to be worked on, and why."""
+
+    slice: Slice
+    reason: str
+    ask: Ask
+
+
 class Result(StrEnum):
     """How the work on a slice ended."""
 

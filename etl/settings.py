@@ -103,6 +103,9 @@ class Settings(BaseSettings):
         True, description="Only a 404 with the API's own error body counts as *no report*; any other is an error."
     )
     concurrency: int = Field(2, ge=1, le=32, description="How many slices are worked on at the same time.")
+    dask_without_tls: bool = Field(
+        False, description="Lets `--dask` use a scheduler on another machine without TLS, for networks of your own."
+    )
     download_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Comma-separated hosts (and subdomains) that reports may come from; empty: any public host.",

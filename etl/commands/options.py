@@ -54,6 +54,18 @@ def shard(text: str | None) -> Shard:
     return Shard(index, count)
 
 
+def require_dask_alone(dask: str, *, concurrency: int | None, rate: float | None, dry_run: bool) -> None:
+    """Refuse what the workers of a cluster could not keep to."""
+    if dry_run:
+        raise typer.BadParameter("--dry-run asks nobody: leave --dask out")
+    if dask == "local":
+        return
+    if concurrency:
+        raise typer.BadParameter("--concurrency goes with --dask local; another cluster does as many as it has threads")
+    if rate:
+        raise typer.BadParameter("--rate goes with --dask local; of another cluster each worker would keep its own")
+
+
 Type = Annotated[
     ReportType | None,
     typer.Option("--type", case_sensitive=False, metavar="live|vod", help="One report only; default: both."),

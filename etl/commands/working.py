@@ -14,8 +14,7 @@ from etl.slices import WHOLE, ReportType, Shard
 
 if TYPE_CHECKING:
     from etl.estimate import Estimate
-    from etl.job import Planned
-    from etl.outcome import Outcome
+    from etl.outcome import Outcome, Planned
 
 
 def run(
@@ -70,6 +69,13 @@ def backfill(
     rate: Annotated[
         float | None, typer.Option(min=0.001, metavar="N", help="At most so many requests a second to the report API.")
     ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="local|ADDRESS",
+            help="Bring the slices on a Dask cluster: processes of this machine, or a scheduler's workers.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the slices and why, and estimate the cost; ask nothing.")
     ] = False,
@@ -88,20 +94,22 @@ def backfill(
     if start and end and start > end:
         raise typer.BadParameter(f"--start {start} is after --end {end}")
     if from_archive:
-        if refresh or only or shard or accept or concurrency or rate or dry_run:
+        if refresh or only or shard or accept or concurrency or rate or dask or dry_run:
             raise typer.BadParameter("--from-archive goes with --start, --end, --type and --json only")
         raise typer.Exit(_replayed(start, end, report_type, as_json=as_json))
     if start is None or end is None:
         raise typer.BadParameter("name the dates: --start and --end")
     if accept and start != end:
         raise typer.BadParameter("--accept is for one date: a person has looked at its reports")
+    if dask:
+        options.require_dask_alone(dask, concurrency=concurrency, rate=rate, dry_run=dry_run)
     wanted = options.wanted(only, refresh=refresh)
     part = options.shard(shard)
     with watch.over("backfill", silent=dry_run) as watched:
         settings = console.settings(*console.NEEDS)
         if concurrency:
             settings = settings.model_copy(update={"concurrency": concurrency})
-        with job.opened(settings, requests_per_second=rate) as opened:
+        with job.opened(settings, requests_per_second=rate, dask=dask) as opened:
             types = (report_type,) if report_type else tuple(ReportType)
             plan = opened.backfill_plan(start, end, report_types=types, wanted=wanted, shard=part, accept=accept)
             if dry_run:

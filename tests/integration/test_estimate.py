@@ -15,7 +15,7 @@ from etl.slices import ReportType
 if TYPE_CHECKING:
     from conftest import Warehouse
     from etl.estimate import Estimate
-    from etl.job import Planned
+    from etl.outcome import Planned
 
 BOTH = tuple(ReportType)
 

@@ -1,0 +1,71 @@
+"""Bringing the slices of a plan in threads of this process, several at a time."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from etl.outcome import Outcome, Planned
+from etl.stop import Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from etl.workplace import Workplace
+
+# After SIGTERM, statements are cancelled on the server and rolled back; a worker that hangs in the network holds no
+# transaction and is left behind. With the rest of the way out, which may stop an embedded server, this stays under
+# five seconds.
+STOP_PATIENCE_S: Final = 3.0
+
+
+class Threads:
+    """So many threads, which take one slice after the other."""
+
+    def __init__(self, workplace: Workplace, count: int) -> None:
+        self._workplace = workplace
+        self._count = count
+
+    def __call__(self, plan: Sequence[Planned]) -> Generator[Outcome]:
+        """The outcomes, as slices are done. Closed early, it gives up on the others, and lets them roll back."""
+        todo = queue.SimpleQueue[Planned]()
+        done = queue.SimpleQueue[Outcome | BaseException]()
+        for planned in plan:
+            todo.put(planned)
+        # Daemons: a worker that hangs in the network must not keep a stopped process alive.
+        workers = [
+            threading.Thread(target=self._worker, args=(todo, done), name=f"slices-{number}", daemon=True)
+            for number in range(min(self._count, len(plan)))
+        ]
+        for worker in workers:
+            worker.start()
+        try:
+            for _ in plan:
+                outcome = done.get()
+                if isinstance(outcome, BaseException):
+                    raise outcome  # noqa: TRY301 - it is the worker's, and ends the work here
+                yield outcome
+        except BaseException:
+            self._give_up(workers)
+            raise
+
+    def _worker(self, todo: queue.SimpleQueue[Planned], done: queue.SimpleQueue[Outcome | BaseException]) -> None:
+        try:
+            while True:
+                planned = todo.get_nowait()
+                self._workplace.stop.check()
+                done.put(self._workplace.pipeline.bring(planned.slice, planned.ask))
+        except (queue.Empty, Stopped):
+            return
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for it
+            done.put(error)
+
+    def _give_up(self, workers: Sequence[threading.Thread]) -> None:
+        """Ask the workers to stop, and give them a moment to roll back."""
+        self._workplace.stop.request()
+        self._workplace.database.cancel()
+        deadline = time.monotonic() + STOP_PATIENCE_S
+        for worker in workers:
+            worker.join(max(0.0, deadline - time.monotonic()))

@@ -1,0 +1,244 @@
+"""What a Dask worker does: it brings the slices that it is given, with a workplace of its own for each run.
+
+Nothing secret comes to a worker by way of Dask: token and database URL are those of its own environment. What a run
+decides (organization, schema, guards, how files are read) comes with each slice, so that a worker that joins late
+knows it too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast, get_args
+
+import structlog
+from pydantic import SecretStr
+
+from etl import __version__, beacon, logs, workplace
+from etl.errors import Misconfigured, WatchTimeError
+from etl.settings import Settings
+from etl.stop import Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from distributed import Worker
+
+    from etl.db import Database
+    from etl.outcome import Outcome, Planned
+    from etl.workplace import Workplace
+
+log = structlog.get_logger("watch_time")
+
+# Where the workers of `--dask local` put what they log: it appears among the command's own lines.
+LOG_TOPIC: Final = "watch-time-log"
+# What is secret is a matter of the machine, and so is how it reaches the database and whom it tells of runs.
+_OF_THE_MACHINE: Final = frozenset({"weakest_sslmode", "metrics_file", "pushgateway_url"})
+# A command that was killed says no goodbye.
+_IDLE_S: Final = 60.0
+_LOOK_EVERY_S: Final = 5.0
+_BEACON_PATIENCE_S: Final = 20.0
+_BEACON_POLL_S: Final = 0.5
+_STOP_POLL_S: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a run's command tells the workers. Nothing in it is secret.
+
+    Attributes:
+        run: a name for the run.
+        version: of the command's watch-time.
+        beacon: burns in the run's database; see `etl.beacon`.
+        requests_per_second: of this worker to the report API; None: as fast as it answers.
+        settings: the command's, but for secrets and what is a matter of the machine.
+    """
+
+    run: str
+    version: str
+    beacon: int
+    requests_per_second: float | None
+    settings: Mapping[str, Any] = field(repr=False)
+
+
+def travelling(settings: Settings) -> dict[str, Any]:
+    """The settings that go to the workers."""
+    stay = {
+        name
+        for name, each in Settings.model_fields.items()
+        if SecretStr in (each.annotation, *get_args(each.annotation))
+    }
+    return settings.model_dump(exclude=stay | _OF_THE_MACHINE)
+
+
+def bring(terms: Terms, planned: Planned) -> Outcome:
+    """Bring one slice.
+
+    Raises:
+        Misconfigured: this worker has another version, lacks settings, or leads to another database.
+        WatchTimeError: the workplace cannot be opened.
+        Stopped: the run was given up.
+    """
+    if terms.version != __version__:
+        raise Misconfigured(
+            f"{_name()} has watch-time {__version__}, and the command is {terms.version}",
+            next_step="install the same version on every worker, and start them again",
+        )
+    with _places.setdefault(terms.run, _Place(terms)).used() as place:
+        return place.pipeline.bring(planned.slice, planned.ask)
+
+
+def end(run: str) -> None:
+    """Close what was opened for a run. For the worker's event loop: it does not block."""
+    if place := _places.pop(run, None):
+        threading.Thread(target=place.close, name="closing", daemon=True).start()
+
+
+async def stop(run: str, patience_s: float) -> None:
+    """Stop what is being done for a run, and wait until it is rolled back. For the worker's event loop."""
+    if place := _places.get(run):
+        place.give_up()
+        deadline = time.monotonic() + patience_s
+        while place.users and time.monotonic() < deadline:
+            await asyncio.sleep(_STOP_POLL_S)
+        end(run)
+
+
+def dask_setup(worker: Worker) -> None:
+    """Make a worker one of `--dask local`: it logs by way of the command, and Ctrl-C is the command's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    global _stream  # noqa: PLW0603 - a process logs to one place
+    _stream = cast("TextIO", _ToCommand(worker))
+    logs.configure(stream=_stream)
+
+
+class _ToCommand:
+    """A stream whose lines are events of the cluster, which the command listens to."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            self._worker.log_event(LOG_TOPIC, line)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+    def isatty(self) -> bool:
+        return False
+
+
+def log_again(line: str) -> None:
+    """Log what a worker logged, here."""
+    event = json.loads(line)
+    event.pop("timestamp", None)
+    say = getattr(log, event.pop("level", "warning"), log.warning)
+    say(event.pop("event", ""), **event)
+
+
+class _Place:
+    """A run's workplace in this process: opened with its first slice, closed when none has come for a while."""
+
+    def __init__(self, terms: Terms) -> None:
+        self.users = 0
+        self._terms = terms
+        self._stop = Stop()
+        self._lock = threading.Lock()
+        self._stack: ExitStack | None = None
+        self._place: Workplace | None = None
+        self._used_s = time.monotonic()
+
+    @contextmanager
+    def used(self) -> Iterator[Workplace]:
+        """The workplace, opened. Its threads share it."""
+        with self._lock:
+            self._stop.check()
+            place = self._place or self._open()
+            self.users += 1
+        try:
+            yield place
+        finally:
+            with self._lock:
+                self.users -= 1
+                self._used_s = time.monotonic()
+
+    def give_up(self) -> None:
+        """Stop whatever is being done. Returns at once."""
+        self._stop.request()
+        if self._place:
+            self._place.database.cancel()
+
+    def close(self) -> None:
+        """Close it; a slice that still comes opens it again."""
+        with self._lock:
+            self._close()
+
+    def _open(self) -> Workplace:
+        with _named(), ExitStack() as stack:
+            settings = Settings.load(("api_token", "database_url"))
+            logs.configure(secrets=settings.secrets(), stream=_stream)
+            settings = settings.model_copy(update=dict(self._terms.settings))
+            place = stack.enter_context(
+                workplace.opened(settings, self._stop, requests_per_second=self._terms.requests_per_second)
+            )
+            _require_seen(place.database, self._terms.beacon, self._stop)
+            self._stack, self._place = stack.pop_all(), place
+        threading.Thread(target=self._close_when_idle, name="idle", daemon=True).start()
+        return place
+
+    def _close(self) -> None:
+        stack, self._stack, self._place = self._stack, None, None
+        if stack:
+            stack.close()
+
+    def _close_when_idle(self) -> None:
+        while True:
+            time.sleep(_LOOK_EVERY_S)
+            with self._lock:
+                if self._place is None:
+                    return
+                if not self.users and time.monotonic() - self._used_s > _IDLE_S:
+                    self._close()
+                    _places.pop(self._terms.run, None)
+                    return
+
+
+_places: dict[str, _Place] = {}
+_stream: TextIO | None = None
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """Say of an error that it is this worker's."""
+    try:
+        yield
+    except WatchTimeError as error:
+        raise type(error)(f"{_name()}: {error.message}", next_step=error.next_step) from None
+
+
+def _require_seen(database: Database, number: int, stop: Stop) -> None:
+    """The run's database and this one must be one.
+
+    Raises:
+        Misconfigured: they are two; or the command is gone.
+    """
+    deadline = time.monotonic() + _BEACON_PATIENCE_S
+    while not database.run(lambda connection: beacon.is_seen(connection, number)):
+        if time.monotonic() > deadline:
+            raise Misconfigured(
+                f"its WATCH_TIME_DATABASE_URL leads to {database}, which is not the database that the command works on",
+                next_step="give the workers the command's WATCH_TIME_DATABASE_URL, and start them again",
+            )
+        stop.sleep(_BEACON_POLL_S)
+
+
+def _name() -> str:
+    from distributed import get_worker  # noqa: PLC0415 - there already, where this runs
+
+    return f"the Dask worker {get_worker().address}"
