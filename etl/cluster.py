@@ -24,6 +24,7 @@ from etl.stop import Stopped
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
+    from dask.typing import Key
     from distributed import Client
 
     from etl.outcome import Planned
@@ -103,14 +104,14 @@ class _Work:
         self._shown = shown
         self._terms = terms
         self._done = queue.SimpleQueue[Future[Outcome]]()
-        self._todo: dict[str, tuple[Future[Outcome], Planned]] = {}
+        self._todo: dict[Key, tuple[Future[Outcome], Planned]] = {}
         self._lonely_since_s: float | None = None
-        for rank, planned in enumerate(plan):
-            slice_ = planned.slice
-            # Names and keys are what dashboards show.
-            key = f"watch-time-{slice_.report_type}-{slice_.report_date}-{terms.run}"
-            future = client.submit(worker.bring, terms, planned, key=key, priority=-rank)
-            self._todo[key] = future, planned
+        # Keys are what dashboards show, and decide who comes first. Handed in together under one first part, those for
+        # which no worker is free stay with the scheduler: what waits at a worker that dies is suspected of having
+        # killed it.
+        keys = [(f"watch-time-{terms.run}", str(planned.slice)) for planned in plan]
+        for future, planned in zip(client.map(worker.bring, plan, key=keys, terms=terms), plan, strict=True):
+            self._todo[future.key] = future, planned
             future.add_done_callback(self._done.put)
 
     def outcomes(self) -> Iterator[Outcome]:
@@ -150,8 +151,7 @@ class _Work:
         except queue.Empty:
             self._require_workers()
             return None
-        key = str(future.key)
-        _, planned = self._todo[key]
+        _, planned = self._todo[future.key]
         if future.status == "error":
             outcome = _failed(planned, future.exception())
         elif future.status in {"cancelled", "lost"}:
@@ -164,7 +164,7 @@ class _Work:
                 future.add_done_callback(self._done.put)
                 self._require_workers()
                 return None
-        del self._todo[key]
+        del self._todo[future.key]
         self._lonely_since_s = None
         return outcome
 

@@ -6,6 +6,7 @@ What a scheduler says is unpickled, which is to say run: so it is asked for its 
 from __future__ import annotations
 
 import logging
+import multiprocessing
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _CONNECT_S: Final = 10.0
-_CLOSE_S: Final = 1.5
+_CLOSE_S: Final = 1.0
 
 
 @contextmanager
@@ -40,7 +41,7 @@ def connected(address: str) -> Iterator[Client]:
         except OSError as error:
             raise ClusterUnavailable(
                 f"no Dask scheduler answers at {address} ({type(error).__name__})",
-                next_step="start one (dask scheduler), or correct its address; with tls:// both sides need certificates "
+                next_step="start one (dask scheduler) or correct its address; with tls:// both sides need certificates "
                 "of one authority",
             ) from None
         except (TypeError, ValueError, RuntimeError) as error:
@@ -63,9 +64,14 @@ def started(count: int) -> Iterator[Client]:
     Everything listens on loopback, and asks for a certificate that is made for the occasion; without it, any user of
     this machine could have the workers do what they like.
     """
-    quiet: dict[str, list[str]] = {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+    options: dict[str, object] = {
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
+        # Nothing waits at a worker that is busy: see `etl.cluster`.
+        "distributed.scheduler.worker-saturation": 1.0,
+    }
     _log_as_we_do()
-    with dask.config.set(quiet), ExitStack() as stack:
+    with dask.config.set(options), ExitStack() as stack:
         cluster = LocalCluster(
             n_workers=count,
             threads_per_worker=1,
@@ -76,11 +82,20 @@ def started(count: int) -> Iterator[Client]:
             silence_logs=logging.CRITICAL,
             preload=[worker.__name__],
         )
-        stack.callback(in_time, lambda: cluster.close(timeout=_CLOSE_S), _CLOSE_S)
+        stack.callback(_end, cluster)
         client = Client(cluster, set_as_default=False, name="watch-time")
         stack.callback(in_time, lambda: client.close(timeout=_CLOSE_S), _CLOSE_S)
         client.subscribe_topic(worker.LOG_TOPIC, lambda event: worker.log_again(event[1]))
         yield client
+
+
+def _end(cluster: LocalCluster) -> None:
+    """Close a cluster of our own. Its workers have nothing to lose by now: one that hangs in the network is killed."""
+    # Dask would wait ten seconds more when the process ends.
+    cluster.shutdown_on_close = False
+    in_time(lambda: cluster.close(timeout=_CLOSE_S), _CLOSE_S)
+    for process in multiprocessing.active_children():
+        process.kill()
 
 
 def trusted(address: str, *, without_tls: bool) -> str:

@@ -39,10 +39,11 @@ log = structlog.get_logger("watch_time")
 LOG_TOPIC: Final = "watch-time-log"
 # What is secret is a matter of the machine, and so is how it reaches the database and whom it tells of runs.
 _OF_THE_MACHINE: Final = frozenset({"weakest_sslmode", "metrics_file", "pushgateway_url"})
-# A command that was killed says no goodbye.
-_IDLE_S: Final = 60.0
-_LOOK_EVERY_S: Final = 5.0
-_BEACON_PATIENCE_S: Final = 20.0
+# A command that was killed says no goodbye. Connections to the database are not kept for longer either.
+_IDLE_S: Final = 10.0
+_LOOK_EVERY_S: Final = 2.0
+# A beacon that went out is lit again within a second or two.
+_BEACON_PATIENCE_S: Final = 5.0
 _BEACON_POLL_S: Final = 0.5
 _STOP_POLL_S: Final = 0.05
 
@@ -76,7 +77,7 @@ def travelling(settings: Settings) -> dict[str, Any]:
     return settings.model_dump(exclude=stay | _OF_THE_MACHINE)
 
 
-def bring(terms: Terms, planned: Planned) -> Outcome:
+def bring(planned: Planned, terms: Terms) -> Outcome:
     """Bring one slice.
 
     Raises:

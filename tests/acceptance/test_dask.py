@@ -1,0 +1,484 @@
+"""`backfill --dask`: on real workers it is the backfill that it is in threads, whoever is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import ssl
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import psutil
+import psycopg
+import pytest
+
+import dask_cluster
+from checker import violations, wait_for_no_backend
+from conftest import DAY, HEADER, Program
+from dask_cluster import until
+from etl.sandbox.config import SandboxConfig
+from etl.sandbox.script import Delivery
+from etl.slices import ReportType, Slice, dates_between, slices_of
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import postgres
+    from conftest import Warehouse
+    from dask_cluster import DaskCluster
+
+FIRST = DAY - timedelta(days=5)
+SLICES = slices_of(dates_between(FIRST, DAY))
+RANGE = ("backfill", "--start", f"{FIRST}", "--end", f"{DAY}")
+ONE_SLICE = ("backfill", "--start", f"{DAY}", "--end", f"{DAY}", "--type", "VOD")
+VOD = Slice(DAY, ReportType.VOD)
+TOKEN, PASSWORD = "t0ken-canary-77f0", "p4ssword-canary-5e1f"
+# Deaths of a slice's workers beside the first one.
+ALLOWED = 1
+
+
+@pytest.fixture
+def sandbox_config() -> SandboxConfig:
+    return SandboxConfig(vod_rows=1_000, live_rows=200, quiet_one_day_in=0, token=TOKEN)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    """A scheduler and three workers, started once: what they work on is said by each test."""
+    folder = tmp_path_factory.mktemp("cluster")
+    # Nothing waits at a worker: slices that wait where a worker dies are suspected too.
+    scheduler = {"ALLOWED_FAILURES": f"{ALLOWED}", "WORKER_SATURATION": "1.0"}
+    settings = {f"DASK_DISTRIBUTED__SCHEDULER__{name}": value for name, value in scheduler.items()}
+    with dask_cluster.running(folder, workers=3, **settings) as running:
+        yield running
+
+
+@pytest.fixture
+def on_cluster(program: Program, newest_warehouse: Warehouse, cluster: DaskCluster) -> Program:
+    """The command, with what it takes to connect; three workers that serve the test's warehouse."""
+    cluster.serve(newest_warehouse)
+    if missing := 3 - len(cluster.workers):
+        cluster.start_worker(count=missing)
+    return Program(program.folder, {**program.environment, **cluster.environment})
+
+
+@contextmanager
+def _held(warehouse: Warehouse, workers: int) -> Iterator[Callable[[], None]]:
+    """Keep a lock; gives a function that waits until so many wait for it, each in the middle of its load."""
+    with psycopg.connect(warehouse.url) as connection, psycopg.connect(warehouse.url, autocommit=True) as observer:
+        connection.execute("LOCK TABLE content IN EXCLUSIVE MODE")
+        query = (
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'watch-time' "
+            "AND datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        yield lambda: until(
+            lambda: observer.execute(query).fetchone() == (workers,), "the workers did not get to the lock"
+        )
+        connection.rollback()
+
+
+def _comparable(document: str) -> Any:
+    """What a run told, but for durations."""
+    told = json.loads(document)
+    for slice_ in told["slices"]:
+        del slice_["elapsed_s"]
+    return told
+
+
+def _lines(stderr: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stderr.splitlines()]
+
+
+def test_it_tells_and_stores_what_threads_do_also_of_failures_and_of_restated_reports(
+    on_cluster: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, cluster: DaskCluster
+) -> None:
+    sandbox = newest_warehouse.sandbox
+    broken, held = SLICES[3], SLICES[6]
+    sandbox.override(broken, Delivery(body="no,such,columns\n1,2,3\n"))
+    sandbox.override(held, Delivery(body=f"{HEADER}t,c1,VOD,,u1,-1\n"))
+    good = [slice_ for slice_ in SLICES if slice_ not in {broken, held}]
+    with newest_server.database() as other:
+        threads = on_cluster(*RANGE, "--json", DATABASE_URL=other)
+    done = on_cluster(*RANGE, "--json", "--dask", cluster.address)
+    assert done.returncode == threads.returncode == 65, done.stderr
+    assert _comparable(done.stdout) == _comparable(threads.stdout)
+    assert violations(newest_warehouse.url, sandbox, good) == []
+
+    told, expected = _lines(done.stderr), _lines(threads.stderr)
+    assert [line["event"] for line in told] == ["slice_done"] * len(SLICES) + ["run_done"], "the workers log elsewhere"
+    assert {name: told[-1][name] for name in told[-1] if name != "timestamp"} == {
+        name: expected[-1][name] for name in expected[-1] if name != "timestamp"
+    }
+
+    for slice_ in good:
+        sandbox.restate(slice_)
+    again = on_cluster(*RANGE, "--refresh", "--json", "--dask", cluster.address)
+    assert again.returncode == 65
+    assert violations(newest_warehouse.url, sandbox, good, revisions=(1,)) == []
+
+
+def test_each_worker_has_its_share(on_cluster: Program, newest_warehouse: Warehouse, cluster: DaskCluster) -> None:
+    """Three are in the middle of a load at once; and each opens the API, the database and the scratch folder once."""
+    with _held(newest_warehouse, 3) as wait_until_held:
+        process = on_cluster.start(*RANGE, "--dask", cluster.address)
+        wait_until_held()
+        with cluster.client() as client:
+            assert min(len(keys) for keys in client.processing().values()) == 1
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert violations(newest_warehouse.url, newest_warehouse.sandbox, SLICES) == [], "the workers closed what they had"
+
+
+def test_a_worker_killed_in_the_middle_of_a_load_changes_nothing(
+    on_cluster: Program, newest_warehouse: Warehouse, cluster: DaskCluster
+) -> None:
+    with _held(newest_warehouse, 3) as wait_until_held:
+        process = on_cluster.start(*RANGE, "--json", "--dask", cluster.address)
+        wait_until_held()
+        cluster.end(cluster.workers[0])
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 0, err
+    results = [slice_["result"] for slice_ in json.loads(out)["slices"]]
+    # A backend may commit what its killed client had sent.
+    assert (len(results), set(results) <= {"loaded", "unchanged"}) == (len(SLICES), True)
+    assert violations(newest_warehouse.url, newest_warehouse.sandbox, SLICES) == []
+
+
+def test_a_slice_that_kills_its_workers_fails_alone(
+    on_cluster: Program, newest_warehouse: Warehouse, cluster: DaskCluster
+) -> None:
+    deadly = SLICES[0]
+    newest_warehouse.sandbox.override(deadly, Delivery(latency_s=60))
+    process = on_cluster.start(*RANGE, "--json", "--dask", cluster.address)
+    with cluster.client() as client:
+        for _ in range(ALLOWED + 1):
+            until(lambda: _who_does(client, deadly) is not None, "nobody has the slice")
+            victim = _who_does(client, deadly)
+            cluster.end(next(worker for worker in cluster.workers if worker.name == victim))
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 75, err
+    slices = {(told["report_date"], told["report_type"]): told for told in json.loads(out)["slices"]}
+    failed = slices.pop((f"{deadly.report_date}", deadly.report_type.value))
+    assert (failed["result"], failed["exit_code"]) == ("failed", 75)
+    assert failed["message"].startswith(f"{ALLOWED + 1} Dask workers died while they had this slice")
+    assert "memory" in failed["next_step"]
+    assert {told["result"] for told in slices.values()} <= {"loaded", "unchanged"}
+    others = [slice_ for slice_ in SLICES if slice_ != deadly]
+    assert violations(newest_warehouse.url, newest_warehouse.sandbox, others) == []
+
+
+def _who_does(client: Any, slice_: Slice) -> str | None:
+    """The name of the worker that has a slice."""
+    known = client.scheduler_info()["workers"]
+    has = (address for address, keys in client.processing().items() if any(f"{slice_}" in key for key in keys))
+    return next((known[address]["name"] for address in has if address in known), None)
+
+
+def test_sigterm_ends_in_time_and_rolls_back_what_the_workers_had(
+    on_cluster: Program, newest_warehouse: Warehouse, cluster: DaskCluster
+) -> None:
+    with _held(newest_warehouse, 3) as wait_until_held:
+        process = on_cluster.start(*RANGE, "--dask", cluster.address)
+        wait_until_held()
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+        assert time.monotonic() - began < 5
+        assert process.returncode == 143
+        assert _lines(err)[-1]["event"] == "stopped"
+        assert _lines(err)[-1]["unfinished"] == len(SLICES)
+        assert wait_for_no_backend(newest_warehouse.url, 5) == []
+    assert newest_warehouse.query("SELECT count(*) FROM watch_time") == [(0,)]
+    with cluster.client() as client:
+        until(lambda: not any(client.processing().values()), "slices that had not begun are still to be done")
+    assert on_cluster(*RANGE, "--dask", cluster.address).returncode == 0
+    assert violations(newest_warehouse.url, newest_warehouse.sandbox, SLICES) == []
+
+
+def test_a_killed_command_leaves_nothing_half(
+    on_cluster: Program, newest_warehouse: Warehouse, cluster: DaskCluster
+) -> None:
+    with _held(newest_warehouse, 3) as wait_until_held:
+        process = on_cluster.start(*RANGE, "--dask", cluster.address)
+        wait_until_held()
+        _kill(process)
+        with cluster.client() as client:
+            until(lambda: sum(map(len, client.processing().values())) == 0, "the scheduler did not forget the slices")
+    until(lambda: _loaded(newest_warehouse) == 3, "what was in work did not end")
+    assert newest_warehouse.query("SELECT count(DISTINCT (report_date, report_type)) FROM watch_time") == [(3,)]
+    assert on_cluster(*RANGE, "--dask", cluster.address).returncode == 0
+    # The workers close what nobody told them to close.
+    assert violations(newest_warehouse.url, newest_warehouse.sandbox, SLICES) == []
+
+
+def _loaded(warehouse: Warehouse) -> int:
+    ((count,),) = warehouse.query("SELECT count(*) FROM report_slice WHERE state = 'loaded'")
+    return int(count)
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate(timeout=30)
+
+
+def test_nothing_secret_is_with_the_scheduler_or_in_what_the_cluster_shows(
+    on_cluster: Program, newest_warehouse: Warehouse, cluster: DaskCluster
+) -> None:
+    """Its pages, its logs, the stories of its tasks, its whole state; while the work goes on, and after a failure."""
+    url = newest_warehouse.url.replace("@", f":{PASSWORD}@", 1).replace("::", ":", 1)
+    cluster.serve(newest_warehouse, DATABASE_URL=url)
+    newest_warehouse.sandbox.override(SLICES[1], Delivery(body="x"))
+    with _held(newest_warehouse, 3) as wait_until_held:
+        process = on_cluster.start(*RANGE, "--dask", cluster.address, DATABASE_URL=url)
+        wait_until_held()
+        with cluster.client() as client:
+            shown = _everything_shown(client, cluster)
+            cluster_state = cluster.folder / "state"
+            client.dump_cluster_state(str(cluster_state), format="yaml")
+            shown["state"] = cluster_state.with_suffix(".yaml").read_text()
+    _, shown["the command"] = process.communicate(timeout=60)
+    assert process.returncode == 65
+    for worker in cluster.workers:
+        shown[worker.name] = worker.log.read_text()
+    shown["scheduler"] = cluster.scheduler_log
+    assert {name for name, text in shown.items() if TOKEN in text or PASSWORD in text} == set()
+    # They were looked at for real, while the work went on.
+    assert [name for name in ("state", "story", "call stack") if f"{SLICES[0]}" not in shown[name]] == []
+    assert cluster.workers[0].name in shown["/info/main/workers.html"]
+
+
+def _everything_shown(client: Any, cluster: DaskCluster) -> dict[str, str]:
+    """The pages of scheduler and workers, and what a client can ask for."""
+    info = client.scheduler_info()
+    keys = [key for keys in client.processing().values() for key in keys]
+    ports = {"scheduler": info["services"]["dashboard"]}
+    ports |= {known["name"]: known["services"]["dashboard"] for known in info["workers"].values()}
+    paths = ["/status", "/info/main/workers.html", "/info/main/logs.html", "/info/main/call-stacks.html", "/metrics",
+             "/json/counts.json", "/json/identity.json", "/json/index.html", "/sitemap.json", "/health",
+             "/api/v1/get_workers"]  # fmt: skip
+    paths += [
+        f"/info/{kind}/{quote(str(key), safe='')}.html" for key in keys[:3] for kind in ("task", "story", "call-stack")
+    ]
+    paths += [f"/info/worker/{quote(address, safe='')}.html" for address in info["workers"]]
+    pages = {}
+    for who, port in ports.items():
+        for path in paths:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as page:
+                    pages[path if who == "scheduler" else f"{who} {path}"] = page.read().decode()
+            except OSError:
+                continue
+    return pages | {
+        "story": repr([client.story(key) for key in keys]),
+        "who has": repr(client.who_has()),
+        "call stack": repr(client.call_stack(keys=keys)),
+        "scheduler's log": repr(client.get_scheduler_logs()),
+        "workers' logs": repr(client.get_worker_logs()),
+        "events": repr(client.get_events()),
+        "stream": repr(client.get_task_stream()),
+    }
+
+
+def test_a_worker_of_another_version_is_refused(
+    on_cluster: Program, newest_warehouse: Warehouse, cluster: DaskCluster
+) -> None:
+    other = cluster.folder / "other" / "etl"
+    other.mkdir(parents=True)
+    (other / "__init__.py").write_text('__version__ = "0.0.7"\n')
+    (stranger,) = cluster.start_worker(PYTHONPATH=f"{other.parent}")
+    try:
+        done = on_cluster(*RANGE, "--dask", cluster.address)
+    finally:
+        cluster.end(stranger)
+    assert done.returncode == 78
+    assert "has watch-time 0.0.7, and the command is 0." in done.stderr
+    assert newest_warehouse.sandbox.requests("api") == []
+
+
+def test_workers_with_another_database_are_refused(
+    on_cluster: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, cluster: DaskCluster,
+) -> None:  # fmt: skip
+    with newest_server.database() as elsewhere:
+        cluster.serve(newest_warehouse, DATABASE_URL=elsewhere)
+        done = on_cluster(*ONE_SLICE, "--json", "--dask", cluster.address)
+        with psycopg.connect(elsewhere) as connection:
+            assert connection.execute("SELECT count(*) FROM report_slice").fetchone() == (0,)
+        assert wait_for_no_backend(elsewhere) == []
+    assert done.returncode == 78
+    (told,) = json.loads(done.stdout)["slices"]
+    assert "which is not the database that the command works on" in told["message"]
+    assert told["message"].startswith("the Dask worker tls://127.0.0.1:")
+    assert newest_warehouse.sandbox.requests("api") == []
+
+
+def test_workers_without_settings_say_which(on_cluster: Program, cluster: DaskCluster) -> None:
+    (cluster.folder / ".env").write_text("")
+    done = on_cluster(*RANGE, "--json", "--dask", cluster.address)
+    assert done.returncode == 78
+    told = json.loads(done.stdout)["slices"]
+    assert len(told) == len(SLICES), "every slice that was not loaded is named"
+    assert "WATCH_TIME_API_TOKEN is not set" in told[0]["message"]
+    assert "WATCH_TIME_DATABASE_URL is not set" in told[0]["message"]
+
+
+def test_a_scheduler_that_is_lost_ends_the_run_with_every_slice_named(
+    program: Program, newest_warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """It has no worker either: nothing is ever begun."""
+    with dask_cluster.running(tmp_path_factory.mktemp("lost"), workers=0) as lost:
+        commanding = Program(program.folder, {**program.environment, **lost.environment})
+        process = commanding.start(*RANGE, "--json", "--dask", lost.address)
+        with lost.client() as client:
+            until(lambda: len(_waiting(client)) == len(SLICES), "the slices were not handed in")
+        lost.scheduler.kill()
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    told = json.loads(out)["slices"]
+    assert len(told) == len(SLICES)
+    assert {slice_["result"] for slice_ in told} == {"failed"}
+    assert f"the Dask scheduler at {lost.address} was lost" in told[0]["message"]
+    assert _lines(err)[-1]["event"] == "run_done"
+    assert newest_warehouse.sandbox.requests("api") == []
+
+
+def _waiting(client: Any) -> list[str]:
+    found: list[str] = client.run_on_scheduler(lambda dask_scheduler: [str(key) for key in dask_scheduler.tasks])
+    return found
+
+
+@pytest.fixture
+def local(program: Program) -> Program:
+    return Program(program.folder, {**program.environment, "WATCH_TIME_CONCURRENCY": "2"})
+
+
+def _children(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The workers of `--dask local`; Python starts a process of its own beside them."""
+    return [child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_local_workers_are_for_the_command_alone_and_one_that_is_killed_is_replaced(
+    local: Program, newest_warehouse: Warehouse
+) -> None:
+    with _held(newest_warehouse, 2) as wait_until_held:
+        process = local.start(*RANGE, "--json", "--dask", "local")
+        wait_until_held()
+        workers = _children(process)
+        assert len(workers) == 2
+        ports = [
+            connection.laddr
+            for each in (psutil.Process(process.pid), *workers)
+            for connection in each.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert ports
+        assert {address.ip for address in ports} == {"127.0.0.1"}
+        assert {_answers(address.port) for address in ports} == {"404 Not Found", "nothing without a certificate"}
+        workers[0].kill()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert {slice_["result"] for slice_ in json.loads(out)["slices"]} <= {"loaded", "unchanged"}
+    assert {line["event"] for line in _lines(err)} >= {"slice_done", "run_done"}
+    assert violations(newest_warehouse.url, newest_warehouse.sandbox, SLICES) == []
+
+
+def _answers(port: int) -> str:
+    """What a stranger on this machine gets at a port."""
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/json/identity.json", timeout=10)
+    except urllib.error.HTTPError as answer:
+        return f"{answer.code} {answer.reason}"
+    except OSError:
+        pass  # no HTTP
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+        try:
+            with context.wrap_socket(plain) as connection:
+                return f"something: {connection.recv(10)!r}"
+        except ssl.SSLError as error:
+            return "nothing without a certificate" if "CERTIFICATE_REQUIRED" in str(error) else str(error)
+
+
+# An error of ours that nobody foresaw, with data in its message, in whichever process loads.
+BUG = """
+from etl.load import Loading
+def apply(self, tally, **_):
+    raise ValueError("-".join(("viewer", "canary")))
+Loading.apply = apply
+"""
+
+
+def test_what_a_local_worker_logs_is_among_the_commands_own_lines(
+    local: Program, newest_warehouse: Warehouse, tmp_path: Path
+) -> None:
+    """A traceback without data, as in threads; and the slice has the code for bugs."""
+    (tmp_path / "sitecustomize.py").write_text(BUG)
+    path = os.pathsep.join(filter(None, (f"{tmp_path}", local.environment.get("PYTHONPATH"))))
+    done = Program(local.folder, {**local.environment, "PYTHONPATH": path})(*ONE_SLICE, "--dask", "local")
+    assert done.returncode == 70
+    bug, slice_done, run_done = _lines(done.stderr)
+    assert (bug["event"], bug["level"], bug["slice"]) == ("bug", "error", f"{VOD}")
+    assert "pipeline.py" in bug["exception"]
+    assert "ValueError: (message withheld" in bug["exception"]
+    assert (slice_done["result"], run_done["exit_code"]) == ("failed", 70)
+    assert "viewer-canary" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_local_workers_end_with_the_command(
+    local: Program, newest_warehouse: Warehouse, number: signal.Signals
+) -> None:
+    """Ctrl-C reaches the workers too: they leave it to the command."""
+    with _held(newest_warehouse, 2) as wait_until_held:
+        process = local.start(*RANGE, "--dask", "local")
+        wait_until_held()
+        workers = _children(process)
+        began = time.monotonic()
+        for each in [*workers, process] if number is signal.SIGINT else [process]:
+            each.send_signal(number)
+        _, err = process.communicate(timeout=30)
+        assert time.monotonic() - began < 5
+        assert process.returncode == (-number if number is signal.SIGKILL else 128 + number)
+        until(lambda: not any(map(_is_alive, workers)), "a worker lives on", 10)
+        assert wait_for_no_backend(newest_warehouse.url, 10) == []
+        if number is not signal.SIGKILL:
+            assert [line["event"] for line in _lines(err)] == ["stopped"]
+    assert newest_warehouse.query("SELECT count(*) FROM watch_time") == [(0,)]
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (("--dask", "local", "--dry-run"), 2, "--dry-run asks nobody"),
+        (("--dask", "tls://x:1", "--concurrency", "3"), 2, "--concurrency goes with --dask local"),
+        (("--dask", "tls://x:1", "--rate", "3"), 2, "--rate goes with --dask local"),
+        (("--dask", "scheduler"), 2, "next: name local, or the scheduler as in tls://"),
+        (("--dask", "https://x:1"), 2, "is no address of a scheduler"),
+        (("--dask", "tls://me@x:1/y"), 2, "is no address of a scheduler"),
+        (("--dask", "tcp://scheduler.example.com:8786"), 78, "use tls://scheduler.example.com:8786"),
+        (("--dask", "192.0.2.7:8786"), 78, "WATCH_TIME_DASK_WITHOUT_TLS=true"),
+    ],
+)
+def test_what_a_cluster_cannot_do_is_refused(
+    program: Program, newest_warehouse: Warehouse, options: tuple[str, ...], code: int, says: str
+) -> None:
+    done = program(*ONE_SLICE, *options)
+    assert done.returncode == code
+    assert says in done.stderr.replace("\n", " ")
+    assert newest_warehouse.sandbox.requests() == []
