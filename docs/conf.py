@@ -37,7 +37,7 @@ html_css_files = ["site.css"]
 # Chapters of the navigation, and what stands in them. A page that is in none of them fails the build.
 NAVIGATION: Final = {
     "Begin": ["quick-start", "install/index"],
-    "Use": ["commands", "configuration", "queries", "data-dictionary", "archive"],
+    "Use": ["commands", "configuration", "queries", "data-dictionary", "archive", "workers"],
     "Operate": ["operations/exit-codes", "operations/*", "answers"],
     "Rely on": ["guarantees", "Reliability <reliability>", "Security <security>", "Performance <performance>"],
     "Change": ["how-to/*", "decisions/README"],

@@ -45,9 +45,11 @@ def lit(database: Database) -> Iterator[int]:
             try:
                 with database.transaction() as connection:
                     connection.execute(statement("light_beacon"), {"number": number})
-                    burning.set()
-                    while not out.wait(_WORD_EVERY_S):
+                    while not out.is_set():
+                        # Also at once: what is left of a statement with parameters would keep rows from being vacuumed.
                         connection.execute("SELECT 1")
+                        burning.set()
+                        out.wait(_WORD_EVERY_S)
             except WatchTimeError as error:
                 if not out.is_set():
                     log.warning("beacon_out", error=error)

@@ -1,0 +1,147 @@
+"""What surrounds slices on a Dask cluster: what travels, how a database is known, and clusters that are not there."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from distributed import LocalCluster
+
+import etl
+from conftest import DAY
+from dask_cluster import until
+from etl import beacon, cluster, db, job, scheduler, worker
+from etl.errors import ClusterUnavailable, Misconfigured
+from etl.outcome import Ask, Planned, Result
+from etl.settings import Settings
+from etl.slices import slices_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import postgres
+    from conftest import Warehouse
+
+PLAN = [Planned(slice_, "", Ask()) for slice_ in slices_of([DAY])]
+SECRET = {"api_token", "database_url", "ping_url", "notify_urls"}
+
+
+def test_all_settings_travel_but_secrets_and_what_is_the_machines() -> None:
+    known: dict[str, Any] = {
+        "api_token": "t0ken-canary",
+        "database_url": "postgresql://u:p4ss-canary@localhost/w",
+        "ping_url": "https://ping.example.com/key-canary",
+        "notify_urls": "json://user:chat-canary@example.com",
+        "pushgateway_url": "https://user:push-canary@example.com",
+        "header_aliases": {"Viewer": "customer_id"},
+    }
+    settings = Settings(**known)
+    travelling = worker.travelling(settings)
+    assert Settings.model_fields.keys() - travelling.keys() == {
+        *SECRET, "weakest_sslmode", "metrics_file", "pushgateway_url",
+    }  # fmt: skip
+    terms = worker.Terms("run", "0", 1, None, travelling)
+    assert b"canary" not in pickle.dumps(terms)
+    assert "Viewer" not in repr(terms), "a key or a log line is no place for settings"
+    own: dict[str, Any] = {"api_token": "of-the-worker"}
+    there = Settings(**own).model_copy(update=dict(pickle.loads(pickle.dumps(terms)).settings))  # noqa: S301 - our own
+    assert there.header_aliases == {"Viewer": "customer_id"}
+    assert there.require("api_token") == "of-the-worker"
+
+
+@pytest.fixture
+def lit(newest_warehouse: Warehouse) -> Iterator[int]:
+    with db.opened(newest_warehouse.url, schema="public") as database, beacon.lit(database) as number:
+        yield number
+
+
+def test_a_beacon_is_seen_in_its_own_database_alone(
+    newest_warehouse: Warehouse, newest_server: postgres.Server, lit: int
+) -> None:
+    """The other has the same tables, on the same server."""
+    with psycopg.connect(newest_warehouse.url) as same:
+        assert beacon.is_seen(same, lit)
+        assert not beacon.is_seen(same, lit ^ 1)
+    with newest_server.database() as other, psycopg.connect(other) as connection:
+        assert not beacon.is_seen(connection, lit)
+
+
+def test_a_beacon_is_lit_again_and_holds_nothing_back(newest_warehouse: Warehouse, lit: int) -> None:
+    burning = "FROM pg_stat_activity WHERE application_name = 'watch-time' AND datname = current_database()"
+    with psycopg.connect(newest_warehouse.url, autocommit=True) as same:
+        assert same.execute(f"SELECT backend_xid, backend_xmin {burning}".encode()).fetchall() == [(None, None)]
+        same.execute(f"SELECT pg_terminate_backend(pid) {burning}".encode())
+        until(lambda: not beacon.is_seen(same, lit), "it still burns")
+        until(lambda: beacon.is_seen(same, lit), "it was not lit again")
+
+
+def test_a_beacon_goes_out_at_the_end(newest_warehouse: Warehouse) -> None:
+    with db.opened(newest_warehouse.url, schema="public") as database:
+        with beacon.lit(database):
+            pass
+        with psycopg.connect(newest_warehouse.url, autocommit=True) as same:
+            until(
+                lambda: same.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone() == (0,),
+                "it still burns",
+            )
+
+
+def test_where_no_scheduler_answers_the_run_ends(newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "_CONNECT_S", 0.5)
+    with (
+        job.opened(newest_warehouse.configured(), dask="tcp://127.0.0.1:1") as opened,
+        pytest.raises(ClusterUnavailable, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"),
+    ):
+        opened.work(PLAN)
+
+
+def test_where_no_worker_comes_every_slice_is_named_within_bounded_time(
+    newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_NO_WORKER_S", 2.0)
+    monkeypatch.setattr(cluster, "_NO_WORKER_TOLD_S", 0.5)
+    with (
+        LocalCluster(
+            n_workers=0, processes=False, protocol="tcp", dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+        ) as empty,
+        job.opened(newest_warehouse.configured(), dask=empty.scheduler_address) as opened,
+    ):  # fmt: skip
+        outcomes = opened.work(PLAN)
+    assert [(outcome.slice, outcome.result, int(outcome.exit_code)) for outcome in outcomes] == [
+        (planned.slice, Result.FAILED, 75) for planned in PLAN
+    ]
+    assert "has had no worker for 2 s" in (outcomes[0].message or "")
+
+
+def test_without_the_package_the_line_that_installs_it_is_told(
+    newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("cluster", "scheduler"):
+        monkeypatch.delitem(sys.modules, f"etl.{name}")
+        monkeypatch.delattr(etl, name)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with (
+        pytest.raises(Misconfigured, match="--dask needs the package distributed") as refused,
+        job.opened(newest_warehouse.configured(), dask="local"),
+    ):
+        pass
+    assert refused.value.next_step == "pip install 'watch-time[dask]'"
+
+
+def test_an_archive_in_a_folder_stays_on_its_machine(newest_warehouse: Warehouse, tmp_path: Path) -> None:
+    settings = newest_warehouse.configured(archive_url=f"{tmp_path}")
+    with pytest.raises(Misconfigured, match="is a folder"), job.opened(settings, dask="tcp://127.0.0.1:1"):
+        pass
+    with job.opened(settings, dask="local"):
+        pass
+
+
+def test_an_empty_plan_needs_no_cluster(newest_warehouse: Warehouse) -> None:
+    with job.opened(newest_warehouse.configured(), dask="tcp://127.0.0.1:1") as opened, closing(opened._executor([])):
+        assert opened.work([]) == []
