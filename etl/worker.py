@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from etl import __version__, beacon, logs, workplace
 from etl.errors import Misconfigured, WatchTimeError
 from etl.settings import Settings
-from etl.stop import Stop
+from etl.stop import Stop, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,7 +45,7 @@ _LOOK_EVERY_S: Final = 2.0
 # A beacon that went out is lit again within a second or two.
 _BEACON_PATIENCE_S: Final = 5.0
 _BEACON_POLL_S: Final = 0.5
-_STOP_POLL_S: Final = 0.05
+_STOP_POLL_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,8 @@ def bring(planned: Planned, terms: Terms) -> Outcome:
             f"{_name()} has watch-time {__version__}, and the command is {terms.version}",
             next_step="install the same version on every worker, and start them again",
         )
+    if terms.run in _given_up:
+        raise Stopped
     with _places.setdefault(terms.run, _Place(terms)).used() as place:
         return place.pipeline.bring(planned.slice, planned.ask)
 
@@ -101,12 +103,19 @@ def end(run: str) -> None:
 
 
 async def stop(run: str, patience_s: float) -> None:
-    """Stop what is being done for a run, and wait until it is rolled back. For the worker's event loop."""
+    """Stop what is being done for a run, and wait until it is rolled back. For the worker's event loop.
+
+    The scheduler may hear of it later than a worker, and hand out another slice meanwhile: none is begun any more.
+    """
+    _given_up.add(run)
     if place := _places.get(run):
-        place.give_up()
         deadline = time.monotonic() + patience_s
-        while place.users and time.monotonic() < deadline:
+        while True:
+            # More than once: a cancellation that comes between two statements is lost.
+            place.give_up()
             await asyncio.sleep(_STOP_POLL_S)
+            if not place.users or time.monotonic() > deadline:
+                break
         end(run)
 
 
@@ -211,6 +220,7 @@ class _Place:
 
 
 _places: dict[str, _Place] = {}
+_given_up: set[str] = set()
 _stream: TextIO | None = None
 
 
