@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import big_day
 import partitions
+import workers
 
 
 def test_a_big_day_in_small_equals_its_csv() -> None:
@@ -19,3 +20,10 @@ def test_compacted_months_hold_the_same_rows_in_fewer_partitions() -> None:
     assert found.before.partitions == found.slices == 146
     assert found.after.partitions < found.before.partitions
     assert found.after.locks < found.before.locks
+
+
+def test_each_way_of_having_several_workers_loads_the_same() -> None:
+    found = list(workers.measure(2, 20, latency_s=0.0, counts=(2,)))
+    assert [(each.way, each.workers, each.slices, each.equal) for each in found] == [
+        ("threads", 2, 4, True), ("dask", 2, 4, True), ("shards", 2, 4, True),
+    ]  # fmt: skip

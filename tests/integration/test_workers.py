@@ -19,6 +19,7 @@ from etl.errors import ClusterUnavailable, Misconfigured
 from etl.outcome import Ask, Planned, Result
 from etl.settings import Settings
 from etl.slices import slices_of
+from shown import DOCS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,9 +96,11 @@ def test_where_no_scheduler_answers_the_run_ends(newest_warehouse: Warehouse, mo
     monkeypatch.setattr(scheduler, "_CONNECT_S", 0.5)
     with (
         job.opened(newest_warehouse.configured(), dask="tcp://127.0.0.1:1") as opened,
-        pytest.raises(ClusterUnavailable, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"),
+        pytest.raises(ClusterUnavailable, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1") as lost,
     ):
         opened.work(PLAN)
+    page = (DOCS / "operations" / "exit-codes.md").read_text(encoding="utf-8")
+    assert f"error: {lost.value.message}\n  next: {lost.value.next_step}\n" in page
 
 
 def test_where_no_worker_comes_every_slice_is_named_within_bounded_time(
