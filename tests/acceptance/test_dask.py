@@ -254,6 +254,7 @@ def test_nothing_secret_is_with_the_scheduler_or_in_what_the_cluster_shows(
     # They were looked at for real, while the work went on.
     assert [name for name in ("state", "story", "call stack") if f"{SLICES[0]}" not in shown[name]] == []
     assert cluster.workers[0].name in shown["/info/main/workers.html"]
+    assert newest_warehouse.sandbox.config.org_id in shown["what the scheduler was given"]
 
 
 def _everything_shown(client: Any, cluster: DaskCluster) -> dict[str, str]:
@@ -269,7 +270,13 @@ def _everything_shown(client: Any, cluster: DaskCluster) -> dict[str, str]:
         f"/info/{kind}/{quote(str(key), safe='')}.html" for key in keys[:3] for kind in ("task", "story", "call-stack")
     ]
     paths += [f"/info/worker/{quote(address, safe='')}.html" for address in info["workers"]]
-    pages = {}
+
+    def given(dask_scheduler: Any) -> str:
+        import cloudpickle
+
+        return repr(cloudpickle.dumps([task.run_spec for task in dask_scheduler.tasks.values()]))
+
+    pages = {"what the scheduler was given": client.run_on_scheduler(given)}
     for who, port in ports.items():
         for path in paths:
             try:
