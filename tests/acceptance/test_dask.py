@@ -272,9 +272,9 @@ def _everything_shown(client: Any, cluster: DaskCluster) -> dict[str, str]:
     paths += [f"/info/worker/{quote(address, safe='')}.html" for address in info["workers"]]
 
     def given(dask_scheduler: Any) -> str:
-        import cloudpickle
+        from distributed.protocol.pickle import dumps
 
-        return repr(cloudpickle.dumps([task.run_spec for task in dask_scheduler.tasks.values()]))
+        return repr(dumps([task.run_spec for task in dask_scheduler.tasks.values()]))
 
     pages = {"what the scheduler was given": client.run_on_scheduler(given)}
     for who, port in ports.items():
