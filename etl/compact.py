@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from psycopg import sql
 
-from etl import db, ledger, partitions, schema
+from etl import citus, db, ledger, partitions, schema
 from etl.db import in_savepoint, rows, statement
 from etl.errors import Misconfigured, ReconciliationFailed, SliceBusy, WatchTimeError
 from etl.slices import ReportType, Slice, dates_between, slices_of, target_date
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import date
 
+    from etl.citus import Dialect
     from etl.db import Connection, Database
     from etl.partitions import Partition
     from etl.settings import Settings
@@ -136,33 +137,36 @@ def _compact(database: Database, connection: Connection, month: Partition, stop:
     own = _own_partitions(connection, month)
     if not own:
         return None
-    _require_nobody_in_the_way(connection, month, stop, tries)
-    connection.execute(month.on("create_month"))
-    _copy(database, connection, month)
-    connection.execute(month.on("key_month"))
-    _require_equal(connection, month, known)
+    dialect = citus.dialect(connection)
+    _require_nobody_in_the_way(connection, month, stop, tries, dialect)
+    dialect.execute(connection, month.on("create_month", dialect))
+    _copy(database, connection, month, dialect)
+    dialect.execute(connection, month.on("key_month", dialect))
+    _require_equal(connection, month, known, month.on("count_unequal_slices", dialect))
     slices = [str(slice_) for slice_ in slices_of(dates_between(month.start.report_date, _last_date(month)))]
-    swap = month.on("swap_month", slices=sql.SQL(", ").join(map(sql.Identifier, own.values())))
+    swap = month.on("swap_month", dialect, slices=sql.SQL(", ").join(map(sql.Identifier, own.values())))
 
     def try_to_swap() -> bool:
         if not _locked(connection, slices):
             return False
         if _revisions(connection, month) != known:
             raise _loaded_meanwhile(month)
-        connection.execute(statement("lock_readers_out"))
-        connection.execute(swap)
+        dialect.execute(connection, dialect.statement("lock_readers_out"))
+        dialect.execute(connection, swap)
         return True
 
     _insist(connection, try_to_swap, month, stop, tries)
     return Compacted(month, len(own))
 
 
-def _require_nobody_in_the_way(connection: Connection, month: Partition, stop: Stop, tries: int) -> None:
+def _require_nobody_in_the_way(
+    connection: Connection, month: Partition, stop: Stop, tries: int, dialect: Dialect
+) -> None:
     """Building a month takes long: not where the swap would have to be given up anyway."""
 
     def try_to_lock() -> bool:
         with connection.transaction(force_rollback=True):
-            connection.execute(statement("lock_readers_out"))
+            dialect.execute(connection, dialect.statement("lock_readers_out"))
         return True
 
     _insist(connection, try_to_lock, month, stop, tries)
@@ -179,13 +183,16 @@ def _insist(connection: Connection, work: Callable[[], bool], month: Partition, 
     )
 
 
-def _copy(database: Database, connection: Connection, month: Partition) -> None:
+def _copy(database: Database, connection: Connection, month: Partition, dialect: Dialect) -> None:
     """Bring the rows over: read on a connection of its own, so that this one may write them frozen."""
+    if dialect.is_distributed:
+        connection.execute(month.on("citus/fill_month", dialect))
+        return
     with database.transaction() as reader:
         reader.execute(_STATEMENT_TIMEOUT)
         with (
-            reader.cursor().copy(month.on("copy_month_out")) as out,
-            connection.cursor().copy(month.on("copy_month_in")) as into,
+            reader.cursor().copy(month.on("copy_month_out", dialect)) as out,
+            connection.cursor().copy(month.on("copy_month_in", dialect)) as into,
         ):
             for data in out:
                 into.write(data)
@@ -203,8 +210,10 @@ def _own_partitions(connection: Connection, month: Partition) -> dict[Slice, str
     return {Slice(row["report_date"], ReportType(row["report_type"])): row["partition"] for row in found}
 
 
-def _require_equal(connection: Connection, month: Partition, known: Mapping[Slice, int]) -> None:
-    row = connection.execute(month.on("count_unequal_slices")).fetchone()
+def _require_equal(
+    connection: Connection, month: Partition, known: Mapping[Slice, int], count_unequal: sql.Composed
+) -> None:
+    row = connection.execute(count_unequal).fetchone()
     if row == (0,):
         return
     if _revisions(connection, month) != known:

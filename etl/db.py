@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
-Connection = psycopg.Connection[TupleRow]
 
 # libpq waits 130 s by default; the keepalives and the TCP timeout find a dead peer within a minute.
 _CONNECT: Final[dict[str, str | int]] = {
@@ -55,6 +54,8 @@ _TRANSACTION_SETTINGS: Final = {
     "tcp_keepalives_count": "3",
     "TimeZone": "UTC",
 }
+# Asked with them, so that it costs no journey: see `citus`.
+_HAS_CITUS: Final = "to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL"
 _TRANSACTION_TIMEOUT: Final = "2h"  # Postgres 17 and newer
 _PG17: Final = 170_000
 
@@ -66,6 +67,16 @@ _LONGEST_PAUSE_S: Final = 15.0
 _IDLE_S: Final = 10.0
 # A server that does not take a cancellation within this time is as good as gone.
 _CANCEL_S: Final = 2.0
+
+
+class Connection(psycopg.Connection[TupleRow]):
+    """A connection to the warehouse's database.
+
+    Attributes:
+        has_citus: whether the database has the extension, as of the current transaction's beginning.
+    """
+
+    has_citus = False
 
 
 class Database:
@@ -134,7 +145,7 @@ class Database:
         if writable:
             parameters["target_session_attrs"] = "read-write"
         # Prepared statements do not survive transaction-pooling proxies.
-        connection = psycopg.connect(autocommit=True, prepare_threshold=None, **parameters)
+        connection = Connection.connect(autocommit=True, prepare_threshold=None, **parameters)
         encoding = connection.info.parameter_status("server_encoding")
         if encoding not in {"UTF8", None}:
             connection.close()
@@ -233,9 +244,9 @@ def idle_for(connection: Connection, seconds: float) -> Iterator[None]:
     connection.execute("SELECT set_config(%s, %s, true)", [name, _TRANSACTION_SETTINGS[name]])
 
 
-def builds_unique(connection: Connection, query: sql.Composed) -> bool:
-    """Run a query that builds a unique key; False, and undone, when there are duplicates."""
-    connection.execute(statement("build_unique").format(query=query))
+def builds_unique(connection: Connection, build: sql.Composed) -> bool:
+    """Run `build_unique`, filled in; False, and nothing built, when there are duplicates."""
+    connection.execute(build)
     row = connection.execute("SELECT current_setting('watch_time.is_unique')").fetchone()
     return row == ("yes",)
 
@@ -279,4 +290,6 @@ def configure(connection: Connection, schema: str) -> None:
     if connection.info.server_version >= _PG17:
         settings["transaction_timeout"] = _TRANSACTION_TIMEOUT
     calls = sql.SQL(", ").join(sql.SQL("set_config(%s, %s, true)") for _ in settings)
-    connection.execute(sql.SQL("SELECT {}").format(calls), [text for setting in settings.items() for text in setting])
+    texts = [text for setting in settings.items() for text in setting]
+    row = connection.execute(sql.SQL("SELECT {}, {}").format(sql.SQL(_HAS_CITUS), calls), texts).fetchone()
+    connection.has_citus = bool(row and row[0])

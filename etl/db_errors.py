@@ -29,6 +29,8 @@ def in_our_words(error: psycopg.Error, where: str) -> WatchTimeError:
     state = error.sqlstate
     if not state:
         return _without_state(error, where)
+    if node := _NODE_OUT_OF_REACH.match(error.diag.message_primary or ""):
+        return PassingTrouble(f"{where} does not reach its node {node[1]} (SQLSTATE {state})", next_step=_NODE)
     table = f" on {error.diag.table_name}" if error.diag.table_name else ""
     what = f"{where} refused with SQLSTATE {state} ({type(error).__name__}){table}"
     # With a context it comes from within a function or from COPY, and may quote a row all the same.
@@ -39,6 +41,10 @@ def in_our_words(error: psycopg.Error, where: str) -> WatchTimeError:
     return kind(what, next_step=next_step)
 
 
+# What Citus says of its own connections, sometimes as an internal error; there are no rows in it.
+_NODE_OUT_OF_REACH: Final = re.compile(
+    r"(?:connection to the remote node|failure on connection marked as essential:) (?:\S+@)?(\S+)"
+)
 # Missing rights, tables, databases or schemas, and what depends on them: the message names objects, never rows.
 _NAMES_ARE_WRONG: Final = ("42", "3D", "3F", "0P", "2BP01")
 # The first that fits. What is not here, cursors, savepoints, functions and the like, is a mistake of ours.
@@ -52,6 +58,7 @@ _KINDS: Final[tuple[tuple[tuple[str, ...], type[WatchTimeError]], ...]] = (
     ((*_NAMES_ARE_WRONG, "0A", "F0"), Misconfigured),
 )
 _LATER: Final = "try again later; watch-time doctor looks at the connection"
+_NODE: Final = "try again when the node is back; watch-time doctor says which do not reach each other"
 _BUG: Final = "a mistake in watch-time: nothing was committed; please report it"
 _REFUSED: Final = "the report holds something that the tables refuse; keep the report and have it looked at"
 _NEXT_STEPS: Final = {

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from etl import api_token, db, schema
+from etl import api_token, citus, db, schema
 from etl.channels import unread_channels
 from etl.db import rows, statement
 from etl.errors import ExitCode, WatchTimeError
@@ -106,6 +106,8 @@ def _examine_database(settings: Settings) -> Iterator[Check]:
                 )
             schema.require_head(database, connection)
             schema.require_owner(database, connection, settings.require("org_id"))
+            if found := citus.examine(connection):
+                yield Check("Citus", Verdict.WARNING if found[1] else Verdict.OK, *found)
             yield Check("tables", Verdict.OK, f"version {schema.HEAD}, of {schema.owner(connection) or 'nobody yet'}")
             lacking = [row["right"] for row in rows(connection, statement("lacking_rights"))]
             if lacking:

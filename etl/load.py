@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 from psycopg import sql
 
-from etl import columns, contract, partitions
+from etl import citus, columns, contract, partitions
 from etl.ahead import ahead
 from etl.contract import CONTENT_ID, CREATED_AT, TITLE
 from etl.copy_text import encode
@@ -61,7 +61,9 @@ class Loading:
         self._parameters = {"report_date": slice_.report_date, "report_type": slice_.report_type.value}
         self._leaf = partitions.of_slice(slice_)
         self._is_stored = aside or partitions.is_covered(connection, slice_)
-        self._lines = sql.Identifier(f"{self._leaf.name}_incoming" if self._is_stored else self._leaf.name)
+        self._dialect = citus.dialect(connection)
+        self._lines_name = f"{self._leaf.name}_incoming" if self._is_stored else self._leaf.name
+        self._lines = sql.Identifier(self._lines_name)
         self._has_rejects = False
         self._merged = 0
         self._repeated = 0
@@ -70,9 +72,9 @@ class Loading:
         """Bring the report into the database, unseen by readers, and count it into `tally`."""
         self._connection.execute(statement("create_incoming_content"))
         if self._is_stored:
-            self._connection.execute(statement("create_incoming").format(incoming=self._lines))
+            self._do("create_incoming", distribute=self._dialect.distribute(self._lines_name))
         else:
-            self._connection.execute(self._leaf.on("create_leaf"))
+            self._do("create_leaf")
         beside, goes_on = _Beside(), True
         with closing(ahead(chunks)) as left:
             while goes_on:
@@ -110,19 +112,21 @@ class Loading:
         differ.
         """
         if self._is_stored:
-            self._connection.execute(self._leaf.on("compare_slice", incoming=self._lines))
+            self._do("compare_slice")
             if self._row_of(statement("shares_keys"), {**self._parameters, "lines": tally.rows_accepted}) == (True,):
                 self._merge_lines("merge_incoming", tally)
-                self._connection.execute(self._leaf.on("compare_slice", incoming=self._lines))
+                self._do("compare_slice")
             self._drop_lines()
-        elif not builds_unique(self._connection, self._leaf.on("key_leaf")):
+        elif not builds_unique(
+            self._connection, self._on("build_unique", table=self._lines, query=self._on("key_leaf"))
+        ):
             self._merge_lines("merge_leaf", tally)
-            self._connection.execute(self._leaf.on("key_leaf"))
+            self._do("key_leaf")
         return tally.rows_accepted - self._merged
 
     def stored_rows(self) -> Iterator[Buffer]:
         """The slice's rows with titles, in key order, each a record of CSV: what is stored, or is about to be."""
-        facts = self._leaf.on("slice_rows") if self._is_stored else self._lines
+        facts = self._on("slice_rows") if self._is_stored else self._lines
         # Nothing here was analyzed yet, and a nested loop, which is never right for whole slices, may look cheap.
         self._connection.execute("SET LOCAL enable_nestloop = off")
         with self._connection.cursor() as cursor, cursor.copy(statement("copy_slice_out").format(facts=facts)) as copy:
@@ -143,13 +147,15 @@ class Loading:
         rows = tally.rows_accepted - self._merged
         if self._is_stored:
             inserted, deleted, updated = self._row_of(statement("count_differences"))
-            self._connection.execute(statement("apply_differences"), self._parameters)
+            name = f"{self._leaf.name}_difference"
+            distribute = self._dialect.distribute(name)
+            self._do("apply_differences", difference=sql.Identifier(name), distribute=distribute)
             before_sharing()
         else:
             inserted, deleted, updated = rows, 0, 0
             before_sharing()
             if rows:
-                self._connection.execute(self._leaf.on("attach_leaf"))
+                self._do("attach_leaf")
             else:
                 self._drop_lines()
         change = Change(
@@ -177,11 +183,18 @@ class Loading:
             )
 
     def _merge_lines(self, statement_name: str, tally: Tally) -> None:
-        merged = sql.Identifier(f"{self._leaf.name}_merged")
+        name = f"{self._leaf.name}_merged"
         (self._repeated,) = self._row_of(statement("count_repeated").format(lines=self._lines))
-        self._connection.execute(self._leaf.on(statement_name, merged=merged, incoming=self._lines))
+        distribute = self._dialect.distribute(name)
+        self._do(statement_name, merged=sql.Identifier(name), distribute=distribute)
         (rows,) = self._row_of(sql.SQL("SELECT count(*) FROM {}").format(self._lines))
         self._merged = tally.rows_accepted - rows
+
+    def _do(self, statement_name: str, **more: sql.Composable) -> None:
+        self._dialect.execute(self._connection, self._on(statement_name, **more))
+
+    def _on(self, statement_name: str, **more: sql.Composable) -> sql.Composed:
+        return self._leaf.on(statement_name, self._dialect, incoming=self._lines, **more)
 
     def _drop_lines(self) -> None:
         self._connection.execute(sql.SQL("DROP TABLE {}").format(self._lines))

@@ -17,6 +17,7 @@ from etl.slices import ReportType, Slice
 if TYPE_CHECKING:
     from datetime import date
 
+    from etl.citus import Dialect
     from etl.db import Connection
 
 _DAYS_OF_ANY_MONTH = 31
@@ -30,16 +31,17 @@ class Partition:
     start: Slice
     end: Slice
 
-    def on(self, statement_name: str, **more: sql.Composable) -> sql.Composed:
+    def on(self, statement_name: str, dialect: Dialect, **more: sql.Composable) -> sql.Composed:
         """The statement of that name, filled in for this partition."""
-        return statement(statement_name).format(
+        filled_in = {"distribute": dialect.distribute(self.name)} | more
+        return dialect.statement(statement_name).format(
             partition=sql.Identifier(self.name),
             bound=sql.Identifier(f"{self.name}_bound"),
             start_date=sql.Literal(self.start.report_date),
             start_type=sql.Literal(self.start.report_type.value),
             end_date=sql.Literal(self.end.report_date),
             end_type=sql.Literal(self.end.report_type.value),
-            **more,
+            **filled_in,
         )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from psycopg import sql
 
+from etl import citus
 from etl.db import configure, statement
 from etl.errors import SchemaNotReady, WrongOrganization
 
@@ -30,7 +31,9 @@ _MIGRATION_LOCK: Final = 7_281_964_530
 
 
 def migrate(database: Database) -> tuple[str | None, str]:
-    """Bring the schema to head, creating it when it is new. Several at once wait for each other.
+    """Bring the schema to head, creating it when it is new, and over a Citus cluster where it lies on one.
+
+    Several at once wait for each other.
 
     Returns:
         The version before (None: there was none) and after.
@@ -47,6 +50,7 @@ def migrate(database: Database) -> tuple[str | None, str]:
         # SQLAlchemy looks around on the connection first, and rolls back after that: the transaction begins inside.
         with engine.begin() as sqlalchemy_connection:
             configure(connection, database.schema)
+            citus.require_coordinator(connection)
             connection.execute(statement("lock_migrations"), {"key": _MIGRATION_LOCK})
             if not connection.execute(_HAS_SCHEMA, [database.schema]).fetchone():
                 # Not IF NOT EXISTS: that wants the right to create schemas even where there is nothing to create.
@@ -61,6 +65,7 @@ def migrate(database: Database) -> tuple[str | None, str]:
             except exc.DBAPIError as error:
                 # The driver's own error is inside, and `db` knows what to say of it.
                 raise error.orig or error from None
+            citus.distribute(connection)
     return before, HEAD
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 import psycopg
 import pytest
 
+import cluster
 import postgres
 from etl import job, logs
 from etl.environment import PREFIX
@@ -37,7 +38,17 @@ VOD = Slice(DAY, ReportType.VOD)
 
 
 def pytest_report_header() -> str:
-    return f"postgres: {', '.join(postgres.SOURCES)}"
+    sources = f"postgres: {', '.join(postgres.ALSO_CITUS)}"
+    return sources if cluster.GIVEN else f"{sources}; no Citus: WATCH_TIME_TEST_CITUS_URL is not set"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    marker = item.get_closest_marker("single_server")
+    if marker is None or not isinstance(item, pytest.Function):
+        return
+    servers = {postgres.ONE} if "newest_server" in item.fixturenames else set(item.callspec.params.values())
+    if "citus" in servers:
+        pytest.skip(f"not on Citus: {marker.args[0]}")
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +67,7 @@ def hide_settings(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.chdir(folder)
 
 
-@pytest.fixture(scope="session", params=postgres.SOURCES)
+@pytest.fixture(scope="session", params=postgres.ALSO_CITUS)
 def server(request: pytest.FixtureRequest) -> Iterator[postgres.Server]:
     """A Postgres server; tests that ask for it run once for each."""
     with postgres.running(request.param) as running_server:

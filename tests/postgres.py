@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, LiteralString
 import psycopg
 from psycopg import conninfo, sql
 
+import cluster
 from etl import embedded, schema
 from etl.db import Database
 
@@ -56,6 +57,7 @@ def _sources() -> tuple[str, ...]:
 
 
 SOURCES = _sources()
+ALSO_CITUS = (*SOURCES, "citus") if cluster.GIVEN else SOURCES
 ONE = os.environ.get("WATCH_TIME_TEST_SERVER", SOURCES[-1])
 """The one for tests that run on one server only: the newest, where none is named."""
 # A server of another machine, or of an engine on one, may have no certificate.
@@ -83,6 +85,15 @@ class Server:
                 connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
+class OnCluster(Server):
+    """A Citus cluster. Databases cannot be copied there: each is migrated."""
+
+    @contextlib.contextmanager
+    def database(self, *, migrated: bool = True, encoding: LiteralString = "UTF8") -> Iterator[str]:
+        with cluster.database(self.url, migrated=migrated, encoding=encoding) as url:
+            yield url
+
+
 def conninfo_url(url: str, database: str) -> str:
     """The same server, another database, as a URL that a setting takes."""
     known = conninfo.conninfo_to_dict(url)
@@ -96,6 +107,10 @@ def conninfo_url(url: str, database: str) -> str:
 @contextlib.contextmanager
 def running(source: str) -> Iterator[Server]:
     """The server of a source, with its migrated template."""
+    if source == "citus":
+        assert cluster.GIVEN, cluster.MISSING
+        yield OnCluster(cluster.GIVEN, "")
+        return
     with _url(source) as url:
         template = f"template_{uuid.uuid4().hex}"
         with psycopg.connect(url, autocommit=True) as connection:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from psycopg import IsolationLevel
 
-from etl import db, explain, freshness, ledger, schema, status
+from etl import citus, db, explain, freshness, ledger, schema, status
 from etl.db import rows, statement
 from etl.slices import ReportType, Slice, State, dates_between, slices_of, target_date
 
@@ -145,7 +145,7 @@ def read(settings: Settings, start: date, end: date, *, now: datetime) -> Figure
 def _read(connection: Connection, settings: Settings, start: date, end: date, *, now: datetime) -> Figures:
     known = ledger.read_range(connection, start, end)
     sums = rows(connection, statement("read_page_sums"), {"start": start, "end": end, "most": _TOP})
-    counted = rows(connection, statement("count_daily_viewers"), {"start": start, "end": end})
+    counted = rows(connection, citus.dialect(connection).statement("count_daily_viewers"), {"start": start, "end": end})
     per_slice = {
         Slice(row["report_date"], ReportType(row["report_type"])): row["watch_seconds"]
         for row in sums

@@ -2,8 +2,8 @@
 -- alone.
 MERGE INTO watch_time AS stored
 USING difference
-ON stored.report_date = %(report_date)s
-AND stored.report_type = %(report_type)s
+ON stored.report_date = {start_date}
+AND stored.report_type = {start_type}
 AND stored.content_id = difference.content_id
 AND stored.customer_id = difference.customer_id
 AND stored.streaming_type = difference.streaming_type
@@ -17,7 +17,7 @@ WHEN NOT MATCHED THEN
         difference.content_id,
         difference.customer_id,
         difference.streaming_type,
-        %(report_date)s,
-        %(report_type)s,
+        {start_date},
+        {start_type},
         difference.report_seconds
     )

@@ -4,4 +4,5 @@ CREATE UNLOGGED TABLE {incoming} (
     customer_id    text COLLATE "C" NOT NULL,
     streaming_type text COLLATE "C" NOT NULL,
     watch_seconds  numeric NOT NULL
-)
+);
+{distribute}

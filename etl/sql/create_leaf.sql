@@ -4,4 +4,5 @@
 CREATE TABLE {partition} (LIKE watch_time INCLUDING CONSTRAINTS) WITH (fillfactor = 95);
 ALTER TABLE {partition}
     ALTER COLUMN report_date SET DEFAULT {start_date},
-    ALTER COLUMN report_type SET DEFAULT {start_type}
+    ALTER COLUMN report_type SET DEFAULT {start_type};
+{distribute}

@@ -1,2 +1,3 @@
 -- A bare table for a month.
-CREATE TABLE {partition} (LIKE watch_time INCLUDING CONSTRAINTS)
+CREATE TABLE {partition} (LIKE watch_time INCLUDING CONSTRAINTS);
+{distribute}

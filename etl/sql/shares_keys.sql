@@ -14,7 +14,7 @@ CROSS JOIN (
 ) AS in_the_table
 CROSS JOIN (
     SELECT EXISTS (
-        SELECT FROM difference
+        SELECT 1 FROM difference
         WHERE table_seconds IS NULL
         GROUP BY content_id, customer_id, streaming_type
         HAVING count(*) > 1

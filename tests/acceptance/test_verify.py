@@ -40,6 +40,7 @@ def test_what_was_just_loaded_equals_its_reports(program: Program) -> None:
     assert "2 of 2 stored slices equal their reports" in done.stdout
 
 
+@pytest.mark.single_server("rows cannot be tampered with by their place there")
 def test_tampered_rows_are_found_and_left_as_they_are(program: Program, newest_warehouse: Warehouse) -> None:
     with psycopg.connect(newest_warehouse.url) as connection:
         connection.execute("UPDATE watch_time SET watch_seconds = watch_seconds + 0.001 WHERE ctid IN "

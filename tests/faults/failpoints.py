@@ -97,7 +97,9 @@ _TERM_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 30.0
 _NAMES: Final = {
     file.read_text(encoding="utf-8").partition("\n")[0]: file.name.removesuffix(".sql")
-    for file in files("etl").joinpath("sql").iterdir()
+    for folder in ("sql", "sql/citus")
+    for file in files("etl").joinpath(folder).iterdir()
+    if file.is_file()
 }
 
 

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from etl import copy_text, download, guards, gunzip, ledger, load, normalise, partitions, pipeline, recording
 from etl.contract import CUSTOMER_ID, FACTS
+from etl.db import Connection
 from etl.redact import Redactor
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def _ledger_apart() -> None:
 
     def apart(connection: psycopg.Connection[Any], *arguments: Any, **more: Any) -> int:
         known = connection.info
-        with psycopg.connect(known.dsn, password=known.password, application_name="watch-time") as another:
+        with Connection.connect(known.dsn, password=known.password, application_name="watch-time") as another:
             another.execute("SELECT set_config('search_path', %s, true)", [_search_path(connection)])
             return original(another, *arguments, **more)
 

@@ -102,7 +102,9 @@ def test_its_days_go_on_being_loaded(october: Warehouse, database: db.Database) 
 def test_a_slice_is_found_by_its_date_without_reading_the_month(october: Warehouse, database: db.Database) -> None:
     compact.compact(database, OCTOBER, Stop())
     with psycopg.connect(october.url) as connection:
-        connection.execute("SET enable_seqscan = off")
+        # Where there are other nodes, it is said to them too.
+        connection.execute("SET LOCAL citus.propagate_set_commands = 'local'")
+        connection.execute("SET LOCAL enable_seqscan = off")
         plan = connection.execute(
             "EXPLAIN SELECT count(*) FROM watch_time WHERE report_date = '2026-10-04' AND report_type = 'VOD'"
         ).fetchall()

@@ -38,6 +38,7 @@ def server_said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return said
 
 
+@pytest.mark.single_server("it takes no such obstacles, and a COPY loses its SQLSTATE")
 @pytest.mark.parametrize(
     ("first", "obstacle", "then"),
     [

@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from etl import db, ledger
-from etl.db import Connection, Database, builds_unique, configure
+from etl import citus, db, ledger
+from etl.db import Connection, Database, builds_unique, configure, statement
 from etl.errors import (
     CredentialsRefused,
     DatabaseUnavailable,
@@ -242,6 +242,12 @@ def test_settings_hold_in_the_transaction_and_end_with_it(database: Database) ->
         assert shown(connection) == inside | {"search_path": '"public"'}
 
 
+def test_a_single_server_is_asked_nothing_about_a_cluster(newest_database: Database) -> None:
+    with newest_database.transaction() as connection:
+        pass
+    assert not citus.dialect(connection).is_distributed, "the connection is closed: a question would fail"
+
+
 class _Interruption(Exception):
     """Not one of the driver's."""
 
@@ -327,11 +333,11 @@ def test_a_server_that_lets_nobody_in_is_told_apart(
 def test_a_key_over_duplicates_is_undone_and_the_transaction_goes_on(newest_database: Database) -> None:
     key = sql.SQL("ALTER TABLE {} ADD UNIQUE (customer)").format(sql.Identifier("note"))
     with newest_database.transaction() as connection:
-        assert builds_unique(connection, key)
+        assert builds_unique(connection, statement("build_unique").format(query=key))
     with newest_database.transaction() as connection:
         connection.execute("CREATE TABLE double AS SELECT 'same' AS customer FROM generate_series(1, 2)")
         key = sql.SQL("ALTER TABLE {} ADD UNIQUE (customer)").format(sql.Identifier("double"))
-        assert not builds_unique(connection, key)
+        assert not builds_unique(connection, statement("build_unique").format(query=key))
         assert connection.execute("SELECT count(*) FROM double").fetchone() == (2,)
 
 

@@ -64,6 +64,7 @@ def newest_slice(sandbox: Sandbox) -> Slice:
     return Slice(target_date(sandbox.config.today(), 2), ReportType.VOD)
 
 
+@pytest.mark.single_server("there is one check more: see test_citus")
 def test_where_nothing_is_amiss_everything_was_looked_at_and_nothing_changed(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +149,7 @@ def role(server: Server) -> Iterator[str]:
             connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 
 
+@pytest.mark.single_server("roles are those of each node")
 def test_rights_that_are_lacking_are_named_one_by_one(
     server: Server, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

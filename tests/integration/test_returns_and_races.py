@@ -192,6 +192,7 @@ def test_a_line_of_data_in_the_header_s_place_is_not_quoted(warehouse: Warehouse
     assert "canary" not in f"{outcome}{warehouse.query('SELECT * FROM report_slice')}"
 
 
+@pytest.mark.single_server("it takes no triggers on distributed tables")
 @pytest.mark.parametrize("stored_before", [False, True], ids=["new-partition", "differences"])
 def test_what_the_table_would_not_hold_exactly_is_rolled_back(warehouse: Warehouse, stored_before: bool) -> None:
     """A trigger of somebody's that rounds stands for all that could falsify a row on its way."""

@@ -56,6 +56,7 @@ def _described(url: str) -> dict[str, list[tuple[object, ...]]]:
         }
 
 
+@pytest.mark.single_server("shards are tables too")
 def test_migrated_tables_equal_the_declared_ones(database_url: str, empty_url: str) -> None:
     engine = create_engine(empty_url.replace("postgresql://", "postgresql+psycopg://"))
     metadata.create_all(engine)
@@ -88,6 +89,7 @@ def test_several_migrations_at_once_all_succeed(empty_url: str, bare_program: Pr
     assert sum(f"from nothing to version {schema.HEAD}" in out for out, _, _ in ends) == 1
 
 
+@pytest.mark.single_server("it has views of its own, elsewhere")
 def test_everything_lies_in_the_schema_of_the_setting(empty_url: str) -> None:
     schema.migrate(Database(empty_url, schema="elsewhere"))
     with psycopg.connect(empty_url) as connection:

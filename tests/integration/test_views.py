@@ -18,6 +18,7 @@ from psycopg.rows import dict_row
 
 from conftest import HEADER, TODAY, Warehouse, hide_settings
 from etl import ledger, status
+from etl.db import Connection
 from etl.outcome import Result
 from etl.sandbox.config import SandboxConfig
 from etl.sandbox.control import Sandbox
@@ -203,6 +204,7 @@ class TestMonths:
             for (month, customer_id), views in sorted(groups.items())
         ]
 
+    @pytest.mark.single_server("the views of months read every partition there: docs/citus.md")
     @pytest.mark.parametrize("view", ["watch_time_monthly", "watch_time_by_content", "watch_time_by_customer"])
     def test_a_question_about_one_month_opens_that_months_partitions_alone(self, explored: Explored, view: str) -> None:
         (explained,) = explored.rows(f"EXPLAIN (ANALYZE, FORMAT JSON) SELECT * FROM {view} WHERE month = '{OCTOBER}'")
@@ -230,7 +232,7 @@ class TestCoverage:
     _RECHECK_DAYS = Settings.model_fields["recheck_days"].default
 
     def test_it_says_what_status_says(self, explored: Explored) -> None:
-        with psycopg.connect(explored.warehouse.url) as connection:
+        with Connection.connect(explored.warehouse.url) as connection:
             known = ledger.read_range(connection, FIRST, LAST)
         said = [
             {

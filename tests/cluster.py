@@ -1,0 +1,113 @@
+"""Databases on a Citus cluster, for the tests: one that is given by WATCH_TIME_TEST_CITUS_URL, or none.
+
+The URL names a database of the coordinator in which the extension is installed and the nodes are added. Each test's
+database is made on all of those nodes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, LiteralString
+
+import psycopg
+from psycopg import conninfo, sql
+
+from etl import schema
+from etl.db import Database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GIVEN = os.environ.get("WATCH_TIME_TEST_CITUS_URL")
+MISSING = "needs a Citus cluster: WATCH_TIME_TEST_CITUS_URL names a database of its coordinator with the nodes added"
+_TRIES = 20
+
+
+@dataclass(frozen=True)
+class Node:
+    """A server of the cluster, as the others name it."""
+
+    host: str
+    port: int
+
+    def url(self, coordinator: str, database: str) -> str:
+        """Its database, as the user of the coordinator's URL."""
+        return conninfo.make_conninfo(coordinator, host=self.host, port=self.port, dbname=database)
+
+
+def nodes(url: str) -> tuple[Node, list[Node]]:
+    """The coordinator and the workers."""
+    known = conninfo.conninfo_to_dict(url)
+    with psycopg.connect(url) as connection:
+        found = connection.execute(
+            "SELECT node_name, node_port::int FROM citus_get_active_worker_nodes() ORDER BY 1, 2"
+        )
+        workers = [Node(host, port) for host, port in found.fetchall()]
+    assert workers, MISSING
+    return Node(str(known["host"]), int(known.get("port") or 5432)), workers
+
+
+@contextlib.contextmanager
+def database(url: str, *, migrated: bool = True, encoding: LiteralString = "UTF8") -> Iterator[str]:
+    """A database on every node of the cluster; gives the coordinator's, as `postgres.Server.database` does."""
+    with bare_database(url, encoding=encoding) as given:
+        extend(url, given)
+        if migrated:
+            schema.migrate(Database(given, schema="public"))
+        yield given
+
+
+@contextlib.contextmanager
+def bare_database(url: str, *, encoding: LiteralString = "UTF8") -> Iterator[str]:
+    """Databases of one name on every node, without the extension: so far they know nothing of each other."""
+    coordinator, _ = nodes(url)
+    name = f"test_{uuid.uuid4().hex}"
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LOCALE 'C'").format(
+        sql.Identifier(name), sql.SQL(encoding)
+    )
+    # The coordinator first: it keeps connections to the others.
+    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    try:
+        _on_each(url, create)
+        user, password = (conninfo.conninfo_to_dict(url).get(part) for part in ("user", "password"))
+        login = f"{user}:{password}" if password else f"{user}"
+        yield f"postgresql://{login}@{coordinator.host}:{coordinator.port}/{name}"
+    finally:
+        _insist(url, drop)
+
+
+def extend(url: str, given: str) -> None:
+    """Install the extension in a database on every node, and add the nodes."""
+    coordinator, workers = nodes(url)
+    name = conninfo.conninfo_to_dict(given)["dbname"]
+    for node in (coordinator, *workers):
+        with psycopg.connect(node.url(url, str(name))) as connection:
+            connection.execute("CREATE EXTENSION citus")
+    with psycopg.connect(given, autocommit=True) as connection:
+        connection.execute("SELECT citus_set_coordinator_host(%s, %s)", [coordinator.host, coordinator.port])
+        for worker in workers:
+            connection.execute("SELECT citus_add_node(%s, %s)", [worker.host, worker.port])
+
+
+def _insist(url: str, drop: sql.Composed) -> None:
+    """Citus' own workers come back to a database as soon as they are thrown out."""
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            _on_each(url, drop)
+        except psycopg.errors.ObjectInUse:
+            if not tries_left:
+                raise
+            time.sleep(0.2)
+        else:
+            return
+
+
+def _on_each(url: str, command: sql.Composed) -> None:
+    coordinator, workers = nodes(url)
+    for node in (coordinator, *workers):
+        with psycopg.connect(node.url(url, "postgres"), autocommit=True) as connection:
+            connection.execute(command)

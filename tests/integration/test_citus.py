@@ -1,0 +1,291 @@
+"""A warehouse on a Citus cluster: what is distributed, and what a kill and a broken node leave."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from psycopg import conninfo
+
+import cluster
+from checker import violations
+from conftest import DAY, TODAY, VOD, Program, Warehouse
+from etl import compact, db, load, partitions, schema
+from etl.db import Database
+from etl.doctor import Verdict, examine
+from etl.errors import ExitCode, Misconfigured
+from etl.outcome import Outcome, Result
+from etl.sandbox.config import SandboxConfig
+from etl.slices import ReportType, Slice
+from etl.stop import Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from etl.sandbox.control import Sandbox
+
+LIVE = Slice(DAY, ReportType.LIVE)
+LEDGER = {"report_slice", "report_revision", "report_check", "report_reject", "report_notice", "warehouse"}
+ROUNDS = 6
+
+# CI has no cluster: that none is given is never a failure.
+pytestmark = pytest.mark.skipif(cluster.GIVEN is None, reason=cluster.MISSING)
+
+
+@pytest.fixture
+def given() -> str:
+    assert cluster.GIVEN
+    return cluster.GIVEN
+
+
+@pytest.fixture
+def on_cluster(given: str, sandbox: Sandbox, base_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Warehouse]:
+    monkeypatch.setenv("WATCH_TIME_WEAKEST_SSLMODE", "disable")
+    with cluster.database(given) as url:
+        yield Warehouse(url, sandbox, base_url)
+
+
+@pytest.fixture
+def on_coordinator_alone(
+    given: str, sandbox: Sandbox, base_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Warehouse]:
+    """A warehouse of before there was a cluster."""
+    monkeypatch.setenv("WATCH_TIME_WEAKEST_SSLMODE", "disable")
+    with cluster.bare_database(given) as url:
+        schema.migrate(Database(url, schema="public"))
+        yield Warehouse(url, sandbox, base_url)
+
+
+def _distributed(warehouse: Warehouse) -> dict[str, str]:
+    """Of each table that is not the coordinator's own: n, on every node; h, by hash."""
+    return dict(warehouse.query("SELECT logicalrelid::text, partmethod::text FROM pg_dist_partition"))
+
+
+def _on_workers(warehouse: Warehouse, query: str) -> list[tuple[Any, ...]]:
+    assert cluster.GIVEN
+    name = conninfo.conninfo_to_dict(warehouse.url)["dbname"]
+    found: list[tuple[Any, ...]] = []
+    for worker in cluster.nodes(cluster.GIVEN)[1]:
+        with psycopg.connect(worker.url(cluster.GIVEN, str(name))) as connection:
+            found += connection.execute(query.encode()).fetchall()
+    return found
+
+
+def _left_on_workers(warehouse: Warehouse) -> list[tuple[Any, ...]]:
+    """Shards of what a load makes on its way."""
+    return _on_workers(
+        warehouse, r"SELECT relname FROM pg_class WHERE relname ~ '_(incoming|merged|difference)(_\d+)?$'"
+    )
+
+
+def test_migrating_distributes_facts_and_leaves_the_ledger_where_it_is(on_cluster: Warehouse) -> None:
+    assert _distributed(on_cluster) == {"content": "n", "watch_time": "h"}
+    schema.migrate(Database(on_cluster.url, schema="public"))
+    assert _distributed(on_cluster) == {"content": "n", "watch_time": "h"}
+    assert not LEDGER & {name for (name,) in _on_workers(on_cluster, "SELECT relname FROM pg_class")}
+
+
+def test_a_warehouse_of_before_is_distributed_with_all_that_is_in_it(
+    given: str, on_coordinator_alone: Warehouse
+) -> None:
+    for slice_ in (VOD, LIVE):
+        assert on_coordinator_alone.bring(slice_=slice_).result is Result.LOADED
+    before = on_coordinator_alone.everything()
+    cluster.extend(given, on_coordinator_alone.url)
+    on_coordinator_alone.sandbox.restate(LIVE)
+    assert on_coordinator_alone.bring(slice_=LIVE).result is Result.LOADED, "as long as nobody migrates"
+    on_coordinator_alone.sandbox.restate(LIVE)
+    before = on_coordinator_alone.everything()
+
+    schema.migrate(Database(on_coordinator_alone.url, schema="public"))
+
+    assert on_coordinator_alone.everything() == before
+    assert set(_distributed(on_coordinator_alone)) == {
+        "content", "watch_time", "watch_time_20261116_live", "watch_time_20261116_vod",
+    }  # fmt: skip
+    _no_row_on_the_coordinator(on_coordinator_alone)
+    assert on_coordinator_alone.bring(slice_=VOD).result is Result.UNCHANGED
+    assert on_coordinator_alone.bring(slice_=LIVE).result is Result.LOADED
+    assert violations(on_coordinator_alone.url, on_coordinator_alone.sandbox, [VOD]) == []
+
+
+def _no_row_on_the_coordinator(warehouse: Warehouse) -> None:
+    query = "SELECT relname, pg_relation_size(oid) FROM pg_class WHERE relname LIKE 'watch_time_2%%' AND relkind = %s"
+    sizes = warehouse.query(query, "r")
+    assert sizes
+    assert {size for _, size in sizes} == {0}
+
+
+@pytest.mark.parametrize("restated", [False, True], ids=["new-partition", "differences"])
+def test_facts_lie_on_the_workers_and_nothing_of_a_load_is_left(on_cluster: Warehouse, restated: bool) -> None:
+    on_cluster.bring()
+    if restated:
+        on_cluster.sandbox.restate(VOD)
+        assert on_cluster.bring().change
+    assert violations(on_cluster.url, on_cluster.sandbox, [VOD], revisions=(int(restated),)) == []
+    _no_row_on_the_coordinator(on_cluster)
+    assert _left_on_workers(on_cluster) == []
+    groups = on_cluster.query("SELECT DISTINCT colocationid FROM pg_dist_partition WHERE partmethod = 'h'")
+    assert len(groups) == 1
+    shards = on_cluster.query(
+        "SELECT DISTINCT nodeport FROM citus_shards WHERE table_name = 'watch_time_20261116_vod'::regclass"
+    )
+    assert len(shards) == 2, "on both workers"
+
+
+class TestKilled:
+    @pytest.fixture
+    def sandbox_config(self) -> SandboxConfig:
+        return SandboxConfig(vod_rows=20_000, live_rows=120, quiet_one_day_in=0, today=lambda: TODAY)
+
+    def test_at_random_moments_nothing_is_half_and_the_end_is_exact(
+        self, on_cluster: Warehouse, bare_program: Program
+    ) -> None:
+        """First loads and restatements, killed with SIGKILL."""
+        program = _program(bare_program, on_cluster)
+        work = ["backfill", "--start", str(DAY), "--end", str(DAY), "--type", "VOD", "--refresh"]
+        began = time.monotonic()
+        assert program("backfill", "--start", str(DAY), "--end", str(DAY), "--type", "LIVE").returncode == 0
+        least, chance = time.monotonic() - began, random.Random(7)  # noqa: S311 - to be repeated
+        killed = 0
+        for number in range(ROUNDS):
+            with program.start(*work) as process:
+                time.sleep(least * chance.uniform(0.5, 1.6))
+                killed += process.poll() is None
+                process.send_signal(signal.SIGKILL)
+            allowed = (0,) if number < ROUNDS // 2 else (0, 1)
+            found = violations(on_cluster.url, on_cluster.sandbox, [VOD], revisions=allowed, may_be_missing=True)
+            assert found == []
+            if number == ROUNDS // 2 - 1:
+                assert program(*work).returncode == 0
+                on_cluster.sandbox.restate(VOD)
+        assert killed, "no kill came before the end: nothing was tried"
+        assert program(*work).returncode == 0
+        assert violations(on_cluster.url, on_cluster.sandbox, [VOD], revisions=(1,)) == []
+        assert _left_on_workers(on_cluster) == []
+
+    def test_connections_between_the_nodes_that_break_are_tried_again(self, on_cluster: Warehouse) -> None:
+        """All of them to one worker, in the middle of a load."""
+        copy = db.Connection.execute
+        struck: list[str] = []
+
+        def execute(self: db.Connection, query: Any, *arguments: Any, **more: Any) -> Any:
+            if not struck and "create_distributed_table" in str(query):
+                struck.append(str(query))
+                result = copy(self, query, *arguments, **more)
+                _on_workers(
+                    on_cluster,
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND application_name LIKE 'citus_internal%'",
+                )
+                return result
+            return copy(self, query, *arguments, **more)
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(db.Connection, "execute", execute)
+            outcome = on_cluster.bring()
+        assert struck
+        assert outcome.result is Result.LOADED, outcome.message
+        assert violations(on_cluster.url, on_cluster.sandbox, [VOD]) == []
+
+
+def test_changes_of_two_slices_do_not_wait_for_each_other(
+    on_cluster: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One comes and goes while the other has its changes made and is not committed."""
+    for slice_ in (VOD, LIVE):
+        on_cluster.bring(slice_=slice_)
+        on_cluster.sandbox.restate(slice_)
+    reconcile, ends = load.Loading._reconcile, list[Outcome]()
+
+    def after_another(self: load.Loading, *arguments: Any) -> None:
+        if self.slice == VOD:
+            other = threading.Thread(target=lambda: ends.append(on_cluster.bring(slice_=LIVE)))
+            other.start()
+            other.join(8)
+            assert ends, "it waits"
+        reconcile(self, *arguments)
+
+    monkeypatch.setattr(load.Loading, "_reconcile", after_another)
+    assert on_cluster.bring().result is Result.LOADED
+    assert [end.result for end in ends] == [Result.LOADED]
+    assert violations(on_cluster.url, on_cluster.sandbox, [VOD, LIVE], revisions=(1,)) == []
+
+
+def _program(bare_program: Program, warehouse: Warehouse) -> Program:
+    settings = {
+        "API_TOKEN": warehouse.sandbox.config.token,
+        "ORG_ID": warehouse.sandbox.config.org_id,
+        "API_BASE_URL": warehouse.base_url,
+        "DATABASE_URL": warehouse.url,
+        "NOT_FOUND_WAIT_SECONDS": "0",
+        "WEAKEST_SSLMODE": "disable",
+    }
+    named = {f"WATCH_TIME_{name}": value for name, value in settings.items()}
+    return Program(bare_program.folder, {**bare_program.environment, **named})
+
+
+def test_a_node_that_takes_no_connections_ends_with_75(
+    on_cluster: Warehouse, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "_ATTEMPTS", 2)
+    monkeypatch.setattr(db, "_LONGEST_PAUSE_S", 0.01)
+    worker = cluster.nodes(given)[1][0]
+    name = conninfo.conninfo_to_dict(on_cluster.url)["dbname"]
+    with psycopg.connect(worker.url(given, "postgres"), autocommit=True) as connection:
+        connection.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false'.encode())
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        outcome = on_cluster.bring()
+        checks = {check.name: check for check in _examined(on_cluster)}
+        connection.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS true'.encode())
+    assert outcome.exit_code is ExitCode.TRY_LATER, outcome.message
+    assert f"does not reach its node {worker.host}:{worker.port}" in f"{outcome.message}"
+    assert checks["Citus"].verdict is Verdict.WARNING
+    assert f"not reached: {worker.host}:{worker.port}" in checks["Citus"].detail
+    assert on_cluster.bring().result is Result.LOADED
+
+
+def _examined(warehouse: Warehouse) -> list[Any]:
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in _program(Program(None, {}), warehouse).environment.items():  # type: ignore[arg-type]
+            patched.setenv(name, value)
+        return list(examine())
+
+
+def test_doctor_says_where_the_facts_lie(on_cluster: Warehouse) -> None:
+    (check,) = [check for check in _examined(on_cluster) if check.name == "Citus"]
+    assert check.verdict is Verdict.OK
+    assert check.detail.endswith("watch_time on 2 nodes")
+
+
+def test_doctor_says_that_migrate_is_due(given: str, on_coordinator_alone: Warehouse) -> None:
+    cluster.extend(given, on_coordinator_alone.url)
+    (check,) = [check for check in _examined(on_coordinator_alone) if check.name == "Citus"]
+    assert (check.verdict, check.next_step) == (Verdict.WARNING, "type: watch-time migrate")
+
+
+def test_a_worker_is_no_place_to_migrate(on_cluster: Warehouse, given: str) -> None:
+    name = str(conninfo.conninfo_to_dict(on_cluster.url)["dbname"])
+    worker = cluster.nodes(given)[1][0]
+    url = f"postgresql://postgres@{worker.host}:{worker.port}/{name}"
+    with pytest.raises(Misconfigured, match="is a worker of a Citus cluster"):
+        schema.migrate(Database(url, schema="elsewhere"))
+
+
+def test_a_compacted_month_lies_beside_the_others(on_cluster: Warehouse) -> None:
+    for slice_ in (VOD, LIVE):
+        on_cluster.bring(slice_=slice_)
+    before = on_cluster.everything()
+    with db.opened(on_cluster.url, schema="public") as database:
+        assert compact.compact(database, partitions.of_month(DAY), Stop()) is not None
+    assert on_cluster.everything() == before
+    assert set(_distributed(on_cluster)) == {"content", "watch_time", "watch_time_202611"}
+    _no_row_on_the_coordinator(on_cluster)
+    on_cluster.sandbox.restate(VOD)
+    assert on_cluster.bring().change
+    assert violations(on_cluster.url, on_cluster.sandbox, [LIVE]) == []
