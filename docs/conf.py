@@ -37,8 +37,9 @@ html_css_files = ["site.css"]
 # Chapters of the navigation, and what stands in them. A page that is in none of them fails the build.
 NAVIGATION: Final = {
     "Begin": ["quick-start", "install/index"],
-    "Use": ["commands", "configuration", "queries", "data-dictionary", "archive", "workers"],
+    "Use": ["commands", "configuration", "queries", "data-dictionary", "archive"],
     "Operate": ["operations/exit-codes", "operations/*", "answers"],
+    "Grow": ["scaling", "workers", "citus"],
     "Rely on": ["guarantees", "Reliability <reliability>", "Security <security>", "Performance <performance>"],
     "Change": ["how-to/*", "decisions/README"],
 }

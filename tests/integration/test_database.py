@@ -242,6 +242,34 @@ def test_settings_hold_in_the_transaction_and_end_with_it(database: Database) ->
         assert shown(connection) == inside | {"search_path": '"public"'}
 
 
+@pytest.mark.parametrize(
+    ("said", "node"),
+    [
+        ("connection to the remote node loader@10.0.0.7:5432 failed with the following error: x", "10.0.0.7:5432"),
+        ("failure on connection marked as essential: db-2:5432", "db-2:5432"),
+    ],
+    ids=["not reached", "lost"],
+)
+@pytest.mark.parametrize("state", ["XX000", "08006"])
+def test_a_node_of_a_cluster_that_is_out_of_reach_is_named_and_tried_again(
+    newest_database: Database, monkeypatch: pytest.MonkeyPatch, said: str, node: str, state: str
+) -> None:
+    """As Citus puts it, sometimes as an internal error."""
+    monkeypatch.setattr(db, "_ATTEMPTS", 2)
+    monkeypatch.setattr(db, "_LONGEST_PAUSE_S", 0.01)
+    tries: list[Connection] = []
+
+    def work(connection: Connection) -> None:
+        tries.append(connection)
+        raising = sql.SQL("DO $$ BEGIN RAISE EXCEPTION USING MESSAGE = {}, ERRCODE = {}; END $$")
+        connection.execute(raising.format(said, state))
+
+    with pytest.raises(DatabaseUnavailable) as told:
+        newest_database.run(work)
+    assert len(tries) == 2
+    assert told.value.message.endswith(f"does not reach its node {node} (SQLSTATE {state})")
+
+
 def test_a_single_server_is_asked_nothing_about_a_cluster(newest_database: Database) -> None:
     with newest_database.transaction() as connection:
         pass
