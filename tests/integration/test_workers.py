@@ -65,16 +65,16 @@ def test_a_beacon_is_seen_in_its_own_database_alone(
     newest_warehouse: Warehouse, newest_server: postgres.Server, lit: int
 ) -> None:
     """The other has the same tables, on the same server."""
-    with psycopg.connect(newest_warehouse.url) as same:
+    with db.Connection.connect(newest_warehouse.url) as same:
         assert beacon.is_seen(same, lit)
         assert not beacon.is_seen(same, lit ^ 1)
-    with newest_server.database() as other, psycopg.connect(other) as connection:
+    with newest_server.database() as other, db.Connection.connect(other) as connection:
         assert not beacon.is_seen(connection, lit)
 
 
 def test_a_beacon_is_lit_again_and_holds_nothing_back(newest_warehouse: Warehouse, lit: int) -> None:
     burning = "FROM pg_stat_activity WHERE application_name = 'watch-time' AND datname = current_database()"
-    with psycopg.connect(newest_warehouse.url, autocommit=True) as same:
+    with db.Connection.connect(newest_warehouse.url, autocommit=True) as same:
         assert same.execute(f"SELECT backend_xid, backend_xmin {burning}".encode()).fetchall() == [(None, None)]
         same.execute(f"SELECT pg_terminate_backend(pid) {burning}".encode())
         until(lambda: not beacon.is_seen(same, lit), "it still burns")
