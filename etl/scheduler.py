@@ -67,6 +67,9 @@ def started(count: int) -> Iterator[Client]:
     options: dict[str, object] = {
         "distributed.scheduler.http.routes": [],
         "distributed.worker.http.routes": [],
+        # Dask's profiler looks at the frames of all threads; while another thread imports pyarrow, that can leave both
+        # waiting for each other for ever (seen with Python 3.11.7).
+        "distributed.worker.profile.enabled": False,
         # Nothing waits at a worker that is busy: see `etl.cluster`.
         "distributed.scheduler.worker-saturation": 1.0,
     }

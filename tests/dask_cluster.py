@@ -129,6 +129,8 @@ def running(folder: Path, *, workers: int, **environment: str) -> Iterator[DaskC
     tls = "DASK_DISTRIBUTED__COMM__TLS__"
     known = {
         f"{tls}CA_FILE": f"{both}",
+        # As docs/workers.md says.
+        "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "false",
         **{f"{tls}{who}__{what}": f"{both}" for who in ("SCHEDULER", "WORKER", "CLIENT") for what in ("CERT", "KEY")},
         **environment,
     }
