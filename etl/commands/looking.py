@@ -118,7 +118,7 @@ def report(
 
 
 def doctor(as_json: options.Json = False) -> None:
-    """Look at settings, database, API, clock and download host, and say what to do about what is amiss."""
+    """Look at settings, database, API, clock, download host and archive, and say what to do about what is amiss."""
     from etl import doctor, screens
 
     checks = list(doctor.examine())
