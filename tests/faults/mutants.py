@@ -101,9 +101,9 @@ def _attached_without_key() -> None:
     """A leaf is attached as it was filled, and ATTACH is left to find out about keys."""
     original = partitions.Partition.on
 
-    def on(self: Any, name: str, **more: Any) -> sql.Composed:
+    def on(self: Any, name: str, *arguments: Any, **more: Any) -> sql.Composed:
         if name != "key_leaf":
-            return original(self, name, **more)
+            return original(self, name, *arguments, **more)
         return sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} CHECK (report_date IS NOT NULL)").format(
             sql.Identifier(self.name), sql.Identifier(f"{self.name}_bound")
         )
