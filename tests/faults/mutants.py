@@ -104,9 +104,7 @@ def _attached_without_key() -> None:
     def on(self: Any, name: str, *arguments: Any, **more: Any) -> sql.Composed:
         if name != "key_leaf":
             return original(self, name, *arguments, **more)
-        return sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} CHECK (report_date IS NOT NULL)").format(
-            sql.Identifier(self.name), sql.Identifier(f"{self.name}_bound")
-        )
+        return sql.SQL("ALTER TABLE {} ALTER COLUMN report_date DROP DEFAULT").format(sql.Identifier(self.name))
 
     _replace(partitions.Partition, "on", on)
 

@@ -1,8 +1,6 @@
--- A slice's key as on a single server; Citus takes a constraint or a key in a command of its own only.
+-- A slice's key as on a single server; Citus takes a key in a command of its own only.
 ALTER TABLE {partition}
     ALTER COLUMN report_date DROP DEFAULT,
     ALTER COLUMN report_type DROP DEFAULT;
-ALTER TABLE {partition}
-    ADD CONSTRAINT {bound} CHECK (report_date = {start_date} AND report_type = {start_type});
 ALTER TABLE {partition}
     ADD PRIMARY KEY (content_id, customer_id, streaming_type, report_date, report_type)
