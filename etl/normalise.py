@@ -68,9 +68,8 @@ def chunks(path: Path, *, aliases: Mapping[str, str], block_bytes: int = records
             "(a day without views comes as a header alone, or as a 404)",
         )
     columns = contract.match_header(_header(first), aliases)
-    for block in chain([first.part(1)], blocks):
-        if len(block):
-            yield _chunk(block, columns)
+    for block in chain([first.part(1)] if len(first) > 1 else [], blocks):
+        yield _chunk(block, columns)
 
 
 def _header(block: records.Block) -> list[str]:
@@ -116,9 +115,12 @@ def _contents(text: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 
 def _parse(block: records.Block, columns: Sequence[str]) -> tuple[pd.DataFrame, _Faults]:
     """The block's rows as text, under the position of their record, and the faults of records that are no rows."""
+    table = _read(block.data, columns)
+    # The usual block: each of its line ends is at the end of a row or within a value, so each record is a row.
+    if table is not None and len(table) + _line_ends_within(table) == block.line_count:
+        return frame(table.select(list(contract.COLUMNS))), {}
     faults: _Faults = {}
     positions = np.arange(len(block))
-    table = _read(block.data, columns)
     if table is None:
         faults = _record_faults(block, len(columns))
         positions = np.delete(positions, list(faults))
@@ -129,11 +131,11 @@ def _parse(block: records.Block, columns: Sequence[str]) -> tuple[pd.DataFrame, 
             next_step="this is a bug: please report it, with those lines of the file if they may be shown; nothing was "
             "loaded",
         )
-    return frame(table).set_index(positions), faults
+    return frame(table.select(list(contract.COLUMNS))).set_index(positions), faults
 
 
 def _read(data: bytes, columns: Sequence[str]) -> pa.Table | None:
-    """The columns of the contract as text; None when some record is no row (see `_record_faults`)."""
+    """All columns as text; None when some record is no row (see `_record_faults`)."""
     if b"\0" in data:
         return None
     # A blank line is passed over, and keeps pyarrow from taking the first three bytes for a byte-order mark, or no
@@ -153,7 +155,13 @@ def _read(data: bytes, columns: Sequence[str]) -> pa.Table | None:
         )
     except pa.ArrowInvalid:
         return None
-    return table.select(list(contract.COLUMNS))
+    return table
+
+
+def _line_ends_within(table: pa.Table) -> int:
+    """How many line ends the values have in them."""
+    chunks = (chunk for column in table.columns for chunk in column.chunks)
+    return sum(int(np.count_nonzero(octets(chunk) == ord("\n"))) for chunk in chunks)
 
 
 def _record_faults(block: records.Block, width: int) -> _Faults:

@@ -12,7 +12,7 @@ This module knows nothing of columns, encodings of values or rejects, and must n
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
@@ -37,6 +37,7 @@ RECORD_LIMIT_BYTES: Final = 1024 * 1024
 BLOCK_RECORDS: Final = 100_000
 
 _QUOTE, _COMMA, _CR, _LF = b'",\r\n'
+_BLANK: Final = (b"", b"\r", b"\n")
 
 _MAY_PRECEDE_OPENING: Final = np.isin(np.arange(256), [_QUOTE, _COMMA, _LF])
 _MAY_FOLLOW_CLOSING: Final = np.isin(np.arange(256), [_QUOTE, _COMMA, _CR, _LF])
@@ -49,38 +50,51 @@ _WIDE_MARKS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class Block:
     """Whole records of a report, as they stand in the file; blank lines between them are no records.
+
+    Where each of them begins and ends is looked for when somebody asks: of a usual block nobody does.
 
     Attributes:
         data: the bytes; quoting in them is sound.
         line_number: the physical line at which `data` begins; the file's first line is 1, and every LF ends one.
-        starts: where each record begins in `data`.
-        ends: where each record ends, its line end not included.
-        line_ends: where each line ends, in quotes or not: the positions of the LFs.
     """
 
-    data: bytes
-    line_number: int
-    starts: Positions
-    ends: Positions
-    line_ends: Positions
+    def __init__(self, data: bytes, line_number: int) -> None:
+        self.data = data
+        self.line_number = line_number
+
+    @cached_property
+    def line_count(self) -> int:
+        """How many lines end in `data`, in quotes or not: at least as many as there are records."""
+        return int(np.count_nonzero(np.frombuffer(self.data, np.uint8) == _LF))
+
+    @cached_property
+    def _line_ends(self) -> Positions:
+        return _positions(self.data, _LF)
+
+    @cached_property
+    def _bounds(self) -> tuple[Positions, Positions]:
+        """Where each record begins, and where it ends, its line end not included."""
+        record_ends = _outside(_positions(self.data, _QUOTE), self._line_ends)
+        starts = np.concatenate(([0], record_ends[:-1] + 1))[: record_ends.size]
+        ends = record_ends - ((record_ends > starts) & (np.frombuffer(self.data, np.uint8)[record_ends - 1] == _CR))
+        filled = ends > starts
+        return starts[filled], ends[filled]
 
     def __len__(self) -> int:
-        return self.starts.size
+        return self._bounds[0].size
 
     def part(self, low: int, high: int | None = None) -> Block:
         """The records from `low` to before `high`."""
-        starts, ends = self.starts[low:high], self.ends[low:high]
-        begin, end = (int(starts[0]), int(ends[-1])) if starts.size else (0, 0)
-        first, last = np.searchsorted(self.line_ends, (begin, end))
-        line_number, line_ends = self.line_number + int(first), self.line_ends[first:last]
-        return Block(self.data[begin:end], line_number, starts - begin, ends - begin, line_ends - begin)
+        bounds = [*self._bounds[0].tolist(), len(self.data)]
+        begin, end = bounds[low], bounds[-1 if high is None else min(high, len(self))]
+        return Block(self.data[begin:end], self.line_number + int(np.searchsorted(self._line_ends, begin)))
 
     def record(self, index: int) -> bytes:
         """One record as it stands in the file, without its line end."""
-        return self.data[self.starts[index] : self.ends[index]]
+        starts, ends = self._bounds
+        return self.data[starts[index] : ends[index]]
 
     def lines(self, indices: Iterable[int]) -> bytes:
         """The records at `indices`, each with a line end."""
@@ -88,13 +102,14 @@ class Block:
 
     def line_numbers(self, indices: Sequence[int]) -> list[int]:
         """The physical lines at which the records begin."""
-        before = np.searchsorted(self.line_ends, self.starts[np.asarray(indices, np.intp)])
+        before = np.searchsorted(self._line_ends, self._bounds[0][np.asarray(indices, np.intp)])
         return [self.line_number + int(count) for count in before]
 
     def field_counts(self) -> Positions:
         """The number of fields in each record."""
         commas = _outside(_positions(self.data, _QUOTE), _positions(self.data, _COMMA))
-        return np.searchsorted(commas, self.ends) - np.searchsorted(commas, self.starts) + 1
+        starts, ends = self._bounds
+        return np.searchsorted(commas, ends) - np.searchsorted(commas, starts) + 1
 
     def fields(self, index: int) -> list[bytes]:
         """The fields of one record, without their quotes."""
@@ -119,7 +134,7 @@ def blocks(path: Path, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
         while piece := file.read(max(block_bytes, len(rest))):
             block, rest = _cut(rest + piece, line_number)
             yield from _divided(block)
-            line_number += block.line_ends.size
+            line_number += block.line_count
     if rest:
         # The last line end may be missing; half a line end is no line end.
         block, rest = _cut(rest if rest.endswith(b"\r") else rest + b"\n", line_number)
@@ -129,7 +144,8 @@ def blocks(path: Path, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
 
 
 def _divided(block: Block) -> Iterable[Block]:
-    if 0 < len(block) <= BLOCK_RECORDS:
+    """The block in pieces of at most `BLOCK_RECORDS`; none where there are only blank lines."""
+    if block.line_count <= BLOCK_RECORDS and block.data[:1] not in _BLANK:
         return (block,)
     return (block.part(low, low + BLOCK_RECORDS) for low in range(0, len(block), BLOCK_RECORDS))
 
@@ -146,15 +162,21 @@ def _bytes_before_text(beginning: bytes) -> int:
 
 
 def _cut(data: bytes, line_number: int) -> tuple[Block, bytes]:
-    """Find the whole records in `data`, which begins with a record, and the unfinished rest behind them."""
-    quotes, line_ends = _positions(data, _QUOTE), _positions(data, _LF)
-    record_ends = _outside(quotes, line_ends)
-    starts = np.concatenate(([0], record_ends + 1))
-    _refuse_first_fault(data, line_number, quotes, starts)
-    rest, starts = int(starts[-1]), starts[:-1]
-    ends = record_ends - ((record_ends > starts) & (np.frombuffer(data, np.uint8)[record_ends - 1] == _CR))
-    filled = ends > starts
-    return Block(data[:rest], line_number, starts[filled], ends[filled], line_ends[line_ends < rest]), data[rest:]
+    """Divide `data`, which begins with a record, into its whole records and the unfinished rest behind them."""
+    quotes = _positions(data, _QUOTE)
+    _refuse_first_fault(data, line_number, quotes)
+    end = _end_of_last_record(data, quotes, 0, len(data))
+    return Block(data[:end], line_number), data[end:]
+
+
+def _end_of_last_record(data: bytes, quotes: Positions, low: int, high: int) -> int:
+    """Where the last record that ends between `low` and `high` does, its line end included; 0: none ends there."""
+    while end := data.rfind(b"\n", low, high) + 1:
+        before = int(np.searchsorted(quotes, end))
+        if before % 2 == 0:
+            break
+        high = max(low, int(quotes[before - 1]))
+    return end
 
 
 def _positions(data: bytes, octet: int) -> Positions:
@@ -170,7 +192,7 @@ def _outside(quotes: Positions, positions: Positions) -> Positions:
     return positions[np.searchsorted(quotes, positions) % 2 == 0] if quotes.size else positions
 
 
-def _refuse_first_fault(data: bytes, line_number: int, quotes: Positions, starts: Positions) -> None:
+def _refuse_first_fault(data: bytes, line_number: int, quotes: Positions) -> None:
     """Raise for the first place at which `data` breaks the rules, if there is one.
 
     The first, and not any: a fault makes those behind it meaningless, and the same file must give the same message
@@ -181,8 +203,7 @@ def _refuse_first_fault(data: bytes, line_number: int, quotes: Positions, starts
     closing = closing[closing + 1 < octets.size]
     returns = _outside(quotes, _positions(data, _CR))
     returns = returns[returns + 1 < octets.size]
-    lengths = np.diff(starts, append=octets.size + 1) - 1
-    too_long = starts[lengths > RECORD_LIMIT_BYTES]
+    too_long = _too_long(data, quotes)
     # Where the rule is broken; how far from there the line to name is; in words.
     faults = (
         (opening[~_MAY_PRECEDE_OPENING[octets[opening - 1]] & (opening > 0)], 0, "a quote inside an unquoted field"),
@@ -194,6 +215,18 @@ def _refuse_first_fault(data: bytes, line_number: int, quotes: Positions, starts
     if found:
         position, offset, words = min(found)
         raise _malformed(words, line_number + data.count(b"\n", 0, position + offset))
+
+
+def _too_long(data: bytes, quotes: Positions) -> Positions:
+    """Where the records begin that are longer than the limit."""
+    half = RECORD_LIMIT_BYTES // 2
+    pieces = range(0, len(data) - half, half)
+    # Where a record ends in every half of the limit, none is longer than the whole.
+    if all(_end_of_last_record(data, quotes, low, low + half) for low in pieces):
+        return np.empty(0, np.intp)
+    starts = np.concatenate(([0], _outside(quotes, _positions(data, _LF)) + 1))
+    lengths = np.diff(starts, append=len(data) + 1) - 1
+    return starts[lengths > RECORD_LIMIT_BYTES]
 
 
 def _unfinished(rest: bytes, line_number: int) -> MalformedReport:

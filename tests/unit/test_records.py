@@ -149,6 +149,16 @@ def test_a_record_has_a_limit_and_reaches_it(file: Callable[[bytes], Path], line
         split(file(b"a\n" + longest[:-1] + b'x"' + line_end), block_bytes)
 
 
+@pytest.mark.parametrize("before", [0, 1, records.RECORD_LIMIT_BYTES // 2, records.RECORD_LIMIT_BYTES, 3_000_001])
+def test_the_limit_holds_anywhere_in_a_block(file: Callable[[bytes], Path], before: int) -> None:
+    longest = b"x" * records.RECORD_LIMIT_BYTES
+    short = b"a\n" * (before // 2)
+    assert split(file(short + longest + b"\n" + short))[before // 2] == (before // 2 + 1, longest)
+
+    with pytest.raises(MalformedReport, match=f"a record longer than 1,048,576 bytes on line {before // 2 + 1}$"):
+        split(file(short + longest + b"x\n" + short))
+
+
 @pytest.mark.parametrize("block_bytes", [100_000, records.BLOCK_BYTES])
 def test_a_fault_within_a_record_that_is_too_long_is_the_one_that_is_told(
     file: Callable[[bytes], Path], block_bytes: int
