@@ -13,14 +13,12 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
-import pyarrow as pa
 from psycopg import sql
 
-from etl import citus, columns, contract, partitions
+from etl import citus, partitions
 from etl.ahead import ahead
-from etl.contract import CONTENT_ID, CREATED_AT, TITLE
-from etl.copy_text import encode
 from etl.db import builds_unique, statement
+from etl.encoded import encoded
 from etl.errors import ReconciliationFailed
 from etl.rejects import record
 from etl.report import Change
@@ -32,15 +30,12 @@ if TYPE_CHECKING:
     from psycopg.rows import TupleRow
 
     from etl.db import Connection
+    from etl.encoded import Encoded
     from etl.report import Chunk, Reject, Tally
     from etl.slices import Slice
 
 # So much of contents and rejects is kept in memory while facts are sent.
 _BESIDE_BYTES: Final = 8 << 20
-
-# Contents remembered as sent already. Past that many they are sent again, which costs time; and where such a report
-# has several titles for one content, the last line's wins.
-_CONTENTS_REMEMBERED: Final = 500_000
 
 
 class Loading:
@@ -76,19 +71,19 @@ class Loading:
         else:
             self._do("create_leaf")
         beside, goes_on = _Beside(), True
-        with closing(ahead(chunks)) as left:
+        with closing(ahead(encoded(chunks))) as left:
             while goes_on:
                 goes_on = self._copy_facts(left, beside, tally)
                 self._copy_beside(beside)
 
-    def _copy_facts(self, chunks: Iterator[Chunk], beside: _Beside, tally: Tally) -> bool:
+    def _copy_facts(self, pieces: Iterator[Encoded], beside: _Beside, tally: Tally) -> bool:
         """In one COPY, each of which leaves some empty pages behind; False: that was all."""
         query = statement("copy_facts").format(table=self._lines)
         with self._connection.cursor() as cursor, cursor.copy(query) as copy:
-            for chunk in chunks:
-                tally.add(chunk)
-                beside.add(chunk)
-                copy.write(encode(columns.table(chunk.rows), contract.FACTS))
+            for piece in pieces:
+                copy.write(piece.facts)
+                tally.add(piece.chunk)
+                beside.add(piece)
                 if beside.size_bytes > _BESIDE_BYTES:
                     return True
         return False
@@ -207,15 +202,11 @@ class Loading:
 class _Beside:
     """What comes with the facts into other tables: kept while their COPY goes on.
 
-    Contents are kept once: most chunks name the same ones.
-
     Attributes:
         size_bytes: about how much memory that takes.
     """
 
     def __init__(self) -> None:
-        # 64-bit hashes instead of the texts: half a million of them stay small, and do not collide by chance.
-        self._known: set[int] = set()
         self._contents: list[memoryview] = []
         self._rejects: list[Reject] = []
         self.size_bytes = 0
@@ -226,18 +217,9 @@ class _Beside:
         self._contents, self._rejects, self.size_bytes = [], [], 0
         return taken
 
-    def add(self, chunk: Chunk) -> None:
-        """Keep what is new in a chunk."""
-        contents = encode(self._new_in(columns.table(chunk.contents)), contract.CONTENT)
-        self._contents.append(contents)
-        self._rejects += chunk.rejects
-        self.size_bytes += len(contents) + sum(len(reject.raw_text) for reject in chunk.rejects)
-
-    def _new_in(self, contents: pa.Table) -> pa.Table:
-        # Moments as integers: a Python datetime for each costs more than all the rest.
-        parts = (contents.column(CONTENT_ID), contents.column(TITLE), contents.column(CREATED_AT).cast(pa.int64()))
-        keys = [hash(row) for row in zip(*(part.to_pylist() for part in parts), strict=True)]
-        new = [key not in self._known for key in keys]
-        if len(self._known) < _CONTENTS_REMEMBERED:
-            self._known.update(keys)
-        return contents.filter(pa.array(new, pa.bool_()))
+    def add(self, piece: Encoded) -> None:
+        """Keep what goes elsewhere."""
+        rejects = piece.chunk.rejects
+        self._contents.append(piece.contents)
+        self._rejects += rejects
+        self.size_bytes += len(piece.contents) + sum(len(reject.raw_text) for reject in rejects)
