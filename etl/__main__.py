@@ -1,5 +1,10 @@
-"""`python -m etl` is `watch-time`."""
+"""The process: `watch-time`, and `python -m etl`."""
 
-from etl.cli import main
+from etl import memory
 
-main()
+memory.settle()
+
+from etl.cli import main  # noqa: E402 - only now
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from etl import load, normalise  # noqa: F401 - the program imports them while it downloads
+from etl import __main__, load, normalise  # noqa: F401 - as the program does: the first settles its memory
 from etl.db import Database
 from etl.outcome import Ask, Result
 from etl.pipeline import Pipeline
