@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import codecs
 from functools import cached_property
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
@@ -130,8 +131,10 @@ def blocks(path: Path, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
     with path.open("rb") as file:
         file.seek(_bytes_before_text(file.read(4)))
         rest, line_number = b"", 1
-        # A record longer than a block: twice as much each time, so that it is not scanned over and over.
-        while piece := file.read(max(block_bytes, len(rest))):
+        # The first are smaller: somebody waits for them. A record longer than a block: twice as much each time, so that
+        # it is not scanned over and over.
+        sizes = chain((block_bytes // 8, block_bytes // 2), repeat(block_bytes))
+        while piece := file.read(max(next(sizes), len(rest), 1)):
             block, rest = _cut(rest + piece, line_number)
             yield from _divided(block)
             line_number += block.line_count

@@ -17,7 +17,7 @@ import pyarrow.csv
 import pytest
 from reading import HEADER, Read, read
 
-from etl import contract, normalise
+from etl import contract, normalise, records
 from etl.errors import ContractBroken, MalformedReport, ReconciliationFailed
 from etl.report import Reject
 
@@ -229,7 +229,7 @@ def test_the_short_way_of_reading_creation_times_reads_them_like_the_long_one(
 def test_the_sum_of_watch_time_is_exact(file: Callable[[bytes], Path], texts: list[str], expected: str) -> None:
     path = file(b"".join(b"c,u,VOD,%s,t,\n" % text.encode() for text in texts))
 
-    (chunk,) = normalise.chunks(path, aliases={})
+    (chunk,) = normalise.chunks(path, aliases={}, block_bytes=8 * records.BLOCK_BYTES)  # all in the first one
 
     assert isinstance(chunk.watch_seconds, Decimal)
     assert chunk.watch_seconds == Decimal(expected)
