@@ -17,7 +17,7 @@ from etl.copy_text import encode
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from etl.report import Chunk
+    from etl.report import Chunk, Reject, Tally
 
 # Contents remembered as sent already. Past that many they are sent again, which costs time; and where such a report
 # has several titles for one content, the last line's wins.
@@ -26,25 +26,28 @@ _CONTENTS_REMEMBERED: Final = 500_000
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A chunk, and what of it is sent as COPY text.
+    """What is sent of a chunk; rows and contents as COPY text.
 
     Attributes:
-        chunk: as it was normalised.
         facts: its rows, the columns of `contract.FACTS`.
         contents: what it says of contents, and no chunk before it said; the columns of `contract.CONTENT`.
+        rejects: its lines that are not loaded.
     """
 
-    chunk: Chunk
     facts: memoryview
     contents: memoryview
+    rejects: tuple[Reject, ...]
 
 
-def encoded(chunks: Iterable[Chunk]) -> Iterator[Encoded]:
-    """The chunks in their order, each with what is sent of it."""
+def encoded(chunks: Iterable[Chunk], tally: Tally) -> Iterator[Encoded]:
+    """What is sent of the chunks, in their order; each is counted into `tally`, and not kept."""
     known = _KnownContents()
     for chunk in chunks:
+        tally.add(chunk)
         contents = known.new_in(columns.table(chunk.contents))
-        yield Encoded(chunk, encode(columns.table(chunk.rows), contract.FACTS), encode(contents, contract.CONTENT))
+        yield Encoded(
+            encode(columns.table(chunk.rows), contract.FACTS), encode(contents, contract.CONTENT), chunk.rejects
+        )
 
 
 class _KnownContents:

@@ -71,18 +71,17 @@ class Loading:
         else:
             self._do("create_leaf")
         beside, goes_on = _Beside(), True
-        with closing(ahead(encoded(chunks))) as left:
+        with closing(ahead(encoded(chunks, tally))) as left:
             while goes_on:
-                goes_on = self._copy_facts(left, beside, tally)
+                goes_on = self._copy_facts(left, beside)
                 self._copy_beside(beside)
 
-    def _copy_facts(self, pieces: Iterator[Encoded], beside: _Beside, tally: Tally) -> bool:
+    def _copy_facts(self, pieces: Iterator[Encoded], beside: _Beside) -> bool:
         """In one COPY, each of which leaves some empty pages behind; False: that was all."""
         query = statement("copy_facts").format(table=self._lines)
         with self._connection.cursor() as cursor, cursor.copy(query) as copy:
             for piece in pieces:
                 copy.write(piece.facts)
-                tally.add(piece.chunk)
                 beside.add(piece)
                 if beside.size_bytes > _BESIDE_BYTES:
                     return True
@@ -219,7 +218,6 @@ class _Beside:
 
     def add(self, piece: Encoded) -> None:
         """Keep what goes elsewhere."""
-        rejects = piece.chunk.rejects
         self._contents.append(piece.contents)
-        self._rejects += rejects
-        self.size_bytes += len(piece.contents) + sum(len(reject.raw_text) for reject in rejects)
+        self._rejects += piece.rejects
+        self.size_bytes += len(piece.contents) + sum(len(reject.raw_text) for reject in piece.rejects)
