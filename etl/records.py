@@ -88,9 +88,12 @@ class Block:
 
     def part(self, low: int, high: int | None = None) -> Block:
         """The records from `low` to before `high`."""
-        bounds = [*self._bounds[0].tolist(), len(self.data)]
-        begin, end = bounds[low], bounds[-1 if high is None else min(high, len(self))]
+        begin, end = self._begin(low), len(self.data) if high is None else self._begin(high)
         return Block(self.data[begin:end], self.line_number + int(np.searchsorted(self._line_ends, begin)))
+
+    def _begin(self, index: int) -> int:
+        starts, _ = self._bounds
+        return int(starts[index]) if index < len(self) else len(self.data)
 
     def record(self, index: int) -> bytes:
         """One record as it stands in the file, without its line end."""
