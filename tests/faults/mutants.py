@@ -10,7 +10,7 @@ import httpx
 import psycopg
 from psycopg import sql
 
-from etl import copy_text, download, guards, gunzip, ledger, load, normalise, partitions, pipeline, recording
+from etl import copy_text, download, encoded, guards, gunzip, ledger, load, normalise, partitions, pipeline, recording
 from etl.contract import CUSTOMER_ID, FACTS
 from etl.db import Connection
 from etl.redact import Redactor
@@ -81,7 +81,7 @@ def _mutilated() -> None:
         text = original(table, columns)
         return memoryview(bytes(text).partition(b"\n")[2]) if columns == FACTS else text
 
-    _replace(load, "encode", shorter)
+    _replace(encoded, "encode", shorter)
 
 
 def _mutilated_unreconciled() -> None:

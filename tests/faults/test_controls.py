@@ -9,6 +9,7 @@ import time
 import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import psycopg
 import pytest
@@ -20,6 +21,7 @@ from etl.sandbox.server import running
 from etl.slices import ReportType, Slice
 from forks import prepared
 from grounds import NEWEST_DAY, WORLD, Ground, Source, span
+from mutants import mutate
 from tally import record
 
 if TYPE_CHECKING:
@@ -171,6 +173,9 @@ def test_a_check_fails_without_its_safeguard_and_passes_with_it(
     check: Callable[[Trial], list[str]],
     reason: str,
 ) -> None:
+    mutate(mutant)  # what it takes away is there: a program that cannot begin would look like one that fails
+    patch.stopall()
+
     found = {}
     for applied in (None, mutant):
         sandbox = Sandbox(WORLD)
