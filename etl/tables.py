@@ -108,7 +108,8 @@ report_slice: Final = Table(
     Column(
         "read_as",
         Text,
-        comment="how the stored revision's columns were named by settings; read otherwise, it is loaded again",
+        comment="header text and column of each column of the stored revision, as JSON; read otherwise, it is loaded "
+        "again",
     ),
     Column("rows_stored", BigInteger, nullable=False, comment="rows of the slice in watch_time"),
     Column("watch_seconds", Numeric, nullable=False, comment="their sum"),
@@ -124,18 +125,25 @@ report_slice: Final = Table(
     Column(
         "report_source",
         Text,
-        comment="host and path that the stored revision was downloaded from; empty where the host gave no strong ETag",
+        comment="host and path that the stored revision was downloaded from, then ?sha256= and the SHA-256 of what the "
+        "URL asks for beside its signature; empty where the host gave no strong ETag",
     ),
     Column(
         "report_etag",
         Text,
         comment="its strong ETag there: while the host says that the file still has it, nothing is downloaded",
     ),
+    Column(
+        "held_sha256",
+        Text,
+        comment="hash of the report that is held: --accept takes this one only; empty unless the state is held",
+    ),
     PrimaryKeyConstraint("report_date", "report_type"),
     _report_type_is_known(),
     CheckConstraint("state IN ('loaded', 'unavailable', 'empty', 'held', 'failed')", name="state_is_known"),
     CheckConstraint("(revision = 0) = (report_sha256 IS NULL)", name="revision_has_hash"),
     CheckConstraint("(report_etag IS NULL) = (report_source IS NULL)", name="etag_has_source"),
+    CheckConstraint("held_sha256 IS NULL OR state = 'held'", name="only_held_has_hash"),
     comment="What is known of each slice; no row: never tried.",
 )
 
