@@ -52,7 +52,13 @@ _TRANSACTION_SETTINGS: Final = {
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
+    # What the rest of the program relies on, whatever the server, the database, the role or PGOPTIONS say: see
+    # docs/decisions/0026-server-defaults.md.
     "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "1",
+    "default_table_access_method": "heap",
 }
 # Asked with them, so that it costs no journey: see `citus`.
 _HAS_CITUS: Final = "to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL"
@@ -154,6 +160,8 @@ class Database:
                 next_step="create another database (createdb --template template0 --encoding UTF8 NAME), name it in "
                 "WATCH_TIME_DATABASE_URL, and type: watch-time migrate",
             )
+        # Each statement must see what others have committed by then: locks are taken first, and read after.
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         return connection
 
     @contextmanager

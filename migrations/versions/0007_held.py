@@ -20,7 +20,9 @@ def upgrade() -> None:
         COMMENT ON COLUMN report_slice.held_sha256
             IS 'hash of the report that is held: --accept takes this one only; empty unless the state is held';
         COMMENT ON COLUMN report_slice.read_as
-            IS 'header text and column of each column of the stored revision, as JSON; read otherwise, it is loaded again';
+            IS 'header text and column of each column of the stored revision, as JSON; read otherwise, it is loaded '
+               'again';
         COMMENT ON COLUMN report_slice.report_source
-            IS 'host and path that the stored revision was downloaded from, then ?sha256= and the SHA-256 of what the URL asks for beside its signature; empty where the host gave no strong ETag';
+            IS 'host and path that the stored revision was downloaded from, then ?sha256= and the SHA-256 of what the '
+               'URL asks for beside its signature; empty where the host gave no strong ETag';
     """)
