@@ -36,13 +36,11 @@ class Archiving:
     Args:
         archive: where accepted revisions go; None: nowhere, and nothing is done.
         database: of the ledger that says what was committed.
-        read_as: how the reports' columns are named by settings.
     """
 
-    def __init__(self, archive: Archive | None, database: Database, read_as: str) -> None:
+    def __init__(self, archive: Archive | None, database: Database) -> None:
         self._archive = archive
         self._database = database
-        self._read_as = read_as
 
     def require_ours(self, slice_: Slice, known: SliceRecord | None) -> None:
         """Refuse to write into another warehouse's archive.
@@ -60,7 +58,15 @@ class Archiving:
         return self._archive.is_whole(known.slice, known.revision, known.report_sha256)
 
     def keep(
-        self, connection: Connection, loading: Loading, report: ReportFile, *, revision: int, rows: int, tally: Tally
+        self,
+        connection: Connection,
+        loading: Loading,
+        report: ReportFile,
+        *,
+        revision: int,
+        read_as: str,
+        rows: int,
+        tally: Tally,
     ) -> None:
         """Store what is about to be committed; `Archive.keep` says what it raises."""
         if self._archive:
@@ -71,7 +77,7 @@ class Archiving:
                 report,
                 loading.stored_rows(),
                 expected=(rows, tally.watch_seconds),
-                read_as=self._read_as,
+                read_as=read_as,
             )
 
     def keep_stored(
@@ -94,7 +100,9 @@ class Archiving:
         loading = Loading(connection, known.slice, report.sha256, aside=True)
         loading.stage(chunks, tally)
         rows = loading.merge(tally)
-        self.keep(connection, loading, report, revision=known.revision, rows=rows, tally=tally)
+        self.keep(
+            connection, loading, report, revision=known.revision, read_as=known.read_as or "", rows=rows, tally=tally
+        )
 
     def published(self, outcome: Outcome, sha256: str) -> Outcome:
         """Show the archive's readers what was committed. Where that fails, any later run does it."""

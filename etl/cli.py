@@ -83,6 +83,7 @@ _COMMANDS: Final = (
             "backfill --start 2026-01-01 --end 2026-03-31 --dry-run",
             "backfill --start 2026-01-01 --end 2026-03-31",
             "backfill --start 2026-01-15 --end 2026-01-15 --type vod --refresh",
+            "backfill --start 2026-01-15 --end 2026-01-15 --type vod --reload",
             "backfill --start 2025-01-01 --end 2025-12-31 --shard 0/4",
             "backfill --start 2026-04-01 --end 2026-04-07 --dask local --concurrency 4",
             "backfill --from-archive",

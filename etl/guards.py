@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from etl.errors import GuardRefused, NothingAcceptable
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from etl.report import Tally
     from etl.slices import Slice
 
@@ -26,21 +27,53 @@ class Limits:
     shrink_limit: Decimal
 
 
-# What a person can accept: anything but a report of which nothing is left.
-OPEN: Final = Limits(max_reject_ratio=Decimal(1), shrink_limit=Decimal(0))
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """Whether a report may replace what is stored although a guard refuses it.
+
+    Attributes:
+        accepted_as: the revision as which the same report was accepted before; None: it never was.
+        is_held: it is the report that is held.
+        is_asked_for: a person accepts what is held.
+    """
+
+    accepted_as: int | None
+    is_held: bool
+    is_asked_for: bool
+
+    def override(self, refusal: GuardRefused | None) -> tuple[str, ...]:
+        """Override a refusal where that is allowed; returns its message where a person does it now.
+
+        Raises:
+            GuardRefused: it stands.
+        """
+        if refusal is None:
+            return ()
+        if isinstance(refusal, NothingAcceptable):
+            raise refusal
+        if self.accepted_as is not None:
+            return ()
+        if self.is_asked_for and self.is_held:
+            return (refusal.message,)
+        if self.is_asked_for:
+            raise GuardRefused(
+                f"{refusal.message}; --accept takes only the report that was held, and this is another one",
+                next_step=refusal.next_step,
+            )
+        raise refusal
 
 
-def check_rejects(slice_: Slice, tally: Tally, limits: Limits) -> None:
-    """Refuse a report with more rejected lines than the limit allows, or with nothing else.
+def check_rejects(slice_: Slice, tally: Tally, limits: Limits) -> GuardRefused | None:
+    """Check that no more lines are rejected than the limit allows, and that some are left.
 
-    Raises:
-        GuardRefused: with the count and the first reason, never with a value.
-        NothingAcceptable: the same, of a report of which nothing is left.
+    Returns:
+        None where the report passes. Else why it does not, with the count and the first reason, never with a value;
+        `NothingAcceptable` where no line is left, which nobody can override.
     """
     if not tally.rows_rejected:
-        return
+        return None
     if tally.rows_accepted and tally.rows_rejected <= limits.max_reject_ratio * tally.rows_read:
-        return
+        return None
     first = tally.first_rejects[0]
     message = (
         f"{tally.rows_rejected} of {tally.rows_read} lines cannot be loaded; "
@@ -48,8 +81,8 @@ def check_rejects(slice_: Slice, tally: Tally, limits: Limits) -> None:
     )
     lines = "see the first 1,000 of them in the table report_reject"
     if not tally.rows_accepted:
-        raise NothingAcceptable(message, next_step=f"{lines}; {way_out(slice_, NothingAcceptable.__name__)}")
-    raise GuardRefused(
+        return NothingAcceptable(message, next_step=f"{lines}; {way_out(slice_, NothingAcceptable.__name__)}")
+    return GuardRefused(
         message,
         next_step=f"{lines}; to leave them out this once, type: {accept_command(slice_)}; to leave a share of them "
         f"out always, raise WATCH_TIME_MAX_REJECT_RATIO (now {limits.max_reject_ratio})",
@@ -58,8 +91,8 @@ def check_rejects(slice_: Slice, tally: Tally, limits: Limits) -> None:
 
 def check_shrinking(
     slice_: Slice, tally: Tally, limits: Limits, *, rows: int, rows_stored: int, seconds_stored: Decimal
-) -> None:
-    """Refuse a report that would replace much more than it brings.
+) -> GuardRefused | None:
+    """Check that a report does not replace much more than it holds.
 
     Args:
         slice_: whose report this is.
@@ -69,17 +102,17 @@ def check_shrinking(
         rows_stored: of the slice, now.
         seconds_stored: their sum.
 
-    Raises:
-        GuardRefused: with the figures before and after.
+    Returns:
+        None where the report passes. Else why it does not, with the figures before and after.
     """
     if not rows_stored or not limits.shrink_limit:
-        return
+        return None
     enough_rows = rows >= limits.shrink_limit * rows_stored
     enough_seconds = tally.watch_seconds >= limits.shrink_limit * seconds_stored
     if rows and enough_rows and enough_seconds:
-        return
+        return None
     what = "a header and no rows" if not rows else f"{rows} rows and {tally.watch_seconds:f} s"
-    raise GuardRefused(
+    return GuardRefused(
         f"the new report has {what}, against {rows_stored} rows and {seconds_stored:f} s stored",
         next_step="what is stored stays; ask BlendVision whether the report is whole; when it is, accept it: "
         + accept_command(slice_),
@@ -87,7 +120,7 @@ def check_shrinking(
 
 
 def accept_command(slice_: Slice) -> str:
-    """What a person types to take a held slice's report in spite of the guards."""
+    """What a person types to accept the report that is held, overriding the guards."""
     day = f"{slice_.report_date:%Y-%m-%d}"
     return f"watch-time backfill --start {day} --end {day} --type {slice_.report_type} --accept"
 

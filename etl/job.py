@@ -13,7 +13,7 @@ import structlog
 
 from etl import api_token, compact, estimate, ledger, run_log, workplace
 from etl.errors import Misconfigured, WatchTimeError, WrongUsage
-from etl.outcome import Ask, Planned, Result
+from etl.outcome import Ask, Planned, Result, Trust
 from etl.slices import WHOLE, ReportType, Shard, Slice, State, dates_between, is_settled, slices_of, target_date
 from etl.stop import Stop
 from etl.threads import Threads
@@ -88,6 +88,7 @@ class Job:
         wanted: Collection[State | None] = NOT_LOADED,
         shard: Shard = WHOLE,
         accept: bool = False,
+        trust: Trust = Trust.LEDGER,
     ) -> list[Planned]:
         """The slices from `start` to `end` in one of the `wanted` states, oldest first; None is "never tried".
 
@@ -102,7 +103,7 @@ class Job:
             Planned(
                 slice_,
                 _reason(known.get(slice_)),
-                Ask(settled=self._is_settled(slice_.report_date), accept=accept),
+                Ask(settled=self._is_settled(slice_.report_date), accept=accept, trust=trust),
             )
             for slice_ in slices_of(shard.of(dates_between(start, end)), report_types)
             if (known[slice_].state if slice_ in known else None) in wanted

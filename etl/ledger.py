@@ -37,7 +37,9 @@ class SliceRecord:
     Attributes:
         revision: the stored one; 0 when none was ever accepted.
         rows_stored, watch_seconds: of the stored revision.
+        read_as: how the stored revision's header was read; see `contract.read_as`.
         origin: of the stored revision; None where the download host gave it no strong ETag.
+        held_sha256: of the report that is held; None in every other state.
     """
 
     slice: Slice
@@ -52,6 +54,7 @@ class SliceRecord:
     reason: str | None
     error_class: str | None
     last_check: str | None
+    held_sha256: str | None
     origin: Origin | None
 
     @property
@@ -164,10 +167,22 @@ def claim(connection: Connection, org_id: str) -> None:
     connection.execute(statement("claim_warehouse"), {"org_id": org_id})
 
 
+def accepted_as(connection: Connection, slice_: Slice, report_sha256: str) -> int | None:
+    """The newest revision as which a report was accepted; None: it never was."""
+    row = connection.execute(statement("read_accepted_as"), {**_key(slice_), "report_sha256": report_sha256}).fetchone()
+    return row[0] if row else None
+
+
 def record_state(
-    connection: Connection, slice_: Slice, state: State, *, reason: str | None, error: Exception | None = None
+    connection: Connection,
+    slice_: Slice,
+    state: State,
+    *,
+    reason: str | None,
+    error: Exception | None = None,
+    held_sha256: str | None = None,
 ) -> None:
-    """Note a check that changed no facts."""
+    """Note a check that changed no facts; `held_sha256` of the report, where one is held."""
     connection.execute(
         statement("record_state"),
         {
@@ -175,6 +190,7 @@ def record_state(
             "state": state.value,
             "reason": reason,
             "error_class": type(error).__name__ if error else None,
+            "held_sha256": held_sha256,
         },
     )
 

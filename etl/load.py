@@ -168,7 +168,7 @@ class Loading:
         return change
 
     def _reconcile(self, change: Change, tally: Tally) -> None:
-        rows, watch_seconds = self._row_of(statement("measure_slice"), self._parameters)
+        rows, watch_seconds = partitions.measure(self._connection, self.slice)
         if (rows, watch_seconds) != (change.stored, tally.watch_seconds):
             raise ReconciliationFailed(
                 f"the report has {change.stored} rows and {tally.watch_seconds} s, "

@@ -10,7 +10,7 @@ Pure: reads that one file; no network, no database, no clock. Memory is bounded 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from contextlib import suppress
+from contextlib import closing, suppress
 from decimal import Decimal
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 # Enough to recognise a line by; a title alone may be a megabyte long.
 RAW_TEXT_CHARACTERS: Final = 2_000
 
+# More than any header of the contract; a longer first record is read to its end all the same.
+_HEADER_BLOCK_BYTES: Final = 1 << 16
+
 # 18 decimals as the contract has them, and room for the sum of more rows than a block can hold.
 _DECIMAL: Final = pa.decimal128(38, 18)
 _MOMENT: Final = pa.timestamp("us", tz="UTC")
@@ -59,27 +62,34 @@ def chunks(path: Path, *, aliases: Mapping[str, str], block_bytes: int = records
             may be kept.
         ContractBroken: the header is not that of the contract; comes before any chunk.
     """
+    columns = contract.match_header(header(path), aliases)
     blocks = records.blocks(path, block_bytes=block_bytes)
-    first = next(blocks, None)
+    first = next(blocks)
+    for block in chain([first.part(1)] if len(first) > 1 else [], blocks):
+        yield _chunk(block, columns)
+
+
+def header(path: Path) -> list[str]:
+    """The header texts of the report at `path`, in order.
+
+    Raises:
+        MalformedReport: there is no header, or it cannot be read.
+    """
+    with closing(records.blocks(path, block_bytes=_HEADER_BLOCK_BYTES)) as blocks:
+        first = next(blocks, None)
     if first is None:
         raise MalformedReport(
             "the report is empty: not even a header line",
             next_step="run again to download it anew; if it stays empty, ask BlendVision for the report of that date "
             "(a day without views comes as a header alone, or as a 404)",
         )
-    columns = contract.match_header(_header(first), aliases)
-    for block in chain([first.part(1)] if len(first) > 1 else [], blocks):
-        yield _chunk(block, columns)
-
-
-def _header(block: records.Block) -> list[str]:
-    header = block.record(0)
-    if b"\0" in header or not _is_utf8(header):
+    record = first.record(0)
+    if b"\0" in record or not _is_utf8(record):
         raise MalformedReport(
-            f"the report's header, on line {block.line_number}, is not text in UTF-8",
+            f"the report's header, on line {first.line_number}, is not text in UTF-8",
             next_step="look at the file: it is compressed, or in another encoding; ask BlendVision for CSV in UTF-8",
         )
-    return [field.decode() for field in block.fields(0)]
+    return [field.decode() for field in first.fields(0)]
 
 
 def _chunk(block: records.Block, columns: Sequence[str]) -> Chunk:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
 from etl.errors import ExitCode
@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from etl.slices import Slice
 
 
+class Trust(Enum):
+    """What it takes to believe that a slice is stored as the ledger says, so that nothing needs to be loaded.
+
+    The daily job trusts the ledger; who suspects the facts asks for more.
+    """
+
+    LEDGER = "the ledger has the report's hash"
+    COUNTS = "and the stored rows and seconds are those of the ledger"
+    NOTHING = "the report is loaded again in any case"
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """How to ask for a slice.
@@ -22,12 +33,14 @@ class Ask:
     Attributes:
         wait_s: how long, in all, to wait for a report that is not there yet; 0: ask once.
         settled: the date is so old that a 404, confirmed by a second ask, means that there is nothing.
-        accept: a person takes the report in spite of the guards.
+        accept: a person accepts the report that is held.
+        trust: when a report counts as loaded already.
     """
 
     wait_s: float = 0.0
     settled: bool = False
     accept: bool = False
+    trust: Trust = Trust.LEDGER
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from psycopg import sql
@@ -61,6 +62,13 @@ def of_month(day: date) -> Partition:
     first = day.replace(day=1)
     following = (first + timedelta(days=_DAYS_OF_ANY_MONTH)).replace(day=1)
     return Partition(f"watch_time_{first:%Y%m}", Slice(first, ReportType.LIVE), Slice(following, ReportType.LIVE))
+
+
+def measure(connection: Connection, slice_: Slice) -> tuple[int, Decimal]:
+    """Rows and seconds that `watch_time` has of a slice."""
+    parameters = {"report_date": slice_.report_date, "report_type": slice_.report_type.value}
+    rows, watch_seconds = connection.execute(statement("measure_slice"), parameters).fetchone() or (0, Decimal(0))
+    return rows, watch_seconds
 
 
 def is_covered(connection: Connection, slice_: Slice) -> bool:

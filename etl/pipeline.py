@@ -7,7 +7,6 @@ slice's lock to its ledger row is one transaction. `job` decides which slices th
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 import threading
 import time
@@ -18,17 +17,17 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from etl import guards, ledger, partitions
+from etl import contract, guards, ledger, partitions
 from etl.archiving import Archiving
 from etl.download import Unmodified
 from etl.errors import GuardRefused, SliceBusy, WatchTimeError
-from etl.outcome import Outcome, Result, warnings_about
-from etl.recording import Overtaken, Recorder, Work, revision_of, why_empty
+from etl.outcome import Outcome, Trust
+from etl.recording import Overtaken, Recorder, Work, revision_of
 from etl.report import NotThere, Tally
 from etl.stop import Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from etl.archive.keeping import Archive
     from etl.db import Connection, Database
@@ -69,8 +68,7 @@ class Pipeline:
         self._source = source
         self._recorder = Recorder(database, settings.require("org_id"), stop)
         self._stop = stop
-        self._read_as = json.dumps(settings.header_aliases, sort_keys=True)
-        self._archiving = Archiving(archive, database, self._read_as)
+        self._archiving = Archiving(archive, database)
         self._limits = guards.Limits(settings.max_reject_ratio, settings.shrink_limit)
 
     def bring(self, slice_: Slice, ask: Ask) -> Outcome:
@@ -112,7 +110,7 @@ class Pipeline:
 
     def _bring_once(self, slice_: Slice, ask: Ask, retries: _Retries) -> Outcome:
         """Ask, download, load; what is asked from here on is at least as new as `seen`."""
-        seen, origin = self._database.run(lambda connection: self._seen(connection, slice_))
+        seen, origin = self._database.run(lambda connection: self._seen(connection, slice_, ask))
         work = Work(slice_, ask, seen)
         try:
             with self._source.fetched(
@@ -124,18 +122,18 @@ class Pipeline:
         except Unmodified:
             return self._recorder.transaction(slice_, lambda connection: self._unmodified(connection, work))
 
-    def _seen(self, connection: Connection, slice_: Slice) -> tuple[int, Origin | None]:
+    def _seen(self, connection: Connection, slice_: Slice, ask: Ask) -> tuple[int, Origin | None]:
         """The slice's revision, and the origin of its report if a new load of the same file would change nothing."""
         known = ledger.read(connection, slice_)
         self._archiving.require_ours(slice_, known)
-        is_done = known and self._is_in_place(connection, known) and self._archiving.is_done(known)
+        is_done = known and self._is_current(connection, known, ask) and self._archiving.is_done(known)
         return revision_of(known), known.origin if known and is_done else None
 
     def _unmodified(self, connection: Connection, work: Work) -> Outcome:
         """Note that the source still has the stored report, in a transaction of its own."""
         known = self._recorder.locked(connection, work.slice)
         work.require_not_overtaken(known)
-        if known is None or not self._is_in_place(connection, known):
+        if known is None or not self._is_current(connection, known, work.ask):
             raise Overtaken
         return self._recorder.unchanged(connection, known)
 
@@ -157,78 +155,86 @@ class Pipeline:
         began_s = time.monotonic()
         slice_ = work.slice
         known = self._recorder.locked(connection, slice_)
-        if known and known.report_sha256 == report.sha256 and self._is_in_place(connection, known):
+        is_stored = known is not None and known.report_sha256 == report.sha256
+        if known and is_stored and self._is_current(connection, known, work.ask):
             self._archiving.keep_stored(connection, known, report, self._chunks(report))
             return self._recorder.unchanged(connection, known, report)
 
-        from etl import load  # noqa: PLC0415 - see _get_ready_to_load
+        from etl import load, normalise  # noqa: PLC0415 - see _get_ready_to_load
 
         work.require_not_overtaken(known)
+        header = normalise.header(report.path)
+        read_as = contract.read_as(header, contract.match_header(header, self._settings.header_aliases))
         ledger.forget_rejects(connection, slice_, report_sha256=report.sha256)
+        acceptance = guards.Acceptance(
+            accepted_as=ledger.accepted_as(connection, slice_, report.sha256),
+            is_held=known is not None and known.held_sha256 == report.sha256,
+            is_asked_for=work.ask.accept,
+        )
         loading = load.Loading(connection, slice_, report.sha256)
         loading.stage(self._chunks(report), tally)
-        overruled = self._guard(work, lambda limits: guards.check_rejects(slice_, tally, limits))
+        overridden = acceptance.override(guards.check_rejects(slice_, tally, self._limits))
         rows = loading.merge(tally)
-        rows_before = known.rows_stored if known else 0
-        seconds_before = known.watch_seconds if known else Decimal(0)
-        overruled += self._guard(
-            work,
-            lambda limits: guards.check_shrinking(
-                slice_, tally, limits, rows=rows, rows_stored=rows_before, seconds_stored=seconds_before
-            ),
+        overridden += acceptance.override(
+            guards.check_shrinking(
+                slice_,
+                tally,
+                self._limits,
+                rows=rows,
+                rows_stored=known.rows_stored if known else 0,
+                seconds_stored=known.watch_seconds if known else Decimal(0),
+            )
         )
+        # The same rows of the same report are the same revision: whatever had become of the facts.
+        is_repair = is_stored and self._has_been_read_so(known, rows, tally)
         change = loading.apply(
             tally,
             before_sharing=lambda: self._archiving.keep(
-                connection, loading, report, revision=revision_of(known) + 1, rows=rows, tally=tally
+                connection,
+                loading,
+                report,
+                revision=revision_of(known) + (not is_repair),
+                read_as=read_as,
+                rows=rows,
+                tally=tally,
             ),
         )
-        revision = ledger.record_revision(
+        if known and is_repair:
+            return self._recorder.repaired(connection, known, report, change)
+        load_duration = timedelta(seconds=report.elapsed_s + time.monotonic() - began_s)
+        outcome = self._recorder.accepted(
             connection,
             slice_,
-            known=known,
-            report=report,
+            known,
+            report,
             tally=tally,
             change=change,
-            reason=why_empty(rows),
-            read_as=self._read_as,
-            overruled="; ".join(overruled) or None,
-            load_duration=timedelta(seconds=report.elapsed_s + time.monotonic() - began_s),
+            read_as=read_as,
+            overridden=overridden,
+            load_duration=load_duration,
         )
-        self._recorder.claim(connection)
-        return Outcome(
-            slice_,
-            Result.LOADED if rows else Result.EMPTY,
-            message=why_empty(rows),
-            revision=revision,
-            rows=rows,
-            watch_seconds=tally.watch_seconds,
-            rejected=tally.rows_rejected,
-            change=change,
-            seconds_before=seconds_before,
-            warnings=(*warnings_about(tally, change), *(f"accepted by hand: {guard}" for guard in overruled)),
-            report_bytes=report.size_bytes,
+        if acceptance.accepted_as is None or is_stored:
+            return outcome
+        back = f"this report was accepted before, as revision {acceptance.accepted_as}, and is not held again"
+        return replace(outcome, warnings=(*outcome.warnings, back))
+
+    def _has_been_read_so(self, known: SliceRecord | None, rows: int, tally: Tally) -> bool:
+        """Whether reading the stored report gave just this when it was accepted."""
+        return (
+            known is not None
+            and contract.is_read_alike(known.read_as, self._settings.header_aliases)
+            and (known.rows_stored, known.watch_seconds) == (rows, tally.watch_seconds)
         )
 
-    def _guard(self, work: Work, check: Callable[[guards.Limits], None]) -> tuple[str, ...]:
-        """Let a guard look; gives its refusal where a person has overruled it.
-
-        Raises:
-            GuardRefused: it refuses, and nobody has said otherwise, or nobody can.
-        """
-        try:
-            check(self._limits)
-        except GuardRefused as refused:
-            if not work.ask.accept:
-                raise
-            check(guards.OPEN)
-            return (refused.message,)
-        return ()
-
-    def _is_in_place(self, connection: Connection, known: SliceRecord) -> bool:
-        """Whether the stored report was read as it would be read now, and its facts are there."""
-        return known.read_as == self._read_as and (
-            known.rows_stored == 0 or partitions.is_covered(connection, known.slice)
+    def _is_current(self, connection: Connection, known: SliceRecord, ask: Ask) -> bool:
+        """Whether the stored report was read as it would be read now, and its facts are there, as far as is asked."""
+        if ask.trust is Trust.NOTHING or not contract.is_read_alike(known.read_as, self._settings.header_aliases):
+            return False
+        if known.rows_stored and not partitions.is_covered(connection, known.slice):
+            return False
+        return ask.trust is Trust.LEDGER or partitions.measure(connection, known.slice) == (
+            known.rows_stored,
+            known.watch_seconds,
         )
 
     def _chunks(self, report: ReportFile) -> Iterator[Chunk]:

@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from etl import ledger, rejects, schema
 from etl.errors import DatabaseUnavailable, DataRefused, ExitCode, SliceBusy, WatchTimeError
-from etl.outcome import Ask, Outcome, Result, refusal
+from etl.outcome import Ask, Outcome, Result, refusal, warnings_about
 from etl.slices import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import timedelta
 
     from etl.db import Connection, Database
     from etl.errors import GuardRefused
     from etl.ledger import SliceRecord
-    from etl.report import NotThere, ReportFile, Tally
+    from etl.report import Change, NotThere, ReportFile, Tally
     from etl.slices import Slice
     from etl.stop import Stop
 
@@ -92,6 +94,58 @@ class Recorder:
             Outcome(known.slice, Result.UNCHANGED, report_bytes=report.size_bytes if report else 0), known
         )
 
+    def accepted(
+        self,
+        connection: Connection,
+        slice_: Slice,
+        known: SliceRecord | None,
+        report: ReportFile,
+        *,
+        tally: Tally,
+        change: Change,
+        read_as: str,
+        overridden: tuple[str, ...],
+        load_duration: timedelta,
+    ) -> Outcome:
+        """Note a revision that was written; `overridden` is what guards said against it and a person overrode."""
+        revision = ledger.record_revision(
+            connection,
+            slice_,
+            known=known,
+            report=report,
+            tally=tally,
+            change=change,
+            reason=why_empty(change.stored),
+            read_as=read_as,
+            overruled="; ".join(overridden) or None,
+            load_duration=load_duration,
+        )
+        self.claim(connection)
+        return Outcome(
+            slice_,
+            Result.LOADED if change.stored else Result.EMPTY,
+            message=why_empty(change.stored),
+            revision=revision,
+            rows=change.stored,
+            watch_seconds=tally.watch_seconds,
+            rejected=tally.rows_rejected,
+            change=change,
+            seconds_before=known.watch_seconds if known else Decimal(0),
+            warnings=(*warnings_about(tally, change), *(f"accepted by hand: {message}" for message in overridden)),
+            report_bytes=report.size_bytes,
+        )
+
+    def repaired(self, connection: Connection, known: SliceRecord, report: ReportFile, change: Change) -> Outcome:
+        """Note that the stored report was loaded again; whatever the facts had become, they are its rows once more."""
+        outcome = self.unchanged(connection, known, report)
+        if not change.written:
+            return outcome
+        message = (
+            f"the stored rows were not those of the report: {change.inserted:,} were missing, {change.deleted:,} were "
+            f"surplus, {change.updated:,} had other seconds; put right"
+        )
+        return replace(outcome, result=Result.LOADED, change=change, message=message, warnings=(message,))
+
     def absence(self, work: Work, answer: NotThere) -> Outcome:
         """Note a 404: the source withdrew the report, has nothing of that date, or does not have it yet."""
         times = "once" if answer.asks == 1 else f"{answer.asks} times"
@@ -152,9 +206,12 @@ class Recorder:
         def record(connection: Connection) -> Outcome:
             known = self.locked(connection, slice_)
             work.require_not_overtaken(known)
-            ledger.forget_rejects(connection, slice_, report_sha256=report.sha256)
-            rejects.record(connection, slice_, report.sha256, tally.first_rejects)
-            ledger.record_state(connection, slice_, State.HELD, reason=str(error), error=error)
+            ledger.forget_rejects(connection, slice_)
+            if ledger.accepted_as(connection, slice_, report.sha256) is None:
+                rejects.record(connection, slice_, report.sha256, tally.first_rejects)
+            ledger.record_state(
+                connection, slice_, State.HELD, reason=str(error), error=error, held_sha256=report.sha256
+            )
             self.claim(connection)
             return _of_stored(replace(refusal(slice_, Result.HELD, error), report_bytes=report.size_bytes), known)
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from etl.errors import MalformedReport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Sequence
     from pathlib import Path
 
 Positions: TypeAlias = npt.NDArray[np.intp]
@@ -123,7 +123,7 @@ class Block:
         return [_unquoted(record[begin:end]) for begin, end in zip(begins, ends, strict=True)]
 
 
-def blocks(path: Path, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
+def blocks(path: Path, *, block_bytes: int = BLOCK_BYTES) -> Generator[Block]:
     """Read the file in blocks of about `block_bytes`, none of them without a record.
 
     The size of blocks decides how the records are divided, and nothing else.

@@ -175,6 +175,11 @@ class Change:
     repeated: int
 
     @property
+    def written(self) -> int:
+        """Rows that were inserted, updated or deleted."""
+        return self.inserted + self.updated + self.deleted
+
+    @property
     def stored(self) -> int:
         """Rows that the slice has now."""
         return self.inserted + self.updated + self.unchanged

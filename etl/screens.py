@@ -98,8 +98,7 @@ def summary(outcomes: Sequence[Outcome], shard: Shard = WHOLE) -> Text:
         for result in Result
         if (count := sum(1 for outcome in outcomes if outcome.result is result))
     )
-    changes = [outcome.change for outcome in outcomes if outcome.change]
-    written = sum(change.inserted + change.updated + change.deleted for change in changes)
+    written = sum(outcome.change.written for outcome in outcomes if outcome.change)
     read = sum(outcome.report_bytes for outcome in outcomes)
     return Text.assemble(
         f"{len(outcomes):,} slices{_of(shard)}: ", ends, f"; {written:,} rows written, {_size(read)} of reports read"

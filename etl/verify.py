@@ -5,6 +5,7 @@ The report is fetched again, or taken from a file, read as a load reads it, and 
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -105,10 +106,14 @@ class Verification:
     def compare(self, slice_: Slice, *, file: Path | None = None) -> Verdict:
         """Compare a slice with its report, or with `file`; trouble with the source becomes part of the verdict."""
         try:
-            if file or self._source is None:
-                return self._with(slice_, file)
+            if file:
+                return self._with(slice_, file, _sha256(file))
+            if self._source is None:
+                raise ValueError("without a source only files can be compared")
             with self._source.fetched(slice_) as report:
-                return self._with(slice_, None if isinstance(report, NotThere) else report.path)
+                if isinstance(report, NotThere):
+                    return Verdict(slice_, compared=False, message="the source has no report (404): nothing to compare")
+                return self._with(slice_, report.path, report.sha256)
         except WatchTimeError as error:
             return Verdict(
                 slice_,
@@ -118,12 +123,10 @@ class Verification:
                 exit_code=error.exit_code,
             )
 
-    def _with(self, slice_: Slice, path: Path | None) -> Verdict:
-        if path is None:
-            return Verdict(slice_, compared=False, message="the source has no report (404): nothing to compare")
-        return self._database.run(lambda connection: self._compare(connection, slice_, path))
+    def _with(self, slice_: Slice, path: Path, sha256: str) -> Verdict:
+        return self._database.run(lambda connection: self._compare(connection, slice_, path, sha256))
 
-    def _compare(self, connection: Connection, slice_: Slice, path: Path) -> Verdict:
+    def _compare(self, connection: Connection, slice_: Slice, path: Path, sha256: str) -> Verdict:
         # Under the slice's lock: a load that commits in the middle would look like a difference.
         ledger.lock(connection, slice_, sleep=self._database.stop.sleep)
         tally = Tally()
@@ -132,6 +135,8 @@ class Verification:
         found = loading.merge(tally)
         (counts,) = rows(connection, statement("count_differences"))
         differs = any(counts.values())
+        known = ledger.read(connection, slice_)
+        is_stored_report = known is not None and known.report_sha256 == sha256
         rejected = f"{tally.rows_rejected} lines of the report cannot be loaded and were not compared"
         return Verdict(
             slice_,
@@ -140,8 +145,22 @@ class Verification:
             **counts,
             first=tuple(rows(connection, statement("first_differences"), {"most": _LISTED})),
             message=rejected if tally.rows_rejected else None,
+            next_step=_remedy(slice_, is_stored_report=is_stored_report) if differs else None,
             exit_code=ExitCode.DATA_REFUSED if differs else ExitCode.OK,
         )
+
+
+def _remedy(slice_: Slice, *, is_stored_report: bool) -> str:
+    day = f"{slice_.report_date}"
+    command = f"watch-time backfill --start {day} --end {day} --type {slice_.report_type}"
+    if is_stored_report:
+        return f"the rows were changed after they were loaded; to correct them, type: {command} --reload"
+    return f"this is not the report that was loaded; to load the newest, type: {command} --refresh"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def exit_code(verdicts: Sequence[Verdict]) -> ExitCode:

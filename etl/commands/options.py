@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
+from etl.outcome import Trust
 from etl.slices import WHOLE, ReportType, Shard, State
 
 DAY: Final = "YYYY-MM-DD"
@@ -33,7 +34,7 @@ def day(text: str) -> date:
 def wanted(only: str | None, *, refresh: bool) -> frozenset[State | None]:
     """The states of slices that a backfill works on."""
     if only and refresh:
-        raise typer.BadParameter("--refresh and --only say different things; name loaded in --only")
+        raise typer.BadParameter("--refresh, --reload and --only exclude each other; name loaded in --only")
     if only is None:
         return frozenset({None, *State}) - (frozenset() if refresh else {State.LOADED})
     names = [name.strip() for name in only.lower().split(",")]
@@ -41,6 +42,13 @@ def wanted(only: str | None, *, refresh: bool) -> frozenset[State | None]:
     if unknown:
         raise typer.BadParameter(f"--only {', '.join(unknown)}: no such state; there are {', '.join(WANTED)}")
     return frozenset(WANTED[name] for name in names)
+
+
+def trust(*, refresh: bool, reload: bool) -> Trust:
+    """What it takes to leave a loaded slice as it is."""
+    if refresh and reload:
+        raise typer.BadParameter("--reload does all that --refresh does: leave one of them out")
+    return Trust.NOTHING if reload else Trust.COUNTS if refresh else Trust.LEDGER
 
 
 def shard(text: str | None) -> Shard:

@@ -22,9 +22,7 @@ def run(
         date | None,
         typer.Option(parser=options.day, metavar=options.DAY, help="Target date; default: today minus LAG_DAYS."),
     ] = None,
-    accept: Annotated[
-        bool, typer.Option("--accept", help="Take the target date's reports in spite of the guards.")
-    ] = False,
+    accept: Annotated[bool, typer.Option("--accept", help="Accept the target date's reports that are held.")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Load the target date's reports, what the look-back window lacks, and what was restated. The daily job."""
@@ -52,7 +50,16 @@ def backfill(
     ] = None,
     end: Annotated[date | None, typer.Option(parser=options.day, metavar=options.DAY, help="Last report date.")] = None,
     report_type: options.Type = None,
-    refresh: Annotated[bool, typer.Option("--refresh", help="Ask again for loaded slices too.")] = False,
+    refresh: Annotated[
+        bool,
+        typer.Option(
+            "--refresh",
+            help="Ask again for loaded slices too; load those that changed, there or in the warehouse.",
+        ),
+    ] = False,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Load again whatever is stored: corrects facts that were changed by hand.")
+    ] = False,
     only: Annotated[
         str | None,
         typer.Option(metavar="STATE,...", help=f"Only slices in these states, of: {', '.join(options.WANTED)}."),
@@ -60,9 +67,7 @@ def backfill(
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Only part I of N of the dates; the first is 0/N, the last N-1/N.")
     ] = None,
-    accept: Annotated[
-        bool, typer.Option("--accept", help="Take the reports of one date in spite of the guards.")
-    ] = False,
+    accept: Annotated[bool, typer.Option("--accept", help="Accept the reports of one date that are held.")] = False,
     concurrency: Annotated[
         int | None, typer.Option(min=1, max=32, metavar="N", help="How many slices at the same time; default: as set.")
     ] = None,
@@ -94,7 +99,7 @@ def backfill(
     if start and end and start > end:
         raise typer.BadParameter(f"--start {start} is after --end {end}")
     if from_archive:
-        if refresh or only or shard or accept or concurrency or rate or dask or dry_run:
+        if refresh or reload or only or shard or accept or concurrency or rate or dask or dry_run:
             raise typer.BadParameter("--from-archive goes with --start, --end, --type and --json only")
         raise typer.Exit(_replayed(start, end, report_type, as_json=as_json))
     if start is None or end is None:
@@ -103,7 +108,8 @@ def backfill(
         raise typer.BadParameter("--accept is for one date: a person has looked at its reports")
     if dask:
         options.require_dask_alone(dask, concurrency=concurrency, rate=rate, dry_run=dry_run)
-    wanted = options.wanted(only, refresh=refresh)
+    wanted = options.wanted(only, refresh=refresh or reload)
+    trust = options.trust(refresh=refresh, reload=reload)
     part = options.shard(shard)
     with watch.over("backfill", silent=dry_run) as watched:
         settings = console.settings(*console.NEEDS)
@@ -111,7 +117,9 @@ def backfill(
             settings = settings.model_copy(update={"concurrency": concurrency})
         with job.opened(settings, requests_per_second=rate, dask=dask) as opened:
             types = (report_type,) if report_type else tuple(ReportType)
-            plan = opened.backfill_plan(start, end, report_types=types, wanted=wanted, shard=part, accept=accept)
+            plan = opened.backfill_plan(
+                start, end, report_types=types, wanted=wanted, shard=part, accept=accept, trust=trust
+            )
             if dry_run:
                 _show_plan(plan, opened.estimate(plan), part, as_json=as_json)
                 return

@@ -12,6 +12,7 @@ SELECT report_date,
        reason,
        error_class,
        last_check,
+       held_sha256,
        report_source,
        report_etag
 FROM report_slice

@@ -18,4 +18,5 @@ SET state = excluded.state,
     loaded_at = excluded.loaded_at,
     reason = excluded.reason,
     error_class = NULL,
+    held_sha256 = NULL,
     last_check = NULL

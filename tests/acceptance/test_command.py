@@ -122,7 +122,7 @@ def test_backfill_takes_a_part_of_the_slices(program: Program) -> None:
     assert {slice_["report_type"] for slice_ in only} == {"LIVE"}
     assert [json.loads(shard.stdout)["shard"] for shard in shards] == ["0/3", "1/3", "2/3"]
     assert "\n2 slices of shard 1/3 to ask for" in program("backfill", *span[:5], "--shard", "1/3").stdout
-    for wrong in (("--only", "lost"), ("--accept",), ("--only", "held", "--refresh")):
+    for wrong in (("--only", "lost"), ("--accept",), ("--only", "held", "--refresh"), ("--refresh", "--reload")):
         assert program("backfill", *span, *wrong).returncode == 2
 
 

@@ -59,6 +59,28 @@ def test_tampered_rows_are_found_and_left_as_they_are(program: Program, newest_w
     assert newest_warehouse.everything() == before
 
 
+def test_facts_that_were_changed_by_hand_are_corrected_by_what_it_says(
+    program: Program, newest_warehouse: Warehouse
+) -> None:
+    """It named no next step, `--refresh` found everything unchanged, and nothing else loaded the slice."""
+    before = newest_warehouse.everything()
+    with psycopg.connect(newest_warehouse.url) as connection:
+        connection.execute(
+            "DELETE FROM watch_time WHERE report_type = 'VOD' AND customer_id IN "
+            "(SELECT customer_id FROM watch_time WHERE report_type = 'VOD' ORDER BY 1 LIMIT 5)"
+        )
+    told = program("verify", *ONE_DATE)
+    assert told.returncode == 65
+    what, command = told.stdout.split("next: ")[1].splitlines()[0].split("type: watch-time ")
+    assert what == "the rows were changed after they were loaded; to correct them, "
+    assert command == f"backfill --start {TARGET} --end {TARGET} --type VOD --reload"
+    done = program(*command.split())
+    assert done.returncode == 0
+    assert "the stored rows were not those of the report:" in done.stdout
+    assert program("verify", *ONE_DATE).returncode == 0
+    assert newest_warehouse.everything() == before
+
+
 def test_a_restated_report_differs_until_it_is_loaded(program: Program, newest_warehouse: Warehouse) -> None:
     restated = newest_warehouse.sandbox.restate(VOD)
     (verdict,) = json.loads(program("verify", *ONE_DATE, "--type", "VOD", "--json").stdout)
@@ -67,6 +89,8 @@ def test_a_restated_report_differs_until_it_is_loaded(program: Program, newest_w
         restated.rows_vanished,
         restated.rows_changed,
     )
+    told = program("verify", *ONE_DATE, "--type", "VOD").stdout
+    assert f"type: watch-time backfill --start {TARGET} --end {TARGET} --type VOD --refresh" in told
     program("backfill", *ONE_DATE, "--refresh")
     assert program("verify", *ONE_DATE).returncode == 0
 

@@ -115,7 +115,7 @@ def _overtaking() -> None:
 
 
 def _blind_to_hashes() -> None:
-    _replace(pipeline.Pipeline, "_is_in_place", lambda *_: False)
+    _replace(pipeline.Pipeline, "_is_current", lambda *_: False)
 
 
 _MUTANTS: Final[dict[str, Callable[[], None]]] = {

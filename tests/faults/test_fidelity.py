@@ -92,7 +92,7 @@ class Loader:
 
     def _bring(self, body: bytes) -> Outcome:
         self.warehouse.sandbox.override(self.slice, Delivery(body=body))
-        return self.job._pipeline.bring(self.slice, Ask(accept=True))
+        return self.job._pipeline.bring(self.slice, Ask())
 
     def query(self, text: LiteralString) -> list[tuple[Any, ...]]:
         """A statement on the slice, which is what its parameters are."""
@@ -107,7 +107,7 @@ def loader(newest_server: postgres.Server, tmp_path_factory: pytest.TempPathFact
         hide_settings(monkeypatch, tmp_path_factory.mktemp("folder"))
         url = stack.enter_context(newest_server.database())
         warehouse = Warehouse(url, sandbox, stack.enter_context(running(sandbox)))
-        yield Loader(warehouse, stack.enter_context(warehouse.job(max_reject_ratio="1")))
+        yield Loader(warehouse, stack.enter_context(warehouse.job(max_reject_ratio="1", shrink_limit="0")))
 
 
 def written(lines: list[tuple[str, ...]], quoting: Any = csv.QUOTE_ALL) -> bytes:

@@ -115,7 +115,7 @@ def test_on_every_postgres_a_slice_is_archived_alone_and_in_a_compacted_month(
         assert compact.compact(database, partitions.of_month(DAY), Stop()) is not None
     assert warehouse.bring(OTHER, archive_url=folder.url).result is Result.UNCHANGED
     assert folder.files() == before
-    assert warehouse.bring(SMALLER, ask=Ask(accept=True), archive_url=folder.url).result is Result.LOADED
+    assert warehouse.bring(SMALLER, shrink_limit="0", archive_url=folder.url).result is Result.LOADED
     assert folder.facts() == warehouse.query(IN_THE_WAREHOUSE)
     assert len(folder.facts()) == 3
 

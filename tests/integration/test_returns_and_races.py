@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import time
@@ -12,11 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from conftest import DAY, HEADER, VOD, Warehouse
-from etl import cli, schema
+from etl import cli, compact, partitions, schema
 from etl.db import Database
 from etl.errors import DatabaseUnavailable
 from etl.job import Job
-from etl.outcome import Ask, Outcome, Result
+from etl.outcome import Ask, Outcome, Result, Trust
 from etl.sandbox.script import Answer, Delivery
 from etl.slices import ReportType, State
 from etl.stop import Stop
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 GOOD = HEADER + "A,c1,VOD,,u1,1\nB,c2,VOD,,u2,2\n"
 BAD = HEADER + "A,c1,VOD,,u1,1\nB,c2,VOD,,u2,-2\n"
+NO_REPORT = Answer(404, '{"code": 5, "message": "not found", "details": []}')
 HTML_404 = Answer(404, "<html></html>", media_type="text/html")
 
 
@@ -95,7 +97,8 @@ class TestAcceptedByHand:
 
     def test_an_empty_report_replaces_a_good_one(self, warehouse: Warehouse) -> None:
         warehouse.bring(GOOD)
-        outcome = warehouse.bring(HEADER, ask=Ask(accept=True))
+        assert warehouse.bring(HEADER).result is Result.HELD
+        outcome = warehouse.bring(ask=Ask(accept=True))
         assert (outcome.result, outcome.revision) == (Result.EMPTY, 2)
         assert warehouse.facts() == []
         assert warehouse.query("SELECT state, rows_stored FROM report_slice") == [("empty", 0)]
@@ -108,6 +111,70 @@ class TestAcceptedByHand:
     def test_a_report_without_fault_needs_no_overruling(self, warehouse: Warehouse) -> None:
         warehouse.bring(GOOD, ask=Ask(accept=True))
         assert warehouse.query("SELECT overruled FROM report_revision") == [(None,)]
+
+    def test_another_report_than_the_held_one_is_not_accepted(self, warehouse: Warehouse) -> None:
+        """A person looked at the held report; the source published a bare header, and accepting deleted every row."""
+        warehouse.bring(GOOD)
+        assert warehouse.bring(BAD).result is Result.HELD
+        outcome = warehouse.bring(HEADER, ask=Ask(accept=True))
+        assert (outcome.result, outcome.exit_code) == (Result.HELD, 65)
+        assert "--accept takes only the report that was held, and this is another one" in (outcome.message or "")
+        assert len(warehouse.facts()) == 2
+        # It is the held one from now on, for whoever has looked at it.
+        assert warehouse.bring(ask=Ask(accept=True)).result is Result.EMPTY
+
+    def test_accepting_opens_nothing_for_a_report_that_was_not_held(self, warehouse: Warehouse) -> None:
+        warehouse.bring(GOOD)
+        assert warehouse.bring(HEADER, ask=Ask(accept=True)).result is Result.HELD
+        assert len(warehouse.facts()) == 2
+
+    def test_the_hash_of_the_held_report_is_kept_until_it_is_answered(self, warehouse: Warehouse) -> None:
+        def held() -> list[tuple[Any, ...]]:
+            return warehouse.query("SELECT state, held_sha256 FROM report_slice")
+
+        bad_sha256 = hashlib.sha256(BAD.encode()).hexdigest()
+        warehouse.bring(BAD)
+        assert held() == [("held", bad_sha256)]
+        warehouse.bring(GOOD)
+        assert held() == [("loaded", None)]
+        warehouse.bring(HEADER)
+        assert held() == [("held", hashlib.sha256(HEADER.encode()).hexdigest())]
+        warehouse.sandbox.script(VOD, api=[NO_REPORT])
+        assert warehouse.bring().result is Result.WITHDRAWN
+        assert held()[0][0] == "held"
+        warehouse.bring(GOOD)
+        assert held() == [("loaded", None)]
+        warehouse.bring(BAD)
+        warehouse.bring(ask=Ask(accept=True))
+        assert held() == [("loaded", None)]
+
+
+class TestAcceptedBefore:
+    """A report that was accepted once is not held when it comes back."""
+
+    def test_a_report_accepted_by_hand_comes_back_with_all_its_rejects(self, warehouse: Warehouse) -> None:
+        """Its 1,500 rejected lines had become 1,000."""
+        first = GOOD + "A,c1,VOD,,u1,-1\n" * 1_500
+        warehouse.bring(first)
+        assert warehouse.bring(ask=Ask(accept=True)).result is Result.LOADED
+        assert warehouse.bring(GOOD).revision == 2
+        outcome = warehouse.bring(first)
+        assert (outcome.result, outcome.revision, outcome.rejected) == (Result.LOADED, 3, 1_500)
+        assert "this report was accepted before, as revision 1, and is not held again" in outcome.warnings
+        assert warehouse.query("SELECT count(*), count(DISTINCT line_number) FROM report_reject") == [(1_500, 1_500)]
+
+    def test_its_rejects_stay_while_it_is_held_for_how_it_is_read_now(self, warehouse: Warehouse) -> None:
+        """Read so, nothing is left of it; the lines that were rejected when it was accepted are not forgotten."""
+        body = "Content Title,Content ID,Streaming Type,Created At,First,Second\n" + "A,c1,VOD,,x,7\n" * 2
+        right, wrong = ('{"First": "customer_id", "Second": "watch_seconds"}',
+                        '{"First": "watch_seconds", "Second": "customer_id"}')  # fmt: skip
+        body += "A,c1,VOD,,x,-7\n" * 1_500
+        warehouse.bring(body, header_aliases=right)
+        warehouse.bring(header_aliases=right, ask=Ask(accept=True))
+        assert warehouse.bring(header_aliases=wrong, ask=Ask(accept=True)).result is Result.HELD
+        assert warehouse.query("SELECT count(*) FROM report_reject") == [(1_500,)]
+        assert warehouse.bring(header_aliases=right).result is Result.UNCHANGED
+        assert warehouse.query("SELECT count(*) FROM report_reject") == [(1_500,)]
 
 
 class _Interjecting:
@@ -156,6 +223,33 @@ def test_a_run_that_was_overtaken_by_the_same_report_finds_it_unchanged(warehous
     assert warehouse.sandbox.statuses("storage") == {200: 2}
 
 
+@pytest.mark.parametrize("answered", ["held", "absence", "_unmodified"])
+def test_what_was_answered_before_another_run_committed_is_asked_for_again(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, answered: str
+) -> None:
+    """Held, absent or unmodified: none of it says anything about the revision that came meanwhile."""
+    warehouse.bring(GOOD)
+    with warehouse.job() as opened:
+        holder = opened._pipeline if answered == "_unmodified" else opened._pipeline._recorder
+        record, interjections = getattr(holder, answered), [warehouse.bring]
+
+        def interject_and_record(*arguments: object) -> object:
+            while interjections:
+                assert interjections.pop()(GOOD + "C,c3,VOD,,u3,3\n").result is Result.LOADED
+            return record(*arguments)
+
+        monkeypatch.setattr(holder, answered, interject_and_record)
+        if answered == "held":
+            warehouse.sandbox.override(VOD, Delivery(body=BAD))
+        elif answered == "absence":
+            warehouse.sandbox.script(VOD, api=[NO_REPORT])
+        outcome = opened._pipeline.bring(VOD, Ask())
+    assert (outcome.result, outcome.revision, outcome.rows) == (Result.UNCHANGED, 2, 3)
+    assert warehouse.sandbox.statuses("api").total() == 4, "the first load, the answer, the other run, and once more"
+    assert warehouse.query("SELECT state, last_check FROM report_slice") == [("loaded", None)]
+    assert warehouse.query("SELECT result FROM report_check ORDER BY first_at") == [("loaded",), ("unchanged",)]
+
+
 def test_a_former_report_with_rejected_lines_may_come_back(warehouse: Warehouse) -> None:
     first, second = GOOD.replace("u2,2", "u2,-2"), GOOD.replace("u2,2", "u2,1")
     for body, revision in ((first, 1), (second, 2), (first, 3)):
@@ -177,12 +271,90 @@ class TestReadAgain:
         assert outcome.result is Result.LOADED
         assert warehouse.facts() == [("c1", "5", "VOD", 7)]
 
+    @pytest.mark.parametrize("aliases", ['{"Viewer": "customer_id"}', '{"Region": "ignore", "Viewer": "ignore"}'])
+    def test_but_not_because_of_an_alias_that_its_header_does_not_have(
+        self, warehouse: Warehouse, aliases: str
+    ) -> None:
+        """An accepted report became held at every check."""
+        warehouse.bring(GOOD)
+        warehouse.bring(BAD)
+        assert warehouse.bring(ask=Ask(accept=True)).result is Result.LOADED
+        outcome = warehouse.bring(header_aliases=aliases)
+        assert (outcome.result, outcome.revision) == (Result.UNCHANGED, 2)
+        assert warehouse.sandbox.statuses("storage")[304] == 1, "nor is it downloaded"
+
+    def test_after_an_alias_for_one_of_its_columns(self, warehouse: Warehouse) -> None:
+        warehouse.bring(GOOD)
+        outcome = warehouse.bring(header_aliases='{"customer-id": "customer_id", "Nothing": "ignore"}')
+        assert outcome.result is Result.UNCHANGED
+        assert warehouse.query("SELECT read_as::json ->> 'Customer ID' FROM report_slice") == [("customer_id",)]
+
     def test_after_somebody_dropped_the_partition(self, warehouse: Warehouse) -> None:
         warehouse.bring(GOOD)
         with psycopg.connect(warehouse.url) as connection:
             connection.execute("DROP TABLE watch_time_20261116_vod")
         assert warehouse.bring().result is Result.LOADED
         assert len(warehouse.facts()) == 2
+        assert warehouse.query("SELECT revision FROM report_revision") == [(1,)], "it is the same revision"
+
+
+class TestDamagedFacts:
+    """Rows that were changed behind the program's back are put right."""
+
+    def _damage(self, warehouse: Warehouse, rows: int = 5) -> None:
+        with psycopg.connect(warehouse.url) as connection:
+            connection.execute(
+                "DELETE FROM watch_time WHERE customer_id IN (SELECT customer_id FROM watch_time LIMIT %s)", [rows]
+            )
+            connection.execute(
+                "INSERT INTO watch_time (content_id, customer_id, streaming_type, report_date, report_type, "
+                "watch_seconds) VALUES ('c', 'nobody', 'VOD', %s, 'VOD', 1)",
+                [DAY],
+            )
+
+    @pytest.mark.parametrize("compacted", [False, True], ids=["own-partition", "compacted"])
+    @pytest.mark.parametrize("trust", [Trust.COUNTS, Trust.NOTHING], ids=["refresh", "reload"])
+    def test_they_are_corrected_and_stay_the_same_revision(
+        self, warehouse: Warehouse, trust: Trust, compacted: bool
+    ) -> None:
+        warehouse.bring()
+        before = warehouse.everything()
+        if compacted:
+            with warehouse.job() as opened:
+                assert compact.compact(opened._database, partitions.of_month(DAY), Stop())
+        self._damage(warehouse)
+        assert warehouse.bring().result is Result.UNCHANGED, "the daily job trusts the ledger"
+        outcome = warehouse.bring(ask=Ask(trust=trust))
+        assert (outcome.result, outcome.revision) == (Result.LOADED, 1)
+        assert "1 were surplus" in (outcome.message or "")
+        assert warehouse.everything() == before
+        assert "put right" in warehouse.query("SELECT message FROM report_check ORDER BY first_at DESC LIMIT 1")[0][0]
+        assert warehouse.bring(ask=Ask(trust=trust)).result is Result.UNCHANGED
+
+    def test_damage_that_leaves_counts_and_sums_takes_reloading(self, warehouse: Warehouse) -> None:
+        warehouse.bring(GOOD)
+        before = warehouse.everything()
+        with psycopg.connect(warehouse.url) as connection:
+            connection.execute("UPDATE watch_time SET customer_id = customer_id || 'x'")
+        assert warehouse.bring(ask=Ask(trust=Trust.COUNTS)).result is Result.UNCHANGED
+        assert warehouse.bring(ask=Ask(trust=Trust.NOTHING)).result is Result.LOADED
+        assert warehouse.everything() == before
+
+    def test_a_slice_that_has_none_loses_what_somebody_put_there(self, warehouse: Warehouse) -> None:
+        warehouse.bring(GOOD)
+        warehouse.bring(HEADER, shrink_limit="0")
+        self._damage(warehouse)
+        assert warehouse.bring(ask=Ask(trust=Trust.COUNTS)).result is Result.LOADED
+        assert warehouse.facts() == []
+
+    def test_what_the_source_restated_meanwhile_is_a_revision(self, warehouse: Warehouse) -> None:
+        warehouse.bring()
+        self._damage(warehouse)
+        restated = warehouse.sandbox.restate(VOD)
+        outcome = warehouse.bring()
+        assert (outcome.result, outcome.revision) == (Result.LOADED, 2)
+        assert outcome.rows == 300 + restated.rows_added - restated.rows_vanished
+        assert warehouse.query("SELECT count(*) FROM watch_time") == [(outcome.rows,)]
 
 
 def test_a_line_of_data_in_the_header_s_place_is_not_quoted(warehouse: Warehouse) -> None:
