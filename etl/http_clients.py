@@ -35,10 +35,16 @@ if TYPE_CHECKING:
 HTTP_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
 
 # Connecting takes a round trip or two, and a lost packet is repeated within three seconds: ten leave room for that.
-# The API looks a report up, and may well make its URL while we wait. The pool is larger than CONCURRENCY can be.
-API_TIMEOUT: Final = httpx.Timeout(connect=10, read=60, write=30, pool=10)
+# The API looks a report up, and may well make its URL while we wait. For a connection of the pool nobody waits.
+API_TIMEOUT: Final = httpx.Timeout(connect=10, read=60, write=30, pool=None)
 # Storage answers at once; half a minute of silence is a broken connection, and resuming it is cheap.
-STORAGE_TIMEOUT: Final = httpx.Timeout(connect=10, read=30, write=30, pool=10)
+STORAGE_TIMEOUT: Final = httpx.Timeout(connect=10, read=30, write=30, pool=None)
+
+# A thread has one request under way at a time, so there are as many connections as threads: MAX_CONCURRENCY of them in
+# a run, and in a Dask worker as many as its machine has cores. A pool with a maximum of its own would have threads wait
+# for each other's downloads, and report that as the host's fault.
+_MAX_CONNECTIONS: Final = None
+_LIMITS: Final = httpx.Limits(max_connections=_MAX_CONNECTIONS)
 
 _USER_AGENT = f"watch-time/{__version__}"
 _REQUEST_ID_HEADERS = ("x-request-id", "x-amzn-requestid", "x-amz-request-id", "x-guploader-uploadid",
@@ -65,6 +71,7 @@ def api_client(base_url: str, *, token: SecretStr, org_id: str) -> httpx.Client:
             base_url=base,
             headers=headers,
             timeout=API_TIMEOUT,
+            limits=_LIMITS,
             follow_redirects=False,
             verify=httpx.create_ssl_context(),
             trust_env=not is_loopback(base.host),
@@ -104,7 +111,7 @@ class _StorageTransport(httpx.BaseTransport):
         self._direct = _CheckedTransport(policy, context)
         try:
             self._proxied = {
-                scheme: httpx.HTTPTransport(verify=context, proxy=proxy)
+                scheme: httpx.HTTPTransport(verify=context, proxy=proxy, limits=_LIMITS)
                 for scheme in ("http", "https")
                 if (proxy := proxies.get(scheme) or proxies.get("all"))
             }
@@ -131,7 +138,9 @@ class _CheckedTransport(httpx.HTTPTransport):
 
     def __init__(self, policy: UrlPolicy, context: ssl.SSLContext) -> None:
         super().__init__(verify=context, trust_env=False)
-        self._pool = httpcore.ConnectionPool(ssl_context=context, network_backend=CheckedBackend(policy))
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=context, network_backend=CheckedBackend(policy), max_connections=_MAX_CONNECTIONS
+        )
 
 
 class CheckedBackend(httpcore.NetworkBackend):

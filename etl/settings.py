@@ -21,6 +21,7 @@ from etl import channels
 from etl.contract import COLUMNS, IGNORE
 from etl.environment import PREFIX, given, open_to_others, read_secret_files, variable_of
 from etl.errors import Misconfigured
+from etl.slices import MAX_CONCURRENCY
 from etl.sslmode import Sslmode, too_weak
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Settings(BaseSettings):
     strict_not_found: bool = Field(
         True, description="Only a 404 with the API's own error body counts as *no report*; any other is an error."
     )
-    concurrency: int = Field(2, ge=1, le=32, description="How many slices are worked on at the same time.")
+    concurrency: int = Field(2, ge=1, le=MAX_CONCURRENCY, description="How many slices are worked on at the same time.")
     dask_without_tls: bool = Field(
         False, description="Lets `--dask` use a scheduler on another machine without TLS, for networks of your own."
     )

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 # source: a 404 for a date older than the lag and these is taken as "no viewing history".
 SETTLING_DAYS = 3
 
+# Slices that one run works on at the same time, in threads: with more, Python's interpreter lock is what they wait for.
+MAX_CONCURRENCY: Final = 32
+
 
 class ReportType(StrEnum):
     """The two reports of a day. LIVE holds live events and their live-to-VOD playbacks."""

@@ -10,7 +10,7 @@ import typer
 from etl import logs
 from etl.commands import console, options
 from etl.errors import WatchTimeError, worst
-from etl.slices import WHOLE, ReportType, Shard
+from etl.slices import MAX_CONCURRENCY, WHOLE, ReportType, Shard
 
 if TYPE_CHECKING:
     from etl.estimate import Estimate
@@ -69,7 +69,10 @@ def backfill(
     ] = None,
     accept: Annotated[bool, typer.Option("--accept", help="Accept the reports of one date that are held.")] = False,
     concurrency: Annotated[
-        int | None, typer.Option(min=1, max=32, metavar="N", help="How many slices at the same time; default: as set.")
+        int | None,
+        typer.Option(
+            min=1, max=MAX_CONCURRENCY, metavar="N", help="How many slices at the same time; default: as set."
+        ),
     ] = None,
     rate: Annotated[
         float | None, typer.Option(min=0.001, metavar="N", help="At most so many requests a second to the report API.")
