@@ -5,6 +5,7 @@ Without the mutant the same check passes; together that shows that the check loo
 
 from __future__ import annotations
 
+import re
 import time
 import zlib
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 VOD = Slice(NEWEST_DAY, ReportType.VOD)
 LOAD = span([NEWEST_DAY], "--type", "VOD")
 PATIENCE_S = 20.0
+_RECORD = re.compile(rb'(?:"[^"]*"|[^"\n])*\n')
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ class Trial:
     @property
     def sandbox(self) -> Sandbox:
         return self.ground.source.sandbox
+
+    def records(self) -> list[bytes]:
+        """The report's header and records; a title may go over several lines."""
+        return _RECORD.findall(self.sandbox.report(VOD).path.read_bytes())
 
     def load(self, failpoint: str | None = None) -> int:
         """Load the slice; gives the exit code."""
@@ -86,18 +92,18 @@ def check_kill_before_commit(trial: Trial) -> list[str]:
 
 
 def check_cut_download(trial: Trial) -> list[str]:
-    lines = trial.sandbox.report(VOD).path.read_bytes().splitlines(keepends=True)
-    cut = Delivery(cut_after_bytes=len(b"".join(lines[:-5])), headers={"etag": None}, ranges=False)
+    records = trial.records()
+    cut = Delivery(cut_after_bytes=len(b"".join(records[:-5])), headers={"etag": None}, ranges=False)
     trial.sandbox.script(VOD, storage=[cut])
     code = trial.load()
     return [f"ended with {code}"] * (code != 0) + trial.found()
 
 
 def check_cut_gzip(trial: Trial) -> list[str]:
-    """An object that was stored cut, between two lines, where only gzip's end tells."""
-    lines = trial.sandbox.report(VOD).path.read_bytes().splitlines(keepends=True)
+    """An object that was stored cut, between two records, where only gzip's end tells."""
+    records = trial.records()
     packer = zlib.compressobj(wbits=31)
-    body = packer.compress(b"".join(lines[:-5])) + packer.flush(zlib.Z_SYNC_FLUSH)
+    body = packer.compress(b"".join(records[:-5])) + packer.flush(zlib.Z_SYNC_FLUSH)
     trial.sandbox.override(VOD, Delivery(body=body))
     code = trial.load()
     return [f"ended with {code}"] * (code != 65) + trial.ground.violations([VOD], may_be_missing=True)
@@ -120,8 +126,8 @@ def check_repeated_load(trial: Trial) -> list[str]:
 
 def check_shrinking(trial: Trial) -> list[str]:
     assert trial.load() == 0
-    lines = trial.sandbox.report(VOD).path.read_bytes().splitlines(keepends=True)
-    trial.sandbox.override(VOD, Delivery(body=b"".join(lines[:3])))
+    records = trial.records()
+    trial.sandbox.override(VOD, Delivery(body=b"".join(records[:3])))
     code = trial.load()
     # Held is what it has to be; what is stored is another matter.
     return [f"ended with {code}"] * (code != 65) + [each for each in trial.found() if not each.endswith("is held")]
