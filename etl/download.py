@@ -1,9 +1,10 @@
 """Downloading a report to local disk: complete and verified, or not at all.
 
 A file is complete when its length or its chunks say so, and a checksum agrees where the host announces one. A cut
-download goes on where it was cut, if the host can prove that it is still the same file; an address that has expired is
-replaced by a fresh one. The token stays with the API, and the signed query string never reaches an error or a log;
-nor does an error's body, in which storage hosts like to repeat what they were sent.
+download goes on where it was cut, if the URL still names the same file (`report_source`) and the host can prove that it
+has not changed; an address that has expired is replaced by a fresh one. The token stays with the API, and the signed
+query string never reaches an error or a log; nor does an error's body, in which storage hosts like to repeat what they
+were sent.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from etl.errors import MalformedReport, SourceUnavailable, TryLater, WatchTimeEr
 from etl.http_clients import HTTP_ERRORS, explain, request_id
 from etl.patience import BROKEN, PASSING, Again, Pace, Trouble
 from etl.report import Origin, ReportFile
+from etl.report_source import source_of
 from etl.spool import Spool
 from etl.url_policy import shown
 
@@ -140,12 +142,14 @@ class _Download:
         self._end_s = self._began_s + _TOTAL_S
         self._is_stale = False
         self._resumed = 0
-        self._etag = ""
+        # Of the bytes in the spool; None where the host gave no strong ETag.
+        self._origin: Origin | None = None
         self._total_bytes: int | None = None
         self._checksums = Checksums({})
 
     @property
-    def _source(self) -> str:
+    def _place(self) -> str:
+        """Host and path, as messages name them."""
         return shown(self._url).partition("://")[2] + self._url.raw_path.partition(b"?")[0].decode("ascii")
 
     def attempt(self) -> ReportFile:
@@ -157,7 +161,7 @@ class _Download:
         try:
             return self._fetch()
         except HTTP_ERRORS as error:
-            explained = explain(error, f"the download host {self._source}")
+            explained = explain(error, f"the download host {self._place}")
             raise (Again(explained) if isinstance(explained, TryLater) else explained) from None
         except MalformedReport as error:
             raise self._anew(error, UNREADABLE) from None
@@ -165,9 +169,8 @@ class _Download:
     def _fetch(self) -> ReportFile:
         """Request the URL, and where it leads to; the policy is applied at each hop."""
         url = self._url
-        headers = self._conditions()
         for _ in range(_MAX_REDIRECTS + 1):
-            with self._client.stream("GET", url, headers=headers) as response:
+            with self._client.stream("GET", url, headers=self._conditions(url)) as response:
                 if not response.has_redirect_location:
                     return self._take(response)
                 url = self._policy.check(urljoin(str(url), response.headers["location"]))
@@ -178,12 +181,12 @@ class _Download:
         status, headers = response.status_code, response.headers
         if status == HTTPStatus.NOT_MODIFIED and self._agrees(response):
             raise Unmodified
-        if status == HTTPStatus.PARTIAL_CONTENT and self._can_resume:
-            if not self._continues(headers):
+        if status == HTTPStatus.PARTIAL_CONTENT and _asked_for_the_rest(response):
+            if not self._continues(response):
                 raise self._anew(self._trouble("answered with another part than was asked for"), PASSING)
             self._resumed += 1
         elif status == HTTPStatus.OK:
-            self._begin(headers)
+            self._begin(response)
         else:
             raise self._sort_refusal(response)
         if fault := _what_is_unverifiable(headers):
@@ -195,12 +198,14 @@ class _Download:
     def _sort_refusal(self, response: httpx.Response) -> Again:
         status = response.status_code
         error = self._trouble(f"answered {status}{request_id(response.headers)}")
-        if status in _EXPIRED_STATUSES or status == HTTPStatus.NOT_FOUND:
+        if status in _EXPIRED_STATUSES:
             self._is_stale = True
-            return Again(error, GONE if status == HTTPStatus.NOT_FOUND else EXPIRED)
+            return Again(error, EXPIRED)
+        if status == HTTPStatus.NOT_FOUND:
+            return self._anew(error, GONE)
         if status in _PASSING_STATUSES or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return Again(error, PASSING, self._patience.retry_after_s(response.headers))
-        past_the_end = status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and self._can_resume
+        past_the_end = status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and _asked_for_the_rest(response)
         return self._anew(error, PASSING if past_the_end else BROKEN)
 
     def _read(self, response: httpx.Response) -> None:
@@ -225,26 +230,21 @@ class _Download:
             sha256=sha256,
             size_bytes=self._spool.size_bytes,
             received_bytes=self._spool.received_bytes,
-            origin=Origin(self._source, self._etag) if self._has_strong_etag else None,
+            origin=self._origin,
             elapsed_s=self._patience.clock() - self._began_s,
             resumed=self._resumed,
         )
 
-    @property
-    def _can_resume(self) -> bool:
-        """Whether a part is here, with a strong ETag to prove that the rest belongs to it."""
-        return self._spool.received_bytes > 0 and self._has_strong_etag
+    def _conditions(self, url: httpx.URL) -> dict[str, str]:
+        """The headers that make a request one for the rest of the file, or for none at all if it is known.
 
-    @property
-    def _has_strong_etag(self) -> bool:
-        return _STRONG_ETAG.fullmatch(self._etag) is not None
-
-    def _conditions(self) -> dict[str, str]:
-        """The headers that make a request one for the rest of the file, or for none at all if it is known."""
-        if self._can_resume:
-            return {"Range": f"bytes={self._spool.received_bytes}-", "If-Range": self._etag}
-        # An ETag says something about one address only.
-        if self._unless and self._unless.source == self._source:
+        Only where the URL names the file that the ETag is of: a host that counts versions gives the second version of
+        every file the same ETag.
+        """
+        source = source_of(url)
+        if self._spool.received_bytes and self._origin and self._origin.source == source:
+            return {"Range": f"bytes={self._spool.received_bytes}-", "If-Range": self._origin.etag}
+        if self._unless and self._unless.source == source:
             return {"If-None-Match": self._unless.etag}
         return {}
 
@@ -253,17 +253,20 @@ class _Download:
         asked, self._unless = not_modified.request.headers.get("if-none-match"), None
         return asked is not None and not_modified.headers.get("etag", asked) == asked
 
-    def _begin(self, headers: httpx.Headers) -> None:
+    def _begin(self, response: httpx.Response) -> None:
         self._forget()
-        self._etag = headers.get("etag", "")
+        headers, etag = response.headers, response.headers.get("etag", "")
+        if _STRONG_ETAG.fullmatch(etag):
+            self._origin = Origin(source_of(response.url), etag)
         self._checksums = Checksums.announced_in(headers)
         if "content-length" in headers:
             self._total_bytes = int(headers["content-length"])
 
-    def _continues(self, headers: httpx.Headers) -> bool:
+    def _continues(self, rest: httpx.Response) -> bool:
         """Whether a partial answer is the rest of the file that was begun, from the next byte to the last."""
-        found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", headers.get("content-range", ""), re.ASCII)
-        if not found or headers.get("etag", self._etag) != self._etag:
+        found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", rest.headers.get("content-range", ""), re.ASCII)
+        asked = rest.request.headers["if-range"]
+        if not found or rest.headers.get("etag", asked) != asked:
             return False
         first, last, total = map(int, found.groups())
         if first != self._spool.received_bytes or last != total - 1 or self._total_bytes not in (None, total):
@@ -274,7 +277,7 @@ class _Download:
     def _forget(self) -> None:
         """Give up what was received: the next attempt begins with the first byte."""
         self._spool.restart()
-        self._etag = ""
+        self._origin = None
         self._total_bytes = None
         self._checksums = Checksums({})
 
@@ -285,7 +288,12 @@ class _Download:
         return Again(error, trouble)
 
     def _trouble(self, what: str) -> SourceUnavailable:
-        return SourceUnavailable(f"the download host {self._source} {what}", next_step=_LATER)
+        return SourceUnavailable(f"the download host {self._place} {what}", next_step=_LATER)
+
+
+def _asked_for_the_rest(response: httpx.Response) -> bool:
+    """Whether an answer is one to a request for the rest of a file."""
+    return "range" in response.request.headers
 
 
 def _what_is_unverifiable(headers: httpx.Headers) -> str | None:

@@ -50,8 +50,8 @@ class Origin:
     """Where a report was downloaded from, and which file it was there.
 
     Attributes:
-        source: host and path of the URL, without the signed query.
-        etag: the host's strong ETag, with its quotes: the bytes are the same for as long as it is.
+        source: which file, as `report_source` says it: the URL that sent it, without its signature.
+        etag: the host's strong ETag, with its quotes: the bytes there are the same for as long as it is.
     """
 
     source: str

@@ -63,7 +63,12 @@ class RawServer:
 
     @property
     def report_url(self) -> str:
-        return f"{self.url}/reports/20230703.csv?X-Expires=3600&X-Signature={SIGNATURE}"
+        return self.signed_url("/reports/20230703.csv")
+
+    def signed_url(self, target: str, signature: str = SIGNATURE) -> str:
+        """A URL of this host, signed in the manner of S3; the same file has a new signature each time."""
+        sign = "&" if "?" in target else "?"
+        return f"{self.url}{target}{sign}X-Amz-Expires=3600&X-Amz-Signature={signature}"
 
     def close(self) -> None:
         self._is_open = False

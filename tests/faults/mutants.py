@@ -56,6 +56,11 @@ def _no_length_check() -> None:
     _replace(download._Download, "_read", lenient)
 
 
+def _blind_to_sources() -> None:
+    """A part, or a known ETag, is taken for one of any file."""
+    _replace(download, "source_of", lambda _: "reports.example.com/r.csv")
+
+
 def _no_gzip_end() -> None:
     _replace(gunzip.Gunzip, "finish", lambda _: None)
 
@@ -122,6 +127,7 @@ _MUTANTS: Final[dict[str, Callable[[], None]]] = {
     "no-slice-lock": _no_slice_lock,
     "ledger-apart": _ledger_apart,
     "no-length-check": _no_length_check,
+    "blind-to-sources": _blind_to_sources,
     "no-gzip-end": _no_gzip_end,
     "na-is-nothing": _na_is_nothing,
     "mutilated": _mutilated,

@@ -5,6 +5,7 @@ Without the mutant the same check passes; together that shows that the check loo
 
 from __future__ import annotations
 
+import json
 import re
 import time
 import zlib
@@ -23,6 +24,7 @@ from etl.slices import ReportType, Slice
 from forks import prepared
 from grounds import NEWEST_DAY, WORLD, Ground, Source, span
 from mutants import mutate
+from raw_server import raw_server, reply, storing
 from tally import record
 
 if TYPE_CHECKING:
@@ -99,6 +101,21 @@ def check_cut_download(trial: Trial) -> list[str]:
     return [f"ended with {code}"] * (code != 0) + trial.found()
 
 
+def check_resumed_download(trial: Trial) -> list[str]:
+    """Cut and then expired; the fresh URL leads to another file, with the same ETag text and length."""
+    report = trial.sandbox.report(VOD).path.read_bytes()
+    former = re.sub(rb"\d(\r?\n)", rb"7\1", report)
+    assert former != report
+    with raw_server() as host:
+        cut = reply(200, former, headers={"ETag": '"2"'}, cut=len(report) // 2)
+        answer, expires = storing(report, '"2"', first=cut), iter([False, True])
+        host.answer = lambda request: reply(403) if next(expires, False) else answer(request)
+        urls = [json.dumps({"url": host.signed_url(path)}) for path in ("/former.csv", "/report.csv")]
+        trial.sandbox.script(VOD, api=[Answer(200, url) for url in urls])
+        code = trial.load()
+    return [f"ended with {code}"] * (code != 0) + trial.found()
+
+
 def check_cut_gzip(trial: Trial) -> list[str]:
     """An object that was stored cut, between two records, where only gzip's end tells."""
     records = trial.records()
@@ -148,6 +165,7 @@ CONTROLS = [
     ("overtaking", check_overtaking, "has the hash of none of the reports [1]"),
     ("ledger-apart", check_kill_before_commit, "report_slice says"),
     ("no-length-check", check_cut_download, "has the hash of none"),
+    ("blind-to-sources", check_resumed_download, "has the hash of none"),
     ("no-gzip-end", check_cut_gzip, "has the hash of none"),
     ("na-is-nothing", check_plain_load, "rows are wrong"),
     ("mutilated", check_plain_load, "missing"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -17,7 +19,7 @@ from etl.http_clients import storage_client
 from etl.report import Origin, ReportAddress, ReportFile
 from etl.stop import Stop, Stopped
 from etl.url_policy import UrlPolicy
-from raw_server import CSV, GZIPPED, FakeTime, RawServer, chunked, in_turn, raw_server, reply, storing
+from raw_server import CSV, GZIPPED, FakeTime, RawServer, Request, chunked, in_turn, raw_server, reply, storing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,12 +55,14 @@ class Work:
     folder: Path
     time: FakeTime = field(default_factory=FakeTime)
     stop: Stop = field(default_factory=Stop)
+    target: str = "/reports/20230703.csv"
+    renewed_target: str | None = None
     renewed: int = 0
 
     def run(self, *answers: bytes, unless: Origin | None = None) -> ReportFile:
         self.server.answer = in_turn(*answers) if answers else self.server.answer
         tools = Downloader(self.client, POLICY, self.time.patience(), self.stop)
-        address = ReportAddress(self.server.report_url, asks=1)
+        address = ReportAddress(self.server.signed_url(self.target), asks=1)
         return tools.download(address, renew=self._renew, folder=self.folder, unless=unless)
 
     def origin(self, etag: str) -> Origin:
@@ -66,7 +70,8 @@ class Work:
 
     def _renew(self) -> ReportAddress:
         self.renewed += 1
-        return ReportAddress(f"{self.server.report_url}&renewed={self.renewed}", asks=1)
+        url = self.server.signed_url(self.renewed_target or self.target, f"renewed-{self.renewed}")
+        return ReportAddress(url, asks=1)
 
 
 @pytest.fixture
@@ -116,6 +121,53 @@ def test_what_is_known_of_another_address_says_nothing(work: Work) -> None:
     assert "if-none-match" not in work.server.requests[0].headers
 
 
+def test_what_is_known_of_one_query_says_nothing_of_another(work: Work) -> None:
+    """Where the query names the file, a host that counts versions gives two files one ETag: a restatement must come."""
+    etag, restated = {"ETag": '"2"'}, CSV.replace(b"customer-1", b"customer-X")
+    files = {"r1": CSV, "r2": restated}
+
+    def answer(request: Request) -> bytes:
+        if request.headers.get("if-none-match") == '"2"':
+            return reply(304, headers=etag)
+        return reply(200, files[parse_qs(urlsplit(request.target).query)["object"][0]], headers=etag)
+
+    work.server.answer = answer
+    work.target = "/download?object=r1"
+    known = work.run().origin
+    work.target = "/download?object=r2"
+    assert work.run(unless=known).path.read_bytes() == restated
+    with pytest.raises(Unmodified):
+        work.run(unless=work.run().origin)
+
+
+def test_what_is_known_of_where_a_redirect_led_says_nothing_of_where_it_leads_now(work: Work) -> None:
+    """The ETag is that of the host which sent the file, not of the one that sent there."""
+    etag, leads_to = {"ETag": '"2"'}, iter(["/cache/1", "/cache/2", "/cache/2"])
+    files = {"/cache/1": CSV, "/cache/2": CSV[::-1]}
+
+    def answer(request: Request) -> bytes:
+        if request.target.startswith("/reports/"):
+            return reply(302, headers={"Location": next(leads_to)})
+        if request.headers.get("if-none-match") == '"2"':
+            return reply(304, headers=etag)
+        return reply(200, files[request.target], headers=etag)
+
+    work.server.answer = answer
+    known = work.run().origin
+    report = work.run(unless=known)
+    assert report.path.read_bytes() == CSV[::-1]
+    with pytest.raises(Unmodified):
+        work.run(unless=report.origin)
+
+
+@pytest.mark.parametrize("query", ["object=r1&key=canary-5c0e", "token=canary-5c0e", "X-Amz-Signature=canary-5c0e"])
+def test_of_a_query_nothing_is_kept_in_the_clear(query: str, work: Work) -> None:
+    work.target = f"/download?{query}"
+    origin = work.run(reply(200, CSV, headers={"ETag": '"v1"'})).origin
+    assert origin
+    assert re.fullmatch(rf"127\.0\.0\.1:{work.server.port}/download(\?sha256=[0-9a-f]{{64}})?", origin.source)
+
+
 def test_the_known_file_of_another_etag_is_fetched_plainly(work: Work) -> None:
     report = work.run(NOT_MODIFIED, WHOLE, unless=work.origin('"v0"'))
     assert report.path.read_bytes() == CSV
@@ -142,7 +194,71 @@ def test_an_expired_address_is_replaced_and_the_download_goes_on(work: Work) -> 
     assert report.path.read_bytes() == CSV
     assert (report.resumed, work.renewed, report.origin and report.origin.etag) == (1, 1, '"v1"')
     assert work.server.requests[-1].headers["range"] == "bytes=200-"
-    assert work.server.requests[-1].target.endswith("renewed=1")
+    assert work.server.requests[-1].target.endswith("renewed-1")
+
+
+REPORT, OTHER_REPORT = "/reports/20230703.csv", "/reports/20230704.csv"
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
+@pytest.mark.parametrize(
+    ("target", "renewed_target"),
+    [
+        pytest.param(REPORT, OTHER_REPORT, id="another path"),
+        pytest.param("/download?object=r1", "/download?object=r2", id="another query"),
+    ],
+)
+def test_a_resumed_download_is_never_spliced_of_two_files(
+    target: str, renewed_target: str, status: int, framing: str, work: Work
+) -> None:
+    """In the middle of a download the URL expires, and the fresh one leads to another file, with the same ETag text."""
+    work.target, work.renewed_target = target, renewed_target
+    other = CSV.replace(b"A title", b"B title")
+    cut = reply(200, CSV, headers={"ETag": '"2"'}, framing=framing, cut=300)
+    answer = storing(other, '"2"', first=cut)
+    late = iter([False, True])
+    work.server.answer = lambda request: reply(status, XML) if next(late, False) else answer(request)
+    report = work.run()
+    assert report.path.read_bytes() == other
+    assert (report.resumed, work.renewed) == (0, 1)
+
+
+def test_a_resumed_download_is_not_spliced_where_a_redirect_leads_elsewhere(work: Work) -> None:
+    other = CSV.replace(b"A title", b"B title")
+    answer = storing(other, '"2"', first=reply(200, CSV, headers={"ETag": '"2"'}, cut=300))
+    leads_to = iter(["/cache/1", "/cache/2"])
+
+    def redirect(request: Request) -> bytes:
+        if request.target.startswith("/reports/"):
+            return reply(302, headers={"Location": next(leads_to)})
+        return answer(request)
+
+    work.server.answer = redirect
+    assert work.run().path.read_bytes() == other
+
+
+def test_a_file_that_vanished_and_came_back_is_fetched_from_its_first_byte(work: Work) -> None:
+    """A host that counts versions counts from the beginning again."""
+    other = CSV.replace(b"A title", b"B title")
+    answer = storing(other, '"1"', first=reply(200, CSV, headers={"ETag": '"1"'}, cut=300))
+    vanished = iter([False, True])
+    work.server.answer = lambda request: reply(404, XML) if next(vanished, False) else answer(request)
+    assert work.run().path.read_bytes() == other
+
+
+def test_a_part_that_was_not_asked_for_is_not_taken_for_the_rest(work: Work) -> None:
+    """The host of the fresh URL sends the end of its own file, whatever it is asked for."""
+    work.renewed_target = OTHER_REPORT
+    other = CSV.replace(b"A title", b"B title")
+    rest = {"ETag": '"2"', "Content-Range": f"bytes 300-{len(CSV) - 1}/{len(CSV)}"}
+    report = work.run(
+        reply(200, CSV, headers={"ETag": '"2"'}, cut=300),
+        reply(403, XML),
+        reply(206, other[300:], headers=rest),
+        reply(200, other),
+    )
+    assert report.path.read_bytes() == other
 
 
 def test_a_report_that_changes_under_the_download_is_fetched_anew(work: Work) -> None:
