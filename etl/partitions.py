@@ -37,7 +37,9 @@ class Partition:
         filled_in = {"distribute": dialect.distribute(self.name)} | more
         return dialect.statement(statement_name).format(
             partition=sql.Identifier(self.name),
+            partition_name=sql.Literal(self.name),
             bound=sql.Identifier(f"{self.name}_bound"),
+            model=sql.Identifier(f"{self.name}_model"),
             start_date=sql.Literal(self.start.report_date),
             start_type=sql.Literal(self.start.report_type.value),
             end_date=sql.Literal(self.end.report_date),

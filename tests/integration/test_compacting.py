@@ -164,6 +164,52 @@ def test_a_slice_that_was_loaded_meanwhile_is_not_lost(
     assert sum(row[3] for row in october.facts(SOME)) == report.watch_seconds
 
 
+# What an owner may have put on watch_time, and ATTACH would build or check for every partition.
+_OF_THE_OWNER = """
+    CREATE INDEX by_customer ON watch_time (customer_id) INCLUDE (watch_seconds);
+    CREATE INDEX "of a title's ""first"" letter" ON watch_time (left(content_id, 1)) WHERE customer_id <> '';
+    CREATE UNIQUE INDEX ON watch_time (report_date, report_type, content_id, streaming_type, customer_id);
+    CREATE TABLE calendar AS
+        SELECT day::date FROM generate_series('2026-09-01'::timestamp, '2026-12-31', '1 day') AS day;
+    ALTER TABLE calendar ADD PRIMARY KEY (day);
+    ALTER TABLE watch_time
+        ADD CONSTRAINT is_a_day FOREIGN KEY (report_date) REFERENCES calendar,
+        ADD CONSTRAINT less_than_a_day CHECK (watch_seconds < 1000000000)
+"""
+
+
+@pytest.mark.single_server("a month is keyed there as before, and the owner's own indexes are ATTACH's")
+def test_an_index_of_the_owner_s_is_not_built_while_readers_are_kept_out(
+    october: Warehouse, database: db.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the lock on only the catalog is written: nothing is built, scanned or checked, says the server itself."""
+    with psycopg.connect(october.url) as owner:
+        owner.execute(_OF_THE_OWNER)
+    before, told = october.everything(), list[str | None]()
+    require_equal = compact._require_equal
+
+    def listen_after(connection: db.Connection, *arguments: Any) -> None:
+        require_equal(connection, *arguments)
+        if "watch_time" not in arguments:
+            connection.add_notice_handler(lambda notice: told.append(notice.message_primary))
+            connection.execute("SET LOCAL client_min_messages = debug1")
+
+    monkeypatch.setattr(compact, "_require_equal", listen_after)
+    assert compact.compact(database, OCTOBER, Stop()) is not None
+    assert 'partition constraint for table "watch_time_202610" is implied by existing constraints' in told
+    work = ("building index", "verifying table", "validating foreign key")
+    assert [each for each in told if each and each.startswith(work)] == []
+    assert october.everything() == before
+    # All of it is there, each once.
+    indexes = "SELECT count(*), bool_and(indisvalid) FROM pg_index WHERE indrelid = %s::regclass"
+    assert october.query(indexes, "watch_time") == [(4, True)]
+    assert october.query(indexes, "watch_time_202610") == [(5, True)], "and the one that finds a slice's rows"
+    constraints = "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype IN ('c', 'f') ORDER BY 1"
+    assert october.query(constraints, "watch_time_202610") == october.query(constraints, "watch_time")
+    october.sandbox.restate(SOME)
+    assert october.bring(slice_=SOME).result is Result.LOADED
+
+
 def test_who_began_to_read_before_the_swap_sees_the_same_facts_after_it(
     october: Warehouse, database: db.Database
 ) -> None:
