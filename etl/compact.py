@@ -15,7 +15,7 @@ from psycopg import sql
 
 from etl import citus, db, ledger, partitions, schema
 from etl.db import in_savepoint, rows, statement
-from etl.errors import Misconfigured, ReconciliationFailed, SliceBusy, WatchTimeError
+from etl.errors import ReconciliationFailed, SliceBusy, TryLater, WatchTimeError
 from etl.slices import ReportType, Slice, dates_between, slices_of, target_date
 from etl.stop import Stop
 
@@ -33,6 +33,8 @@ _TRIES: Final = 60
 _PAUSE_S: Final = 0.8
 # After a daily run nobody is to wait for that long.
 _TRIES_AFTER_A_RUN: Final = 5
+# So many slices that differ from the ledger are named; the next try names the next ones.
+_NAMED: Final = 3
 # A month of which a slice was loaded so lately may be in the middle of a backfill, which does better without us.
 _QUIET: Final = timedelta(days=1)
 # Building a month of large reports takes longer than any load.
@@ -97,24 +99,26 @@ def settled_months(
     return [month for month in months if month.end.report_date <= first_open]
 
 
-def compact_after_run(database: Database, settings: Settings, stop: Stop, *, today: date) -> Compacted | None:
-    """Give one settled, quiet month one partition, if that can be done at once.
+def compact_after_run(
+    database: Database, settings: Settings, stop: Stop, *, today: date
+) -> tuple[Compacted | None, list[WatchTimeError]]:
+    """Give one settled, quiet month one partition, if that can be done at once: the oldest that can be compacted.
 
-    Raises:
-        WatchTimeError: as `compact` does.
+    Returns:
+        The month that was compacted, and what stood in the way of it or of older ones.
     """
     quiet_since = datetime.now(UTC) - _QUIET
-    months = settled_months(database, settings, today=today, quiet_since=quiet_since)
-    if not months:
-        return None
-    first, *others = months
-    try:
-        return compact(database, first, stop, tries=_TRIES_AFTER_A_RUN)
-    except (ReconciliationFailed, Misconfigured):
-        if not others:
-            raise
-        # A month with which something is wrong must not keep all later ones from their turn.
-        return compact(database, others[0], stop, tries=_TRIES_AFTER_A_RUN)
+    trouble = list[WatchTimeError]()
+    for month in settled_months(database, settings, today=today, quiet_since=quiet_since):
+        try:
+            return compact(database, month, stop, tries=_TRIES_AFTER_A_RUN), trouble
+        except WatchTimeError as error:
+            trouble.append(error)
+            # The next month would meet the same trouble, and the next run comes. What a person has to fix is this
+            # month's own, and is found before anything is built: it must not keep the others from their turn.
+            if isinstance(error, TryLater):
+                break
+    return None, trouble
 
 
 def compact(database: Database, month: Partition, stop: Stop, *, tries: int = _TRIES) -> Compacted | None:
@@ -122,7 +126,7 @@ def compact(database: Database, month: Partition, stop: Stop, *, tries: int = _T
 
     Raises:
         SliceBusy: readers or loaders were in the way, or a slice of the month was loaded meanwhile.
-        ReconciliationFailed: the month's table and the ledger do not say the same.
+        ReconciliationFailed: the facts and the ledger do not say the same.
         Misconfigured: something else has the month's name, or depends on a slice's partition, or owns it.
         DatabaseUnavailable: as ever; nothing has happened then.
     """
@@ -138,13 +142,15 @@ def _compact(database: Database, connection: Connection, month: Partition, stop:
     if not own:
         return None
     dialect = citus.dialect(connection)
-    _require_nobody_in_the_way(connection, month, stop, tries, dialect)
+    drop = month.on("drop_slices", dialect, slices=sql.SQL(", ").join(map(sql.Identifier, own.values())))
+    _insist(connection, lambda: _drop_and_undo(connection, drop, dialect), month, stop, tries)
+    if not dialect.is_distributed:
+        _require_equal(connection, month, known, "watch_time", dialect)
     dialect.execute(connection, month.on("create_month", dialect))
     _copy(database, connection, month, dialect)
     dialect.execute(connection, month.on("key_month", dialect))
-    _require_equal(connection, month, known, month.on("count_unequal_slices", dialect))
+    _require_equal(connection, month, known, month.name, dialect)
     slices = [str(slice_) for slice_ in slices_of(dates_between(month.start.report_date, _last_date(month)))]
-    swap = month.on("swap_month", dialect, slices=sql.SQL(", ").join(map(sql.Identifier, own.values())))
 
     def try_to_swap() -> bool:
         if not _locked(connection, slices):
@@ -152,24 +158,24 @@ def _compact(database: Database, connection: Connection, month: Partition, stop:
         if _revisions(connection, month) != known:
             raise _loaded_meanwhile(month)
         dialect.execute(connection, dialect.statement("lock_readers_out"))
-        dialect.execute(connection, swap)
+        dialect.execute(connection, drop)
+        dialect.execute(connection, month.on("attach_month", dialect))
         return True
 
     _insist(connection, try_to_swap, month, stop, tries)
     return Compacted(month, len(own))
 
 
-def _require_nobody_in_the_way(
-    connection: Connection, month: Partition, stop: Stop, tries: int, dialect: Dialect
-) -> None:
-    """Building a month takes long: not where the swap would have to be given up anyway."""
+def _drop_and_undo(connection: Connection, drop: sql.Composed, dialect: Dialect) -> bool:
+    """Find out, before a month is built, which takes long, what would stand in the way of dropping its slices' tables.
 
-    def try_to_lock() -> bool:
-        with connection.transaction(force_rollback=True):
-            dialect.execute(connection, dialect.statement("lock_readers_out"))
-        return True
-
-    _insist(connection, try_to_lock, month, stop, tries)
+    Readers may, or somebody's view of one of them; the latter is not looked for on Citus.
+    """
+    with connection.transaction(force_rollback=True):
+        dialect.execute(connection, dialect.statement("lock_readers_out"))
+        if not dialect.is_distributed:
+            dialect.execute(connection, drop)
+    return True
 
 
 def _insist(connection: Connection, work: Callable[[], bool], month: Partition, stop: Stop, tries: int) -> None:
@@ -211,18 +217,25 @@ def _own_partitions(connection: Connection, month: Partition) -> dict[Slice, str
 
 
 def _require_equal(
-    connection: Connection, month: Partition, known: Mapping[Slice, int], count_unequal: sql.Composed
+    connection: Connection, month: Partition, known: Mapping[Slice, int], facts: str, dialect: Dialect
 ) -> None:
-    row = connection.execute(count_unequal).fetchone()
-    if row == (0,):
+    """Compare the month's slices in the table `facts`, `watch_time` or the month's own, with the ledger."""
+    unequal = rows(connection, month.on("list_unequal_slices", dialect, facts=sql.Identifier(facts)))
+    if not unequal:
         return
     if _revisions(connection, month) != known:
         raise _loaded_meanwhile(month)
+    named = [Slice(row["report_date"], ReportType(row["report_type"])) for row in unequal[:_NAMED]]
+    more = f" and {len(unequal) - len(named)} more" if len(unequal) > len(named) else ""
     raise ReconciliationFailed(
-        f"{row and row[0]} slices of {month.name} have other rows or seconds than the ledger says; rolled back",
-        next_step=f"nothing has changed; look for them with: watch-time verify --start {month.start.report_date} "
-        f"--end {_last_date(month)}",
+        f"{month.name}: rows or seconds differ from the ledger's in {', '.join(map(str, named))}{more}; rolled back",
+        next_step="nothing has changed; load them again: " + "; ".join(map(_reload, named)),
     )
+
+
+def _reload(slice_: Slice) -> str:
+    day = slice_.report_date
+    return f"watch-time backfill --start {day} --end {day} --type {slice_.report_type.value} --reload"
 
 
 def _loaded_meanwhile(month: Partition) -> SliceBusy:

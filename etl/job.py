@@ -144,14 +144,16 @@ class Job:
     def compact_a_month(self) -> None:
         """Give a settled month one partition, if that can be done at once. What stands in the way is only logged."""
         try:
-            done = compact.compact_after_run(self._database, self._settings, self._stop, today=self._today)
+            done, trouble = compact.compact_after_run(self._database, self._settings, self._stop, today=self._today)
         except WatchTimeError as error:
-            log.warning("not_compacted", error=str(error), next_step=error.next_step)
+            done, trouble = None, [error]
         except Exception:
             log.exception("not_compacted")
-        else:
-            if done:
-                log.info("compacted", month=done.month.name, partitions_before=done.partitions_before)
+            return
+        for each in trouble:
+            log.warning("not_compacted", error=str(each), next_step=each.next_step)
+        if done:
+            log.info("compacted", month=done.month.name, partitions_before=done.partitions_before)
 
     def settle_archive(self) -> None:
         """Finish in the archive what a run that was killed left unfinished. What stands in the way is only logged."""

@@ -1,10 +1,12 @@
--- Slices of which the month's table and the ledger do not say the same.
-SELECT count(*)
+-- Slices of a month of which a table of facts and the ledger do not say the same.
+SELECT report_date, report_type
 FROM (
     SELECT report_date, report_type, count(*) AS rows, sum(watch_seconds) AS watch_seconds
-    FROM {partition}
+    FROM {facts}
+    WHERE report_date >= {start_date}
+      AND report_date < {end_date}
     GROUP BY report_date, report_type
-) AS month
+) AS facts
 FULL JOIN (
     SELECT report_date, report_type, rows_stored AS rows, watch_seconds
     FROM report_slice
@@ -12,4 +14,5 @@ FULL JOIN (
       AND report_date < {end_date}
       AND rows_stored > 0
 ) AS ledger USING (report_date, report_type)
-WHERE (month.rows, month.watch_seconds) IS DISTINCT FROM (ledger.rows, ledger.watch_seconds)
+WHERE (facts.rows, facts.watch_seconds) IS DISTINCT FROM (ledger.rows, ledger.watch_seconds)
+ORDER BY report_date, report_type

@@ -183,12 +183,18 @@ _MONTHS = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^watc
     "kept",
     [
         pytest.param("SELECT count(*) FROM watch_time", id="waiting for a reader to go"),
-        pytest.param(f"LOCK TABLE watch_time_{OLD:%Y%m%d}_vod IN ACCESS EXCLUSIVE MODE", id="copying"),
+        pytest.param("LOCK TABLE calendar IN ROW EXCLUSIVE MODE", id="being given the owner's foreign key"),
     ],
 )
 def test_killed_while_a_month_is_put_together(
     program: Program, newest_warehouse: Warehouse, number: signal.Signals, kept: str
 ) -> None:
+    with psycopg.connect(newest_warehouse.url) as owner:
+        owner.execute(
+            "CREATE TABLE calendar AS SELECT %s::date + days AS day FROM generate_series(0, 9) AS days", [OLD]
+        )
+        owner.execute("ALTER TABLE calendar ADD PRIMARY KEY (day)")
+        owner.execute("ALTER TABLE watch_time ADD FOREIGN KEY (report_date) REFERENCES calendar")
     assert program("backfill", *OLD_DAYS).returncode == 0
     before = newest_warehouse.query("SELECT * FROM watch_time ORDER BY 1, 2, 3, 4, 5")
     with psycopg.connect(newest_warehouse.url) as other:
@@ -236,7 +242,8 @@ def test_a_month_that_cannot_be_compacted_does_not_fail_the_run(program: Program
     assert '"event": "not_compacted"' in ran.stderr
     by_hand = program("compact")
     assert by_hand.returncode == 70
-    assert f"next: nothing has changed; look for them with: watch-time verify --start {OLD:%Y-%m}-01" in by_hand.stderr
+    reload = f"watch-time backfill --start {OLD} --end {OLD} --type VOD --reload"
+    assert f"next: nothing has changed; load them again: {reload}" in by_hand.stderr
 
 
 @pytest.mark.parametrize("point", ["report-staged", "before-attach"])

@@ -69,13 +69,14 @@ _RESTATED: Final = {
     "applied": "after apply_differences",
 }
 _COMPACTION: Final = {
+    "facts-compared": "after list_unequal_slices",
     "month-made": "after create_month",
     "month-half-copied": "within copy_month_in",
     "month-copied": "after copy_month_in",
     "month-keyed": "after key_month",
-    "month-compared": "after count_unequal_slices",
-    "readers-out": "after lock_readers_out month-compared",
-    "swapped": "after swap_month",
+    "month-compared": "after list_unequal_slices month-keyed",
+    "readers-out": "after lock_readers_out month-keyed",
+    "swapped": "after attach_month",
     "swap-before-commit": "commit - swapped",
     "swap-after-commit": "committed - swapped",
 }
