@@ -10,7 +10,20 @@ import httpx
 import psycopg
 from psycopg import sql
 
-from etl import copy_text, download, encoded, guards, gunzip, ledger, load, normalise, partitions, pipeline, recording
+from etl import (
+    compact,
+    copy_text,
+    download,
+    encoded,
+    guards,
+    gunzip,
+    ledger,
+    load,
+    normalise,
+    partitions,
+    pipeline,
+    recording,
+)
 from etl.contract import CUSTOMER_ID, FACTS
 from etl.db import Connection
 from etl.redact import Redactor
@@ -123,6 +136,11 @@ def _blind_to_hashes() -> None:
     _replace(pipeline.Pipeline, "_is_current", lambda *_: False)
 
 
+def _swapping_blindly() -> None:
+    """A month takes its slices' place whatever was loaded while it was put together."""
+    _replace(compact, "_revisions", lambda *_: {})
+
+
 _MUTANTS: Final[dict[str, Callable[[], None]]] = {
     "no-slice-lock": _no_slice_lock,
     "ledger-apart": _ledger_apart,
@@ -137,6 +155,7 @@ _MUTANTS: Final[dict[str, Callable[[], None]]] = {
     "attached-without-key": _attached_without_key,
     "overtaking": _overtaking,
     "blind-to-hashes": _blind_to_hashes,
+    "swapping-blindly": _swapping_blindly,
 }
 
 

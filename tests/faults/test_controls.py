@@ -22,7 +22,7 @@ from etl.sandbox.script import Answer, Delivery
 from etl.sandbox.server import running
 from etl.slices import ReportType, Slice
 from forks import prepared
-from grounds import NEWEST_DAY, WORLD, Ground, Source, span
+from grounds import NEWEST_DAY, OLD_DAY, WORLD, Ground, Source, span
 from mutants import mutate
 from raw_server import raw_server, reply, storing
 from tally import record
@@ -141,6 +141,19 @@ def check_repeated_load(trial: Trial) -> list[str]:
     return trial.found()
 
 
+def check_overtaken_compaction(trial: Trial) -> list[str]:
+    """A slice is restated after its month was compared with the ledger, before the month is swapped in."""
+    slice_, load = Slice(OLD_DAY, ReportType.VOD), span([OLD_DAY], "--type", "VOD")
+    assert trial.ground.run(*load, mutant=trial.mutant).code == 0
+    compaction = trial.ground.start("compact", failpoint="month-compared:pause", mutant=trial.mutant)
+    trial.ground.forks.wait_until_fired(PATIENCE_S)
+    trial.sandbox.restate(slice_)
+    assert replace(trial.ground, forks=trial.beside).run(*load, mutant=trial.mutant).code == 0
+    trial.ground.forks.let_go()
+    code = compaction.wait().code
+    return [f"ended with {code}"] * (code != 75) + trial.ground.violations([slice_], revisions=[1])
+
+
 def check_shrinking(trial: Trial) -> list[str]:
     assert trial.load() == 0
     records = trial.records()
@@ -174,6 +187,7 @@ CONTROLS = [
     ("no-shrink-guard", check_shrinking, "has the hash of none"),
     ("attached-without-key", check_plain_load, "a DEFAULT of its making is left"),
     ("blind-to-hashes", check_repeated_load, "the same report was loaded twice"),
+    ("swapping-blindly", check_overtaken_compaction, "rows are wrong"),
 ]
 
 
