@@ -228,7 +228,7 @@ def record_revision(
             "seconds_before": known.watch_seconds if known else Decimal(0),
             "seconds_after": tally.watch_seconds,
             "created_at_unread": tally.created_at_unread,
-            "unknown_types": tally.unknown_types.total(),
+            "unknown_types": tally.unknown_types,
             "overruled": overruled,
             "code_version": __version__,
             "load_duration": load_duration,

@@ -9,7 +9,7 @@ Pure: reads that one file; no network, no database, no clock. Memory is bounded 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from contextlib import closing, suppress
 from decimal import Decimal
 from itertools import chain
@@ -100,16 +100,13 @@ def _chunk(block: records.Block, columns: Sequence[str]) -> Chunk:
         text, streaming_type = text.drop(index=list(value_faults)), streaming_type.drop(index=list(value_faults))
     rows = text[list(contract.FACTS)].assign(**{STREAMING_TYPE: streaming_type}).reset_index(drop=True)
     contents, created_at_unread = _contents(text)
-    rows_of_type = {str(name): int(count) for name, count in streaming_type.value_counts().items()}
     return Chunk(
         rows=rows,
         contents=contents,
         rejects=_rejects(block, faults | value_faults),
         watch_seconds=_sum(rows[WATCH_SECONDS]),
         created_at_unread=created_at_unread,
-        unknown_streaming_types=Counter(
-            {name: count for name, count in rows_of_type.items() if name not in contract.STREAMING_TYPES}
-        ),
+        unknown_types=int((~streaming_type.isin(contract.STREAMING_TYPES)).sum()),
     )
 
 

@@ -124,6 +124,6 @@ def warnings_about(tally: Tally, change: Change) -> tuple[str, ...]:
         "lines rejected, within the limit; see report_reject": tally.rows_rejected,
         "lines repeat another line of a named customer whole; they were summed": change.repeated,
         "rows have a creation time in no known format; stored without it": tally.created_at_unread,
-        "rows have a streaming type that is not documented; loaded as they are": tally.unknown_types.total(),
+        "rows have a streaming type that is not documented; loaded as they are": tally.unknown_types,
     }
     return tuple(f"{count} {text}" for text, count in told.items() if count)

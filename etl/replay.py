@@ -153,7 +153,7 @@ def _require_equal(marker: Marker, known: SliceRecord | None, tally: Tally, chan
         "rows_stored": (then.rows_stored, change.stored),
         "seconds_after": (then.seconds_after, tally.watch_seconds),
         "created_at_unread": (then.created_at_unread, tally.created_at_unread),
-        "unknown_types": (then.unknown_types, tally.unknown_types.total()),
+        "unknown_types": (then.unknown_types, tally.unknown_types),
     }
     if revision_of(known) == then.revision - 1:
         # The revision before it is there too, so that what it changed can be compared.

@@ -5,7 +5,6 @@ No behaviour beyond small sums; no I/O.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Context, Decimal, Inexact
 from typing import TYPE_CHECKING, Final
@@ -110,7 +109,7 @@ class Chunk:
         rejects: in file order.
         watch_seconds: exact sum over `rows`.
         created_at_unread: rows whose creation time is present and in no known format.
-        unknown_streaming_types: rows per streaming type that the documentation does not name (they are loaded).
+        unknown_types: rows with a streaming type that the documentation does not name (they are loaded).
     """
 
     rows: pd.DataFrame
@@ -118,7 +117,7 @@ class Chunk:
     rejects: tuple[Reject, ...]
     watch_seconds: Decimal
     created_at_unread: int
-    unknown_streaming_types: Counter[str]
+    unknown_types: int
 
 
 def add_exactly(left: Decimal, right: Decimal) -> Decimal:
@@ -145,7 +144,7 @@ class Tally:
     rows_rejected: int = 0
     watch_seconds: Decimal = Decimal(0)
     created_at_unread: int = 0
-    unknown_types: Counter[str] = field(default_factory=Counter)
+    unknown_types: int = 0
     first_rejects: list[Reject] = field(default_factory=list)
 
     @property
@@ -159,7 +158,7 @@ class Tally:
         self.rows_rejected += len(chunk.rejects)
         self.watch_seconds = add_exactly(self.watch_seconds, chunk.watch_seconds)
         self.created_at_unread += chunk.created_at_unread
-        self.unknown_types += chunk.unknown_streaming_types
+        self.unknown_types += chunk.unknown_types
         self.first_rejects += chunk.rejects[: REJECTS_KEPT - len(self.first_rejects)]
 
 

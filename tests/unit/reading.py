@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import reduce
@@ -32,7 +31,7 @@ class Read:
     rejects: list[Reject]
     watch_seconds: Decimal
     created_at_unread: int
-    unknown_streaming_types: Counter[str]
+    unknown_types: int
 
 
 def read(path: Path, *, aliases: Mapping[str, str] | None = None, block_bytes: int = records.BLOCK_BYTES) -> Read:
@@ -43,7 +42,7 @@ def read(path: Path, *, aliases: Mapping[str, str] | None = None, block_bytes: i
         rejects=[reject for chunk in chunks for reject in chunk.rejects],
         watch_seconds=reduce(add_exactly, (chunk.watch_seconds for chunk in chunks), Decimal(0)),
         created_at_unread=sum(chunk.created_at_unread for chunk in chunks),
-        unknown_streaming_types=sum((chunk.unknown_streaming_types for chunk in chunks), Counter()),
+        unknown_types=sum(chunk.unknown_types for chunk in chunks),
     )
 
 
