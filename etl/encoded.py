@@ -15,7 +15,7 @@ from etl.contract import CONTENT_ID, CREATED_AT, TITLE
 from etl.copy_text import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from etl.report import Chunk, Reject, Tally
 
@@ -23,20 +23,23 @@ if TYPE_CHECKING:
 # has several titles for one content, the last line's wins.
 _CONTENTS_REMEMBERED: Final = 500_000
 
+# What differs from one rejected line of a report to the next.
+REJECT: Final = ("line_number", "reason", "raw_text")
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What is sent of a chunk; rows and contents as COPY text.
+    """What is sent of a chunk, as COPY text.
 
     Attributes:
         facts: its rows, the columns of `contract.FACTS`.
         contents: what it says of contents, and no chunk before it said; the columns of `contract.CONTENT`.
-        rejects: its lines that are not loaded.
+        rejects: its lines that are not loaded, the columns of `REJECT`.
     """
 
     facts: memoryview
     contents: memoryview
-    rejects: tuple[Reject, ...]
+    rejects: memoryview
 
 
 def encoded(chunks: Iterable[Chunk], tally: Tally) -> Iterator[Encoded]:
@@ -46,8 +49,16 @@ def encoded(chunks: Iterable[Chunk], tally: Tally) -> Iterator[Encoded]:
         tally.add(chunk)
         contents = known.new_in(columns.table(chunk.contents))
         yield Encoded(
-            encode(columns.table(chunk.rows), contract.FACTS), encode(contents, contract.CONTENT), chunk.rejects
+            encode(columns.table(chunk.rows), contract.FACTS),
+            encode(contents, contract.CONTENT),
+            _rejects(chunk.rejects),
         )
+
+
+def _rejects(rejects: Sequence[Reject]) -> memoryview:
+    if not rejects:
+        return memoryview(b"")
+    return encode(pa.table({name: [getattr(reject, name) for reject in rejects] for name in REJECT}), REJECT)
 
 
 class _KnownContents:

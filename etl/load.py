@@ -20,7 +20,6 @@ from etl.ahead import ahead
 from etl.db import builds_unique, statement
 from etl.encoded import encoded
 from etl.errors import ReconciliationFailed
-from etl.rejects import record
 from etl.report import Change
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     from etl.db import Connection
     from etl.encoded import Encoded
-    from etl.report import Chunk, Reject, Tally
+    from etl.report import Chunk, Tally
     from etl.slices import Slice
 
 # So much of contents and rejects is kept in memory while facts are sent.
@@ -89,15 +88,18 @@ class Loading:
 
     def _copy_beside(self, beside: _Beside) -> None:
         contents, rejects = beside.take()
-        with self._connection.cursor() as cursor, cursor.copy(statement("copy_content")) as copy:
-            for text in contents:
-                copy.write(text)
-        if rejects:
+        self._copy("copy_content", contents)
+        if any(rejects):
             # Aside first: a refused report with a million of them would leave as many dead rows behind.
             if not self._has_rejects:
-                self._connection.execute(statement("create_incoming_reject"))
+                self._do("create_incoming_reject", report_sha256=sql.Literal(self._report_sha256))
                 self._has_rejects = True
-            record(self._connection, self.slice, self._report_sha256, rejects, table="incoming_reject")
+            self._copy("copy_incoming_reject", rejects)
+
+    def _copy(self, statement_name: str, texts: Sequence[memoryview]) -> None:
+        with self._connection.cursor() as cursor, cursor.copy(statement(statement_name)) as copy:
+            for text in texts:
+                copy.write(text)
 
     def merge(self, tally: Tally) -> int:
         """Make one row of the lines of one key; gives the number of rows.
@@ -207,11 +209,11 @@ class _Beside:
 
     def __init__(self) -> None:
         self._contents: list[memoryview] = []
-        self._rejects: list[Reject] = []
+        self._rejects: list[memoryview] = []
         self.size_bytes = 0
 
-    def take(self) -> tuple[Sequence[memoryview], Sequence[Reject]]:
-        """The contents as COPY text, and the rejects; they are not kept any more."""
+    def take(self) -> tuple[Sequence[memoryview], Sequence[memoryview]]:
+        """The contents and the rejects, as COPY text; they are not kept any more."""
         taken = self._contents, self._rejects
         self._contents, self._rejects, self.size_bytes = [], [], 0
         return taken
@@ -219,5 +221,5 @@ class _Beside:
     def add(self, piece: Encoded) -> None:
         """Keep what goes elsewhere."""
         self._contents.append(piece.contents)
-        self._rejects += piece.rejects
-        self.size_bytes += len(piece.contents) + sum(len(reject.raw_text) for reject in piece.rejects)
+        self._rejects.append(piece.rejects)
+        self.size_bytes += len(piece.contents) + len(piece.rejects)

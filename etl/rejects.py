@@ -1,10 +1,8 @@
-"""The lines of a report that are not loaded, on their way into the database."""
+"""The rejected lines of a refused report, on their way into the database; an accepted report's come with its load."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-
-from psycopg import sql
 
 from etl.db import statement
 
@@ -16,17 +14,9 @@ if TYPE_CHECKING:
     from etl.slices import Slice
 
 
-def record(
-    connection: Connection,
-    slice_: Slice,
-    report_sha256: str,
-    rejects: Sequence[Reject],
-    *,
-    table: str = "report_reject",
-) -> None:
-    """Keep them with number, reason and raw text, in `table` or one of its shape."""
-    query = statement("copy_rejects").format(table=sql.Identifier(table))
-    with connection.cursor() as cursor, cursor.copy(query) as copy:
+def record(connection: Connection, slice_: Slice, report_sha256: str, rejects: Sequence[Reject]) -> None:
+    """Keep them with number, reason and raw text."""
+    with connection.cursor() as cursor, cursor.copy(statement("copy_rejects")) as copy:
         for reject in rejects:
             copy.write_row(
                 (

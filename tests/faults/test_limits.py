@@ -42,6 +42,10 @@ MEBIBYTE = 1 << 20
 CHANGED = CSV.replace(b",0.5\n", b",1.5\n")
 # A gibibyte at five times the effort; a line is refused long before its end either way.
 LONG_LINE_MIB = min(1024, effort(200))
+# As Python objects so many lines, or values, take more than the limit. On a busy machine they take minutes.
+MANY_LINES = 2_000_000
+MANY_LINES_S = 600.0
+many_lines = pytest.mark.timeout(MANY_LINES_S + 60)
 
 
 @dataclass
@@ -63,7 +67,7 @@ class Tried:
     storage: RawServer
     settings: dict[str, str] = field(default_factory=dict)
 
-    def __call__(self, **limits: Any) -> Ended:
+    def __call__(self, deadline_s: float = DEADLINE_S, **limits: Any) -> Ended:
         launcher = Path(__file__).parent / "impatient.py"
         names = {name.replace("__", "."): value for name, value in limits.items()}
         peak = self.program.folder / "peak"
@@ -75,19 +79,33 @@ class Tried:
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
-            overdue = threading.Timer(DEADLINE_S, process.kill)
+            overdue = threading.Timer(deadline_s, process.kill)
             overdue.start()
             process.wait()
             overdue.cancel()
             out.seek(0)
             said = out.read()
-        assert process.returncode != -9, f"not over after {DEADLINE_S} s: {said}"
+        assert process.returncode != -9, f"not over after {deadline_s} s: {said}"
         record("limits tried", 1)
         return Ended(process.returncode, said, int(peak.read_text()))
 
     def fetching(self, answer: Answer, **limits: Any) -> Ended:
         self.api.answer, self.storage.answer = in_turn(found(self.storage.report_url)), answer
         return self(**limits)
+
+    def fetching_many(self, line: str) -> Ended:
+        """A report of a line that is accepted and of many others; `#` in them stands for the number of the line."""
+        # Made beforehand: it is not to be given up for its pace.
+        numbers = (range(first, first + 100_000) for first in range(0, MANY_LINES, 100_000))
+        pieces = [f"{HEADER}t,c,VOD,,u,1\n".encode()]
+        pieces += ["".join(line.replace("#", f"{number}") for number in some).encode() for some in numbers]
+        return self.fetching(
+            lambda _: chunks(iter(pieces)), deadline_s=MANY_LINES_S, patience___PACE_WINDOW_S=MANY_LINES_S
+        )
+
+    def rejects(self) -> int:
+        ((count,),) = self.warehouse.query("SELECT count(*) FROM report_reject")
+        return int(count)
 
     def assert_stored_is_untouched(self) -> None:
         assert len(self.warehouse.facts()) == 10
@@ -169,6 +187,30 @@ def test_a_line_of_a_gibibyte_is_refused_in_bounded_memory(tried: Tried) -> None
     assert (ended.code, ended.peak_bytes < MOST_BYTES) == (65, True), ended
     assert "a record longer than 1,048,576 bytes on line 2" in ended.said
     tried.assert_stored_is_untouched()
+
+
+@many_lines
+def test_a_report_of_millions_of_rejected_lines_is_held_in_bounded_memory(tried: Tried) -> None:
+    ended = tried.fetching_many("x\n")
+    assert (ended.code, ended.peak_bytes < MOST_BYTES) == (65, True), ended
+    assert f"{MANY_LINES} of {MANY_LINES + 1} lines cannot be loaded" in ended.said
+    assert tried.rejects() == 1_000
+    tried.assert_stored_is_untouched()
+
+
+@many_lines
+def test_millions_of_rejected_lines_of_an_accepted_report_are_all_stored_in_bounded_memory(tried: Tried) -> None:
+    tried.settings |= {"WATCH_TIME_MAX_REJECT_RATIO": "1", "WATCH_TIME_SHRINK_LIMIT": "0"}
+    ended = tried.fetching_many("x\n")
+    assert (ended.code, ended.peak_bytes < MOST_BYTES) == (0, True), ended
+    assert tried.rejects() == MANY_LINES
+
+
+@many_lines
+def test_a_report_with_a_streaming_type_of_its_own_on_each_line_is_loaded_in_bounded_memory(tried: Tried) -> None:
+    ended = tried.fetching_many("t,c,A#,,u,1\n")
+    assert (ended.code, ended.peak_bytes < MOST_BYTES) == (0, True), ended
+    assert tried.warehouse.query("SELECT count(*) FROM watch_time") == [(MANY_LINES + 1,)]
 
 
 def test_a_body_without_end_is_given_up_for_its_size(tried: Tried) -> None:
