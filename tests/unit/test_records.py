@@ -182,6 +182,30 @@ def test_a_line_of_a_gibibyte_is_refused_in_a_few_blocks_of_memory(tmp_path: Pat
     assert peak_bytes < 12 * records.BLOCK_BYTES
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(b"\n", id="blank lines"),
+        pytest.param(b"x\n", id="records of one character"),
+        pytest.param(b'"",' * 1_000 + b"\n", id="quotes"),
+        pytest.param(b"," * 1_000 + b"\n", id="commas"),
+        pytest.param(b'"' * 1_000 + b"\n", id="quotes in quotes"),
+    ],
+)
+def test_a_report_of_nothing_but_marks_is_split_in_a_few_blocks_of_memory(
+    file: Callable[[bytes], Path], line: bytes
+) -> None:
+    path = file(b"a\n" + line * (3 * records.BLOCK_BYTES // len(line)))
+    tracemalloc.start()
+    try:
+        for block in records.blocks(path):
+            block.field_counts()
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 10 * records.BLOCK_BYTES
+
+
 def test_a_block_has_a_limited_number_of_records(file: Callable[[bytes], Path]) -> None:
     blocks = list(records.blocks(file(b"a\n\n" * (records.BLOCK_RECORDS + 1))))
 
