@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import big_day
+import memory
 import partitions
 import workers
 
@@ -12,6 +13,12 @@ def test_a_big_day_in_small_equals_its_csv() -> None:
     assert found.equal
     assert (found.csv_rows, found.table_rows) == (3_000, 3_000)
     assert found.csv_seconds == found.table_seconds > 0
+
+
+def test_a_load_whose_memory_is_measured_accounts_for_each_line() -> None:
+    found = memory.load("rejected lines", 3_000)
+    assert found.is_complete
+    assert found.spent.peak_mb > 0
 
 
 def test_compacted_months_hold_the_same_rows_in_fewer_partitions() -> None:
