@@ -284,7 +284,7 @@ def _parse(url: str) -> dict[str, Any]:
         parameters = {key: value for key, value in conninfo.conninfo_to_dict(plain).items() if value is not None}
     except psycopg.ProgrammingError:
         parameters = {}
-    if not parameters or "@" in str(parameters.get("host", "")):
+    if not parameters:
         raise Misconfigured(
             "WATCH_TIME_DATABASE_URL is no Postgres URL",
             next_step="write postgresql://user:password@host:5432/database, with @ : / in the password as %40 %3A %2F",

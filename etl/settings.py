@@ -46,6 +46,12 @@ _EXAMPLES: Final = {
 _ARCHIVE: Final = re.compile(r"(s3|gs)://[^\s/?#@:]+(/[^\s?#]*)?|abfs://[^\s/?#@:]+(@[^\s/?#@:]+)?(/[^\s?#]*)?")
 
 
+# For libpq the first @ or / ends the password: what comes after it would be taken for a host or a database, and shown.
+_SPLIT_PASSWORD: Final = re.compile(r"postgres[^:]*://[^/?]*[@/][^?]*@")
+# In a database URL: before the @, and of what comes after the ? also those of keys.
+_PASSWORDS: Final = re.compile(r"(?<=://)[^:@/]*:([^@/]*)@|[?&]\w*password=([^&]*)")
+
+
 class Settings(BaseSettings):
     """All settings, validated. `Settings.load` is the way to get them."""
 
@@ -154,6 +160,8 @@ class Settings(BaseSettings):
     def _database_is_a_url(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if value is not None and not re.match(rf"postgres(ql)?(\+\w+)?://|{EMBEDDED}.", value.get_secret_value()):
             raise ValueError(f"must look like {_EXAMPLES['database_url']}")
+        if value is not None and _SPLIT_PASSWORD.match(value.get_secret_value()):
+            raise ValueError("must have @ : / in its user and its password written as %40 %3A %2F")
         weakest = info.data.get("weakest_sslmode")  # not there when it is none
         if value is not None and weakest and not value.get_secret_value().startswith(EMBEDDED):
             problem = too_weak(value.get_secret_value(), weakest)
@@ -244,13 +252,16 @@ class Settings(BaseSettings):
         return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
     def secrets(self) -> tuple[str, ...]:
-        """The values that must never be shown; a database URL counts as a whole and by its password."""
+        """The values that must never be shown; a database URL counts as a whole and by its passwords."""
         token, url = (secret.get_secret_value() if secret else "" for secret in (self.api_token, self.database_url))
         of_channels = self.channels().secrets()
         if url.startswith(EMBEDDED):
             return (token, *of_channels)
-        passwords = re.findall(r"(?:://[^:@/\s]*:|[?&]\w*password=)([^@&\s]+)", url)
-        return (token, url, *passwords, *map(unquote, passwords), *of_channels)
+        passwords = [password for found in _PASSWORDS.findall(url) for password in found if password]
+        # One that is also a name in the URL is not looked for: a mask in that name's place would tell it.
+        rest = _PASSWORDS.sub("", url)
+        hidden = (password for password in (*passwords, *map(unquote, passwords)) if password not in rest)
+        return (token, url, *hidden, *of_channels)
 
     def channels(self) -> channels.Channels:
         """Where to tell of runs."""

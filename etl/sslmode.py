@@ -75,9 +75,7 @@ def _hosts_elsewhere(hosts: str, addresses: str) -> list[str]:
 
     An address on loopback under another host's name is a tunnel's end, behind which the way goes on.
     """
-    names = [*hosts.split(","), *addresses.split(",")]
-    # A part of the password where that has an @ in it: the one who connects refuses such a URL.
-    return [name for name in names if not _is_here(name) and "@" not in name]
+    return [name for name in (*hosts.split(","), *addresses.split(",")) if not _is_here(name)]
 
 
 def _is_here(host: str) -> bool:

@@ -124,7 +124,6 @@ def test_a_database_is_shown_by_host_and_name_alone(url: str, shown: str) -> Non
 @pytest.mark.parametrize(
     "url",
     [
-        pytest.param("postgresql://me:pa@ss-canary@db/warehouse", id="@ in the password"),
         pytest.param("postgresql://me:canary@db/warehouse?no_such=option", id="unknown option"),
         pytest.param("postgresql://me:ca%nary@db/warehouse", id="stray per cent sign"),
         pytest.param("canary", id="word"),

@@ -91,6 +91,12 @@ def test_what_was_not_needed_is_asked_for_when_it_is_used_after_all() -> None:
         ("SCHEMA", 'x"; DROP', "must be lower-case letters"),
         ("SCHEMA", "a\n", "must be lower-case letters"),
         ("SCHEMA", "a" * 64, "must be lower-case letters"),
+        (
+            "DATABASE_URL",
+            "postgresql://u:p@ss-canary@h/d",
+            "must have @ : / in its user and its password written as %40",
+        ),
+        ("DATABASE_URL", "postgresql://u:pa/ss-canary@h/d", "written as %40 %3A %2F"),
         ("TIME_ZONE", "../etc/passwd", "no such time zone"),
         ("LAG_DAYS", "-1", "should be greater than or equal to 1"),
         ("LOOKBACK_DAYS", "1e9", "should be a valid integer"),
@@ -222,6 +228,9 @@ def test_a_wrong_secret_is_in_no_message(monkeypatch: pytest.MonkeyPatch, name: 
         pytest.param("postgresql://h/d?user=u&password=p%3D", {"postgresql://h/d?user=u&password=p%3D", "p%3D", "p="},
                      id="parameter"),
         pytest.param("postgresql://u@h:5432/d?x=a@b", {"postgresql://u@h:5432/d?x=a@b"}, id="none"),
+        pytest.param("postgresql://h:5432/d", {"postgresql://h:5432/d"}, id="port"),
+        pytest.param("postgresql://prod_2026:prod_2026@h/prod_2026", {"postgresql://prod_2026:prod_2026@h/prod_2026"},
+                     id="a name as well"),
         pytest.param("embedded:./warehouse", set(), id="embedded"),
     ],
 )  # fmt: skip
