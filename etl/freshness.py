@@ -101,7 +101,7 @@ def read(connection: Connection, settings: Settings, *, now: datetime, start: da
     # With nothing known at all, the newest date that can be late stands for everything.
     first_known = min((slice_.report_date for slice_ in known), default=newest_due - timedelta(days=1))
     first = start or settings.first_date or first_known
-    lags = _read_lags(connection, settings, since=newest_due - _LAG_WINDOW)
+    lags = _read_lags(connection, newest_due, settings.lag_days, zone)
     complete = {slice_ for slice_, record in known.items() if record.is_complete}
     gaps = [slice_ for slice_ in slices_of(dates_between(first, newest_due)) if slice_ not in complete]
     return Overview(
@@ -145,7 +145,7 @@ def _late_after(
     Where the date's other report is there, a 404 most often means a quiet day, which is known for one when it is
     settled: not before the end of that day.
     """
-    ended = datetime.combine(slice_.report_date + timedelta(days=1), time(), zone)
+    ended = _beginning(slice_.report_date + timedelta(days=1), zone)
     usual = lag.p99 if lag and lag.dates >= _LAG_DATES_AT_LEAST else timedelta()
     days = lag_days
     if slice_ in known and known[slice_].state is State.UNAVAILABLE and _other_is_there(slice_, known):
@@ -157,13 +157,20 @@ def _other_is_there(slice_: Slice, known: Mapping[Slice, SliceRecord]) -> bool:
     return any(known[other].revision for other in slices_of([slice_.report_date]) if other in known)
 
 
-def _read_lags(connection: Connection, settings: Settings, *, since: date) -> dict[ReportType, Lag]:
-    found = rows(
-        connection,
-        statement("read_lags"),
-        {"since": since, "time_zone": settings.time_zone, "lag_days": settings.lag_days},
-    )
+def _read_lags(connection: Connection, newest_due: date, lag_days: int, zone: ZoneInfo) -> dict[ReportType, Lag]:
+    dates = [*dates_between(newest_due - _LAG_WINDOW, newest_due + timedelta(days=lag_days))]
+    asked = {
+        "since": dates[0],
+        "dates": dates,
+        "ended": [_beginning(day + timedelta(days=1), zone) for day in dates],
+        "due": [_beginning(day + timedelta(days=lag_days), zone) for day in dates],
+    }
+    found = rows(connection, statement("read_lags"), asked)
     return {ReportType(row.pop("report_type")): Lag(**row) for row in found}
+
+
+def _beginning(day: date, zone: ZoneInfo) -> datetime:
+    return datetime.combine(day, time(), zone)
 
 
 def _as_json(fresh: Freshness) -> dict[str, object]:

@@ -46,6 +46,9 @@ _EXAMPLES: Final = {
 _ARCHIVE: Final = re.compile(r"(s3|gs)://[^\s/?#@:]+(/[^\s?#]*)?|abfs://[^\s/?#@:]+(@[^\s/?#@:]+)?(/[^\s?#]*)?")
 
 
+# What a machine's folder of time zones holds beside those of IANA: its own zone, and others with leap seconds.
+_OF_THE_MACHINE: Final = re.compile(r"(posix|right)/|(localtime|posixrules|Factory)\Z")
+
 # For libpq the first @ or / ends the password: what comes after it would be taken for a host or a database, and shown.
 _SPLIT_PASSWORD: Final = re.compile(r"postgres[^:]*://[^/?]*[@/][^?]*@")
 # In a database URL: before the @, and of what comes after the ? also those of keys.
@@ -189,10 +192,13 @@ class Settings(BaseSettings):
     @field_validator("time_zone")
     @classmethod
     def _zone_exists(cls, value: str) -> str:
+        wrong = ValueError(f"{value!r} is not an IANA time zone; use a name such as Asia/Taipei")
+        if _OF_THE_MACHINE.match(value):
+            raise wrong
         try:
             ZoneInfo(value)
         except (KeyError, ValueError, OSError):
-            raise ValueError("no such time zone; use an IANA name such as Asia/Taipei") from None
+            raise wrong from None
         return value
 
     @field_validator("org_id")

@@ -1,7 +1,13 @@
 -- How long after the end of its date a report was first seen: median and 99th percentile per type. Only dates count that
 -- were watched as they came: seen within a day and a half of the last 404, or of the beginning of the day they were due.
 -- A backfill, or an outage of ours, says nothing of when a report was published.
-WITH seen AS (
+-- When a date ends, and when its report is due, comes with the question: the server may know other time zones than we do.
+WITH days AS (
+    SELECT *
+    FROM unnest(%(dates)s::date[], %(ended)s::timestamptz[], %(due)s::timestamptz[])
+        AS day (report_date, ended_at, due_at)
+),
+seen AS (
     SELECT report_date, report_type, min(at) AS at
     FROM (
         SELECT report_date, report_type, loaded_at
@@ -18,7 +24,7 @@ WITH seen AS (
 ),
 watched AS (
     SELECT report_type,
-           at - (report_date + 1)::timestamp AT TIME ZONE %(time_zone)s AS lag,
+           at - ended_at AS lag,
            at - coalesce(
                (
                    SELECT max(least(last_at, seen.at))
@@ -28,9 +34,10 @@ watched AS (
                      AND result IN ('unavailable', 'empty')
                      AND first_at < seen.at
                ),
-               (report_date + %(lag_days)s::int)::timestamp AT TIME ZONE %(time_zone)s
+               due_at
            ) AS unwatched
     FROM seen
+    JOIN days USING (report_date)
 )
 SELECT report_type,
        count(*) AS dates,

@@ -57,7 +57,7 @@ def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         "WATCH_TIME_LAG_DAYS": "should be a valid integer, unable to parse string as an integer",
         "WATCH_TIME_ORG_ID": "is not set; it wants the organization's id, as the console shows it",
         "WATCH_TIME_SCHEMA": "must be lower-case letters, digits and underscores, at most 63, and begin with no digit",
-        "WATCH_TIME_TIME_ZONE": "no such time zone; use an IANA name such as Asia/Taipei",
+        "WATCH_TIME_TIME_ZONE": "'Taipei' is not an IANA time zone; use a name such as Asia/Taipei",
     }
 
 
@@ -97,7 +97,9 @@ def test_what_was_not_needed_is_asked_for_when_it_is_used_after_all() -> None:
             "must have @ : / in its user and its password written as %40",
         ),
         ("DATABASE_URL", "postgresql://u:pa/ss-canary@h/d", "written as %40 %3A %2F"),
-        ("TIME_ZONE", "../etc/passwd", "no such time zone"),
+        ("TIME_ZONE", "../etc/passwd", "'../etc/passwd' is not an IANA time zone"),
+        ("TIME_ZONE", "localtime", "'localtime' is not an IANA time zone"),
+        ("TIME_ZONE", "right/Asia/Taipei", "use a name such as Asia/Taipei"),
         ("LAG_DAYS", "-1", "should be greater than or equal to 1"),
         ("LOOKBACK_DAYS", "1e9", "should be a valid integer"),
         ("NOT_FOUND_WAIT_SECONDS", "nan", "should be"),
