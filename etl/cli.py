@@ -32,8 +32,21 @@ app = typer.Typer(
 def main() -> None:
     """Run the command; the process ends with a code of `etl.errors.ExitCode`."""
     exit_on_signals()
+    console.open_streams()
     logs.configure()
     logs.take_over_stderr()
+    try:
+        _run()
+    except SystemExit as end:
+        lost = console.lost_output()
+        if lost is None:
+            raise
+        console.tell(lost)
+        # Any other code is as grave or graver.
+        raise SystemExit(end.code or int(lost.exit_code)) from None
+
+
+def _run() -> None:
     try:
         app()
     except SystemExit as end:

@@ -1,9 +1,11 @@
-"""What all commands share: settings loaded, documents or tables shown, errors told."""
+"""What all commands share: settings loaded, documents or tables shown, errors told, and the streams for that."""
 
 from __future__ import annotations
 
+import codecs
+import errno
+import io
 import json
-import os
 import sys
 from datetime import date, timedelta
 from decimal import Decimal
@@ -13,6 +15,7 @@ import structlog
 import typer
 
 from etl import logs
+from etl.errors import TryLater
 from etl.redact import redact
 from etl.report import plain
 from etl.slices import target_date
@@ -20,6 +23,7 @@ from etl.slices import target_date
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from _typeshed import ReadableBuffer
     from rich.console import RenderableType
 
     from etl.errors import WatchTimeError
@@ -29,6 +33,64 @@ if TYPE_CHECKING:
 NEEDS: Final[tuple[Need, ...]] = ("api_token", "org_id", "database_url")
 # Two weeks unless told otherwise: what the daily job touches, and as much again.
 _DAYS_SHOWN: Final = 14
+_ESCAPES: Final = "escapes of JSON"
+
+
+class _Outlet(io.FileIO):
+    """The bytes of stdout or stderr. What cannot be written is dropped, and the reason kept.
+
+    An exception would end the work that it is output of, and whatever is left in a buffer would change the exit code
+    when the interpreter writes it at its end.
+    """
+
+    trouble: OSError | None = None
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write what can be written."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.trouble = self.trouble or error
+            return memoryview(data).nbytes
+
+
+def open_streams() -> None:
+    """Have stdout and stderr fail no command, wherever they lead and whatever they cannot encode.
+
+    Signs that an encoding lacks are written as JSON escapes them, so that documents and log lines stay JSON.
+    """
+    codecs.register_error(_ESCAPES, _escaped)
+    for name in ("stdout", "stderr"):
+        if stream := getattr(sys, name):  # None: it was closed before we began
+            outlet = _Outlet(stream.fileno(), "wb", closefd=False)
+            text = io.TextIOWrapper(
+                io.BufferedWriter(outlet),
+                encoding=stream.encoding,
+                errors=_ESCAPES,
+                line_buffering=name == "stderr" or stream.isatty(),
+            )
+            setattr(sys, name, text)
+
+
+def lost_output() -> TryLater | None:
+    """What kept data from stdout; None where nothing did. A reader that has gone wants no more: that is no trouble."""
+    if sys.stdout is None:
+        return None
+    sys.stdout.flush()
+    outlet = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    trouble = outlet.trouble if isinstance(outlet, _Outlet) else None
+    if trouble is None or trouble.errno == errno.EPIPE:
+        return None
+    return TryLater(
+        f"stdout cannot be written: {trouble.strerror}",
+        next_step="make room where stdout leads, then run again; what was loaded is loaded",
+    )
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def settings(*needs: Need) -> Settings:
@@ -69,12 +131,8 @@ def show(document: object, table: Callable[[], RenderableType], *, as_json: bool
 
 
 def say(text: str) -> None:
-    """A line, or more, to stdout. A reader that has gone is no trouble: the exit code still tells how it ended."""
-    try:
-        print(text, flush=True)  # noqa: T201 - rich and click end the process where nobody reads
-    except BrokenPipeError:
-        # As Python's documentation has it: or else what is in the buffer still meets the pipe when the process ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """A line, or more, to stdout."""
+    print(text, flush=True)  # noqa: T201 - this is where data goes out
 
 
 def tell(error: WatchTimeError) -> None:
