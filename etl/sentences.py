@@ -114,7 +114,7 @@ def _told_difference(row: Mapping[str, Any]) -> Text:
     sides = [
         "nothing" if row[side] is None else f"{plain(row[side])} s" for side in ("report_seconds", "table_seconds")
     ]
-    key = f"content {row['content_id']!r}, customer {row['customer_id']!r}, {row['streaming_type']}"
+    key = f"content {row['content_id']!r}, customer {row['customer_id']!r}, {_printable(row['streaming_type'])}"
     return Text(f"  {key}: the report has {sides[0]}, the table {sides[1]}")
 
 

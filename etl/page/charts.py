@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,8 @@ _HOUR_S: Final = 3600
 # Days up to which each, and months from which each first, is named on the axis; in between it is Mondays.
 _DAYS_NAMED: Final = 10
 _MONDAYS_NAMED: Final = 70
+# Tabs and the ends of lines: a title is shown on one line, and its words stay apart.
+_BREAKS: Final = re.compile(r"[\t-\r\x1c-\x1f\x85\u2028\u2029]")
 # Characters that steer how text is laid out: control characters, and overrides of direction, with which a title would
 # turn its neighbours around. Joiners, of which emoji and some scripts are made, stay.
 _UNSEEN: Final = dict.fromkeys([*range(32), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
@@ -189,7 +192,7 @@ def label(content: Content) -> str:
 
 def _seen(text: str) -> str:
     """The text without what steers layout and without blanks around it; empty where nothing of it would be seen."""
-    shown = text.translate(_UNSEEN)
+    shown = " ".join(filter(None, (part.strip() for part in _BREAKS.split(text)))).translate(_UNSEEN)
     marks = [place for place, char in enumerate(shown) if not _is_blank(char)]
     return shown[marks[0] :].rstrip() if marks else ""
 

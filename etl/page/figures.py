@@ -105,6 +105,16 @@ class Figures:
         return sum(len(day.seconds) - len(day.missing) for day in self.days)
 
     @property
+    def late(self) -> tuple[Slice, ...]:
+        """The slices of the range that are late; all of them are among those that are open."""
+        return tuple(slice_ for slice_ in self.overview.late if self.start <= slice_.report_date <= self.end)
+
+    @property
+    def late_elsewhere(self) -> tuple[Slice, ...]:
+        """The slices outside the range that are late."""
+        return tuple(slice_ for slice_ in self.overview.late if not self.start <= slice_.report_date <= self.end)
+
+    @property
     def most_viewers(self) -> Day | None:
         """The day with the most viewers; None where nobody is known to have watched."""
         busiest = max(self.days, key=lambda day: day.viewers or 0)

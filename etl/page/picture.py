@@ -99,7 +99,7 @@ def _heading(figures: Figures) -> Iterator[str]:
     if figures.is_bare:
         yield "Nothing is loaded in this range"
     else:
-        there = f"{figures.complete} of {len(figures.slices)} reports are there"
+        there = f"{figures.complete} of {len(figures.slices)} reports are loaded"
         yield f"{charts.hours(figures.seconds):,.0f} hours; {there}"
     for fresh in figures.overview.freshness:
         yield _fresh(fresh)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zoneinfo
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from pathlib import Path
 from subprocess import PIPE
 from typing import TYPE_CHECKING, Any
@@ -181,6 +183,20 @@ def test_a_zone_that_is_no_iana_name_is_a_setting_to_correct(program: Program, z
     done = program("status", TIME_ZONE=zone)
     assert done.returncode == 78, done.stderr
     assert f"WATCH_TIME_TIME_ZONE '{zone}' is not an IANA time zone; use a name such as Asia/Taipei" in done.stderr
+
+
+def test_a_zone_that_the_server_does_not_know_ends_nothing(program: Program, tmp_path: Path) -> None:
+    """Python and Postgres have a list of zones each, of which either may be the older."""
+    (tmp_path / "Mars").mkdir()
+    (tmp_path / "Mars" / "Olympus").write_bytes(_zone_file("Asia/Taipei"))
+    variables = {"PYTHONTZPATH": f"{tmp_path}", "WATCH_TIME_TIME_ZONE": "Mars/Olympus"}
+    done = _made(program, "status", variables=variables)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def _zone_file(name: str) -> bytes:
+    file = next((path for folder in zoneinfo.TZPATH if (path := Path(folder, name)).exists()), None)
+    return (file or Path(str(resources.files("tzdata.zoneinfo")), name)).read_bytes()
 
 
 @pytest.mark.parametrize("word", ["watch", "connection", "a"])

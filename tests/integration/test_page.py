@@ -490,6 +490,55 @@ class TestPage:
         assert opened.page.locator("thead th:not([scope=col]), tbody th:not([scope=row])").count() == 0
 
 
+class TestDatesThatAreNotShown:
+    """The first report is of weeks before the range, and what came between was never loaded."""
+
+    @pytest.fixture
+    def warehouse_with_gaps(self, newest_warehouse: Warehouse) -> Warehouse:
+        for slice_ in slices_of([FIRST, LAST]):
+            assert newest_warehouse.bring(slice_=slice_).result is Result.LOADED
+        return newest_warehouse
+
+    def test_late_reports_of_other_dates_are_not_counted_among_those_shown(
+        self, browser: Browser, warehouse_with_gaps: Warehouse, tmp_path: Path
+    ) -> None:
+        """The tile said `56 of 56` and `24 late`, beside `Open reports: none`."""
+        publish.publish(warehouse_with_gaps.configured(), tmp_path / "page.html", LAST, LAST, now=NOW)
+        with looking(browser, tmp_path / "page.html") as looked:
+            tile = looked.page.locator(".tiles div").nth(1)
+            assert tile.inner_text().split("\n") == ["Reports loaded", "2 of 2", "none of them is late"]
+            assert looked.page.locator("#open").count() == 0
+            late = 2 * len([*dates_between(FIRST, LAST)][1:-1])
+            assert looked.page.inner_text("#elsewhere") == (
+                f"Not shown here: {late} late reports of other dates, the oldest 2026-10-25 LIVE. "
+                "next: watch-time status --start 2026-10-25 --end 2026-11-19"
+            )
+
+    def test_late_reports_of_the_range_are_those_that_are_open(
+        self, browser: Browser, warehouse_with_gaps: Warehouse, tmp_path: Path
+    ) -> None:
+        publish.publish(warehouse_with_gaps.configured(), tmp_path / "page.html", LAST - timedelta(1), LAST, now=NOW)
+        with looking(browser, tmp_path / "page.html") as looked:
+            tile = looked.page.locator(".tiles div").nth(1)
+            assert tile.inner_text().split("\n") == ["Reports loaded", "2 of 4", "2 late"]
+            assert looked.page.locator("#open tbody tr").all_inner_texts()[0].startswith("LIVE, VOD\t2026-11-19")
+            assert "50 late reports of other dates" in looked.page.inner_text("#elsewhere")
+
+
+def test_words_on_both_sides_of_a_line_end_in_a_title_stay_apart(
+    browser: Browser, newest_warehouse: Warehouse, tmp_path: Path
+) -> None:
+    """The page showed `3799with commentary`."""
+    body = f'{HEADER}"3799\nwith\tcommentary\r\n",c1,VOD,,u1,3600\n"a\x1b[31mb",c2,VOD,,u1,1800\n'
+    assert newest_warehouse.bring(body, slice_=Slice(LAST, ReportType.VOD)).result is Result.LOADED
+    for name in ("page.html", "page.png"):
+        publish.publish(newest_warehouse.configured(), tmp_path / name, LAST, LAST, now=NOW)
+    with looking(browser, tmp_path / "page.html") as looked:
+        titles = ["3799 with commentary", "a[31mb"]
+        assert [mark["text"] for mark in marks(looked, "titles")] == [f"{n}. {one}" for n, one in enumerate(titles, 1)]
+        assert looked.page.locator("#top bdi").all_text_contents()[::2] == titles
+
+
 class TestEmptyWarehouse:
     def test_the_page_says_that_nothing_is_loaded(
         self, browser: Browser, newest_warehouse: Warehouse, tmp_path: Path

@@ -36,7 +36,12 @@ def test_an_axis_of_any_length_has_a_few_labels(days: int, labels: int) -> None:
     [
         pytest.param("Nuit d'été", "Nuit d'été", id="plain"),
         pytest.param("  ", "c1", id="blank"),
-        pytest.param("a\u202eb\u2066c\n\x00d", "abcd", id="layout"),
+        pytest.param("a\u202eb\u2066c\n\x00d", "abc d", id="layout"),
+        pytest.param("a\nb\tc\r\nd\x85e\u2028f\u2029g\x0bh \n i", "a b c d e f g h i", id="line ends and tabs"),
+        pytest.param("\t\na\u3000b  c\r\n", "a\u3000b  c", id="other spaces stay"),
+        pytest.param("a\x1b[31mb\x07", "a[31mb", id="what steers a terminal"),
+        pytest.param("\n\t", "c1", id="nothing but line ends"),
+        pytest.param("\u05e9\u200f!", "\u05e9\u200f!", id="marks of direction stay"),
         pytest.param("\u202e", "c1", id="nothing but an override"),
         pytest.param("\u200b", "c1", id="nothing but a space of no width"),
         pytest.param(" \u200b\u3164\ufe0f\u2800\xad ", "c1", id="nothing that is seen"),
