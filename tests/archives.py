@@ -119,8 +119,11 @@ def bucket() -> str:
 
 
 @contextlib.contextmanager
-def stalling(*, on: bytes) -> Iterator[str]:
-    """The S3 server behind a wire that loses all from a request with these bytes on; gives its address."""
+def stalling(*, on: bytes, for_s: float | None = None) -> Iterator[str]:
+    """The S3 server behind a wire that holds all from a request with these bytes on; returns its address.
+
+    It holds it for so many seconds; None: for good.
+    """
     host, port = os.environ["AWS_ENDPOINT_URL"].removeprefix("http://").split(":")
     with contextlib.ExitStack() as opened, socket.create_server(("127.0.0.1", 0)) as listener:
         over = threading.Event()
@@ -129,7 +132,7 @@ def stalling(*, on: bytes) -> Iterator[str]:
             with contextlib.suppress(OSError):
                 while data := source.recv(65_536):
                     if stop_at and stop_at in data:
-                        over.wait()
+                        over.wait(for_s)
                     target.sendall(data)
 
         def serve() -> None:

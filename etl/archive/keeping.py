@@ -23,7 +23,7 @@ from etl.errors import ArchiveDamaged, Misconfigured, ReconciliationFailed, TryL
 from etl.revisions import Accepted  # noqa: TC001 - pydantic reads it
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from decimal import Decimal
 
     from psycopg.abc import Buffer
@@ -115,7 +115,7 @@ class Archive:
     ) -> None:
         """Store a revision's raw bytes and rows, before its transaction commits.
 
-        The transaction is idle meanwhile, for as long as the files' size allows; docs/decisions/0023-archive.md.
+        The transaction is idle meanwhile, for as long as the report's size allows; docs/decisions/0023-archive.md.
 
         Args:
             connection: of the transaction, which holds the slice's lock.
@@ -131,22 +131,24 @@ class Archive:
             ReconciliationFailed: the rows are not those of the report.
             TryLater: the local disk is full.
         """
-        from etl.archive import parquet, raw  # noqa: PLC0415 - pyarrow: an unchanged report needs none of it
-
         key = Key(slice_, revision, report.sha256)
         packed, written = report.path.with_name("report.csv.zst"), report.path.with_name("facts.parquet")
+        # Two files are written, then sent; neither is larger than the report but for a few kilobytes.
+        patience_s = SETTLING_S + 4 * storage.patience_s(report.size_bytes)
         try:
-            about = {"revision": str(key.revision), "report_sha256": key.sha256, "read_as": read_as}
-            found = parquet.write(written, lines, about)
-            if found != expected:
-                raise ReconciliationFailed(
-                    f"{key}: the report has {expected[0]} rows and {expected[1]} s, the file for the archive would "
-                    f"have {found[0]} rows and {found[1]} s; rolled back",
-                    next_step="keep the report and have this looked at; what was stored before is untouched",
-                )
-            raw.pack(report.path, packed)
-            self._claim()
-            with idle_for(connection, SETTLING_S + storage.patience_s(packed) + storage.patience_s(written)):
+            with idle_for(connection, patience_s):
+                from etl.archive import parquet, raw  # noqa: PLC0415 - pyarrow: an unchanged report needs none of it
+
+                about = {"revision": str(key.revision), "report_sha256": key.sha256, "read_as": read_as}
+                found = parquet.write(written, lines, about)
+                if found != expected:
+                    raise ReconciliationFailed(
+                        f"{key}: the report has {expected[0]} rows and {expected[1]} s, the file for the archive would "
+                        f"have {found[0]} rows and {found[1]} s; rolled back",
+                        next_step="keep the report and have this looked at; what was stored before is untouched",
+                    )
+                raw.pack(report.path, packed)
+                self._claim()
                 self.storage.put(packed, key.raw)
                 self.storage.put(written, key.parquet)
         except OSError as error:
@@ -168,16 +170,17 @@ class Archive:
         ledger.lock(connection, slice_, sleep=self._stop.sleep)
         accepted = revisions.read(connection, slice_)
         with idle_for(connection, SETTLING_S):
-            return self._publish(slice_, accepted)
+            names = self.storage.names(layout.folder(layout.REVISIONS, slice_), layout.folder(layout.FACTS, slice_))
+        with idle_for(connection, SETTLING_S + storage.patience_s(max(names.values(), default=0))):
+            return self._publish(slice_, accepted, names)
 
-    def _publish(self, slice_: Slice, accepted: Sequence[Accepted]) -> bool:
-        names = self.storage.names(layout.folder(layout.REVISIONS, slice_), layout.folder(layout.FACTS, slice_))
+    def _publish(self, slice_: Slice, accepted: Sequence[Accepted], names: Mapping[str, int]) -> bool:
         written = {key: each for each in accepted if (key := key_of(each)).parquet in names}
         unmarked = [key for key in written if key.marker not in names]
         newest = key_of(accepted[-1]) if accepted else None
         has_published = False
         if newest in written and (unmarked or not self.is_published(newest, names)):
-            self.storage.copy(newest.parquet, layout.published(slice_))
+            self.storage.copy(newest.parquet, layout.published(slice_), size_bytes=names[newest.parquet])
             has_published = True
         # Last: a marker says that all the rest was done.
         for key in unmarked:
@@ -235,7 +238,7 @@ class Archive:
         twin, data = f"{name}-copy", name.encode()
         self.storage.write(data, name)
         try:
-            self.storage.copy(name, twin)
+            self.storage.copy(name, twin, size_bytes=len(data))
             if self.storage.read(twin) != data or not {name, twin} <= self.storage.names(layout.PROBES).keys():
                 raise ArchiveDamaged(
                     f"the archive {self.storage.url} does not show what was just written there",

@@ -60,7 +60,7 @@ class Storage:
             with file.open("rb") as source:
                 self._backend.put(source, file.stat().st_size, name)
 
-        self._do(f"writing {name}", put, patience_s=patience_s(file))
+        self._do(f"writing {name}", put, patience_s=patience_s(file.stat().st_size))
 
     def write(self, data: bytes, name: str) -> None:
         """Store a small file, in place of one of that name."""
@@ -83,16 +83,16 @@ class Storage:
         self._do(
             f"reading {name}",
             lambda: self._backend.fetch(name, file),
-            patience_s=_PATIENCE_S + size_bytes / _SLOWEST_BYTES_PER_S,
+            patience_s=patience_s(size_bytes),
         )
 
-    def copy(self, source: str, target: str) -> None:
+    def copy(self, source: str, target: str, *, size_bytes: int) -> None:
         """Give `target` the bytes of `source`, within the store, in place of those it had.
 
         Raises:
             ArchiveDamaged: `source` is not there.
         """
-        self._do(f"copying {source}", lambda: self._backend.copy(source, target))
+        self._do(f"copying {source}", lambda: self._backend.copy(source, target), patience_s=patience_s(size_bytes))
 
     def names(self, *prefixes: str) -> dict[str, int]:
         """The names below these folders, with the sizes of their files."""
@@ -178,9 +178,9 @@ class Storage:
         )
 
 
-def patience_s(file: Path) -> float:
-    """How long storing a file may take."""
-    return _PATIENCE_S + file.stat().st_size / _SLOWEST_BYTES_PER_S
+def patience_s(size_bytes: int) -> float:
+    """How long writing, reading or copying a file of this size may take."""
+    return _PATIENCE_S + size_bytes / _SLOWEST_BYTES_PER_S
 
 
 def opened(url: str, stop: Stop) -> Storage:

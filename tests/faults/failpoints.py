@@ -24,7 +24,7 @@ import psycopg
 from psycopg import sql
 from psycopg.transaction import BaseTransaction
 
-from etl.db import Database
+from etl.db import _TRANSACTION_SETTINGS, Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,15 +87,25 @@ _ARCHIVE: Final = {
     "published": "call etl.archive.storage:Storage.copy",
     "marked": "call etl.archive.storage:Storage.write published",
 }
+# What a slow disk or store takes long for, while the transaction says nothing.
+_SLOW: Final = {
+    "rows-written": "call etl.archive.parquet:write",
+    "report-packed": "call etl.archive.raw:pack",
+    "archive-claimed": "call etl.archive.keeping:Archive._claim",
+    "listed": "call etl.archive.storage:Storage.names files-stored",
+}
+SLOW: Final = (*_SLOW, "raw-stored", "published", "marked")
 FIRST_LOAD: Final = (*_LOAD, *_FIRST)
 RESTATED: Final = (*_LOAD, *_RESTATED)
 COMPACTION: Final = tuple(_COMPACTION)
 ARCHIVE: Final = tuple(_ARCHIVE)
-_POINTS: Final = _LOAD | _FIRST | _RESTATED | _COMPACTION | _ARCHIVE
+_POINTS: Final = _LOAD | _FIRST | _RESTATED | _COMPACTION | _ARCHIVE | _SLOW
 
 # Long enough for the main thread to begin to give up, while the point's own thread stands still.
 _TERM_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 30.0
+# How long the server lets a transaction say nothing, where the program pauses for longer.
+SHORT_IDLE_S: Final = 1
 _NAMES: Final = {
     file.read_text(encoding="utf-8").partition("\n")[0]: file.name.removesuffix(".sql")
     for folder in ("sql", "sql/citus")
@@ -107,6 +117,8 @@ _NAMES: Final = {
 def arm(spec: str, fired: Path) -> None:
     """Put the failpoint `<point>:<action>[:<nth>]` into this process; the file `fired` appears when it is reached."""
     point, action, *nth = spec.split(":")
+    if action == "linger":
+        _TRANSACTION_SETTINGS["idle_in_transaction_session_timeout"] = f"{SHORT_IDLE_S}s"
     armed = _Armed(_ALL_ACTIONS[action], fired, left=int(nth[0]) if nth else 1)
     _keep_track(armed.databases)
     where, what, *needed = _POINTS[point].split()
@@ -206,7 +218,7 @@ _ACTIONS: Final = {
     "shut": _shut,
 }
 ACTIONS: Final = tuple(_ACTIONS)
-_ALL_ACTIONS: Final = _ACTIONS | {"pause": _pause}
+_ALL_ACTIONS: Final = _ACTIONS | {"pause": _pause, "linger": _pause}
 
 
 @dataclass

@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,7 +23,7 @@ from archives import IN_THE_WAREHOUSE, Place, query
 from effort import SEED, effort
 from etl.archive.layout import Key, published
 from etl.slices import ReportType, Slice
-from failpoints import ARCHIVE, FIRST_LOAD, RESTATED
+from failpoints import ARCHIVE, FIRST_LOAD, RESTATED, SHORT_IDLE_S, SLOW
 from forks import prepared
 from grounds import NEWEST_DAY, Ground, serving, span
 from tally import record
@@ -49,6 +50,13 @@ WITHOUT = {"connected", "closed", "between-slices"}
 POINTS = [*(point for point in FIRST_LOAD if point not in WITHOUT), *ARCHIVE]
 OTHER_POINTS = (point for point in RESTATED if point not in FIRST_LOAD)
 RESTATED_POINTS = [*OTHER_POINTS, "before-commit", "after-commit", *ARCHIVE]
+
+# Of the transaction that the program has open, if the server has not ended it.
+IDLE_FOR_LONG = """
+    SELECT state = 'idle in transaction' AND clock_timestamp() - state_change > make_interval(secs => %s)
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'watch-time' AND state <> 'idle'
+"""
 
 
 @dataclass(frozen=True)
@@ -151,6 +159,24 @@ def test_the_next_run_of_any_other_slice_publishes_what_a_killed_one_committed(l
     lake.run(*span(DAYS[:1], "--type", "VOD"), failpoint=f"{point}:kill")
     assert lake.run(*span(DAYS[1:2], "--type", "VOD")) == 0
     assert len(lake.committed()) == 2
+    lake.require_complete()
+
+
+@pytest.mark.parametrize("point", SLOW)
+def test_a_slow_disk_or_store_does_not_end_the_transaction(lake: Lake, point: str) -> None:
+    """The server ends sessions that say nothing for a second here; what is slow with reason has longer."""
+    started = lake.ground.start(
+        *span(DAYS[:1], "--type", "VOD"), failpoint=f"{point}:linger", ARCHIVE_URL=lake.place.url
+    )
+    lake.ground.forks.wait_until_fired(20)
+    with psycopg.connect(lake.ground.url, autocommit=True) as observer:
+        deadline = time.monotonic() + 20
+        while (is_long := observer.execute(IDLE_FOR_LONG, [2 * SHORT_IDLE_S]).fetchall()) == [(False,)]:
+            assert time.monotonic() < deadline, "the program is neither idle nor gone"
+            time.sleep(0.05)
+    lake.ground.forks.let_go()
+    ended = started.wait()
+    assert (is_long, ended.code) == ([(True,)], 0), ended.err
     lake.require_complete()
 
 

@@ -18,10 +18,11 @@ import pytest
 from archives import IN_THE_WAREHOUSE, Place, bucket, query, s3, stalling
 from conftest import DAY, HEADER, VOD, Program, Warehouse
 from etl import compact, db, partitions
-from etl.archive import storage
+from etl.archive import keeping, storage
 from etl.archive.layout import Key, published
-from etl.errors import ArchiveUnavailable, ExitCode, Misconfigured, WrongOrganization
+from etl.errors import ArchiveUnavailable, ExitCode, Misconfigured, ReconciliationFailed, WrongOrganization
 from etl.outcome import Ask, Result
+from etl.report import ReportFile
 from etl.slices import ReportType, Slice
 from etl.stop import Stop
 
@@ -220,10 +221,10 @@ def test_a_store_that_stalls_holds_the_slice_for_a_bounded_time(
     newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, what: bytes
 ) -> None:
     address = bucket()
-    monkeypatch.setattr(storage, "_PATIENCE_S", 3.0)
     with stalling(on=what) as endpoint:
         began = time.monotonic()
         with monkeypatch.context() as through_it:
+            through_it.setattr(storage, "_PATIENCE_S", 3.0)
             through_it.setenv("AWS_ENDPOINT_URL", endpoint)
             outcome = newest_warehouse.bring(REPORT, archive_url=address)
         elapsed_s = time.monotonic() - began
@@ -232,6 +233,40 @@ def test_a_store_that_stalls_holds_the_slice_for_a_bounded_time(
     assert 3 <= elapsed_s < 20
     assert _nothing_is_committed(newest_warehouse)
     assert newest_warehouse.bring(archive_url=address).result is Result.LOADED
+
+
+def test_the_copy_that_readers_see_has_as_long_as_its_size_allows(
+    newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that takes a large file in time may copy it, too."""
+    place = Place(bucket(), Path())
+    with monkeypatch.context() as through_it, stalling(on=b"x-amz-copy-source", for_s=3.0) as endpoint:
+        through_it.setattr(storage, "_PATIENCE_S", 2.0)
+        through_it.setattr(storage, "_SLOWEST_BYTES_PER_S", 100)
+        through_it.setenv("AWS_ENDPOINT_URL", endpoint)
+        outcome = newest_warehouse.bring(REPORT, archive_url=place.url)
+    assert (outcome.result, outcome.message) == (Result.LOADED, None)
+    assert set(place.files()) == _names(_key(REPORT))
+
+
+@pytest.mark.parametrize("rows", [[("c1", "007", "12.5")], [("c1", "007", "12.5"), ("c1", "", "4")]], ids=["row", "s"])
+def test_a_file_that_is_not_the_report_is_not_archived(
+    newest_warehouse: Warehouse, folder: Place, tmp_path: Path, rows: list[tuple[str, str, str]]
+) -> None:
+    """A row short, or a second too many: what readers of the archive would see must be what is committed."""
+    path = tmp_path / "report.csv"
+    path.write_text(REPORT)
+    key = _key(REPORT)
+    report = ReportFile(path, key.sha256, len(REPORT), len(REPORT), None, 0.0)
+    lines = [f'"{content}","A",,"VOD","{customer}",{seconds}\n'.encode() for content, customer, seconds in rows]
+    archive = keeping.opened(newest_warehouse.configured(archive_url=folder.url), Stop())
+    with (
+        db.opened(newest_warehouse.url, schema="public") as database,
+        pytest.raises(ReconciliationFailed, match=r"the report has 2 rows and 15\.5 s, the file .* would have"),
+        database.transaction() as connection,
+    ):
+        archive.keep(connection, VOD, 1, report, lines, expected=(2, Decimal("15.5")), read_as="{}")
+    assert folder.files() == {}
 
 
 def test_a_failure_after_the_commit_is_told_and_the_next_check_finishes_it(
