@@ -135,6 +135,39 @@ def test_the_warehouse_is_rebuilt_from_the_archive_to_the_byte(
     assert place.files() == files
 
 
+def test_revisions_come_back_in_the_order_in_which_they_were_loaded(
+    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, folder: Place
+) -> None:
+    """A creation time that the newest report does not tell is that of the report that was loaded first."""
+    for day, created_at in ((DAYS[2], ""), (DAYS[0], "2026-01-01T00:00:00Z"), (DAYS[1], "2026-02-02T00:00:00Z")):
+        report = f"{HEADER}A,c1,VOD,{created_at},u1,5\n"
+        newest_warehouse.bring(report, slice_=Slice(day, ReportType.VOD), archive_url=folder.url)
+    before = _stored(newest_warehouse.url)
+    with newest_server.database() as url:
+        _done(program, "backfill", "--from-archive", DATABASE_URL=url, ARCHIVE_URL=folder.url)
+        assert _stored(url) == before
+
+
+def test_revisions_of_a_slice_come_back_in_their_order_though_the_clock_went_back(
+    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, folder: Place
+) -> None:
+    slice_ = Slice(DAYS[0], ReportType.VOD)
+    for seconds in (5, 6):
+        newest_warehouse.bring(f"{HEADER}A,c1,VOD,,u1,{seconds}\n", slice_=slice_, archive_url=folder.url)
+    with psycopg.connect(newest_warehouse.url) as connection:
+        for table in (b"report_revision", b"report_slice"):
+            connection.execute(b"UPDATE " + table + b" SET loaded_at = loaded_at - interval '1 day' WHERE revision = 2")
+    (marker,) = [name for name in folder.files() if "revision=2/" in name and name.endswith(".json")]
+    folder.remove(marker)
+    _done(program, "archive", "--sweep", ARCHIVE_URL=folder.url)
+    before = _stored(newest_warehouse.url)
+    assert before["revisions"][0][-2:] > before["revisions"][1][-2:]
+    with newest_server.database() as url:
+        rebuilt = _done(program, "backfill", "--from-archive", DATABASE_URL=url, ARCHIVE_URL=folder.url)
+        assert [each["revision"] for each in rebuilt["slices"]] == [1, 2]
+        assert _stored(url) == before
+
+
 def test_a_range_is_rebuilt_alone(
     program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, folder: Place
 ) -> None:
