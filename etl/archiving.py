@@ -10,19 +10,24 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from etl.errors import WatchTimeError
+from etl import ledger, revisions, schema
+from etl.errors import ReconciliationFailed, WatchTimeError
 from etl.outcome import Outcome, Result
-from etl.report import Tally
+from etl.recording import why_empty
+from etl.report import NotThere, Tally
 from etl.stop import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from etl.archive.keeping import Archive
+    from etl.archive.keeping import Archive, Marker
+    from etl.archive.layout import Key
     from etl.db import Connection, Database
     from etl.ledger import SliceRecord
     from etl.load import Loading
-    from etl.report import Chunk, ReportFile
+    from etl.recording import Recorder
+    from etl.report import Change, Chunk, ReportFile
+    from etl.revisions import Accepted
     from etl.slices import Slice
 
 log = structlog.get_logger("watch_time")
@@ -42,14 +47,25 @@ class Archiving:
         self._archive = archive
         self._database = database
 
-    def require_ours(self, slice_: Slice, known: SliceRecord | None) -> None:
-        """Refuse to write into another warehouse's archive.
+    def lost(self, slice_: Slice, known: SliceRecord | None) -> Key | None:
+        """The committed revision that the ledger lacks; `Archive.lost` says what it raises."""
+        return self._archive.lost(slice_, known) if self._archive else None
+
+    def confirm(self, lost: Key | None, report: ReportFile | NotThere) -> Marker | None:
+        """What the archive says of the lost revision, if the source still has its report; None: none is lost.
 
         Raises:
-            Misconfigured: it is another's, or this one's before it lost its data.
+            Misconfigured: the source has another report, or none; or another warehouse committed the revision.
         """
-        if self._archive:
-            self._archive.require_ours(slice_, known)
+        archive = self._archive
+        if archive is None or lost is None:
+            return None
+        if isinstance(report, NotThere) or report.sha256 != lost.sha256:
+            raise archive.unknown(lost)
+        marker = archive.marker(lost)
+        if marker.claimed_at is None or marker.claimed_at != self._database.run(schema.claimed_at):
+            raise archive.unknown(lost)
+        return marker
 
     def is_done(self, known: SliceRecord) -> bool:
         """Whether the archive has all of the stored revision, as far as was known when it was opened."""
@@ -109,7 +125,8 @@ class Archiving:
         archive = self._archive
         if archive is None or outcome.result not in _STORED:
             return outcome
-        if archive.is_whole(outcome.slice, outcome.revision, sha256):
+        # Of a revision that was lost all is there, but readers may see the one before it since.
+        if outcome.result is Result.UNCHANGED and archive.is_whole(outcome.slice, outcome.revision, sha256):
             return outcome
         try:
             self._database.run(lambda connection: archive.publish(connection, outcome.slice))
@@ -126,3 +143,88 @@ class Archiving:
             return outcome
         message = f"committed, but readers of the archive do not see it yet: {trouble.message}"
         return replace(outcome, exit_code=trouble.exit_code, message=message, next_step=trouble.next_step)
+
+
+def restored(
+    connection: Connection,
+    recorder: Recorder,
+    marker: Marker,
+    *,
+    known: SliceRecord | None,
+    tally: Tally,
+    change: Change,
+) -> Outcome:
+    """Write down an archived revision as it was accepted, last in the transaction that loads its rows.
+
+    Args:
+        connection: of the transaction, which holds the slice's lock.
+        recorder: claims the warehouse.
+        marker: what the archive says of the revision.
+        known: the slice before it.
+        tally: what its report holds.
+        change: what loading it did.
+
+    Raises:
+        ReconciliationFailed: its rows are not those that were accepted.
+    """
+    accepted = marker.accepted
+    _require_equal(accepted, known, tally, change)
+    revisions.restore(connection, accepted, read_as=marker.read_as, reason=why_empty(accepted.rows_stored))
+    ledger.record_origin(connection, accepted.slice, accepted.origin)
+    recorder.claim(connection)
+    return replace(outcome_of(marker, Result.LOADED if accepted.rows_stored else Result.EMPTY), change=change)
+
+
+def _require_equal(accepted: Accepted, known: SliceRecord | None, tally: Tally, change: Change) -> None:
+    """What the report's bytes give now must be what they gave when the revision was accepted.
+
+    Args:
+        accepted: the revision.
+        known: the slice before it was loaded again.
+        tally: what the report holds.
+        change: what loading it did.
+
+    Raises:
+        ReconciliationFailed: it is not.
+    """
+    pairs: dict[str, tuple[object, object]] = {
+        "rows_read": (accepted.rows_read, tally.rows_read),
+        "rows_merged": (accepted.rows_merged, change.merged),
+        "rows_repeated": (accepted.rows_repeated, change.repeated),
+        "rows_rejected": (accepted.rows_rejected, tally.rows_rejected),
+        "rows_stored": (accepted.rows_stored, change.stored),
+        "seconds_after": (accepted.seconds_after, tally.watch_seconds),
+        "created_at_unread": (accepted.created_at_unread, tally.created_at_unread),
+        "unknown_types": (accepted.unknown_types, tally.unknown_types),
+    }
+    if (known.revision if known else 0) == accepted.revision - 1:
+        # The revision before it is there too, so that what it changed can be compared.
+        pairs |= {
+            "rows_inserted": (accepted.rows_inserted, change.inserted),
+            "rows_updated": (accepted.rows_updated, change.updated),
+            "rows_deleted": (accepted.rows_deleted, change.deleted),
+            "seconds_before": (accepted.seconds_before, known.watch_seconds if known else 0),
+        }
+    wrong = [f"{name} was {old}, would be {new}" for name, (old, new) in pairs.items() if old != new]
+    if wrong:
+        raise ReconciliationFailed(
+            f"{accepted.slice} revision {accepted.revision}: the archived report reads otherwise now: "
+            f"{'; '.join(wrong)}; rolled back",
+            next_step=f"install watch-time {accepted.code_version}, which loaded it, and type the same command again",
+        )
+
+
+def outcome_of(marker: Marker, result: Result) -> Outcome:
+    """The outcome for an archived revision."""
+    then = marker.accepted
+    return Outcome(
+        then.slice,
+        result,
+        message=why_empty(then.rows_stored),
+        revision=then.revision,
+        rows=then.rows_stored,
+        watch_seconds=then.seconds_after,
+        rejected=then.rows_rejected,
+        seconds_before=then.seconds_before,
+        report_bytes=then.report_bytes,
+    )

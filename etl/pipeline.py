@@ -7,6 +7,7 @@ slice's lock to its ledger row is one transaction. `job` decides which slices th
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 import threading
 import time
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from etl import contract, guards, ledger, partitions
-from etl.archiving import Archiving
+from etl.archiving import Archiving, restored
 from etl.download import Unmodified
 from etl.errors import GuardRefused, SliceBusy, WatchTimeError
 from etl.outcome import Outcome, Trust
@@ -27,9 +28,10 @@ from etl.report import NotThere, Tally
 from etl.stop import Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from etl.archive.keeping import Archive
+    from etl.archive.keeping import Archive, Marker
+    from etl.archive.layout import Key
     from etl.db import Connection, Database
     from etl.ledger import SliceRecord
     from etl.outcome import Ask
@@ -110,24 +112,28 @@ class Pipeline:
 
     def _bring_once(self, slice_: Slice, ask: Ask, retries: _Retries) -> Outcome:
         """Ask, download, load; what is asked from here on is at least as new as `seen`."""
-        seen, origin = self._database.run(lambda connection: self._seen(connection, slice_, ask))
+        seen, origin, lost = self._database.run(lambda connection: self._seen(connection, slice_, ask))
         work = Work(slice_, ask, seen)
         try:
             with self._source.fetched(
                 slice_, ask, unless=origin, on_retry=retries.add, on_body=_get_ready_to_load
             ) as report:
+                marker = self._archiving.confirm(lost, report)
                 if isinstance(report, NotThere):
                     return self._recorder.absence(work, report)
-                return self._archiving.published(self._load_or_hold(work, report), report.sha256)
+                return self._archiving.published(self._load_or_hold(work, report, marker), report.sha256)
         except Unmodified:
             return self._recorder.transaction(slice_, lambda connection: self._unmodified(connection, work))
 
-    def _seen(self, connection: Connection, slice_: Slice, ask: Ask) -> tuple[int, Origin | None]:
-        """The slice's revision, and the origin of its report if a new load of the same file would change nothing."""
+    def _seen(self, connection: Connection, slice_: Slice, ask: Ask) -> tuple[int, Origin | None, Key | None]:
+        """The slice's revision; the origin of its report if a new load of the same file would change nothing.
+
+        And the revision that the archive has and the ledger lost.
+        """
         known = ledger.read(connection, slice_)
-        self._archiving.require_ours(slice_, known)
-        is_done = known and self._is_current(connection, known, ask) and self._archiving.is_done(known)
-        return revision_of(known), known.origin if known and is_done else None
+        lost = self._archiving.lost(slice_, known)
+        is_done = not lost and known and self._is_current(connection, known, ask) and self._archiving.is_done(known)
+        return revision_of(known), known.origin if known and is_done else None, lost
 
     def _unmodified(self, connection: Connection, work: Work) -> Outcome:
         """Note that the source still has the stored report, in a transaction of its own."""
@@ -137,34 +143,40 @@ class Pipeline:
             raise Overtaken
         return self._recorder.unchanged(connection, known)
 
-    def _load_or_hold(self, work: Work, report: ReportFile) -> Outcome:
+    def _load_or_hold(self, work: Work, report: ReportFile, lost: Marker | None) -> Outcome:
         """Load the report, or note that it was refused."""
         tries: list[Tally] = []
 
         def load(connection: Connection) -> Outcome:
             tries.append(Tally())
-            return self._load(connection, work, report, tries[-1])
+            return self._load(connection, work, report, tries[-1], lost)
 
         try:
             return self._recorder.transaction(work.slice, load)
         except GuardRefused as error:
             return self._recorder.held(work, report, tries[-1], error)
 
-    def _load(self, connection: Connection, work: Work, report: ReportFile, tally: Tally) -> Outcome:
-        """From the lock to the ledger row: one transaction."""
+    def _load(
+        self, connection: Connection, work: Work, report: ReportFile, tally: Tally, lost: Marker | None
+    ) -> Outcome:
+        """From the lock to the ledger row: one transaction.
+
+        A `lost` revision is loaded as it was accepted; the archive has it, and nothing of it is written there again.
+        """
         began_s = time.monotonic()
         slice_ = work.slice
         known = self._recorder.locked(connection, slice_)
+        aliases = json.loads(lost.read_as) if lost else self._settings.header_aliases
         is_stored = known is not None and known.report_sha256 == report.sha256
-        if known and is_stored and self._is_current(connection, known, work.ask):
-            self._archiving.keep_stored(connection, known, report, self._chunks(report))
+        if not lost and known and is_stored and self._is_current(connection, known, work.ask):
+            self._archiving.keep_stored(connection, known, report, self._chunks(report, aliases))
             return self._recorder.unchanged(connection, known, report)
 
         from etl import load, normalise  # noqa: PLC0415 - see _get_ready_to_load
 
         work.require_not_overtaken(known)
         header = normalise.header(report.path)
-        read_as = contract.read_as(header, contract.match_header(header, self._settings.header_aliases))
+        read_as = contract.read_as(header, contract.match_header(header, aliases))
         ledger.forget_rejects(connection, slice_, report_sha256=report.sha256)
         acceptance = guards.Acceptance(
             accepted_as=ledger.accepted_as(connection, slice_, report.sha256),
@@ -172,7 +184,7 @@ class Pipeline:
             is_asked_for=work.ask.accept,
         )
         loading = load.Loading(connection, slice_, report.sha256)
-        loading.stage(self._chunks(report), tally)
+        loading.stage(self._chunks(report, aliases), tally)
         overridden = acceptance.override(guards.check_rejects(slice_, tally, self._limits))
         rows = loading.merge(tally)
         overridden += acceptance.override(
@@ -185,6 +197,12 @@ class Pipeline:
                 seconds_stored=known.watch_seconds if known else Decimal(0),
             )
         )
+        if lost:
+            change = loading.apply(tally)
+            outcome = restored(connection, self._recorder, lost, known=known, tally=tally, change=change)
+            return replace(
+                outcome, warnings=("the warehouse had lost this revision; it is back as the archive has it",)
+            )
         # The same rows of the same report are the same revision: whatever had become of the facts.
         is_repair = is_stored and self._has_been_read_so(known, rows, tally)
         change = loading.apply(
@@ -237,10 +255,10 @@ class Pipeline:
             known.watch_seconds,
         )
 
-    def _chunks(self, report: ReportFile) -> Iterator[Chunk]:
+    def _chunks(self, report: ReportFile, aliases: Mapping[str, str]) -> Iterator[Chunk]:
         from etl import normalise  # noqa: PLC0415 - as above
 
-        for chunk in normalise.chunks(report.path, aliases=self._settings.header_aliases):
+        for chunk in normalise.chunks(report.path, aliases=aliases):
             self._stop.check()
             yield chunk
 

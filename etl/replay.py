@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from etl import db, ledger, normalise, revisions, run_log, schema, scratch
 from etl.archive import keeping, layout, raw
-from etl.errors import Misconfigured, ReconciliationFailed, WatchTimeError, WrongUsage
+from etl.archiving import outcome_of, restored
+from etl.errors import Misconfigured, WatchTimeError, WrongUsage
 from etl.load import Loading
-from etl.outcome import Outcome, Result, refusal
-from etl.recording import Recorder, revision_of, why_empty
+from etl.outcome import Result, refusal
+from etl.recording import Recorder
 from etl.report import Tally
 from etl.stop import Stop
 
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 
     from etl.archive.keeping import Archive, Marker
     from etl.db import Connection, Database
-    from etl.ledger import SliceRecord
-    from etl.report import Change
+    from etl.outcome import Outcome
     from etl.settings import Settings
     from etl.slices import ReportType, Slice
 
@@ -84,7 +84,7 @@ class Replay:
         slice_ = marker.accepted.slice
         try:
             if self._database.run(lambda connection: self._is_there(connection, marker)):
-                return _outcome(marker, Result.UNCHANGED)
+                return outcome_of(marker, Result.UNCHANGED)
             with tempfile.TemporaryDirectory(dir=self._folder) as name:
                 csv = self._fetched(marker, Path(name))
                 return self._recorder.transaction(slice_, lambda connection: self._load(connection, marker, csv))
@@ -121,54 +121,14 @@ class Replay:
         slice_ = marker.accepted.slice
         known = self._recorder.locked(connection, slice_)
         if self._is_there(connection, marker):
-            return _outcome(marker, Result.UNCHANGED)
+            return outcome_of(marker, Result.UNCHANGED)
         tally = Tally()
         ledger.forget_rejects(connection, slice_, report_sha256=marker.accepted.report_sha256)
         loading = Loading(connection, slice_, marker.accepted.report_sha256)
         loading.stage(normalise.chunks(csv, aliases=json.loads(marker.read_as)), tally)
         loading.merge(tally)
         change = loading.apply(tally)
-        _require_equal(marker, known, tally, change)
-        revisions.restore(
-            connection, marker.accepted, read_as=marker.read_as, reason=why_empty(marker.accepted.rows_stored)
-        )
-        ledger.record_origin(connection, slice_, marker.accepted.origin)
-        self._recorder.claim(connection)
-        result = Result.LOADED if marker.accepted.rows_stored else Result.EMPTY
-        return replace(_outcome(marker, result), change=change)
-
-
-def _require_equal(marker: Marker, known: SliceRecord | None, tally: Tally, change: Change) -> None:
-    """What the bytes give now must be what they gave then.
-
-    Raises:
-        ReconciliationFailed: it is not.
-    """
-    then = marker.accepted
-    pairs: dict[str, tuple[object, object]] = {
-        "rows_read": (then.rows_read, tally.rows_read),
-        "rows_merged": (then.rows_merged, change.merged),
-        "rows_repeated": (then.rows_repeated, change.repeated),
-        "rows_rejected": (then.rows_rejected, tally.rows_rejected),
-        "rows_stored": (then.rows_stored, change.stored),
-        "seconds_after": (then.seconds_after, tally.watch_seconds),
-        "created_at_unread": (then.created_at_unread, tally.created_at_unread),
-        "unknown_types": (then.unknown_types, tally.unknown_types),
-    }
-    if revision_of(known) == then.revision - 1:
-        # The revision before it is there too, so that what it changed can be compared.
-        pairs |= {
-            "rows_inserted": (then.rows_inserted, change.inserted),
-            "rows_updated": (then.rows_updated, change.updated),
-            "rows_deleted": (then.rows_deleted, change.deleted),
-            "seconds_before": (then.seconds_before, known.watch_seconds if known else 0),
-        }
-    wrong = [f"{name} was {old}, would be {new}" for name, (old, new) in pairs.items() if old != new]
-    if wrong:
-        raise ReconciliationFailed(
-            f"{marker.key}: the archived report reads otherwise now: {'; '.join(wrong)}; rolled back",
-            next_step=f"install watch-time {then.code_version}, which loaded it, and type the same command again",
-        )
+        return restored(connection, self._recorder, marker, known=known, tally=tally, change=change)
 
 
 def _in_order(markers: Iterable[Marker]) -> list[Marker]:
@@ -180,21 +140,6 @@ def _in_order(markers: Iterable[Marker]) -> list[Marker]:
         latest = (marker.key.slice, max(latest[1], marker.accepted.loaded_at))
         placed.append((latest[1], marker.key, marker))
     return [marker for *_, marker in sorted(placed, key=lambda place: place[:2])]
-
-
-def _outcome(marker: Marker, result: Result) -> Outcome:
-    then = marker.accepted
-    return Outcome(
-        then.slice,
-        result,
-        message=why_empty(then.rows_stored),
-        revision=then.revision,
-        rows=then.rows_stored,
-        watch_seconds=then.seconds_after,
-        rejected=then.rows_rejected,
-        seconds_before=then.seconds_before,
-        report_bytes=then.report_bytes,
-    )
 
 
 @contextmanager

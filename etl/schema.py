@@ -16,6 +16,8 @@ from etl.db import configure, statement
 from etl.errors import SchemaNotReady, WrongOrganization
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from etl.db import Connection, Database
 
 # The newest of migrations/versions; a test keeps the two equal.
@@ -97,6 +99,12 @@ def owner(connection: Connection) -> str | None:
     """The organization whose data the schema holds; None before the first accepted answer."""
     row = connection.execute("SELECT org_id FROM warehouse").fetchone()
     return None if row is None else str(row[0])
+
+
+def claimed_at(connection: Connection) -> datetime | None:
+    """When the schema became its organization's: which of the organization's warehouses it is; None: nobody's yet."""
+    row = connection.execute("SELECT claimed_at FROM warehouse").fetchone()
+    return None if row is None else row[0]
 
 
 def require_owner(database: Database, connection: Connection, org_id: str) -> None:

@@ -11,11 +11,12 @@ import errno
 import json
 import uuid
 from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - pydantic reads it
 from typing import TYPE_CHECKING, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from etl import ledger, revisions
+from etl import ledger, revisions, schema
 from etl.archive import layout, storage
 from etl.archive.layout import Key
 from etl.db import idle_for
@@ -50,12 +51,14 @@ class Marker:
 
     Attributes:
         read_as: how its columns were named by settings.
+        claimed_at: of the warehouse that committed it, which no other warehouse of the organization shares.
     """
 
     layout: int
     org_id: str
     read_as: str
     accepted: Accepted
+    claimed_at: datetime | None = None
 
     @property
     def key(self) -> Key:
@@ -86,20 +89,36 @@ class Archive:
         key = Key(slice_, revision, sha256)
         return all(name in self._names for name in (key.raw, key.parquet, key.marker, layout.published(slice_)))
 
-    def require_ours(self, slice_: Slice, known: SliceRecord | None) -> None:
-        """Refuse to write into the archive of another warehouse, or of this one before it lost its data.
+    def lost(self, slice_: Slice, known: SliceRecord | None) -> Key | None:
+        """The committed revision that the ledger lacks, where it is the one after the stored one; None: it lacks none.
 
         Raises:
-            Misconfigured: the archive has a committed revision that the ledger does not know.
+            Misconfigured: it lacks more than that one, or has another in its place.
         """
         newest = self._newest.get(slice_)
         revision, sha256 = (known.revision, known.report_sha256) if known else (0, None)
         if newest is None or newest.revision < revision or (newest.revision, newest.sha256) == (revision, sha256):
-            return
+            return None
+        if newest.revision == revision + 1:
+            return newest
+        if newest.revision > revision:
+            raise self.unknown(newest)
         raise Misconfigured(
-            f"the archive {self.storage.url} has {newest}, which this warehouse does not know",
-            next_step="if this is a new database for that data, type: watch-time backfill --from-archive; if it is "
-            "another warehouse, give it an archive of its own in WATCH_TIME_ARCHIVE_URL",
+            f"the archive {self.storage.url} has {newest} with another report than this warehouse",
+            next_step="rebuild this warehouse in an empty schema: set WATCH_TIME_SCHEMA, type: watch-time migrate, and "
+            "type: watch-time backfill --from-archive. If it is another warehouse, give it an archive of its own in "
+            "WATCH_TIME_ARCHIVE_URL",
+        )
+
+    def unknown(self, key: Key) -> Misconfigured:
+        """The refusal to write beside a committed revision that the ledger lacks."""
+        day = key.slice.report_date
+        return Misconfigured(
+            f"the archive {self.storage.url} has {key}, which this warehouse does not know",
+            next_step="if this database lost it, or is a new one for the same data, type: watch-time backfill "
+            f"--from-archive --start {day} --end {day} --type {key.slice.report_type} (without dates and type for all "
+            "of the archive), then run again. If it is another warehouse, give it an archive of its own in "
+            "WATCH_TIME_ARCHIVE_URL",
         )
 
     def keep(
@@ -168,13 +187,15 @@ class Archive:
         In a transaction of its own, which only keeps the slice's lock meanwhile: who publishes later, publishes newer.
         """
         ledger.lock(connection, slice_, sleep=self._stop.sleep)
-        accepted = revisions.read(connection, slice_)
+        accepted, claimed_at = revisions.read(connection, slice_), schema.claimed_at(connection)
         with idle_for(connection, SETTLING_S):
             names = self.storage.names(layout.folder(layout.REVISIONS, slice_), layout.folder(layout.FACTS, slice_))
         with idle_for(connection, SETTLING_S + storage.patience_s(max(names.values(), default=0))):
-            return self._publish(slice_, accepted, names)
+            return self._publish(slice_, accepted, claimed_at, names)
 
-    def _publish(self, slice_: Slice, accepted: Sequence[Accepted], names: Mapping[str, int]) -> bool:
+    def _publish(
+        self, slice_: Slice, accepted: Sequence[Accepted], claimed_at: datetime | None, names: Mapping[str, int]
+    ) -> bool:
         written = {key: each for each in accepted if (key := key_of(each)).parquet in names}
         unmarked = [key for key in written if key.marker not in names]
         newest = key_of(accepted[-1]) if accepted else None
@@ -191,7 +212,7 @@ class Archive:
                     next_step=f"type: watch-time backfill --refresh --start {slice_.report_date} --end "
                     f"{slice_.report_date} --type {slice_.report_type}",
                 )
-            marker = Marker(LAYOUT, self._org_id, about["read_as"], written[key])
+            marker = Marker(LAYOUT, self._org_id, about["read_as"], written[key], claimed_at)
             self.storage.write(_MARKERS.dump_json(marker, indent=2), key.marker)
         return has_published or bool(unmarked)
 

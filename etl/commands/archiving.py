@@ -56,7 +56,8 @@ def _page(found: Audit, removed: Sequence[str]) -> RenderableType:
     lines += _told(
         "unknown: committed revisions that this warehouse does not know",
         [str(key) for key in found.unknown],
-        "if this is a new database for that data, type: watch-time backfill --from-archive",
+        "the next run restores the last one of a slice, if the source still has its report; for the others, and for a "
+        "new database, type: watch-time backfill --from-archive",
     )
     lines += _told(
         "unfinished: readers of the archive do not see the newest revision yet",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from archives import IN_THE_WAREHOUSE, Place, bucket, s3
 from conftest import HEADER, Program, Warehouse
@@ -36,8 +40,13 @@ def sandbox_config() -> SandboxConfig:
 @pytest.fixture
 def program(program: Program) -> Program:
     """Its runs look at the days of `SPAN` only."""
-    windows = {f"{PREFIX}LOOKBACK_DAYS": "3", f"{PREFIX}RECHECK_DAYS": "3"}
-    return Program(program.folder, {**program.environment, **windows})
+    return _with(program, LOOKBACK_DAYS="3", RECHECK_DAYS="3")
+
+
+def _with(program: Program, **settings: str) -> Program:
+    """The program with these settings for all that it does."""
+    named = {f"{PREFIX}{name}": value for name, value in settings.items()}
+    return replace(program, environment={**program.environment, **named})
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -166,6 +175,58 @@ def test_revisions_of_a_slice_come_back_in_their_order_though_the_clock_went_bac
         rebuilt = _done(program, "backfill", "--from-archive", DATABASE_URL=url, ARCHIVE_URL=folder.url)
         assert [each["revision"] for each in rebuilt["slices"]] == [1, 2]
         assert _stored(url) == before
+
+
+@contextmanager
+def _before_the_loss(server: postgres.Server, warehouse: Warehouse) -> Iterator[str]:
+    """The URL of the warehouse as it is now: what a standby has that gets nothing more, or a backup."""
+    database = str(conninfo_to_dict(warehouse.url)["dbname"])
+    with replace(server, template=database).database() as url:
+        yield url
+
+
+@pytest.mark.single_server("a database of a cluster cannot be copied")
+@pytest.mark.parametrize("lost", [1, 2])
+def test_lost_revisions_of_a_slice_come_back_by_what_the_message_says(
+    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, folder: Place, lost: int
+) -> None:
+    """The source has another report by then, so that nothing but the archive has the lost ones."""
+    slice_ = Slice(DAYS[-1], ReportType.VOD)
+    _done(program, "backfill", *SPAN, ARCHIVE_URL=folder.url)
+    with _before_the_loss(newest_server, newest_warehouse) as url:
+        for _ in range(lost):
+            newest_warehouse.sandbox.restate(slice_)
+            _done(program, "run", ARCHIVE_URL=folder.url)
+        before = _stored(newest_warehouse.url)
+        newest_warehouse.sandbox.restate(slice_)
+        left = _with(program, DATABASE_URL=url, ARCHIVE_URL=folder.url)
+        refused = _done(left, "run", code=78)
+        (told,) = [each["next_step"] for each in refused["slices"] if each["exit_code"]]
+        (typed,) = re.findall(r"type: watch-time (backfill --from-archive (?:--\w+ \S+ ){3})", told)
+        assert [each["revision"] for each in _done(left, *typed.split())["slices"]] == [*range(1, lost + 2)]
+        assert _stored(url) == before
+        (loaded,) = [each for each in _done(left, "run")["slices"] if each["result"] == "loaded"]
+        assert loaded["revision"] == lost + 2
+        assert _done(left, "archive")["whole"] == 8 + lost + 1
+        with psycopg.connect(url) as connection:
+            assert folder.facts() == connection.execute(IN_THE_WAREHOUSE).fetchall()
+
+
+@pytest.mark.single_server("a database of a cluster cannot be copied")
+def test_a_sweep_between_a_lost_commit_and_the_next_check_does_not_hide_it_from_readers(
+    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, folder: Place
+) -> None:
+    """The sweep shows them what the ledger has by then, which is the revision before."""
+    _done(program, "backfill", *SPAN, ARCHIVE_URL=folder.url)
+    with _before_the_loss(newest_server, newest_warehouse) as url:
+        newest_warehouse.sandbox.restate(Slice(DAYS[-1], ReportType.VOD))
+        _done(program, "run", ARCHIVE_URL=folder.url)
+        left = _with(program, DATABASE_URL=url, ARCHIVE_URL=folder.url)
+        swept = _done(left, "archive", "--sweep", code=78)
+        assert (len(swept["unknown"]), swept["removed"]) == (1, [])
+        _done(left, "run")
+        assert _done(left, "archive")["whole"] == 9
+        assert folder.facts() == newest_warehouse.query(IN_THE_WAREHOUSE)
 
 
 def test_a_range_is_rebuilt_alone(

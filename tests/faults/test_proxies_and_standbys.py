@@ -9,11 +9,12 @@ import subprocess
 import time
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
 import pytest
 
+from archives import Place
 from checker import violations
 from conftest import Warehouse
 from effort import SEED, effort
@@ -31,6 +32,7 @@ from tally import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from conftest import Program
     from etl.sandbox.control import Sandbox
@@ -174,6 +176,54 @@ class TestStandby:
         _assert_ended(forked.start(*BACKFILL, "--refresh", DATABASE_URL=hosts))
         assert violations(standby.url, sandbox, SLICES) == []
         record("failovers in the middle of a backfill", 1)
+
+
+class TestAsynchronousFailover:
+    """What the old primary had not sent on is lost with it, and the archive is ahead of the warehouse."""
+
+    def test_commits_lost_with_the_primary_come_back_and_the_archive_agrees(
+        self, forked: Forked, sandbox: Sandbox, primary: OwnServer, standby: OwnServer, tmp_path: Path
+    ) -> None:
+        archive = str(tmp_path / "lake")
+        earlier = ("backfill", "--start", f"{DAY}", "--end", f"{DAY + timedelta(days=DAYS - 2)}", "--json")
+        _assert_ended(forked.start(*earlier, DATABASE_URL=primary.url, ARCHIVE_URL=archive))
+        _cut_off(primary, standby)
+        sandbox.restate(SLICES[0])
+        # A restatement, and the two reports of a day that was not there yet.
+        _assert_ended(forked.start(*BACKFILL, "--refresh", DATABASE_URL=primary.url, ARCHIVE_URL=archive))
+        files = Place(archive, tmp_path).files()
+        primary.stop("immediate")
+        standby.run("pg_ctl", "-w", "-D", standby.folder, "promote")
+        run = forked.start(*BACKFILL, "--refresh", DATABASE_URL=standby.url, ARCHIVE_URL=archive)
+        _assert_ended(run)
+        loaded = [slice_["revision"] for slice_ in run.document()["slices"] if slice_["result"] == "loaded"]
+        assert loaded == [2, 1, 1]
+        assert violations(standby.url, sandbox, SLICES[1:]) == []
+        assert violations(standby.url, sandbox, SLICES[:1], revisions={1}) == []
+        audited = forked.start("archive", "--json", DATABASE_URL=standby.url, ARCHIVE_URL=archive)
+        _assert_ended(audited)
+        assert (audited.document()["whole"], Place(archive, tmp_path).files()) == (len(SLICES) + 1, files)
+        record("failovers that lost commits", 1)
+
+
+def _cut_off(primary: OwnServer, standby: OwnServer) -> None:
+    """Let the standby have all until now, and nothing more."""
+    with (
+        psycopg.connect(primary.url, autocommit=True) as sending,
+        psycopg.connect(standby.url, autocommit=True) as receiving,
+    ):
+        (now,) = sending.execute("SELECT pg_current_wal_insert_lsn()").fetchone() or ()
+        _until(receiving, "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", now)
+        receiving.execute("ALTER SYSTEM SET primary_conninfo = ''")
+        receiving.execute("SELECT pg_reload_conf()")
+        _until(receiving, "SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver)")
+
+
+def _until(connection: psycopg.Connection[Any], question: LiteralString, *parameters: object) -> None:
+    deadline = time.monotonic() + 20
+    while connection.execute(question, parameters or None).fetchone() != (True,):
+        assert time.monotonic() < deadline, question
+        time.sleep(0.01)
 
 
 def _until_loading(server: OwnServer) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import time
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from hashlib import sha256
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pyarrow as pa
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from archives import IN_THE_WAREHOUSE, Place, bucket, query, s3, stalling
 from conftest import DAY, HEADER, VOD, Program, Warehouse
@@ -23,16 +26,20 @@ from etl.archive.layout import Key, published
 from etl.errors import ArchiveUnavailable, ExitCode, Misconfigured, ReconciliationFailed, WrongOrganization
 from etl.outcome import Ask, Result
 from etl.report import ReportFile
+from etl.sandbox.script import Delivery
 from etl.slices import ReportType, Slice
 from etl.stop import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import postgres
+
 
 REPORT = HEADER + "A,c1,VOD,2026-01-02T03:04:05Z,007,12.5\nA,c1,VOD,2026-01-02T03:04:05Z,,3\n"
 OTHER = HEADER + "B,c1,VOD,2026-01-02T03:04:05Z,007,13.5\nB,c2,VOD,,u2,1\n"
 EMPTY = HEADER
+LATER = HEADER + "C,c1,VOD,2026-01-02T03:04:05Z,007,14.5\nC,c2,VOD,,u2,1\n"
 SMALLER = HEADER + "A,c1,VOD,2026-01-02T03:04:05Z,007,1\n"
 
 
@@ -306,6 +313,113 @@ def test_a_new_database_does_not_write_over_the_archive_of_the_old_one(
     assert "backfill --from-archive" in (outcome.next_step or "")
     assert folder.files() == before
     assert _nothing_is_committed(newest_warehouse)
+
+
+@contextmanager
+def _before_the_loss(server: postgres.Server, warehouse: Warehouse) -> Iterator[Warehouse]:
+    """The warehouse as it is now: what a standby has that gets nothing more, or a backup."""
+    database = str(conninfo_to_dict(warehouse.url)["dbname"])
+    with replace(server, template=database).database() as url:
+        yield replace(warehouse, url=url)
+
+
+@pytest.mark.single_server("a database of a cluster cannot be copied")
+@pytest.mark.parametrize("reports", [[REPORT], [REPORT, OTHER], [REPORT, EMPTY]], ids=["first", "restated", "emptied"])
+def test_a_commit_that_a_failover_lost_comes_back_with_the_next_check(
+    newest_server: postgres.Server, newest_warehouse: Warehouse, place: Place, reports: list[str]
+) -> None:
+    """The archive says that it was committed, and the source has that report still: no need to ask anybody."""
+    neighbour = Slice(DAY, ReportType.LIVE)
+    newest_warehouse.bring(REPORT, slice_=neighbour, archive_url=place.url)
+    *earlier, lost = reports
+    for report in earlier:
+        newest_warehouse.bring(report, archive_url=place.url)
+    with _before_the_loss(newest_server, newest_warehouse) as left:
+        newest_warehouse.bring(lost, shrink_limit="0", archive_url=place.url)
+        files = place.files()
+        outcome = left.bring(shrink_limit="0", archive_url=place.url)
+        assert (outcome.result, outcome.exit_code) == (Result.EMPTY if lost == EMPTY else Result.LOADED, ExitCode.OK)
+        assert any("had lost this revision" in warning for warning in outcome.warnings)
+        assert left.everything() == newest_warehouse.everything()
+        assert place.files() == files
+        assert left.bring(archive_url=place.url).result is Result.UNCHANGED
+        # From here on it is a slice like any other.
+        assert left.bring(OTHER if lost != OTHER else REPORT, archive_url=place.url).revision == len(reports) + 1
+        assert place.facts() == left.query(IN_THE_WAREHOUSE)
+
+
+@pytest.mark.single_server("a database of a cluster cannot be copied")
+def test_a_lost_revision_is_read_as_it_was_and_accepted_again_where_a_guard_refuses_it(
+    newest_server: postgres.Server, newest_warehouse: Warehouse, folder: Place
+) -> None:
+    """Another warehouse's person cannot accept for this one, not even by a copy of its database."""
+    newest_warehouse.bring(REPORT, archive_url=folder.url)
+    renamed = SMALLER.replace("Customer ID", "Viewer")
+    with _before_the_loss(newest_server, newest_warehouse) as left:
+        aliases = {"Viewer": "customer_id"}
+        newest_warehouse.bring(renamed, archive_url=folder.url, header_aliases=aliases)
+        accepted = newest_warehouse.bring(ask=Ask(accept=True), archive_url=folder.url, header_aliases=aliases)
+        assert accepted.result is Result.LOADED
+        files = folder.files()
+        assert left.bring(archive_url=folder.url).result is Result.HELD
+        assert left.facts() != newest_warehouse.facts()
+        assert left.bring(ask=Ask(accept=True), archive_url=folder.url).result is Result.LOADED
+        assert left.everything() == newest_warehouse.everything()
+        (overruled,) = left.query("SELECT overruled FROM report_revision WHERE revision = 2")[0]
+        assert "against 2 rows" in overruled
+        assert folder.files() == files
+
+
+@pytest.mark.single_server("a database of a cluster cannot be copied")
+@pytest.mark.parametrize("now", ["another", "the-stored", "none"])
+def test_a_lost_commit_whose_report_is_gone_says_what_to_type(
+    newest_server: postgres.Server, newest_warehouse: Warehouse, folder: Place, now: str
+) -> None:
+    """Whatever the source says now, the lost revision comes first."""
+    newest_warehouse.bring(REPORT, archive_url=folder.url)
+    with _before_the_loss(newest_server, newest_warehouse) as left:
+        newest_warehouse.bring(OTHER, archive_url=folder.url)
+        files, before = folder.files(), left.everything()
+        if now == "none":
+            left.sandbox.withdraw(VOD)
+        else:
+            left.sandbox.override(VOD, Delivery(body=LATER if now == "another" else REPORT))
+        outcome = left.bring(archive_url=folder.url)
+        assert (outcome.result, outcome.exit_code) == (Result.FAILED, ExitCode.MISCONFIGURED)
+        assert f"{VOD} revision 2, which this warehouse does not know" in (outcome.message or "")
+        assert f"backfill --from-archive --start {DAY} --end {DAY} --type VOD" in (outcome.next_step or "")
+        assert (folder.files(), left.everything()) == (files, before)
+
+
+@pytest.mark.single_server("a database of a cluster cannot be copied")
+def test_another_report_under_the_number_of_an_archived_one_is_not_sent_to_a_rebuild_that_refuses(
+    newest_server: postgres.Server, newest_warehouse: Warehouse, folder: Place
+) -> None:
+    newest_warehouse.bring(REPORT, archive_url=folder.url)
+    with _before_the_loss(newest_server, newest_warehouse) as left:
+        newest_warehouse.bring(OTHER, archive_url=folder.url)
+        left.bring(LATER)
+        files = folder.files()
+        outcome = left.bring(archive_url=folder.url)
+        assert outcome.exit_code is ExitCode.MISCONFIGURED
+        assert "WATCH_TIME_SCHEMA" in (outcome.next_step or "")
+        assert folder.files() == files
+
+
+def test_another_warehouse_of_the_organization_does_not_pass_for_one_that_lost_a_commit(
+    newest_server: postgres.Server, newest_warehouse: Warehouse, folder: Place
+) -> None:
+    """Though the source has the archived report still, and it would be its first revision as well."""
+    newest_warehouse.bring(REPORT, archive_url=folder.url)
+    files = folder.files()
+    with newest_server.database() as url:
+        other = replace(newest_warehouse, url=url)
+        # It has an owner, and data.
+        other.bring(REPORT, slice_=Slice(DAY, ReportType.LIVE))
+        outcome = other.bring(archive_url=folder.url)
+        assert (outcome.result, outcome.exit_code) == (Result.FAILED, ExitCode.MISCONFIGURED)
+        assert "an archive of its own" in (outcome.next_step or "")
+        assert (folder.files(), other.facts()) == (files, [])
 
 
 def _queries_of_the_page() -> list[str]:
