@@ -170,7 +170,7 @@ def test_revisions_of_a_slice_come_back_in_their_order_though_the_clock_went_bac
     folder.remove(marker)
     _done(program, "archive", "--sweep", ARCHIVE_URL=folder.url)
     before = _stored(newest_warehouse.url)
-    assert before["revisions"][0][-2:] > before["revisions"][1][-2:]
+    assert newest_warehouse.query("SELECT revision FROM report_revision ORDER BY loaded_at") == [(2,), (1,)]
     with newest_server.database() as url:
         rebuilt = _done(program, "backfill", "--from-archive", DATABASE_URL=url, ARCHIVE_URL=folder.url)
         assert [each["revision"] for each in rebuilt["slices"]] == [1, 2]
