@@ -125,8 +125,7 @@ class Archiving:
         archive = self._archive
         if archive is None or outcome.result not in _STORED:
             return outcome
-        # Of a revision that was lost all is there, but readers may see the one before it since.
-        if outcome.result is Result.UNCHANGED and archive.is_whole(outcome.slice, outcome.revision, sha256):
+        if archive.is_whole(outcome.slice, outcome.revision, sha256):
             return outcome
         try:
             self._database.run(lambda connection: archive.publish(connection, outcome.slice))

@@ -187,8 +187,14 @@ def _pending(known: Iterable[Key], names: Collection[str]) -> list[Slice]:
 def _unfinished(
     archive: Archive, newest: Mapping[Slice, Key], pending: Collection[Slice], names: Collection[str]
 ) -> Iterator[Slice]:
-    """The pending ones, and those of which readers see another revision than the newest."""
+    """The pending ones, and those of which readers see another revision than the newest.
+
+    Not where the archive is ahead: readers see a committed revision that the ledger lost, or that is another's.
+    """
+    archived = {key.slice: key for key in sorted(_markers(names))}
     for slice_, key in newest.items():
+        if slice_ in archived and archived[slice_].revision > key.revision:
+            continue
         if slice_ in pending or (key.parquet in names and not archive.is_published(key, names)):
             yield slice_
 

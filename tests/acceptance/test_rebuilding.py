@@ -213,17 +213,18 @@ def test_lost_revisions_of_a_slice_come_back_by_what_the_message_says(
 
 
 @pytest.mark.single_server("a database of a cluster cannot be copied")
-def test_a_sweep_between_a_lost_commit_and_the_next_check_does_not_hide_it_from_readers(
+def test_a_sweep_by_a_warehouse_that_lost_a_commit_takes_nothing_from_readers(
     program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, folder: Place
 ) -> None:
-    """The sweep shows them what the ledger has by then, which is the revision before."""
+    """Its ledger has the revision before; they have seen the one that is lost."""
     _done(program, "backfill", *SPAN, ARCHIVE_URL=folder.url)
     with _before_the_loss(newest_server, newest_warehouse) as url:
         newest_warehouse.sandbox.restate(Slice(DAYS[-1], ReportType.VOD))
         _done(program, "run", ARCHIVE_URL=folder.url)
-        left = _with(program, DATABASE_URL=url, ARCHIVE_URL=folder.url)
+        left, files = _with(program, DATABASE_URL=url, ARCHIVE_URL=folder.url), folder.files()
         swept = _done(left, "archive", "--sweep", code=78)
-        assert (len(swept["unknown"]), swept["removed"]) == (1, [])
+        assert (len(swept["unknown"]), swept["unfinished"], swept["removed"]) == (1, [], [])
+        assert folder.files() == files
         _done(left, "run")
         assert _done(left, "archive")["whole"] == 9
         assert folder.facts() == newest_warehouse.query(IN_THE_WAREHOUSE)

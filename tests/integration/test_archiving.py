@@ -247,13 +247,14 @@ def test_the_copy_that_readers_see_has_as_long_as_its_size_allows(
 ) -> None:
     """A store that takes a large file in time may copy it, too."""
     place = Place(bucket(), Path())
-    with monkeypatch.context() as through_it, stalling(on=b"x-amz-copy-source", for_s=3.0) as endpoint:
-        through_it.setattr(storage, "_PATIENCE_S", 2.0)
+    newest_warehouse.bring(REPORT, archive_url=place.url)
+    with monkeypatch.context() as through_it, stalling(on=b"x-amz-copy-source", for_s=6.0) as endpoint:
+        through_it.setattr(storage, "_PATIENCE_S", 5.0)
         through_it.setattr(storage, "_SLOWEST_BYTES_PER_S", 100)
         through_it.setenv("AWS_ENDPOINT_URL", endpoint)
-        outcome = newest_warehouse.bring(REPORT, archive_url=place.url)
+        outcome = newest_warehouse.bring(OTHER, archive_url=place.url)
     assert (outcome.result, outcome.message) == (Result.LOADED, None)
-    assert set(place.files()) == _names(_key(REPORT))
+    assert set(place.files()) == _names(_key(REPORT), _key(OTHER, 2))
 
 
 @pytest.mark.parametrize("rows", [[("c1", "007", "12.5")], [("c1", "007", "12.5"), ("c1", "", "4")]], ids=["row", "s"])
@@ -368,6 +369,24 @@ def test_a_lost_revision_is_read_as_it_was_and_accepted_again_where_a_guard_refu
         (overruled,) = left.query("SELECT overruled FROM report_revision WHERE revision = 2")[0]
         assert "against 2 rows" in overruled
         assert folder.files() == files
+
+
+@pytest.mark.single_server("a database of a cluster cannot be copied")
+def test_a_lost_revision_of_the_stored_report_is_not_taken_for_the_stored_one(
+    newest_server: postgres.Server, newest_warehouse: Warehouse, folder: Place
+) -> None:
+    """The same bytes, read in another way: the hash is that of the stored report, and so are the settings again."""
+    report = "Viewer," + HEADER.replace("Customer ID", "Member") + "v1,A,c1,VOD,,m1,5\nv2,A,c1,VOD,,m1,6\n"
+    by_viewer = {"Viewer": "customer_id", "Member": "ignore"}
+    by_member = {"Viewer": "ignore", "Member": "customer_id"}
+    newest_warehouse.bring(report, archive_url=folder.url, header_aliases=by_viewer)
+    with _before_the_loss(newest_server, newest_warehouse) as left:
+        newest_warehouse.bring(archive_url=folder.url, header_aliases=by_member)
+        assert left.bring(archive_url=folder.url, header_aliases=by_viewer).revision == 2
+        assert left.everything() == newest_warehouse.everything()
+        assert left.facts() == [("c1", "m1", "VOD", Decimal(11))]
+        assert left.bring(archive_url=folder.url, header_aliases=by_viewer).revision == 3
+        assert folder.facts() == left.query(IN_THE_WAREHOUSE)
 
 
 @pytest.mark.single_server("a database of a cluster cannot be copied")
