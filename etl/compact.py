@@ -16,7 +16,7 @@ from psycopg import sql
 from etl import citus, db, ledger, partitions, schema
 from etl.db import in_savepoint, rows, statement
 from etl.errors import ReconciliationFailed, SliceBusy, TryLater, WatchTimeError
-from etl.slices import ReportType, Slice, dates_between, slices_of, target_date
+from etl.slices import ReportType, Slice, dates_between, slices_of
 from etl.stop import Stop
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def settled_months(
         quiet_since: leaves out months of which a slice was loaded after that.
     """
     window = timedelta(days=max(settings.lookback_days, settings.recheck_days))
-    first_open = target_date(today, settings.lag_days) - window
+    first_open = today - timedelta(days=settings.lag_days) - window
     known = database.run(lambda connection: rows(connection, statement("list_months")))
     months = [
         partitions.of_month(row["report_date"])

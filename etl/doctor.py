@@ -191,7 +191,7 @@ def _find_report(api: httpx.Client, settings: Settings) -> tuple[Slice, ReportAd
     from etl.report_api import ReportApi  # noqa: PLC0415
 
     source = ReportApi(api, patience=Patience(), strict_not_found=settings.strict_not_found)
-    newest = target_date(settings.today(), settings.lag_days)
+    newest = target_date(settings.now(), settings.lag_days)
     slices = slices_of(newest - timedelta(days=back) for back in range(_DAYS_TRIED))[::-1]
     for slice_ in slices:
         answer = source.ask_once(slice_)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from etl import db, ledger, schema
 from etl.db import rows, statement
 from etl.guards import way_out
-from etl.slices import SETTLING_DAYS, Slice, State, target_date
+from etl.slices import SETTLING_DAYS, Slice, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -96,7 +96,7 @@ def what_is_next(slice_: Slice, record: ledger.SliceRecord | None, settings: Set
     else:
         by_hand = f"by hand: watch-time backfill --start {day} --end {day} --type {slice_.report_type}"
         by_hand += " --refresh" if state is State.LOADED else ""
-    if target_date(today, settings.lag_days) - timedelta(days=window) > day:
+    if today > last:
         return f"no run asks for it any more; {by_hand}"
     settled = due + timedelta(days=SETTLING_DAYS + 1)
     meaning = (

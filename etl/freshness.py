@@ -6,7 +6,7 @@ Read from the ledger alone, so `status`, its `--check`, the metrics, the notices
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
@@ -96,7 +96,7 @@ def read(connection: Connection, settings: Settings, *, now: datetime, start: da
         start: older slices are not judged; default: the setting, or the first known date.
     """
     zone = ZoneInfo(settings.time_zone)
-    newest_due = target_date(now.astimezone(zone).date(), settings.lag_days)
+    newest_due = target_date(now.astimezone(zone), settings.lag_days)
     known = ledger.read_range(connection, date.min, newest_due)
     # With nothing known at all, the newest date that can be late stands for everything.
     first_known = min((slice_.report_date for slice_ in known), default=newest_due - timedelta(days=1))
@@ -150,7 +150,9 @@ def _late_after(
     days = lag_days
     if slice_ in known and known[slice_].state is State.UNAVAILABLE and _other_is_there(slice_, known):
         days += SETTLING_DAYS + 1
-    return max(ended + timedelta(days=days), ended + usual)
+    # No date is asked for before it is over in UTC too, which east of UTC may be later.
+    asked = datetime.combine(slice_.report_date + timedelta(days=2), time(), UTC)
+    return max(ended + timedelta(days=days), ended + usual, asked)
 
 
 def _other_is_there(slice_: Slice, known: Mapping[Slice, SliceRecord]) -> bool:

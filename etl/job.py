@@ -14,7 +14,18 @@ import structlog
 from etl import api_token, compact, estimate, ledger, run_log, workplace
 from etl.errors import Misconfigured, WatchTimeError, WrongUsage
 from etl.outcome import Ask, Planned, Result, Trust
-from etl.slices import WHOLE, ReportType, Shard, Slice, State, dates_between, is_settled, slices_of, target_date
+from etl.slices import (
+    WHOLE,
+    ReportType,
+    Shard,
+    Slice,
+    State,
+    dates_between,
+    is_settled,
+    newest_full_day,
+    slices_of,
+    target_date,
+)
 from etl.stop import Stop
 from etl.threads import Threads
 
@@ -46,7 +57,7 @@ class Job:
         settings: Settings,
         place: Workplace,
         executor: Executor,
-        today: date,
+        now: datetime,
         *,
         requests_per_second: float | None = None,
     ) -> None:
@@ -57,7 +68,7 @@ class Job:
         self._database = place.database
         self._pipeline = place.pipeline
         self._stop = place.stop
-        self._today = today
+        self._now = now
 
     def target_plan(self, target: date | None = None, *, accept: bool = False) -> list[Planned]:
         """The two slices of `target`, or of today minus the lag; worth waiting for while their date is not settled."""
@@ -144,7 +155,7 @@ class Job:
     def compact_a_month(self) -> None:
         """Give a settled month one partition, if that can be done at once. What stands in the way is only logged."""
         try:
-            done, trouble = compact.compact_after_run(self._database, self._settings, self._stop, today=self._today)
+            done, trouble = compact.compact_after_run(self._database, self._settings, self._stop, today=self._now.date())
         except WatchTimeError as error:
             done, trouble = None, [error]
         except Exception:
@@ -192,16 +203,19 @@ class Job:
         ]
 
     def _target(self, target: date | None) -> date:
-        return target or target_date(self._today, self._settings.lag_days)
+        return target or target_date(self._now, self._settings.lag_days)
 
     def _is_settled(self, day: date) -> bool:
-        return is_settled(day, today=self._today, lag_days=self._settings.lag_days)
+        return is_settled(day, today=self._now.date(), lag_days=self._settings.lag_days)
 
     def _require_past(self, day: date) -> None:
-        if day >= self._today:
+        newest = newest_full_day(self._now)
+        if day > newest:
+            local, utc = f"{self._now:%Y-%m-%d %H:%M}", f"{self._now.astimezone(UTC):%Y-%m-%d %H:%M}"
             raise WrongUsage(
-                f"{day} is not over yet: it is {self._today} in {self._settings.time_zone}",
-                next_step="name an earlier date, or set WATCH_TIME_TIME_ZONE",
+                f"{day} is not over yet: it is {local} in {self._settings.time_zone}, {utc} in UTC, and reports are "
+                "taken to be of UTC days",
+                next_step=f"name {newest} or an earlier date",
             )
 
 
@@ -231,7 +245,7 @@ def opened(
         if warning := api_token.warning(settings.require("api_token"), now=datetime.now(UTC)):
             log.warning("token_expires", about=warning, next_step="get a new one and set WATCH_TIME_API_TOKEN")
         executor = _executor(settings, place, requests_per_second, dask)
-        yield Job(settings, place, executor, settings.today(), requests_per_second=requests_per_second)
+        yield Job(settings, place, executor, settings.now(), requests_per_second=requests_per_second)
 
 
 def _executor(settings: Settings, place: Workplace, requests_per_second: float | None, dask: str | None) -> Executor:

@@ -242,9 +242,13 @@ class Settings(BaseSettings):
             raise ValueError(f"{', '.join(unknown)}: no such column; the columns are {', '.join(COLUMNS)}, {IGNORE}")
         return value
 
+    def now(self) -> datetime:
+        """The time in the configured zone."""
+        return datetime.now(ZoneInfo(self.time_zone))
+
     def today(self) -> date:
-        """The date in the configured zone, now."""
-        return datetime.now(ZoneInfo(self.time_zone)).date()
+        """The date in the configured zone."""
+        return self.now().date()
 
     def require(self, name: Need) -> str:
         """The value of a setting that may be missing.

@@ -6,12 +6,13 @@ Pure: "today" comes in as a parameter.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
 # A report is said to take one to two days; LAG_DAYS covers that. Three days more cover a weekend's trouble at the
 # source: a 404 for a date older than the lag and these is taken as "no viewing history".
@@ -33,7 +34,7 @@ class State(StrEnum):
 
     LOADED = "loaded"
     UNAVAILABLE = "unavailable"  # 404: may still come
-    EMPTY = "empty"  # no viewing history: a settled 404, or a header-only file
+    EMPTY = "empty"  # no viewing history: a header-only file; or presumed so, by a settled 404
     HELD = "held"  # a report came and a guard refused it; stored facts untouched
     FAILED = "failed"  # an error, with class and message
 
@@ -75,14 +76,24 @@ class Shard:
 WHOLE: Final = Shard(0, 1)
 
 
-def target_date(today: date, lag_days: int) -> date:
-    """The newest report date worth asking for on `today`."""
-    return today - timedelta(days=lag_days)
+def newest_full_day(now: datetime) -> date:
+    """The newest date that is over both in the zone of `now` and in UTC.
+
+    Report days are UTC days as far as anybody knows. East of UTC the zone's yesterday may still be going on in UTC, and
+    a report that came for it would lack its last hours.
+    """
+    return min(now.date(), now.astimezone(UTC).date()) - timedelta(days=1)
+
+
+def target_date(now: datetime, lag_days: int) -> date:
+    """The newest report date worth asking for; `now` is in the configured zone."""
+    lagging = now.date() - timedelta(days=lag_days)
+    return min(lagging, newest_full_day(now))
 
 
 def is_settled(report_date: date, *, today: date, lag_days: int) -> bool:
     """Whether a 404 for `report_date` means that there is nothing, and not that it is still to come."""
-    return report_date < target_date(today, lag_days) - timedelta(days=SETTLING_DAYS)
+    return report_date < today - timedelta(days=lag_days + SETTLING_DAYS)
 
 
 def dates_between(start: date, end: date) -> Iterator[date]:

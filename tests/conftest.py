@@ -7,7 +7,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 HEADER = "Content Title,Content ID,Streaming Type,Created At,Customer ID,Watch Time (sec.)\n"
 TODAY = date(2026, 11, 22)
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DAY = date(2026, 11, 16)
 VOD = Slice(DAY, ReportType.VOD)
 
@@ -119,7 +120,7 @@ class Warehouse:
     def job(self, **settings: Any) -> Iterator[Job]:
         """The job as the command opens it, on the tests' date."""
         with job.opened(self.configured(**settings)) as opened:
-            opened._today = TODAY
+            opened._now = NOON
             yield opened
 
     def configured(self, **settings: Any) -> Settings:

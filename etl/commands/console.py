@@ -110,7 +110,7 @@ def settings(*needs: Need) -> Settings:
 
 def date_range(known: Settings, start: date | None, end: date | None, *, days: int = _DAYS_SHOWN) -> tuple[date, date]:
     """The dates from `start` to `end`; without them, `days` up to the target date."""
-    last = end or target_date(known.today(), known.lag_days)
+    last = end or target_date(known.now(), known.lag_days)
     first = start or last - timedelta(days=days - 1)
     if first > last:
         raise typer.BadParameter(f"--start {first} is after --end {last}")

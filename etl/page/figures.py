@@ -162,7 +162,7 @@ def _read(connection: Connection, settings: Settings, start: date, end: date, *,
         if not row["place"]
     }
     viewers = {row["report_date"]: row["customers"] for row in counted}
-    newest_due = target_date(now.date(), settings.lag_days)
+    newest_due = target_date(now, settings.lag_days)
     asked_again_from = newest_due - timedelta(days=settings.recheck_days)
     return Figures(
         start,

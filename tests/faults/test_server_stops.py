@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from checker import violations
-from conftest import TODAY, Warehouse
+from conftest import NOON, TODAY, Warehouse
 from effort import SEED, effort
 from etl import job
 from etl.errors import ExitCode, TryLater
@@ -77,7 +77,7 @@ class Loader(threading.Thread):
             suppress(TryLater),
             job.opened(self._warehouse.configured(concurrency=3), stop=Impatient(OUTLASTS_A_RESTART_S)) as opened,
         ):
-            opened._today = TODAY
+            opened._now = NOON
             plan = opened.backfill_plan(min(dates), max(dates), wanted=NOT_LOADED | LOADED_ONLY)
             opened.work(plan, on_outcome=self._note)
 

@@ -18,7 +18,7 @@ from etl import doctor, patience
 from etl.doctor import Check, Verdict, _clock, examine
 from etl.sandbox.config import SandboxConfig
 from etl.sandbox.script import Delivery
-from etl.slices import ReportType, Slice, target_date
+from etl.slices import ReportType, Slice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ def amiss() -> list[tuple[str, Verdict, int]]:
 
 
 def newest_slice(sandbox: Sandbox) -> Slice:
-    return Slice(target_date(sandbox.config.today(), 2), ReportType.VOD)
+    return Slice(sandbox.config.today() - timedelta(days=2), ReportType.VOD)
 
 
 @pytest.mark.single_server("there is one check more: see test_citus")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conftest import DAY, HEADER, TODAY, VOD, Warehouse
+from conftest import DAY, HEADER, NOON, TODAY, VOD, Warehouse
 from etl import ledger
 from etl.db import Database
 from etl.errors import WrongUsage
@@ -250,7 +250,7 @@ def test_the_daily_job_asks_again_for_what_may_have_been_restated(warehouse: War
 def test_an_outage_of_a_week_is_healed_by_one_run(warehouse: Warehouse) -> None:
     """Seven daily runs did not take place; all settings are as they come."""
     with warehouse.job() as opened:
-        opened._today = TODAY - timedelta(days=8)
+        opened._now = NOON - timedelta(days=8)
         before = opened.work([*opened.target_plan(), *opened.lookback_plan()])
     assert max(outcome.slice.report_date for outcome in before) == TARGET - timedelta(days=8)
     with warehouse.job(recheck_days=0) as opened:

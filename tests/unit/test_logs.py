@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 import warnings
+from datetime import date
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
@@ -260,7 +261,7 @@ def test_of_a_librarys_message_numbers_are_filled_in_and_the_rest_is_not(
 
 def test_what_helps_stays(lines: Callable[[], list[dict[str, Any]]]) -> None:
     ours = throw(Misconfigured("schema x has no tables", next_step=""), throw(ValueError(CUSTOMER)))
-    mistake = raised(lambda: slices.target_date("2026-11-22", 2))  # type: ignore[arg-type]  # that is the mistake
+    mistake = raised(lambda: list(slices.dates_between(date(2026, 11, 22), "a")))  # type: ignore[arg-type]  # that is the mistake
     system = raised(lambda: open("/no/such/file"))  # noqa: PTH123, SIM115 - never opened
     for error in (ours, mistake, system, throw(ImportError("No module named 'x'")), throw(KeyboardInterrupt())):
         log.error("bug", exc_info=error)
@@ -274,7 +275,7 @@ def test_what_helps_stays(lines: Callable[[], list[dict[str, Any]]]) -> None:
         "KeyboardInterrupt",
     ]
     assert 'etl/slices.py", line' in shown[1]
-    assert "return today - timedelta(days=lag_days)" in shown[1]
+    assert "for offset in range((end - start).days + 1):" in shown[1]
     first, second = shown[0].split("\nwhich led to:\n\n")
     assert first.endswith("ValueError: (message withheld: it may hold data)\n")
     assert "in provoke\n    raise error from cause\n" in first

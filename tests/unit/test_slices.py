@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -14,8 +15,27 @@ TODAY = date(2026, 3, 1)
 
 
 def test_the_target_date_lies_the_lag_before_today() -> None:
-    assert target_date(TODAY, 2) == date(2026, 2, 27)
-    assert target_date(TODAY, 0) == TODAY
+    assert target_date(datetime(2026, 3, 1, 12, tzinfo=UTC), 2) == date(2026, 2, 27)
+
+
+@pytest.mark.parametrize(
+    ("zone", "utc", "lag_days", "target"),
+    [
+        pytest.param("Pacific/Kiritimati", "2026-11-09 11:00", 1, "2026-11-08", id="east, the 10th, 01:00"),
+        pytest.param("Pacific/Kiritimati", "2026-11-09 23:59", 1, "2026-11-08", id="east, a minute before UTC's end"),
+        pytest.param("Pacific/Kiritimati", "2026-11-10 00:00", 1, "2026-11-09", id="east, at UTC's end"),
+        pytest.param("Pacific/Kiritimati", "2026-11-09 11:00", 2, "2026-11-08", id="east, with the usual lag"),
+        pytest.param("UTC", "2026-11-09 23:59", 1, "2026-11-08", id="UTC, before midnight"),
+        pytest.param("UTC", "2026-11-10 00:00", 1, "2026-11-09", id="UTC, at midnight"),
+        pytest.param("Pacific/Pago_Pago", "2026-11-10 10:59", 1, "2026-11-08", id="west, before its own midnight"),
+        pytest.param("Pacific/Pago_Pago", "2026-11-10 11:00", 1, "2026-11-09", id="west, at its own midnight"),
+    ],
+)
+def test_no_date_is_asked_for_before_it_is_over_in_the_zone_and_in_utc(
+    zone: str, utc: str, lag_days: int, target: str
+) -> None:
+    now = datetime.fromisoformat(f"{utc}+00:00").astimezone(ZoneInfo(zone))
+    assert target_date(now, lag_days) == date.fromisoformat(target)
 
 
 @pytest.mark.parametrize(("days_ago", "settled"), [(0, False), (2, False), (5, False), (6, True), (400, True)])
