@@ -48,6 +48,9 @@ log = structlog.get_logger("watch_time")
 LOADED_ONLY: Final = frozenset({State.LOADED})
 NOT_LOADED: Final = frozenset({None, *State}) - LOADED_ONLY
 
+# A date that lies further back than this from all that is known is taken for a slip of the hand.
+FAR_DAYS: Final = 31
+
 
 class Job:
     """An opened warehouse and source, ready to bring slices."""
@@ -119,6 +122,29 @@ class Job:
             for slice_ in slices_of(shard.of(dates_between(start, end)), report_types)
             if (known[slice_].state if slice_ in known else None) in wanted
         ]
+
+    def require_near(self, plan: Iterable[Planned], *, is_meant: bool, is_history: bool = False) -> None:
+        """Refuse a plan that begins far before the warehouse does: every date between would count as missing for good.
+
+        Args:
+            plan: what is to be worked on.
+            is_meant: somebody has said that it may begin anywhere.
+            is_history: a range was named: while the warehouse is empty, it may begin anywhere too.
+
+        Raises:
+            WrongUsage: it begins more than `FAR_DAYS` days before WATCH_TIME_FIRST_DATE; without that, before the
+                oldest known date; where nothing is known, before the newest one due.
+        """
+        start = None if is_meant else min((planned.slice.report_date for planned in plan), default=None)
+        begins = self._settings.first_date or self._database.run(ledger.read_oldest_date)
+        if begins is None and not is_history:
+            begins = self._target(None)
+        if start and begins and (days := (begins - start).days) > FAR_DAYS:
+            raise WrongUsage(
+                f"{start} lies {days:,} days before {begins}, with which the warehouse begins: all dates between would "
+                "count as missing",
+                next_step="correct the date; if it is what you mean, type the same command with --yes",
+            )
 
     def estimate(self, plan: Iterable[Planned]) -> Estimate:
         """What working on the plan will cost."""

@@ -112,6 +112,12 @@ def read_range(connection: Connection, start: date, end: date) -> dict[Slice, Sl
     return records
 
 
+def read_oldest_date(connection: Connection) -> date | None:
+    """The oldest date of which anything is known; None where nothing is."""
+    oldest: date | None = rows(connection, statement("read_oldest_date"))[0]["oldest"]
+    return oldest
+
+
 def read_evidence(connection: Connection, slice_: Slice) -> tuple[str, ...]:
     """What shows that the source is done with the slice's date, in words; nothing when nothing does."""
     found = rows(connection, statement("read_evidence"), _key(slice_))[0]

@@ -74,6 +74,7 @@ def require_dask_alone(dask: str, *, concurrency: int | None, rate: float | None
         raise typer.BadParameter("--rate goes with --dask local; of another cluster each worker would keep its own")
 
 
+Yes = Annotated[bool, typer.Option("--yes", help="The dates are meant, though they lie far before all others.")]
 Type = Annotated[
     ReportType | None,
     typer.Option("--type", case_sensitive=False, metavar="live|vod", help="One report only; default: both."),

@@ -23,6 +23,7 @@ def run(
         typer.Option(parser=options.day, metavar=options.DAY, help="Target date; default: today minus LAG_DAYS."),
     ] = None,
     accept: Annotated[bool, typer.Option("--accept", help="Accept the target date's reports that are held.")] = False,
+    yes: options.Yes = False,
     as_json: options.Json = False,
 ) -> None:
     """Load the target date's reports, what the look-back window lacks, and what was restated. The daily job."""
@@ -30,7 +31,9 @@ def run(
 
     trouble = None
     with watch.over("run") as watched, job.opened(console.settings(*console.NEEDS)) as opened:
-        watched.outcomes += opened.work(opened.target_plan(date, accept=accept))
+        plan = opened.target_plan(date, accept=accept)
+        opened.require_near(plan, is_meant=yes or date is None)
+        watched.outcomes += opened.work(plan)
         try:
             watched.outcomes += opened.work(opened.lookback_plan(date))
         except WatchTimeError as error:
@@ -94,6 +97,7 @@ def backfill(
             help="Rebuild from WATCH_TIME_ARCHIVE_URL, without the API; --start, --end, --type narrow it.",
         ),
     ] = False,
+    yes: options.Yes = False,
     as_json: options.Json = False,
 ) -> None:
     """Load the slices of a range that are not loaded, oldest first. Killed, it goes on where it was."""
@@ -126,6 +130,7 @@ def backfill(
             if dry_run:
                 _show_plan(plan, opened.estimate(plan), part, as_json=as_json)
                 return
+            opened.require_near(plan, is_meant=yes, is_history=True)
             stderr = screens.stderr()
             if stderr.is_terminal:
                 logs.only_warnings()

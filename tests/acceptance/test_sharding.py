@@ -50,7 +50,7 @@ def _everything(url: str) -> dict[str, list[tuple[Any, ...]]]:
 def _started(program: Program, index: int, dates: tuple[str, ...] = RANGE) -> subprocess.Popen[str]:
     """A pod of the Job: its arguments, with the index put in as Kubernetes does, and the range of this test."""
     command, flag, shard, *options = pod(JOBS["backfill/backfill-job.yaml"])["containers"][0]["args"]
-    assert (command, flag, options[0::2]) == ("backfill", "--shard", ["--start", "--end"])
+    assert (command, flag, options[0::2]) == ("backfill", "--shard", ["--start", "--end", "--yes"])
     return program.start(command, flag, shard.replace("$(JOB_COMPLETION_INDEX)", f"{index}"), *dates, "--json")
 
 

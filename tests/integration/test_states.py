@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -15,9 +15,6 @@ from etl.job import LOADED_ONLY
 from etl.outcome import Ask, Outcome, Result
 from etl.sandbox.script import Answer, Delivery
 from etl.slices import SETTLING_DAYS, ReportType, Shard, Slice, dates_between, slices_of
-
-if TYPE_CHECKING:
-    from datetime import date
 
 TARGET = TODAY - timedelta(days=2)
 NOT_THERE = Answer(404, '{"code": 5, "message": "report not found", "details": []}')
@@ -329,3 +326,69 @@ def test_the_same_refusal_with_another_request_id_is_the_same_answer(warehouse: 
 def test_a_day_that_is_not_over_is_refused(warehouse: Warehouse) -> None:
     with warehouse.job() as opened, pytest.raises(WrongUsage, match="not over yet"):
         opened.target_plan(TODAY)
+
+
+def test_a_day_that_is_over_in_the_zone_and_not_in_utc_is_not_asked_for(warehouse: Warehouse) -> None:
+    """Its report would lack the hours that are still to come, and count as the day's until it is asked for again."""
+    zone = ZoneInfo("Pacific/Kiritimati")
+    with warehouse.job(lag_days=1, time_zone=zone.key) as opened:
+        opened._now = datetime(2026, 11, 22, 1, tzinfo=zone)
+        yesterday, before = date(2026, 11, 21), date(2026, 11, 20)
+        assert {planned.slice.report_date for planned in opened.target_plan()} == {before}
+        for plan in (opened.target_plan, lambda day: opened.backfill_plan(before, day)):
+            with pytest.raises(WrongUsage) as refused:
+                plan(yesterday)
+            assert refused.value.message == (
+                "2026-11-21 is not over yet: it is 2026-11-22 01:00 in Pacific/Kiritimati, 2026-11-21 11:00 in UTC, "
+                "and reports are taken to be of UTC days"
+            )
+            assert refused.value.next_step == "name 2026-11-20 or an earlier date"
+        opened._now = datetime(2026, 11, 22, 14, tzinfo=zone)
+        assert {planned.slice.report_date for planned in opened.target_plan()} == {yesterday}
+
+
+class TestFarDates:
+    """A date far before all others would make years of gaps."""
+
+    OLDEST = DAY - timedelta(days=40)
+
+    @pytest.mark.parametrize(
+        ("known", "first_date", "back", "refused"),
+        [
+            pytest.param(True, None, 31, False, id="a month before the oldest date"),
+            pytest.param(True, None, 32, True, id="more than that"),
+            pytest.param(True, OLDEST - timedelta(days=10), 41, False, id="a month before the setting's date"),
+            pytest.param(True, OLDEST + timedelta(days=10), 22, True, id="before the setting's date"),
+            pytest.param(False, OLDEST, 32, True, id="in an empty warehouse, before the setting's date"),
+            pytest.param(False, None, 5_000, False, id="in an empty warehouse"),
+        ],
+    )
+    def test_a_range_that_begins_there_must_be_meant(
+        self, warehouse: Warehouse, known: bool, first_date: date | None, back: int, refused: bool
+    ) -> None:
+        if known:
+            warehouse.bring(slice_=_vod(self.OLDEST))
+        start = self.OLDEST - timedelta(days=back)
+        with warehouse.job(first_date=first_date) as opened:
+            plan = opened.backfill_plan(start, DAY)
+            opened.require_near(plan, is_meant=True, is_history=True)
+            if not refused:
+                opened.require_near(plan, is_meant=False, is_history=True)
+                return
+            with pytest.raises(WrongUsage, match=f"{start} lies 32 days before") as error:
+                opened.require_near(plan, is_meant=False, is_history=True)
+        assert error.value.next_step.endswith("type the same command with --yes")
+
+    def test_a_target_date_there_must_be_meant_even_in_an_empty_warehouse(self, warehouse: Warehouse) -> None:
+        with warehouse.job() as opened:
+            opened.require_near(opened.target_plan(TARGET - timedelta(days=31)), is_meant=False)
+            with pytest.raises(WrongUsage, match=f"lies 32 days before {TARGET}"):
+                opened.require_near(opened.target_plan(TARGET - timedelta(days=32)), is_meant=False)
+
+    def test_what_is_known_is_asked_for_again_without_a_question(self, warehouse: Warehouse) -> None:
+        """Nothing that is worked on is far; that the range begins there does no harm."""
+        warehouse.bring(slice_=_vod(self.OLDEST))
+        with warehouse.job() as opened:
+            plan = opened.backfill_plan(self.OLDEST - timedelta(days=900), DAY, wanted=LOADED_ONLY)
+            opened.require_near(plan, is_meant=False, is_history=True)
+            opened.require_near([], is_meant=False)
