@@ -49,6 +49,7 @@ class Story:
             "report_date": self.slice.report_date.isoformat(),
             "report_type": self.slice.report_type.value,
             "state": record and record.state.value,
+            "presumed_empty": bool(record and record.is_presumed_empty),
             "reason": record and record.reason,
             "last_check": record and record.last_check,
             "checks": self.checks,

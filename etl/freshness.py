@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _LAG_WINDOW: Final = timedelta(days=180)
 # Of fewer dates the 99th percentile is an accident; the setting alone then says when a slice is late.
 _LAG_DATES_AT_LEAST: Final = 20
+# A longer stretch of late dates is no outage but history, or a wrong date far back.
+_STRETCH_DAYS: Final = 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class Overview:
             today minus the lag.
         gaps: slices of these dates that are neither stored nor empty, oldest first.
         late: those of them that should be there by now: the day they were due is over, and so is the usual lag.
+        presumed: slices of these dates that are empty by a 404 alone: no file said so.
     """
 
     first: date
@@ -73,6 +76,30 @@ class Overview:
     freshness: tuple[Freshness, ...]
     gaps: tuple[Slice, ...]
     late: tuple[Slice, ...]
+    presumed: tuple[Slice, ...]
+
+    @property
+    def fetch_late(self) -> str | None:
+        """The command that asks for all that is late; None where nothing is."""
+        return f"watch-time backfill {_range(self.late)}" if self.late else None
+
+    @property
+    def fetch_presumed(self) -> str | None:
+        """The command that asks again for all that is presumed empty; None where nothing is."""
+        return f"watch-time backfill {_range(self.presumed)} --only empty" if self.presumed else None
+
+    @property
+    def leave_out_late(self) -> str | None:
+        """The setting for whom the oldest late dates do not matter, such as those after a date that was a mistake.
+
+        It begins after the first stretch of late dates; None where that is short: the daily run may still fill it.
+        """
+        late = {slice_.report_date for slice_ in self.late}
+        begins = min(late, default=self.first)
+        while begins in late:
+            begins += timedelta(days=1)
+        days = (begins - min(late, default=begins)).days
+        return f"WATCH_TIME_FIRST_DATE={begins}" if days > _STRETCH_DAYS else None
 
     def as_json(self) -> dict[str, object]:
         """For `--json`: dates in ISO 8601, durations in hours."""
@@ -83,6 +110,10 @@ class Overview:
             "oldest_gap": str(self.gaps[0]) if self.gaps else None,
             "gaps": [str(slice_) for slice_ in self.gaps],
             "late": [str(slice_) for slice_ in self.late],
+            "fetch_late": self.fetch_late,
+            "leave_out_late": self.leave_out_late,
+            "presumed_empty": [str(slice_) for slice_ in self.presumed],
+            "fetch_presumed": self.fetch_presumed,
         }
 
 
@@ -122,7 +153,14 @@ def read(connection: Connection, settings: Settings, *, now: datetime, start: da
             for slice_ in gaps
             if now > _late_after(slice_, known, lags.get(slice_.report_type), settings.lag_days, zone)
         ),
+        presumed=tuple(
+            slice_ for slice_, record in known.items() if record.is_presumed_empty and slice_.report_date >= first
+        ),
     )
+
+
+def _range(slices: Sequence[Slice]) -> str:
+    return f"--start {slices[0].report_date} --end {slices[-1].report_date}"
 
 
 def _newest_stored(report_type: ReportType, known: Mapping[Slice, SliceRecord]) -> date | None:

@@ -181,7 +181,9 @@ class Job:
     def compact_a_month(self) -> None:
         """Give a settled month one partition, if that can be done at once. What stands in the way is only logged."""
         try:
-            done, trouble = compact.compact_after_run(self._database, self._settings, self._stop, today=self._now.date())
+            done, trouble = compact.compact_after_run(
+                self._database, self._settings, self._stop, today=self._now.date()
+            )
         except WatchTimeError as error:
             done, trouble = None, [error]
         except Exception:

@@ -68,6 +68,11 @@ class SliceRecord:
         return self.revision > 0 or self.state is State.EMPTY
 
     @property
+    def is_presumed_empty(self) -> bool:
+        """Whether the slice is empty by a 404 alone: no file ever said so, and a report may still come."""
+        return self.state is State.EMPTY and self.revision == 0
+
+    @property
     def was_there(self) -> bool:
         """Whether the source has had a report of the slice, accepted or not."""
         return self.revision > 0 or self.error_class in _SEEN
@@ -123,10 +128,13 @@ def read_evidence(connection: Connection, slice_: Slice) -> tuple[str, ...]:
     found = rows(connection, statement("read_evidence"), _key(slice_))[0]
     evidence = []
     if found["other_type"]:
-        what = "has no viewing history" if found["other_state"] == State.EMPTY else "is there"
+        what = "is empty" if found["other_state"] == State.EMPTY else "is there"
         evidence.append(f"{found['other_type']} of that date {what}")
     if found["published_later"]:
         evidence.append(f"{slice_.report_type} of {found['published_later']} is there")
+    elif evidence:
+        # Reports of one type may be behind for a week while those of the other come: who reads this may know.
+        evidence.append(f"no later {slice_.report_type} is")
     return tuple(evidence)
 
 

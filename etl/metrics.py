@@ -64,6 +64,11 @@ STANDING: Final = (
     ),
     Metric("watch_time_slices", "Slices from the first known date to the newest due one, by state.", (*_TYPE, "state")),
     Metric("watch_time_late_slices", "Slices that should be there by now and are not.", _TYPE),
+    Metric(
+        "watch_time_presumed_empty_slices",
+        "Slices that count as empty because the source answers 404: no file said so.",
+        _TYPE,
+    ),
     Metric("watch_time_stored_rows", "Rows of the newest report date that is stored.", _TYPE),
     Metric("watch_time_stored_watch_seconds", "Watch time of the newest report date that is stored.", _TYPE),
     Metric(
@@ -143,6 +148,8 @@ def of_standing(standing: Standing) -> Iterator[Sample]:
             yield Sample("watch_time_slices", {**labels, "state": state}, states[state])
         late = sum(1 for slice_ in overview.late if slice_.report_type is report_type)
         yield Sample("watch_time_late_slices", labels, late)
+        presumed = sum(1 for slice_ in overview.presumed if slice_.report_type is report_type)
+        yield Sample("watch_time_presumed_empty_slices", labels, presumed)
         if fresh.lag:
             yield Sample("watch_time_publication_lag_median_seconds", labels, fresh.lag.median.total_seconds())
             yield Sample("watch_time_publication_lag_p99_seconds", labels, fresh.lag.p99.total_seconds())

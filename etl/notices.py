@@ -16,6 +16,7 @@ from etl.slices import State
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from etl.freshness import Overview
     from etl.slices import Slice
     from etl.standing import Standing
 
@@ -57,8 +58,10 @@ def conditions(standing: Standing) -> dict[Slice, str]:
     """The slices that are in trouble, and in which; the gravest where there are several."""
     found = dict.fromkeys(standing.overview.late, LATE)
     found |= dict.fromkeys(standing.withdrawn, WITHDRAWN)
+    first = standing.overview.first
     for slice_, record in standing.known.items():
-        if record.state in {State.HELD, State.FAILED}:
+        is_judged = record.is_complete or slice_.report_date >= first
+        if is_judged and record.state in {State.HELD, State.FAILED}:
             found[slice_] = record.state.value
     return found
 
@@ -81,11 +84,28 @@ def message(told: Changes, standing: Standing, *, warehouse: str) -> tuple[str, 
     ]
     title = f"watch-time: {', '.join(filter(None, counts))} ({warehouse})"
     entries = [_trouble(slice_, condition, standing) for slice_, condition in told.trouble.items()]
-    entries += [f"{slice_} is fine again (was {condition})" for slice_, condition in told.fine.items()]
+    entries += [_fine(slice_, condition, standing) for slice_, condition in told.fine.items()]
     shown = entries[:_MOST_SLICES]
     if len(entries) > len(shown):
         shown.append(f"and {len(entries) - len(shown)} more; type: watch-time status")
+    if LATE in told.trouble.values():
+        shown.append(_late(standing.overview))
     return title, redact("\n\n".join(shown))
+
+
+def _late(overview: Overview) -> str:
+    """How to get everything that is late at once."""
+    text = f"to ask for all that is late: {overview.fetch_late}"
+    if overview.leave_out_late:
+        text += f"\nor, if nothing before that date matters, set {overview.leave_out_late}"
+    return text
+
+
+def _fine(slice_: Slice, condition: str, standing: Standing) -> str:
+    record = standing.known[slice_]
+    if record.is_presumed_empty:
+        return f"{slice_} is presumed empty (was {condition}): {_shortened(record.reason or '')}"
+    return f"{slice_} is fine again (was {condition})"
 
 
 def _trouble(slice_: Slice, condition: str, standing: Standing) -> str:

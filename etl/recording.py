@@ -254,10 +254,10 @@ def why_empty(rows: int) -> str | None:
 
 
 def _graded(slice_: Slice, times: str, evidence: tuple[str, ...]) -> Outcome:
-    """What a settled, confirmed 404 means: nothing to come where something shows it, and else nobody knows."""
+    """What a settled, confirmed 404 means: presumably nothing to come where something shows it; else nobody knows."""
     asked = f"404, asked {times}, and the date is past the settling window"
     if evidence:
-        return Outcome(slice_, Result.EMPTY, message=f"no viewing history: {asked}; {'; '.join(evidence)}")
+        return Outcome(slice_, Result.EMPTY, message=f"no report: {asked}; {'; '.join(evidence)}")
     return Outcome(
         slice_,
         Result.UNAVAILABLE,

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from etl.outcome import Result
 from etl.slices import WHOLE, State, slices_of
-from etl.status import SIGNS
+from etl.status import PRESUMED_EMPTY, SIGNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,6 +50,7 @@ _STYLES: Final = {
     State.LOADED.value: "green",
     Result.UNCHANGED.value: "green",
     State.EMPTY.value: "dim",
+    PRESUMED_EMPTY: "dim",
     State.UNAVAILABLE.value: "yellow",
     Result.WITHDRAWN.value: "yellow",
     State.HELD.value: "magenta",
@@ -112,20 +113,20 @@ def status_table(statuses: Sequence[SliceStatus]) -> Group:
         table.add_row(
             f"{status.slice.report_date:%Y-%m-%d}",
             status.slice.report_type.value,
-            state_text(status.state),
+            state_text(status.shown_as),
             _count(status.revision),
             _count(status.rows),
             _seconds(status.watch_seconds, status.rows),
             f"{status.loaded_at:%Y-%m-%d %H:%M}" if status.loaded_at else "",
         )
-    reasons = [note(status.slice, status.state, status.reason) for status in statuses if status.reason]
+    reasons = [note(status.slice, status.shown_as, status.reason) for status in statuses if status.reason]
     checks = [note(status.slice, "last check", status.last_check) for status in statuses if status.last_check]
     return _with_notes(table, [*reasons, *checks])
 
 
 def calendar(statuses: Sequence[SliceStatus]) -> Group:
     """A line per week, a cell per date with a sign for LIVE and one for VOD; then what the signs mean."""
-    states = {status.slice: status.state for status in statuses}
+    states = {status.slice: status.shown_as for status in statuses}
     days = sorted({slice_.report_date for slice_ in states})
     table = new_table("week of", *_WEEKDAYS)
     for monday in sorted({day - timedelta(days=day.weekday()) for day in days}):

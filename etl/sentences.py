@@ -12,7 +12,7 @@ from etl.errors import ExitCode, worst
 from etl.guards import way_out
 from etl.report import plain
 from etl.screens import calendar, new_table, note, state_text, status_table
-from etl.status import NEVER_TRIED
+from etl.status import shown_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -49,7 +49,13 @@ def freshness(overview: Overview) -> Iterator[RenderableType]:
     if overview.late:
         first = overview.late[0]
         yield Text.assemble(("late", "red"), f": {_listed(overview.late)}")
-        yield Text(f"  next: watch-time explain {first.report_date} --type {first.report_type}", style="bold")
+        yield Text(f"  why: watch-time explain {first.report_date} --type {first.report_type}")
+        yield Text(f"  next: {overview.fetch_late}", style="bold")
+        if overview.leave_out_late:
+            yield Text(f"  or, if nothing before that date matters, set {overview.leave_out_late}", style="bold")
+    if overview.presumed:
+        yield Text(f"presumed empty, since the source answers 404: {_listed(overview.presumed)}")
+        yield Text(f"  to ask again: {overview.fetch_presumed}")
 
 
 def in_days(duration: timedelta) -> str:
@@ -126,7 +132,7 @@ def stories_page(stories: Iterable[Story]) -> Group:
 def story_page(story: Story) -> Group:
     """A slice's story, as a person would tell it."""
     record = story.record
-    lines = [Text.assemble((f"{story.slice}  ", "bold"), state_text(record.state.value if record else NEVER_TRIED))]
+    lines = [Text.assemble((f"{story.slice}  ", "bold"), state_text(shown_as(record)))]
     if record and record.revision:
         lines.append(
             Text(f"stored: revision {record.revision}, {record.rows_stored:,} rows, {record.watch_seconds:,f} s")

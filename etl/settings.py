@@ -95,7 +95,8 @@ class Settings(BaseSettings):
         description="`run` also takes the slices of so many days before the target that are not loaded.",
     )
     first_date: date | None = Field(
-        None, description="Gaps before this date are not judged (YYYY-MM-DD); by default from the first known date on."
+        None,
+        description="Gaps before this date do not count (YYYY-MM-DD); by default they count from the first known date.",
     )
     recheck_days: int = Field(
         5,

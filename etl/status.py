@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
 # What a slice without a row in the ledger is called where states are shown.
 NEVER_TRIED = "never tried"
+# An empty slice of which no file says so.
+PRESUMED_EMPTY = "presumed empty"
 
 # One sign per state, to be told apart without colour.
 SIGNS: Final = {
     State.LOADED.value: "●",
     State.EMPTY.value: "○",
+    PRESUMED_EMPTY: "~",
     State.UNAVAILABLE.value: "…",
     State.HELD.value: "!",
     State.FAILED.value: "x",
@@ -36,7 +39,11 @@ SIGNS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class SliceStatus:
-    """A slice as it is shown; a slice that was never tried has the state `never tried` and no times."""
+    """A slice as it is shown; a slice that was never tried has the state `never tried` and no times.
+
+    Attributes:
+        shown_as: the state in words for people, who are told apart what is empty and what is presumed so.
+    """
 
     slice: Slice
     state: str
@@ -48,6 +55,7 @@ class SliceStatus:
     reason: str | None
     error_class: str | None
     last_check: str | None
+    shown_as: str
 
     def as_json(self) -> dict[str, object]:
         """For `--json`: dates in ISO 8601, seconds as an exact decimal text."""
@@ -55,6 +63,7 @@ class SliceStatus:
             "report_date": self.slice.report_date.isoformat(),
             "report_type": self.slice.report_type.value,
             "state": self.state,
+            "presumed_empty": self.shown_as == PRESUMED_EMPTY,
             "revision": self.revision,
             "rows": self.rows,
             "watch_seconds": f"{self.watch_seconds:f}",
@@ -114,9 +123,16 @@ def merge(known: dict[Slice, ledger.SliceRecord], slices: Iterable[Slice]) -> li
     return [_status(slice_, known.get(slice_)) for slice_ in slices]
 
 
+def shown_as(record: ledger.SliceRecord | None) -> str:
+    """A slice's state in words, for people."""
+    if record is None:
+        return NEVER_TRIED
+    return PRESUMED_EMPTY if record.is_presumed_empty else record.state.value
+
+
 def _status(slice_: Slice, record: ledger.SliceRecord | None) -> SliceStatus:
     if record is None:
-        return SliceStatus(slice_, NEVER_TRIED, 0, 0, Decimal(0), None, None, None, None, None)
+        return SliceStatus(slice_, NEVER_TRIED, 0, 0, Decimal(0), None, None, None, None, None, NEVER_TRIED)
     return SliceStatus(
         slice=slice_,
         state=record.state.value,
@@ -128,4 +144,5 @@ def _status(slice_: Slice, record: ledger.SliceRecord | None) -> SliceStatus:
         reason=record.reason,
         error_class=record.error_class,
         last_check=record.last_check,
+        shown_as=shown_as(record),
     )

@@ -11,7 +11,7 @@ import altair as alt
 
 from etl.page import theme
 from etl.slices import ReportType
-from etl.status import SIGNS
+from etl.status import PRESUMED_EMPTY, SIGNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -153,13 +153,13 @@ def coverage(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
             "week": f"{_monday(one.slice.report_date):%-d %b}",
             "weekday": _WEEKDAYS[one.slice.report_date.weekday()],
             "report": one.slice.report_type.value,
-            "state": one.state,
-            "sign": SIGNS[one.state],
-            "solid": one.state not in _HOLLOW,
+            "state": one.shown_as,
+            "sign": SIGNS[one.shown_as],
+            "solid": one.shown_as not in _HOLLOW,
         }
         for one in figures.slices
     ]
-    states = [state for state in SIGNS if any(one.state == state for one in figures.slices)]
+    states = [state for state in SIGNS if any(one.shown_as == state for one in figures.slices)]
     weeks = list(dict.fromkeys(str(value["week"]) for value in values))
     colours = alt.Scale(domain=states, range=[paint(theme.name_of(state)) for state in states])
     base = _chart(values).encode(
@@ -182,7 +182,7 @@ def coverage(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
 
 
 # Where there is no report the cell is not filled.
-_HOLLOW: Final = {state for state in SIGNS if state in {"empty", "never tried", "unavailable"}}
+_HOLLOW: Final = {state for state in SIGNS if state in {"empty", PRESUMED_EMPTY, "never tried", "unavailable"}}
 
 
 def label(content: Content) -> str:

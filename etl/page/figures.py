@@ -185,7 +185,9 @@ def _read(connection: Connection, settings: Settings, start: date, end: date, *,
             if place
         ],
         restatements=ledger.read_restatements(connection, start, end),
-        open=list(_open(known, settings, start, min(end, newest_due), today=now.date())),
+        open=list(
+            _open(known, settings, max(start, settings.first_date or start), min(end, newest_due), today=now.date())
+        ),
     )
 
 

@@ -89,7 +89,7 @@ def _marks(figures: Figures) -> Iterator[str]:
 
 
 def _legend(figures: Figures) -> str:
-    present = {one.state for one in figures.slices}
+    present = {one.shown_as for one in figures.slices}
     return "of a date LIVE, then VOD: " + ",  ".join(
         f"{sign} {state}" for state, sign in SIGNS.items() if state in present
     )

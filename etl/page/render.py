@@ -52,7 +52,7 @@ def html(figures: Figures) -> str:
         "thousands": _thousands,
     }
     environment.tests["long"] = lambda title: len(title) > _SHORT
-    counts = Counter(one.state for one in figures.slices)
+    counts = Counter(one.shown_as for one in figures.slices)
     return environment.from_string(_part("page.html.j2")).render(
         figures=figures,
         types=tuple(ReportType),

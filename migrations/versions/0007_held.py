@@ -1,4 +1,4 @@
-"""Which report is held, so that a person accepts that one and no other."""
+"""Which report is held, so that a person accepts that one and no other; and which slices are only presumed empty."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add `report_slice.held_sha256`; say more exactly what identifies a report's origin and how it was read."""
+    """Add `report_slice.held_sha256`, comments that say more, and `report_coverage.presumed_empty`."""
     op.execute("""
         ALTER TABLE report_slice
             ADD COLUMN held_sha256 text,
@@ -25,4 +25,40 @@ def upgrade() -> None:
         COMMENT ON COLUMN report_slice.report_source
             IS 'host and path that the stored revision was downloaded from, then ?sha256= and the SHA-256 of what the '
                'URL asks for beside its signature; empty where the host gave no strong ETag';
+    """)
+    _show_presumed()
+
+
+def _show_presumed() -> None:
+    """Empty by a file, or by a 404 alone: who closes a month wants to know."""
+    op.execute("""
+        CREATE OR REPLACE VIEW report_coverage AS
+        SELECT days.report_date,
+               types.report_type,
+               coalesce(report_slice.state, 'never tried') AS state,
+               coalesce(report_slice.revision, 0) AS revision,
+               coalesce(report_slice.rows_stored, 0) AS rows,
+               coalesce(report_slice.watch_seconds, 0) AS watch_seconds,
+               report_slice.loaded_at,
+               report_slice.reason,
+               report_slice.last_check,
+               days.report_date >= days.newest_due - 5 AS provisional,
+               coalesce(report_slice.state = 'empty' AND report_slice.revision = 0, false) AS presumed_empty
+        FROM (
+            SELECT known.oldest + number AS report_date,
+                   known.newest_due
+            FROM (
+                SELECT min(report_date) AS oldest,
+                       max(report_date) AS newest,
+                       (now() AT TIME ZONE 'UTC')::date - 2 AS newest_due
+                FROM report_slice
+            ) AS known
+            CROSS JOIN LATERAL generate_series(0, greatest(known.newest, known.newest_due) - known.oldest) AS number
+        ) AS days
+        CROSS JOIN (VALUES ('LIVE'), ('VOD')) AS types (report_type)
+        LEFT JOIN report_slice USING (report_date, report_type);
+
+        COMMENT ON COLUMN report_coverage.presumed_empty
+            IS 'whether the state is empty only because the source answers 404: no file said so, and a report may '
+               'still come';
     """)

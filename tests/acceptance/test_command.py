@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,13 @@ from etl import __version__
 from etl.sandbox.config import SandboxConfig
 from etl.sandbox.script import Answer, Delivery
 from etl.slices import ReportType, Slice, slices_of
+from listening import listening
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from conftest import Program, Warehouse
+    from listening import Listener
 
 TARGET = datetime.now(UTC).date() - timedelta(days=2)
 VOD = Slice(TARGET, ReportType.VOD)
@@ -27,6 +31,12 @@ VOD = Slice(TARGET, ReportType.VOD)
 @pytest.fixture
 def sandbox_config() -> SandboxConfig:
     return SandboxConfig(vod_rows=200, live_rows=80, quiet_one_day_in=0)
+
+
+@pytest.fixture
+def chat() -> Iterator[Listener]:
+    with listening() as listener:
+        yield listener
 
 
 def _log_lines(stderr: str) -> list[dict[str, Any]]:
@@ -197,7 +207,9 @@ def test_a_monitor_learns_that_a_slice_is_late(program: Program, newest_warehous
     checked = program("status", "--check")
     assert checked.returncode == 75
     assert f"oldest gap: {day} LIVE, and 2 more\nlate: {day} LIVE, {day} VOD\n" in checked.stdout
-    assert f"next: watch-time explain {day} --type LIVE" in checked.stdout
+    assert f"why: watch-time explain {day} --type LIVE" in checked.stdout
+    assert f"next: watch-time backfill --start {day} --end {day}\n" in checked.stdout
+    assert "FIRST_DATE" not in checked.stdout, "two days ago matters"
     for told in (
         program("status", "--check", "--start", f"{TARGET - timedelta(days=2)}"),
         program("status", "--check", FIRST_DATE=f"{TARGET - timedelta(days=2)}"),
@@ -212,6 +224,61 @@ def test_a_monitor_learns_that_a_slice_is_late(program: Program, newest_warehous
     assert live["complete_up_to"] == vod["complete_up_to"] == f"{day - timedelta(days=1)}"
     program("backfill", "--start", f"{day}", "--end", f"{day}")
     assert program("status", "--check").returncode == 0, "the target date is a gap, and not late"
+
+
+class TestAWrongDateFarBack:
+    """Years of dates that nobody ever asked for would count as missing from then on."""
+
+    WRONG = "2019-01-01"
+
+    def test_it_is_refused_before_it_does_harm(self, program: Program, newest_warehouse: Warehouse) -> None:
+        assert program("run", LOOKBACK_DAYS="0").returncode == 0
+        days = (TARGET - date(2019, 1, 1)).days
+        for wrong in (("run", "--date", self.WRONG), ("backfill", "--start", self.WRONG, "--end", f"{TARGET}")):
+            refused = program(*wrong)
+            assert refused.returncode == 2
+            assert f"error: {self.WRONG} lies {days:,} days before {TARGET}, with which the" in refused.stderr
+            assert "next: correct the date; if it is what you mean, type the same command with --yes" in refused.stderr
+        assert newest_warehouse.query("SELECT DISTINCT report_date FROM report_slice") == [(TARGET,)]
+        assert "oldest gap" not in program("status", "--check").stdout
+
+    def test_a_dry_run_of_it_only_lists(self, program: Program) -> None:
+        program("run", LOOKBACK_DAYS="0")
+        assert program("backfill", "--start", self.WRONG, "--end", self.WRONG, "--dry-run").returncode == 0
+
+    def test_what_status_says_after_it_can_be_pasted(self, program: Program, chat: Listener) -> None:
+        program("run", LOOKBACK_DAYS="0")
+        notify = {"NOTIFY_URLS": f"{chat.url.replace('http', 'json')}/hooks/x"}
+        assert program("run", "--date", self.WRONG, "--yes", **notify).returncode == 0
+        told = program("status", "--check")
+        assert told.returncode == 75
+        assert "oldest gap: 2019-01-02 LIVE, and " in told.stdout
+        begins, last = f"WATCH_TIME_FIRST_DATE={TARGET}", TARGET - timedelta(days=1)
+        fetch = ("backfill", "--start", "2019-01-02", "--end", f"{last}")
+        assert f"  next: watch-time {' '.join(fetch)}\n" in told.stdout
+        assert f"  or, if nothing before that date matters, set {begins}\n" in told.stdout
+        (notice,) = chat.heard
+        message = json.loads(notice.body)["message"]
+        assert f"to ask for all that is late: watch-time {' '.join(fetch)}\n" in message
+        assert message.endswith(begins)
+        document = json.loads(program("status", "--json").stdout)
+        assert (document["fetch_late"], document["leave_out_late"]) == (f"watch-time {' '.join(fetch)}", begins)
+
+        plan = json.loads(program(*fetch, "--dry-run", "--json").stdout)["slices"]
+        assert [f"{slice_['report_date']} {slice_['report_type']}" for slice_ in plan] == document["gaps"]
+
+        metrics = program.folder / "watch_time.prom"
+        healed = {"FIRST_DATE": f"{TARGET}"}
+        checked = program("status", "--check", **healed)
+        assert (checked.returncode, "oldest gap" in checked.stdout, "presumed" in checked.stdout) == (0, False, False)
+        assert program("run", LOOKBACK_DAYS="0", METRICS_FILE=str(metrics), **notify, **healed).returncode == 0
+        figures = dict(line.rsplit(" ", 1) for line in metrics.read_text().splitlines() if not line.startswith("#"))
+        for report_type in ReportType:
+            assert figures[f'watch_time_late_slices{{report_type="{report_type}"}}'] == "0.0"
+            assert figures[f'watch_time_presumed_empty_slices{{report_type="{report_type}"}}'] == "0.0"
+            assert figures[f'watch_time_slices{{report_type="{report_type}",state="never_tried"}}'] == "0.0"
+            assert figures[f'watch_time_slices{{report_type="{report_type}",state="empty"}}'] == "0.0"
+        assert len(chat.heard) == 1, "and nothing more is told"
 
 
 class TestExitCodes:

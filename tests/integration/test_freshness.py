@@ -57,8 +57,11 @@ class Ledger:
         now: datetime = NOON,
         start: date | None = None,
         first_date: date | None = None,
+        lag_days: int = 2,
     ) -> Overview:
-        settings = Settings.load().model_copy(update={"time_zone": time_zone, "first_date": first_date})
+        settings = Settings.load().model_copy(
+            update={"time_zone": time_zone, "first_date": first_date, "lag_days": lag_days}
+        )
         with db.opened(self.url, schema="public") as database, database.transaction(writable=False) as connection:
             return freshness.read(connection, settings, now=now, start=start)
 
@@ -137,10 +140,60 @@ def test_old_dates_are_not_judged_where_a_setting_says_so(ledger: Ledger) -> Non
     for day in (date(2024, 1, 1), NEWEST_DUE):
         for report_type in ReportType:
             ledger.state(Slice(day, report_type), "loaded", 1)
-    assert len(ledger.read().gaps) > 2_000
+    harmed = ledger.read()
+    assert len(harmed.gaps) > 2_000
+    assert harmed.fetch_late == "watch-time backfill --start 2024-01-02 --end 2026-11-19"
+    assert harmed.leave_out_late == f"WATCH_TIME_FIRST_DATE={NEWEST_DUE}"
     found = ledger.read(first_date=NEWEST_DUE)
     assert found.gaps == ()
+    assert (found.fetch_late, found.leave_out_late) == (None, None)
     assert [fresh.complete_up_to for fresh in found.freshness] == [NEWEST_DUE, NEWEST_DUE]
+
+
+@pytest.mark.parametrize(("days", "is_left_out"), [(31, False), (32, True)])
+def test_of_a_short_stretch_of_late_dates_nobody_is_told_how_to_leave_it_out(
+    ledger: Ledger, days: int, is_left_out: bool
+) -> None:
+    """The setting would end the alarm about an outage, and everything before it with that."""
+    after = FIRST + timedelta(days=days + 1)
+    for day in (FIRST, *(after + timedelta(days=number) for number in range((NEWEST_DUE - after).days + 1))):
+        for report_type in ReportType:
+            ledger.state(Slice(day, report_type), "loaded", 1)
+    found = ledger.read()
+    assert len(found.late) == 2 * days
+    assert found.fetch_late == f"watch-time backfill --start 2026-10-02 --end {after - timedelta(days=1)}"
+    assert found.leave_out_late == (f"WATCH_TIME_FIRST_DATE={after}" if is_left_out else None)
+
+
+def test_what_is_empty_by_a_404_alone_is_complete_and_told_as_presumed(ledger: Ledger) -> None:
+    known, presumed = NEWEST_DUE - timedelta(days=1), NEWEST_DUE
+    for day in (known, presumed):
+        ledger.state(Slice(day, ReportType.LIVE), "loaded", 1)
+        ledger.state(Slice(day, ReportType.VOD), "empty", int(day == known))
+    found = ledger.read()
+    assert (found.gaps, found.presumed) == ((), (Slice(presumed, ReportType.VOD),))
+    assert found.fetch_presumed == f"watch-time backfill --start {presumed} --end {presumed} --only empty"
+    assert found.as_json()["presumed_empty"] == [f"{presumed} VOD"]
+    assert ledger.read(first_date=presumed + timedelta(days=1)).presumed == ()
+
+
+def test_east_of_utc_no_date_is_due_or_late_before_it_could_be_asked_for(ledger: Ledger) -> None:
+    """Where it is the 22nd already, the 21st may still be going on in UTC: with a lag of one day it is not due yet."""
+    zone = ZoneInfo("Pacific/Kiritimati")
+    utc_midnight = datetime(2026, 11, 22, tzinfo=UTC).astimezone(zone)
+    assert utc_midnight.date() == date(2026, 11, 22)
+    for report_type in ReportType:
+        ledger.state(Slice(date(2026, 11, 20), report_type), "loaded", 1)
+
+    def read(now: datetime) -> Overview:
+        return ledger.read(time_zone=zone.key, lag_days=1, now=now)
+
+    before, due = read(utc_midnight - timedelta(minutes=1)), read(utc_midnight)
+    assert (before.newest_due, before.gaps) == (date(2026, 11, 20), ())
+    assert (due.newest_due, len(due.gaps), due.late) == (date(2026, 11, 21), 2, ())
+    day_after = utc_midnight + timedelta(days=1)
+    assert read(day_after).late == ()
+    assert {slice_.report_date for slice_ in read(day_after + timedelta(seconds=1)).late} == {date(2026, 11, 21)}
 
 
 def test_what_is_stored_does_not_depend_on_what_is_judged(ledger: Ledger) -> None:

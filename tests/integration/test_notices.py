@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from email.policy import default
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from aiosmtpd.controller import Controller
 
@@ -259,6 +260,33 @@ def test_a_message_names_twenty_slices_and_how_many_more(newest_warehouse: Wareh
     many = slices_of(dates_between(TARGET - timedelta(days=49), TARGET))
     title, text = notices.message(Changes(dict.fromkeys(many, "late"), {}), now, warehouse="an organization")
     assert title == "watch-time: 100 in trouble (an organization)"
-    assert text.count(" is late: ") == 20
-    assert text.endswith("and 80 more; type: watch-time status")
+    assert text.count(" is late: it was never asked for\n") == 20
+    _, more, fetch = text.rsplit("\n\n", 2)
+    assert more == "and 80 more; type: watch-time status"
+    assert fetch == f"to ask for all that is late: {now.overview.fetch_late}"
     assert len(text) < 10_000
+
+
+def _record(warehouse: Warehouse, slice_: Slice, state: str, reason: str) -> None:
+    with psycopg.connect(warehouse.url) as connection:
+        connection.execute(
+            "INSERT INTO report_slice (report_date, report_type, state, revision, rows_stored, watch_seconds, "
+            "checked_at, reason) VALUES (%s, %s, %s, 0, 0, 0, now(), %s)",
+            [slice_.report_date, slice_.report_type.value, state, reason],
+        )
+
+
+def test_a_late_slice_that_is_presumed_empty_now_is_not_called_fine(newest_warehouse: Warehouse) -> None:
+    _record(newest_warehouse, VOD, "empty", "no report: 404, asked 2 times")
+    now = standing.read(newest_warehouse.configured())
+    _, text = notices.message(Changes({}, {VOD: "late"}), now, warehouse="an organization")
+    assert text == f"{VOD} is presumed empty (was late): no report: 404, asked 2 times"
+
+
+def test_of_dates_before_the_first_one_that_matters_nothing_is_told(newest_warehouse: Warehouse) -> None:
+    for slice_ in slices_of([TARGET - timedelta(days=900)]):
+        _record(newest_warehouse, slice_, "failed", "the API answered 503")
+    _record(newest_warehouse, VOD, "failed", "the API answered 503")
+    judged = standing.read(newest_warehouse.configured(first_date=TARGET))
+    assert notices.conditions(judged) == {VOD: "failed"}
+    assert len(notices.conditions(standing.read(newest_warehouse.configured()))) == 1_801

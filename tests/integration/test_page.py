@@ -261,6 +261,13 @@ class TestFigures:
         ]
         assert drawn.figures.open[3].next_step == "watch-time backfill --start 2026-11-07 --end 2026-11-08"
 
+    def test_of_dates_before_the_first_one_that_matters_nothing_is_open(self, drawn: Drawn) -> None:
+        settings = drawn.warehouse.configured(first_date=GAPS[-1].report_date)
+        found = figures.read(settings, FIRST, LAST, now=NOW)
+        assert [(one.first, one.last) for one in found.open if one.state == "never tried"] == [
+            (GAPS[-1].report_date, GAPS[-1].report_date)
+        ]
+
     def test_held_stretches_are_not_asked_for_again_but_looked_at(self, newest_warehouse: Warehouse) -> None:
         """A backfill would hold them again; `revisions` tells of each what accepts it."""
         both, *alone = (
@@ -398,11 +405,11 @@ class TestPage:
 
     def test_the_calendar_has_every_slice_in_its_state(self, opened: Looked, drawn: Drawn) -> None:
         told = opened.page.eval_on_selector_all("#calendar .sign", "signs => signs.map(sign => sign.title)")
-        assert sorted(told) == sorted(f"{one.slice}: {one.state}" for one in drawn.figures.slices)
+        assert sorted(told) == sorted(f"{one.slice}: {one.shown_as}" for one in drawn.figures.slices)
         assert len(told) == 56
         for slice_, state in (
             (HELD, "held"),
-            (QUIET, "empty"),
+            (QUIET, "presumed empty"),
             (LATE_TO_COME, "unavailable"),
             (GAPS[0], "never tried"),
         ):
@@ -410,6 +417,12 @@ class TestPage:
             assert sign.inner_text().split("\n")[0].startswith(SIGNS[state])
         cells = opened.page.locator("#calendar tbody tr").nth(1).locator("td .day").all_text_contents()
         assert cells == ["26", "27", "28", "29", "30", "31", "1"]
+
+    def test_what_is_presumed_and_what_is_late_come_with_what_to_type(self, opened: Looked) -> None:
+        told = opened.page.locator("section[aria-labelledby=h-freshness]").inner_text()
+        quiet = QUIET.report_date
+        assert f"1 of these slices; to ask again, type watch-time backfill --start {quiet} --end {quiet}" in told
+        assert "all that is late, type watch-time backfill --start 2026-11-04 --end 2026-11-13" in told
 
     def test_the_days_are_told_as_a_table_too(self, opened: Looked, drawn: Drawn) -> None:
         rows = opened.page.eval_on_selector_all(

@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from conftest import DAY, HEADER, NOON, TODAY, VOD, Warehouse
-from etl import ledger
+from etl import explain, ledger, status
 from etl.db import Database
 from etl.errors import WrongUsage
 from etl.job import LOADED_ONLY
 from etl.outcome import Ask, Outcome, Result
 from etl.sandbox.script import Answer, Delivery
-from etl.slices import SETTLING_DAYS, ReportType, Shard, Slice, dates_between, slices_of
+from etl.slices import SETTLING_DAYS, ReportType, Shard, Slice, State, dates_between, slices_of
 
 TARGET = TODAY - timedelta(days=2)
 NOT_THERE = Answer(404, '{"code": 5, "message": "report not found", "details": []}')
@@ -63,7 +63,7 @@ def test_a_settled_404_without_evidence_is_no_empty_day(warehouse: Warehouse) ->
 @pytest.mark.parametrize(
     ("published", "evidence"),
     [
-        pytest.param([LIVE], "LIVE of that date is there", id="the date's other report"),
+        pytest.param([LIVE], "LIVE of that date is there; no later VOD is", id="the date's other report"),
         pytest.param([LATER], f"VOD of {LATER.report_date} is there", id="a later report of the type"),
         pytest.param(
             [LIVE, LATER], f"LIVE of that date is there; VOD of {LATER.report_date} is there", id="both of them"
@@ -78,11 +78,30 @@ def test_a_settled_404_with_evidence_is_an_empty_day_that_may_still_be_asked_for
     warehouse.sandbox.script(VOD, api=[NOT_THERE, NOT_THERE])
     outcome = warehouse.bring(ask=Ask(settled=True))
     assert (outcome.result, outcome.exit_code) == (Result.EMPTY, 0)
-    assert _state(warehouse) == ("empty", 0, f"no viewing history: {ASKED}; {evidence}")
+    assert _state(warehouse) == ("empty", 0, f"no report: {ASKED}; {evidence}")
     assert warehouse.query("SELECT message FROM report_check WHERE result = 'empty'") == [
-        (f"no viewing history: {ASKED}; {evidence}",)
+        (f"no report: {ASKED}; {evidence}",)
     ]
     assert warehouse.bring(ask=Ask(settled=True)).result is Result.LOADED
+
+
+def test_a_day_that_is_empty_by_a_404_is_told_apart_from_one_with_a_file_that_says_so(warehouse: Warehouse) -> None:
+    """A report that is a week late beside the date's other one would pass for a quiet day, and the month for final."""
+    warehouse.bring(HEADER, slice_=LIVE)
+    warehouse.sandbox.script(VOD, api=[NOT_THERE, NOT_THERE])
+    assert warehouse.bring(ask=Ask(settled=True)).result is Result.EMPTY
+    told = status.read(warehouse.configured(), DAY, DAY)
+    assert [(one.state, one.shown_as) for one in told.slices] == [("empty", "empty"), ("empty", "presumed empty")]
+    assert [one.as_json()["presumed_empty"] for one in told.slices] == [False, True]
+    stories = explain.read(warehouse.configured(), [LIVE, VOD])
+    assert [story.as_json()["presumed_empty"] for story in stories] == [False, True]
+    assert warehouse.query(
+        "SELECT report_type, state, presumed_empty FROM report_coverage WHERE report_date = %s ORDER BY 1", DAY
+    ) == [("LIVE", "empty", False), ("VOD", "empty", True)]
+    with warehouse.job() as opened:
+        (again,) = opened.backfill_plan(DAY, DAY, wanted=[State.EMPTY], report_types=[ReportType.VOD])
+        assert [outcome.result for outcome in opened.work([again])] == [Result.LOADED]
+    assert status.read(warehouse.configured(), DAY, DAY).slices[1].shown_as == "loaded"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +124,7 @@ def test_a_quiet_day_of_both_types_is_shown_by_one_of_them(warehouse: Warehouse)
         warehouse.sandbox.withdraw(slice_)
     assert warehouse.bring(ask=Ask(settled=True)).result is Result.EMPTY
     outcome = warehouse.bring(slice_=LIVE, ask=Ask(settled=True))
-    assert outcome.message == f"no viewing history: {ASKED}; VOD of that date has no viewing history"
+    assert outcome.message == f"no report: {ASKED}; VOD of that date is empty; no later LIVE is"
 
 
 def test_a_backfill_sees_in_one_go_what_its_own_later_dates_show(warehouse: Warehouse) -> None:

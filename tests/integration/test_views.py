@@ -246,6 +246,7 @@ class TestCoverage:
                 "reason": one.reason,
                 "last_check": one.last_check,
                 "provisional": ANY,
+                "presumed_empty": one.shown_as == status.PRESUMED_EMPTY,
             }
             for one in status.merge(known, slices_of(dates_between(FIRST, LAST)))
         ]
@@ -319,8 +320,8 @@ def _royalties(explored: Explored) -> Rows:
 def _completeness(explored: Explored) -> Rows:
     """Fifteen days loaded of thirty, but for the gap and the slice that is held."""
     return [
-        {"report_type": "LIVE", "days_open": 16, "final": False},
-        {"report_type": "VOD", "days_open": 16, "final": False},
+        {"report_type": "LIVE", "days_open": 16, "days_presumed_empty": 0, "final": False},
+        {"report_type": "VOD", "days_open": 16, "days_presumed_empty": 0, "final": False},
     ]
 
 
@@ -470,6 +471,9 @@ class TestDocumentedQueries:
                     VALUES (%s, %s, 'empty', 0, 0, 0, now())""",
                     [slice_.report_date, slice_.report_type.value],
                 )
+            # An empty file came for all of VOD; of LIVE there is nothing but a 404.
+            connection.execute("UPDATE report_slice SET (revision, report_sha256) = (1, 'x') WHERE report_type = 'VOD'")
             query = QUERIES["2"].replace("2026-11-01", str(month)).replace("2026-12-01", str(next_month))
             answer = connection.execute(query.encode()).fetchall()
-        assert answer == [("LIVE", 0, final), ("VOD", 0, final)]
+        days = (next_month - month).days
+        assert answer == [("LIVE", 0, days, final), ("VOD", 0, 0, final)]

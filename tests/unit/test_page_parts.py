@@ -10,13 +10,13 @@ import pytest
 from etl.page import charts, theme
 from etl.page.figures import Content
 from etl.slices import State, dates_between
-from etl.status import NEVER_TRIED, SIGNS
+from etl.status import NEVER_TRIED, PRESUMED_EMPTY, SIGNS
 
 FIRST = date(2026, 1, 1)
 
 
 def test_states_have_the_signs_that_status_has() -> None:
-    assert {*SIGNS} == {*(state.value for state in State), NEVER_TRIED}
+    assert {*SIGNS} == {*(state.value for state in State), PRESUMED_EMPTY, NEVER_TRIED}
     for scheme in (theme.LIGHT, theme.DARK):
         assert {theme.name_of(state) for state in SIGNS} <= scheme.keys()
 
@@ -68,7 +68,7 @@ def test_colours_stand_out(scheme: dict[str, str]) -> None:
     for ground in ("paper", "sheet"):
         for name in ("ink", "soft"):
             assert _contrast(scheme[name], scheme[ground]) >= 4.5
-    for name in ("loaded", "empty", "unavailable", "held", "failed"):
+    for name in ("loaded", "empty", "presumed-empty", "unavailable", "held", "failed"):
         assert _contrast(scheme[name], scheme["paper"]) >= 4.5
     for name in ("live", "vod", "viewers", "never-tried"):
         assert _contrast(scheme[name], scheme["paper"]) >= 3

@@ -42,7 +42,8 @@ def words(table: RenderableType) -> list[list[str]]:
 
 def status(state: str, **figures: object) -> SliceStatus:
     nothing = {"revision": 0, "rows": 0, "watch_seconds": Decimal(0), "checked_at": None, "loaded_at": None}
-    return SliceStatus(VOD, state, **{**nothing, "reason": None, "error_class": None, "last_check": None, **figures})  # type: ignore[arg-type]  # named as they are
+    nothing |= {"reason": None, "error_class": None, "last_check": None, "shown_as": state}
+    return SliceStatus(VOD, state, **{**nothing, **figures})  # type: ignore[arg-type]  # named as they are
 
 
 def test_a_first_load_shows_what_came() -> None:
@@ -179,6 +180,7 @@ def _figures(rows: int) -> list[tuple[str, RenderableType, list[str]]]:
         tuple(Freshness(report_type, VOD.report_date, VOD.report_date, lag) for report_type in ReportType),
         gaps=(),
         late=(),
+        presumed=(),
     )
     slice_ = ["2026-11-16", "VOD"]
     large = [count, "3,822,127,837.121"]
