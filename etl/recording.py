@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from etl import ledger, rejects, schema
-from etl.errors import DatabaseUnavailable, DataRefused, ExitCode, SliceBusy, WatchTimeError
+from etl.errors import DatabaseUnavailable, DataRefused, ExitCode, SliceBusy, WatchTimeError, WrongOrganization
 from etl.outcome import Ask, Outcome, Result, refusal, warnings_about
 from etl.slices import State
 
@@ -174,7 +174,8 @@ class Recorder:
             else:
                 outcome = Outcome(work.slice, Result.UNAVAILABLE, message=f"not published yet: 404, asked {times}")
             ledger.record_state(connection, work.slice, State(outcome.result.value), reason=outcome.message)
-            self.claim(connection)
+            # A 404 claims nothing: it says nothing of whose token and organization these are.
+            schema.require_owner(self._database, connection, self._org_id)
             return outcome
 
         return self.transaction(work.slice, record)
@@ -218,9 +219,9 @@ class Recorder:
         return self.transaction(slice_, record)
 
     def failure(self, slice_: Slice, error: WatchTimeError) -> Outcome:
-        """Note an error where that is possible: not when the database is the trouble, or another run has the slice."""
+        """Note an error where that is possible: not when the database is the trouble, or the slice is others'."""
         outcome = refusal(slice_, Result.FAILED, error)
-        if isinstance(error, (DatabaseUnavailable, SliceBusy)):
+        if isinstance(error, (DatabaseUnavailable, SliceBusy, WrongOrganization)):
             return outcome
 
         def record(connection: Connection) -> Outcome:

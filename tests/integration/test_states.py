@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import psycopg
 import pytest
 
 from conftest import DAY, HEADER, NOON, TODAY, VOD, Warehouse
@@ -185,6 +186,29 @@ def test_a_report_that_was_there_and_not_accepted_does_not_become_a_quiet_day(
     assert (outcome.result, int(outcome.exit_code)) == (Result.WITHDRAWN, 65)
     assert "it withdrew the report, which was never accepted" in (outcome.message or "")
     assert _state(warehouse) == (state, 0, reason)
+
+
+def test_a_404_does_not_make_the_schema_a_mistyped_organizations(warehouse: Warehouse) -> None:
+    """Whoever answers 404 to a token may do so for any organization; the right one must not be locked out by it."""
+    warehouse.sandbox.script(VOD, api=[NOT_THERE])
+    assert warehouse.bring(org_id="mistyped-org").result is Result.UNAVAILABLE
+    assert warehouse.query("SELECT org_id FROM warehouse") == []
+    assert warehouse.bring().result is Result.LOADED
+    assert warehouse.query("SELECT org_id FROM warehouse") == [(warehouse.sandbox.config.org_id,)]
+    assert _state(warehouse)[:2] == ("loaded", 1)
+
+
+def test_a_404_is_not_recorded_among_another_organizations_slices(warehouse: Warehouse) -> None:
+    """The other one's first report was loaded after this run had begun."""
+    with warehouse.job() as opened:
+        with psycopg.connect(warehouse.url) as connection:
+            connection.execute("INSERT INTO warehouse (org_id) VALUES ('other-org')")
+        warehouse.sandbox.script(VOD, api=[NOT_THERE])
+        outcome = opened._pipeline.bring(VOD, Ask())
+    assert (outcome.result, int(outcome.exit_code)) == (Result.FAILED, 78)
+    assert "holds the data of organization other-org" in (outcome.message or "")
+    assert warehouse.query("SELECT state FROM report_slice") == []
+    assert warehouse.query("SELECT result FROM report_check") == []
 
 
 def test_a_404_that_the_second_ask_contradicts_is_no_empty_day(warehouse: Warehouse) -> None:
