@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -23,6 +21,7 @@ from etl.url_policy import UrlPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     import httpx
 
@@ -76,11 +75,11 @@ class Source:
         if isinstance(answer, NotThere):
             yield answer
             return
-        with tempfile.TemporaryDirectory(dir=self._folder) as name:
+        with scratch.folder_in(self._folder) as folder:
             yield self._downloader.download(
                 answer,
                 renew=lambda: api.renew(slice_),
-                folder=Path(name),
+                folder=folder,
                 unless=unless,
                 on_retry=on_retry,
                 on_body=on_body,

@@ -5,12 +5,12 @@ One pass does everything: decompress, look at what it is, bound its size, hash, 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from etl.errors import MalformedReport, TryLater
+from etl.errors import MalformedReport
 from etl.gunzip import MAGIC, Gunzip
+from etl.scratch import needs_room
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,8 +26,6 @@ _RATIO_FROM_BYTES: Final = 64 << 20
 _SNIFFED_BYTES: Final = 512
 # How pages and error bodies begin, after blanks and a byte-order mark. A header line begins with neither.
 _NO_CSV: Final = {b"<": "a web page or an XML document", b"{": "a JSON document", MAGIC: "gzip in gzip"}
-
-_NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Spool:
@@ -54,9 +52,10 @@ class Spool:
         self._gunzip: Gunzip | None = None
         self._is_decided = False
         self._beginning = b""
-        self.path.touch(mode=0o600)  # a report names people: nobody else is to read it, whatever the umask
-        # Unbuffered: the pieces are large, and a full disk shows where it is met, not at some later close.
-        self._file = self.path.open("wb", buffering=0)
+        with needs_room(self.path.parent, "a download"):
+            self.path.touch(mode=0o600)  # a report names people: nobody else is to read it, whatever the umask
+            # Unbuffered: the pieces are large, and a full disk shows where it is met, not at some later close.
+            self._file = self.path.open("wb", buffering=0)
 
     def close(self) -> None:
         """Close the file; it stays where it is, and its folder's owner removes it."""
@@ -129,13 +128,6 @@ class Spool:
         if self._file is None:
             raise ValueError("the spool file is closed")
         left = memoryview(plain)
-        try:
+        with needs_room(self.path.parent, f"a download of {self.size_bytes} bytes and more"):
             while left:  # the last write before a disk is full takes a part
                 left = left[self._file.write(left) :]
-        except OSError as error:
-            if error.errno not in _NO_ROOM:
-                raise
-            raise TryLater(
-                f"no room left for the download in {self.path.parent} after {self.size_bytes} bytes",
-                next_step="make room there, or point TMPDIR to a larger disk, and run again",
-            ) from None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, LiteralString
@@ -17,6 +18,7 @@ import cluster
 import postgres
 from etl import job, logs
 from etl.environment import PREFIX
+from etl.errors import CredentialsRefused
 from etl.outcome import Ask, Outcome
 from etl.sandbox.config import SandboxConfig
 from etl.sandbox.control import Sandbox
@@ -24,6 +26,7 @@ from etl.sandbox.script import Delivery
 from etl.sandbox.server import running
 from etl.settings import Settings
 from etl.slices import ReportType, Slice
+from needing import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -141,7 +144,10 @@ class Warehouse:
         if body is not None:
             self.sandbox.override(slice_, Delivery(body=body))
         with self.job(**settings) as opened:
-            return opened._pipeline.bring(slice_, ask or Ask())
+            try:
+                return opened._pipeline.bring(slice_, ask or Ask())
+            except CredentialsRefused as refused:  # ends a run, with this slice
+                return opened._pipeline.refused(slice_, refused)
 
     def query(self, text: LiteralString, *parameters: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url) as connection:
@@ -226,6 +232,30 @@ def program(bare_program: Program, newest_warehouse: Warehouse) -> Program:
         bare_program.folder,
         {**bare_program.environment, **{f"{PREFIX}{name}": value for name, value in settings.items()}},
     )
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of a mebibyte, and of 32 files and folders."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=32", "tmpfs", str(folder)],  # noqa: S607 - wherever it is
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        lacking("a disk that is full needs the right to mount one")
+    yield folder
+    with suppress(OSError):
+        subprocess.run(["umount", str(folder)], check=True)  # noqa: S607 - as above
+
+
+def fill(disk: Path) -> None:
+    """Leave no room on a small disk, not even for an empty file."""
+    with suppress(OSError):
+        for number in itertools.count():
+            (disk / f"filling-{number}").touch()
 
 
 @pytest.fixture(autouse=True)

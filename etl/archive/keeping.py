@@ -7,7 +7,6 @@ missing makes them from the ledger, under the slice's lock.
 
 from __future__ import annotations
 
-import errno
 import json
 import uuid
 from dataclasses import dataclass
@@ -20,8 +19,9 @@ from etl import ledger, revisions, schema
 from etl.archive import layout, storage
 from etl.archive.layout import Key
 from etl.db import idle_for
-from etl.errors import ArchiveDamaged, Misconfigured, ReconciliationFailed, TryLater, WrongOrganization
+from etl.errors import ArchiveDamaged, Misconfigured, ReconciliationFailed, WrongOrganization
 from etl.revisions import Accepted  # noqa: TC001 - pydantic reads it
+from etl.scratch import needs_room
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -42,7 +42,6 @@ LAYOUT: Final = 1
 
 # A few small operations; each of them is bounded by itself.
 SETTLING_S: Final = 600.0
-_NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,24 +158,18 @@ class Archive:
                 from etl.archive import parquet, raw  # noqa: PLC0415 - pyarrow: an unchanged report needs none of it
 
                 about = {"revision": str(key.revision), "report_sha256": key.sha256, "read_as": read_as}
-                found = parquet.write(written, lines, about)
+                with needs_room(report.path.parent, "the files that go to the archive"):
+                    found = parquet.write(written, lines, about)
+                    raw.pack(report.path, packed)
                 if found != expected:
                     raise ReconciliationFailed(
                         f"{key}: the report has {expected[0]} rows and {expected[1]} s, the file for the archive would "
                         f"have {found[0]} rows and {found[1]} s; rolled back",
                         next_step="keep the report and have this looked at; what was stored before is untouched",
                     )
-                raw.pack(report.path, packed)
                 self._claim()
                 self.storage.put(packed, key.raw)
                 self.storage.put(written, key.parquet)
-        except OSError as error:
-            if error.errno not in _NO_ROOM:
-                raise
-            raise TryLater(
-                f"no room left in {report.path.parent} for the files that go to the archive",
-                next_step="make room there, or point TMPDIR to a larger disk, and run again",
-            ) from None
         finally:
             packed.unlink(missing_ok=True)
             written.unlink(missing_ok=True)

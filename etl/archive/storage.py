@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 from etl.archive.stores import Folder, Objects
 from etl.errors import ArchiveDamaged, ArchiveUnavailable, CredentialsRefused, Misconfigured, WatchTimeError
 from etl.redact import redact
+from etl.scratch import needs_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,12 +80,14 @@ class Storage:
 
         Raises:
             ArchiveDamaged: it is not there.
+            TryLater: there is no room for it here.
         """
-        self._do(
-            f"reading {name}",
-            lambda: self._backend.fetch(name, file),
-            patience_s=patience_s(size_bytes),
-        )
+
+        def fetch() -> None:
+            with needs_room(file.parent, "a file of the archive"):
+                self._backend.fetch(name, file)
+
+        self._do(f"reading {name}", fetch, patience_s=patience_s(size_bytes))
 
     def copy(self, source: str, target: str, *, size_bytes: int) -> None:
         """Give `target` the bytes of `source`, within the store, in place of those it had.

@@ -6,7 +6,6 @@ figure. The limits themselves are constants of the program, each with its reason
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import json
 import subprocess
@@ -23,7 +22,6 @@ import pytest
 
 from conftest import DAY, HEADER
 from effort import effort
-from needing import lacking
 from raw_server import CSV, Answer, RawServer, found, in_turn, raw_server, reply
 from tally import record
 
@@ -280,23 +278,6 @@ def test_a_database_that_takes_too_long_is_given_up(tried: Tried) -> None:
         tried.assert_stored_is_untouched()
         connection.execute("DROP FUNCTION slow CASCADE")
     tried.assert_heals()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of a mebibyte."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)],  # noqa: S607 - wherever it is
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        lacking("a disk that is full needs the right to mount one")
-    yield folder
-    with contextlib.suppress(OSError):
-        subprocess.run(["umount", str(folder)], check=True)  # noqa: S607 - as above
 
 
 def test_a_full_disk_says_where_to_make_room_and_leaves_nothing(tried: Tried, small_disk: Path) -> None:

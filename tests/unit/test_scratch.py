@@ -12,7 +12,10 @@ from typing import TextIO
 
 import pytest
 
+from conftest import fill
 from etl import scratch
+from etl.errors import TryLater
+from etl.spool import Spool
 
 _HOLD_A_FOLDER = """
 import sys
@@ -75,6 +78,32 @@ def test_a_folder_that_is_just_being_made_is_left_alone(temporary_folder: Path) 
     (just_made / "lock.new").touch()
     with scratch.folder():
         assert just_made.exists()
+
+
+def test_a_full_disk_is_trouble_that_names_the_folder(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no bug, whichever of the run's folders and files is to be made next."""
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    with scratch.folder() as folder:
+        with scratch.folder_in(folder) as for_a_slice:
+            fill(small_disk)
+            with pytest.raises(TryLater, match=f"no room left in {for_a_slice}"):
+                Spool(for_a_slice / "report.csv")
+        fill(small_disk)
+        with pytest.raises(TryLater, match=f"no room left in {folder}"), scratch.folder_in(folder):
+            pass
+    fill(small_disk)
+    with pytest.raises(TryLater, match=f"no room left in {small_disk}") as full, scratch.folder():
+        pass
+    assert full.value.next_step == "make room there, or point TMPDIR to a larger disk, and run again"
+
+
+def test_where_no_folder_takes_a_file_those_that_were_tried_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python tries TMPDIR first, and then the usual ones."""
+    tried = ["/proc/no-such-folder", "/sys/no-such-folder"]
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: tried)
+    with pytest.raises(TryLater, match="No usable temporary directory found in") as nowhere, scratch.folder():
+        pass
+    assert all(folder in nowhere.value.message for folder in tried)
 
 
 def test_the_lock_has_its_name_only_once_it_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
