@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from etl import api_token, compact, estimate, ledger, run_log, workplace
-from etl.errors import Misconfigured, WatchTimeError, WrongUsage
+from etl.errors import ExitCode, Misconfigured, WatchTimeError, WrongUsage
 from etl.outcome import Ask, Planned, Result, Trust
 from etl.slices import (
     WHOLE,
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from etl.settings import Settings
     from etl.workplace import Workplace
 
-    # Brings the slices of a plan and gives their outcomes as they come; closed early, it gives up on the others.
+    # Brings the slices of a plan and gives their outcomes as they come; closed early, it gives up on the others. The
+    # outcome of a slice whose credentials were refused is its last but for those of slices already begun.
     Executor = Callable[[Sequence[Planned]], Generator[Outcome]]
 
 log = structlog.get_logger("watch_time")
@@ -53,7 +54,12 @@ FAR_DAYS: Final = 31
 
 
 class Job:
-    """An opened warehouse and source, ready to bring slices."""
+    """An opened warehouse and source, ready to bring slices.
+
+    Attributes:
+        is_refused: the credentials were refused: no other slice is tried any more.
+        not_tried: how many slices of the plans were not tried because of that.
+    """
 
     def __init__(
         self,
@@ -72,6 +78,8 @@ class Job:
         self._pipeline = place.pipeline
         self._stop = place.stop
         self._now = now
+        self.is_refused = False
+        self.not_tried = 0
 
     def target_plan(self, target: date | None = None, *, accept: bool = False) -> list[Planned]:
         """The two slices of `target`, or of today minus the lag; worth waiting for while their date is not settled."""
@@ -160,6 +168,9 @@ class Job:
     def work(self, plan: Sequence[Planned], *, on_outcome: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:
         """Bring every slice of the plan, several at a time; one that fails leaves the others alone.
 
+        Only where credentials are refused the rest is not tried, nor is any later plan: the next slice would meet it
+        too.
+
         `on_outcome` is called in the caller's thread as soon as a slice is done.
 
         Raises:
@@ -167,6 +178,9 @@ class Job:
                 those of a database that fell silent, which its server gives up by itself.
         """
         outcomes: list[Outcome] = []
+        if self.is_refused:
+            self.not_tried += len(plan)
+            return outcomes
         try:
             with closing(self._executor(plan)) as done:
                 for outcome in done:
@@ -176,10 +190,16 @@ class Job:
         except BaseException:
             log.warning("stopped", unfinished=len(plan) - len(outcomes))
             raise
-        return sorted(self._graded_again(plan, outcomes), key=lambda outcome: outcome.slice)
+        self.is_refused = any(outcome.exit_code is ExitCode.CREDENTIALS_REFUSED for outcome in outcomes)
+        self.not_tried += len(plan) - len(outcomes)
+        if not self.is_refused:
+            outcomes = self._graded_again(plan, outcomes)
+        return sorted(outcomes, key=lambda outcome: outcome.slice)
 
     def compact_a_month(self) -> None:
         """Give a settled month one partition, if that can be done at once. What stands in the way is only logged."""
+        if self.is_refused:
+            return
         try:
             done, trouble = compact.compact_after_run(
                 self._database, self._settings, self._stop, today=self._now.date()
@@ -196,7 +216,7 @@ class Job:
 
     def settle_archive(self) -> None:
         """Finish in the archive what a run that was killed left unfinished. What stands in the way is only logged."""
-        if self._archive is None:
+        if self._archive is None or self.is_refused:
             return
 
         from etl.archive import audit  # noqa: PLC0415 - only where there is an archive

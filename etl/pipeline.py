@@ -21,7 +21,7 @@ import structlog
 from etl import contract, guards, ledger, partitions
 from etl.archiving import Archiving, restored
 from etl.download import Unmodified
-from etl.errors import GuardRefused, SliceBusy, WatchTimeError
+from etl.errors import CredentialsRefused, GuardRefused, SliceBusy, WatchTimeError
 from etl.outcome import Outcome, Trust
 from etl.recording import Overtaken, Recorder, Work, revision_of
 from etl.report import NotThere, Tally
@@ -74,11 +74,16 @@ class Pipeline:
         self._limits = guards.Limits(settings.max_reject_ratio, settings.shrink_limit)
 
     def bring(self, slice_: Slice, ask: Ask) -> Outcome:
-        """Make the slice equal to the newest report, or say why not. Never raises but `Stopped`."""
+        """Make the slice equal to the newest report, or say why not.
+
+        Raises:
+            CredentialsRefused: the next slice would meet it too; nothing is recorded.
+            Stopped: as asked.
+        """
         began_s, retries = time.monotonic(), _Retries()
         try:
             outcome = self._bring(slice_, ask, retries)
-        except Stopped:
+        except (CredentialsRefused, Stopped):
             raise
         except WatchTimeError as error:
             outcome = self._recorder.failure(slice_, error)
@@ -90,6 +95,10 @@ class Pipeline:
             )
             outcome = self._recorder.failure(slice_, bug)
         return replace(outcome, elapsed_s=time.monotonic() - began_s, retries=retries.count)
+
+    def refused(self, slice_: Slice, error: CredentialsRefused) -> Outcome:
+        """Record that the credentials were refused at this slice, which ends the run: for one slice of a run."""
+        return self._recorder.failure(slice_, error)
 
     def graded_again(self, slice_: Slice) -> Outcome | None:
         """What a 404 that was confirmed in this run means now that other slices have come; None: nothing new."""

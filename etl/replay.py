@@ -7,16 +7,14 @@ what the ledger said of the revision; its number, its times and who accepted it 
 from __future__ import annotations
 
 import json
-import tempfile
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etl import db, ledger, normalise, revisions, run_log, schema, scratch
 from etl.archive import keeping, layout, raw
 from etl.archiving import outcome_of, restored
-from etl.errors import Misconfigured, WatchTimeError, WrongUsage
+from etl.errors import ExitCode, Misconfigured, WatchTimeError, WrongUsage
 from etl.load import Loading
 from etl.outcome import Result, refusal
 from etl.recording import Recorder
@@ -26,6 +24,7 @@ from etl.stop import Stop
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from datetime import date
+    from pathlib import Path
 
     from etl.archive.keeping import Archive, Marker
     from etl.db import Connection, Database
@@ -66,7 +65,10 @@ class Replay:
         return _in_order(self._archive.marker(key) for key in keys)
 
     def work(self, plan: Sequence[Marker], *, on_outcome: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:
-        """Bring every revision back; after one that fails, the later ones of its slice are left out."""
+        """Bring every revision back; after one that fails, the later ones of its slice are left out.
+
+        Where credentials are refused all later ones are: they would meet it too.
+        """
         outcomes: list[Outcome] = []
         broken: set[Slice] = set()
         for marker in plan:
@@ -78,6 +80,8 @@ class Replay:
             run_log.outcome_done(outcome)
             outcomes.append(outcome)
             on_outcome(outcome)
+            if outcome.exit_code is ExitCode.CREDENTIALS_REFUSED:
+                break
         return outcomes
 
     def _brought(self, marker: Marker) -> Outcome:
@@ -85,8 +89,8 @@ class Replay:
         try:
             if self._database.run(lambda connection: self._is_there(connection, marker)):
                 return outcome_of(marker, Result.UNCHANGED)
-            with tempfile.TemporaryDirectory(dir=self._folder) as name:
-                csv = self._fetched(marker, Path(name))
+            with scratch.folder_in(self._folder) as folder:
+                csv = self._fetched(marker, folder)
                 return self._recorder.transaction(slice_, lambda connection: self._load(connection, marker, csv))
         except WatchTimeError as error:
             return replace(refusal(slice_, Result.FAILED, error), revision=marker.accepted.revision)
@@ -112,7 +116,8 @@ class Replay:
         """The report's bytes, which have the hash that they were accepted with."""
         packed, csv = folder / "report.csv.zst", folder / "report.csv"
         self._archive.storage.fetch(marker.key.raw, packed, size_bytes=marker.accepted.report_bytes)
-        raw.unpack(packed, csv, sha256=marker.accepted.report_sha256)
+        with scratch.needs_room(folder, "an archived report"):
+            raw.unpack(packed, csv, sha256=marker.accepted.report_sha256)
         packed.unlink()
         return csv
 

@@ -55,7 +55,9 @@ def outcome_done(outcome: Outcome) -> None:
     )
 
 
-def run_done(command: str, outcomes: Iterable[Outcome], exit_code: ExitCode, shard: Shard = WHOLE) -> None:
+def run_done(
+    command: str, outcomes: Iterable[Outcome], exit_code: ExitCode, shard: Shard = WHOLE, *, not_tried: int = 0
+) -> None:
     """One line for the whole run."""
     done = list(outcomes)
     counts = {result.value: sum(1 for outcome in done if outcome.result is result) for result in Result}
@@ -65,6 +67,6 @@ def run_done(command: str, outcomes: Iterable[Outcome], exit_code: ExitCode, sha
         exit_code=int(exit_code),
         **shard.as_json(),
         slices=len(done),
-        **{result: count for result, count in counts.items() if count},
+        **{result: count for result, count in (counts | {"not_tried": not_tried}).items() if count},
         rows_loaded=sum(outcome.change.inserted + outcome.change.updated for outcome in done if outcome.change),
     )

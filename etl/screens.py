@@ -74,7 +74,7 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def outcomes_table(outcomes: Sequence[Outcome], shard: Shard = WHOLE) -> RenderableType:
+def outcomes_table(outcomes: Sequence[Outcome], shard: Shard = WHOLE, *, not_tried: int = 0) -> RenderableType:
     """One line per slice: what came of it, and what changed; below, what there is to say about some of them."""
     if not outcomes:
         return _nothing_to_do()
@@ -89,20 +89,22 @@ def outcomes_table(outcomes: Sequence[Outcome], shard: Shard = WHOLE) -> Rendera
             _change(outcome),
         )
     notes = [note for outcome in outcomes for note in _notes(outcome)]
-    return Group(_with_notes(table, notes), *([Text(), summary(outcomes, shard)] if len(outcomes) > 1 else []))
+    sums = [Text(), summary(outcomes, shard, not_tried=not_tried)] if len(outcomes) + not_tried > 1 else []
+    return Group(_with_notes(table, notes), *sums)
 
 
-def summary(outcomes: Sequence[Outcome], shard: Shard = WHOLE) -> Text:
-    """How many slices ended in which way, and what came of them."""
+def summary(outcomes: Sequence[Outcome], shard: Shard = WHOLE, *, not_tried: int = 0) -> Text:
+    """How many slices ended in which way, or were not tried, and what came of them."""
+    counts = [(result.value, sum(1 for outcome in outcomes if outcome.result is result)) for result in Result]
     ends = Text(", ").join(
-        Text.assemble(f"{count:,} ", state_text(result.value))
-        for result in Result
-        if (count := sum(1 for outcome in outcomes if outcome.result is result))
+        Text.assemble(f"{count:,} ", state_text(end)) for end, count in [*counts, ("not tried", not_tried)] if count
     )
     written = sum(outcome.change.written for outcome in outcomes if outcome.change)
     read = sum(outcome.report_bytes for outcome in outcomes)
     return Text.assemble(
-        f"{len(outcomes):,} slices{_of(shard)}: ", ends, f"; {written:,} rows written, {_size(read)} of reports read"
+        f"{len(outcomes) + not_tried:,} slices{_of(shard)}: ",
+        ends,
+        f"; {written:,} rows written, {_size(read)} of reports read",
     )
 
 

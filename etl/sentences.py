@@ -86,7 +86,7 @@ def restatements_page(restatements: Iterable[Restatement], held: Sequence[SliceS
     return Group(*(lines or [Text("nothing changed after first publication, and nothing is held")]))
 
 
-def verdicts_page(verdicts: Sequence[Verdict]) -> Group:
+def verdicts_page(verdicts: Sequence[Verdict], *, not_tried: int = 0) -> Group:
     """A line per slice, the first differing rows of each below it; then the sum."""
     lines: list[Text] = []
     for verdict in verdicts:
@@ -101,17 +101,19 @@ def verdicts_page(verdicts: Sequence[Verdict]) -> Group:
         if verdict.next_step:
             lines.append(Text(f"  next: {verdict.next_step}", style="bold"))
         lines += [_told_difference(row) for row in verdict.first]
-    return Group(*lines, Text(), Text(_proven(verdicts)))
+    return Group(*lines, Text(), Text(_proven(verdicts, not_tried)))
 
 
-def _proven(verdicts: Sequence[Verdict]) -> str:
+def _proven(verdicts: Sequence[Verdict], not_tried: int) -> str:
+    stored = len(verdicts) + not_tried
+    rest = f"; {not_tried} not tried" if not_tried else ""
     equal = sum(1 for verdict in verdicts if verdict.word == "equal")
     if any(verdict.compared for verdict in verdicts):
-        return f"{equal} of {len(verdicts)} stored slices equal their reports"
+        return f"{equal} of {stored} stored slices equal their reports{rest}"
     # Where something else has to be done first, the verdicts say what.
     later = worst(verdict.exit_code for verdict in verdicts) in {ExitCode.OK, ExitCode.TRY_LATER}
     return (
-        f"nothing is proven: not one of {len(verdicts)} stored slices could be compared with its report"
+        f"nothing is proven: not one of {stored} stored slices could be compared with its report{rest}"
         f"{'; try again later' if later else ''}"
     )
 

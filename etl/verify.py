@@ -103,6 +103,15 @@ class Verification:
             )
         return stored
 
+    def compare_all(self, slices: Iterable[Slice], *, file: Path | None = None) -> list[Verdict]:
+        """Compare one slice after the other, up to one at which credentials are refused: the next would meet it too."""
+        verdicts: list[Verdict] = []
+        for slice_ in slices:
+            verdicts.append(self.compare(slice_, file=file))
+            if verdicts[-1].exit_code is ExitCode.CREDENTIALS_REFUSED:
+                break
+        return verdicts
+
     def compare(self, slice_: Slice, *, file: Path | None = None) -> Verdict:
         """Compare a slice with its report, or with `file`; trouble with the source becomes part of the verdict."""
         try:

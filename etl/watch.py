@@ -64,16 +64,18 @@ class Watched:
 
     Attributes:
         outcomes: what came of its slices so far.
+        not_tried: how many slices were not tried, since credentials were refused.
     """
 
     def __init__(self, watch: _Watch | None) -> None:
         self.outcomes: list[Outcome] = []
+        self.not_tried = 0
         self._watch = watch
 
     def tell(self, exit_code: int) -> None:
         """Tell how it ended: once. Earlier than at its end for a run that has done its work, and tidies up."""
         if self._watch:
-            self._watch.finish(exit_code, self.outcomes)
+            self._watch.finish(exit_code, self.outcomes, self.not_tried)
             self._watch = None
 
 
@@ -88,11 +90,11 @@ class _Watch:
         if self._channels.ping_url:
             self._ping = _quietly("ping_failed", self._pinged)
 
-    def finish(self, exit_code: int, outcomes: list[Outcome]) -> None:
+    def finish(self, exit_code: int, outcomes: list[Outcome], not_tried: int) -> None:
         """Tell of the end. Of a run that was stopped only the ping tells: there is no time for more."""
         duration_s = time.monotonic() - self._began
         if self._ping:
-            self._ping.finish(exit_code, _summary(self._command, exit_code, outcomes))
+            self._ping.finish(exit_code, _summary(self._command, exit_code, outcomes, not_tried))
         channels = self._channels
         if exit_code >= _STOPPED_FROM or not (
             channels.metrics_file or channels.pushgateway_url or channels.notify_urls
@@ -169,8 +171,9 @@ def _exit_code(error: BaseException) -> int:
     return code if isinstance(code, int) else int(ExitCode.BUG)
 
 
-def _summary(command: str, exit_code: int, outcomes: list[Outcome]) -> str:
+def _summary(command: str, exit_code: int, outcomes: list[Outcome], not_tried: int) -> str:
     """A line for the ping: counts alone."""
     results = Counter(outcome.result.value for outcome in outcomes)
-    counts = ", ".join(f"{count} {result}" for result, count in sorted(results.items())) or "no slice"
-    return f"{command} ended with {exit_code}: {counts}"
+    counts = [f"{count} {result}" for result, count in sorted(results.items())] or ["no slice"]
+    counts += [f"{not_tried} not tried"] if not_tried else []
+    return f"{command} ended with {exit_code}: {', '.join(counts)}"

@@ -90,9 +90,12 @@ def verify(
     settings = console.settings("database_url") if file else console.settings(*console.NEEDS)
     first, last = console.date_range(settings, start, end)
     with verify.opened(settings, with_source=file is None) as opened:
-        verdicts = [opened.compare(slice_, file=file) for slice_ in opened.stored(first, last, types)]
+        stored = opened.stored(first, last, types)
+        verdicts = opened.compare_all(stored, file=file)
     console.show(
-        [verdict.as_json() for verdict in verdicts], lambda: sentences.verdicts_page(verdicts), as_json=as_json
+        [verdict.as_json() for verdict in verdicts],
+        lambda: sentences.verdicts_page(verdicts, not_tried=len(stored) - len(verdicts)),
+        as_json=as_json,
     )
     raise typer.Exit(int(verify.exit_code(verdicts)))
 

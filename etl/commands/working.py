@@ -39,7 +39,8 @@ def run(
         except WatchTimeError as error:
             # What came of the target date is known, and must be told.
             trouble = error
-        code = _shown("run", watched.outcomes, trouble=trouble, as_json=as_json)
+        watched.not_tried = opened.not_tried
+        code = _shown("run", watched.outcomes, opened.not_tried, trouble=trouble, as_json=as_json)
         watched.tell(code)
         opened.settle_archive()
         if trouble is None:
@@ -136,8 +137,9 @@ def backfill(
                 logs.only_warnings()
             with progress.shown(len(plan), stderr) as advance:
                 watched.outcomes += opened.work(plan, on_outcome=advance)
+            watched.not_tried = opened.not_tried
             opened.settle_archive()
-        raise typer.Exit(_shown("backfill", watched.outcomes, part, as_json=as_json))
+        raise typer.Exit(_shown("backfill", watched.outcomes, opened.not_tried, part, as_json=as_json))
 
 
 def compact(as_json: options.Json = False) -> None:
@@ -169,6 +171,7 @@ def migrate() -> None:
 def _shown(
     command: str,
     outcomes: list[Outcome],
+    not_tried: int,
     shard: Shard = WHOLE,
     *,
     as_json: bool,
@@ -179,15 +182,16 @@ def _shown(
 
     codes = [outcome.exit_code for outcome in outcomes] + ([trouble.exit_code] if trouble else [])
     code = worst(codes)
-    run_log.run_done(command, outcomes, code, shard)
+    run_log.run_done(command, outcomes, code, shard, not_tried=not_tried)
     document = {
         "command": command,
         "exit_code": int(code),
         "error": trouble and console.described(trouble),
         **shard.as_json(),
+        "not_tried": not_tried,
         "slices": [outcome.as_json() for outcome in outcomes],
     }
-    console.show(document, lambda: screens.outcomes_table(outcomes, shard), as_json=as_json)
+    console.show(document, lambda: screens.outcomes_table(outcomes, shard, not_tried=not_tried), as_json=as_json)
     if trouble:
         console.tell(trouble)
     return int(code)
@@ -205,7 +209,7 @@ def _replayed(start: date | None, end: date | None, report_type: ReportType | No
             logs.only_warnings()
         with progress.shown(len(plan), stderr) as advance:
             outcomes = opened.work(plan, on_outcome=advance)
-    return _shown("backfill", outcomes, as_json=as_json)
+    return _shown("backfill", outcomes, len(plan) - len(outcomes), as_json=as_json)
 
 
 def _show_plan(plan: list[Planned], cost: Estimate, shard: Shard, *, as_json: bool) -> None:

@@ -15,7 +15,7 @@ import pytest
 from etl import __version__
 from etl.sandbox.config import SandboxConfig
 from etl.sandbox.script import Answer, Delivery
-from etl.slices import ReportType, Slice, slices_of
+from etl.slices import ReportType, Slice, dates_between, slices_of
 from listening import listening
 
 if TYPE_CHECKING:
@@ -333,6 +333,71 @@ class TestExitCodes:
         done = program("run", "--date", f"{TARGET + timedelta(days=1)}", "--json", LOOKBACK_DAYS="0")
         assert done.returncode == 0
         assert [slice_["result"] for slice_ in json.loads(done.stdout)["slices"]] == ["unavailable"] * 2
+
+
+class TestWrongToken:
+    """It cannot get better at the next slice: the run ends at the first."""
+
+    def test_a_backfill_tries_no_other_slice(self, program: Program, newest_warehouse: Warehouse) -> None:
+        sixty_four_days = ("backfill", "--start", f"{TARGET - timedelta(days=63)}", "--end", f"{TARGET}")
+        done = program(*sixty_four_days, "--json", API_TOKEN="wrong")
+        assert done.returncode == 77
+        document = json.loads(done.stdout)
+        (refused,) = document["slices"]
+        assert (document["exit_code"], document["not_tried"]) == (77, 127)
+        assert (refused["result"], refused["exit_code"]) == ("failed", 77)
+        assert "WATCH_TIME_API_TOKEN" in refused["next_step"]
+        told, summed_up = _log_lines(done.stderr)
+        assert (told["event"], told["exit_code"]) == ("slice_done", 77)
+        assert (summed_up["event"], summed_up["exit_code"], summed_up["not_tried"]) == ("run_done", 77, 127)
+        assert newest_warehouse.query("SELECT state, error_class FROM report_slice") == [
+            ("failed", "CredentialsRefused")
+        ]
+        assert newest_warehouse.query("SELECT result, times FROM report_check") == [("failed", 1)]
+        assert len(newest_warehouse.sandbox.requests("api")) <= 2, "those that were being worked on"
+        shown = program(*sixty_four_days, API_TOKEN="wrong").stdout
+        assert shown.count("next: ") == 1
+        assert "\n128 slices: 1 failed, 127 not tried; 0 rows written" in shown
+
+    def test_the_daily_job_does_not_go_on_with_the_lookback_window(
+        self, program: Program, newest_warehouse: Warehouse
+    ) -> None:
+        with listening() as pinged:
+            done = program("run", "--json", API_TOKEN="wrong", PING_URL=f"{pinged.url}/ping")
+        document = json.loads(done.stdout)
+        assert (done.returncode, len(document["slices"])) == (77, 1)
+        assert document["not_tried"] == 29
+        assert document["error"] is None
+        assert len(newest_warehouse.sandbox.requests("api")) <= 2
+        assert [(ping.path, ping.body) for ping in pinged.heard[1:]] == [
+            ("/ping/77", "run ended with 77: 1 failed, 29 not tried")
+        ]
+
+    def test_what_was_begun_before_is_finished_and_told(self, program: Program, newest_warehouse: Warehouse) -> None:
+        """The first slice is asked for with a token that is still good."""
+        first, *others = slices_of(dates_between(TARGET - timedelta(days=4), TARGET))
+        newest_warehouse.sandbox.override(first, Delivery(latency_s=1))
+        for slice_ in others:
+            newest_warehouse.sandbox.script(slice_, api=[Answer(403, '{"code": 7, "message": "no", "details": []}')])
+        done = program("backfill", "--start", f"{first.report_date}", "--end", f"{TARGET}", "--json")
+        document = json.loads(done.stdout)
+        assert done.returncode == 77
+        loaded, refused = document["slices"]
+        assert document["not_tried"] == 8
+        assert (loaded["report_date"], loaded["result"]) == (f"{first.report_date}", "loaded")
+        assert refused["exit_code"] == 77
+        assert [line["event"] for line in _log_lines(done.stderr)].count("slice_done") == 2
+        assert newest_warehouse.query("SELECT state FROM report_slice ORDER BY 1") == [("failed",), ("loaded",)]
+
+    def test_verify_compares_no_other_slice(self, program: Program, newest_warehouse: Warehouse) -> None:
+        span = ("--start", f"{TARGET - timedelta(days=2)}", "--end", f"{TARGET}")
+        assert program("backfill", *span).returncode == 0
+        asked = len(newest_warehouse.sandbox.requests("api"))
+        done = program("verify", *span, API_TOKEN="wrong")
+        assert done.returncode == 77
+        assert done.stdout.count("next: ") == 1
+        assert "not one of 6 stored slices could be compared with its report; 5 not tried" in done.stdout
+        assert len(newest_warehouse.sandbox.requests("api")) == asked + 1
 
 
 class TestDoctor:

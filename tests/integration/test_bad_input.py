@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import gzip
+import uuid
+from datetime import timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 import pytest
 
 from conftest import DAY, HEADER, VOD, Warehouse
+from etl import replay
 from etl.db import Database
 from etl.errors import CredentialsRefused, DatabaseUnavailable, Misconfigured
 from etl.outcome import Result
 from etl.sandbox.config import SandboxConfig
 from etl.sandbox.script import Answer, Delivery
+from etl.slices import ReportType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from etl.outcome import Outcome
 
@@ -260,6 +267,27 @@ def test_a_download_that_is_cut_for_ever_is_tried_later(warehouse: Warehouse) ->
     assert warehouse.facts() == []
 
 
+@pytest.fixture
+def locked_out(newest_warehouse: Warehouse) -> Iterator[Callable[[], None]]:
+    """The warehouse is used by a role of the test's own; a function that takes its right to log in away."""
+    role = f"loader_{uuid.uuid4().hex}"
+    parts, as_we_are = urlsplit(newest_warehouse.url), newest_warehouse.url
+    with psycopg.connect(as_we_are, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role} SUPERUSER LOGIN PASSWORD 'p'".encode())
+        newest_warehouse.url = urlunsplit(parts._replace(netloc=f"{role}:p@{parts.netloc.rpartition('@')[2]}"))
+
+        def lock_out() -> None:
+            connection.execute(f"ALTER ROLE {role} NOLOGIN".encode())
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = %s", [role]
+            )
+
+        yield lock_out
+        newest_warehouse.url = as_we_are
+        connection.execute(f"REASSIGN OWNED BY {role} TO CURRENT_USER".encode())
+        connection.execute(f"DROP ROLE {role}".encode())
+
+
 class TestDatabaseTrouble:
     """What is wrong with the database is said in its own words, with the code that fits."""
 
@@ -285,6 +313,33 @@ class TestDatabaseTrouble:
         url = warehouse.url.replace("postgres@", "nobody_of_that_name@")
         with pytest.raises(CredentialsRefused), Database(url, schema="public").transaction():
             pass
+
+    def test_a_database_that_lets_us_in_no_more_ends_the_run(
+        self, newest_warehouse: Warehouse, locked_out: Callable[[], None], tmp_path: Path
+    ) -> None:
+        days = (DAY - timedelta(days=3), DAY)
+        newest_warehouse.settings["archive_url"] = f"{tmp_path}"
+        with newest_warehouse.job() as opened:
+            plan = opened.backfill_plan(*days)
+            opened.work(plan[:4])
+        with newest_warehouse.job() as opened:
+            locked_out()
+            refused = opened.work(plan)
+        assert [int(outcome.exit_code) for outcome in refused] == [77]
+        assert "is not permitted to log in" in (refused[0].message or "")
+        assert (opened.is_refused, opened.not_tried) == (True, 7)
+
+    def test_a_rebuilding_ends_when_the_database_lets_us_in_no_more(
+        self, newest_warehouse: Warehouse, locked_out: Callable[[], None], tmp_path: Path
+    ) -> None:
+        newest_warehouse.settings["archive_url"] = f"{tmp_path}"
+        with newest_warehouse.job() as opened:
+            opened.work(opened.backfill_plan(DAY - timedelta(days=1), DAY))
+        with replay.opened(newest_warehouse.configured()) as opened_replay:
+            plan = opened_replay.plan(None, None, tuple(ReportType))
+            locked_out()
+            refused = opened_replay.work(plan)
+        assert (len(plan), [int(outcome.exit_code) for outcome in refused]) == (4, [77])
 
     def test_a_read_only_database_is_tried_later(self, warehouse: Warehouse) -> None:
         name = warehouse.query("SELECT current_database()")[0][0]
