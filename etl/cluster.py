@@ -6,17 +6,19 @@ plan, the log, the bar and the summary stay with the command. What a worker does
 
 from __future__ import annotations
 
+import itertools
 import queue
 import secrets
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import structlog
 from distributed import Future, KilledWorker
 
 from etl import __version__, beacon, scheduler, worker
-from etl.errors import ClusterUnavailable, Misconfigured, TryLater, WatchTimeError
+from etl.errors import ClusterUnavailable, CredentialsRefused, ExitCode, Misconfigured, WatchTimeError
 from etl.outcome import Outcome, Result, refusal
 from etl.scheduler import in_time
 from etl.stop import Stopped
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from etl.outcome import Planned
+    from etl.pipeline import Pipeline
     from etl.settings import Settings
     from etl.workplace import Workplace
 
@@ -87,7 +90,7 @@ class Cluster:
             terms = worker.Terms(
                 secrets.token_hex(4), __version__, number, rate and rate / workers, worker.travelling(self._settings)
             )
-            work = _Work(client, self._address or "this machine", terms, plan)
+            work = _Work(client, self._address or "this machine", terms, plan, self._place.pipeline)
             try:
                 yield from work.outcomes()
             except BaseException:
@@ -96,41 +99,67 @@ class Cluster:
             work.end()
 
 
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A slice that was handed to the cluster.
+
+    Attributes:
+        unfit: addresses of the workers that could not begin with it.
+        only: addresses of the workers that may have it; empty: any.
+    """
+
+    planned: Planned
+    future: Future[Outcome] = field(repr=False)
+    unfit: frozenset[str] = frozenset()
+    only: frozenset[str] = frozenset()
+
+
 class _Work:
     """The slices of a plan, handed to a cluster."""
 
-    def __init__(self, client: Client, shown: str, terms: worker.Terms, plan: Sequence[Planned]) -> None:
+    def __init__(
+        self, client: Client, shown: str, terms: worker.Terms, plan: Sequence[Planned], pipeline: Pipeline
+    ) -> None:
         self._client = client
         self._shown = shown
         self._terms = terms
         self._done = queue.SimpleQueue[Future[Outcome]]()
-        self._todo: dict[Key, tuple[Future[Outcome], Planned]] = {}
+        self._pipeline = pipeline
+        self._again = itertools.count(1)
+        self._todo: dict[Key, _Task] = {}
         self._lonely_since_s: float | None = None
         # Keys are what dashboards show, and decide who comes first. Handed in together under one first part, those for
         # which no worker is free stay with the scheduler: what waits at a worker that dies is suspected of having
         # killed it.
         keys = [(f"watch-time-{terms.run}", str(planned.slice)) for planned in plan]
         for future, planned in zip(client.map(worker.bring, plan, key=keys, terms=terms), plan, strict=True):
-            self._todo[future.key] = future, planned
-            future.add_done_callback(self._done.put)
+            self._hand_in(_Task(planned, future))
 
     def outcomes(self) -> Iterator[Outcome]:
-        """As slices are done; where the cluster fails, those that are left have failed with it."""
+        """As slices are done; where the cluster fails, those that are left have failed with it.
+
+        Where credentials are refused, what is done by then is told, and the others are given up.
+        """
+        is_refused = False
         try:
-            while self._todo:
+            while self._todo and not is_refused:
                 if outcome := self._next():
                     yield outcome
+                    is_refused = outcome.exit_code is ExitCode.CREDENTIALS_REFUSED
         except WatchTimeError as error:
-            left = [planned for _, planned in self._todo.values()]
+            left = [task.planned for task in self._todo.values()]
             self.give_up()
             for planned in left:
                 yield refusal(planned.slice, Result.FAILED, error)
+        if is_refused:
+            yield from self._told()
+            self.give_up()
 
     def give_up(self) -> None:
         """What has not begun never will; what is being done is stopped, and given a moment to roll back."""
 
         def tell() -> None:
-            self._client.cancel([future for future, _ in self._todo.values()], force=True)
+            self._client.cancel([task.future for task in self._todo.values()], force=True)
             self._client.run(worker.stop, self._terms.run, _ROLL_BACK_S, on_error="ignore")
 
         in_time(tell, _STOP_PATIENCE_S)
@@ -138,6 +167,18 @@ class _Work:
     def end(self) -> None:
         """Let the workers close what they opened for the run."""
         in_time(lambda: self._client.run(worker.end, self._terms.run, on_error="ignore"), _END_S)
+
+    def _hand_in(self, task: _Task) -> None:
+        self._todo[task.future.key] = task
+        task.future.add_done_callback(self._done.put)
+
+    def _told(self) -> Iterator[Outcome]:
+        """The outcomes that have come already."""
+        while not self._done.empty():
+            future = self._done.get()
+            if future.status == "finished":
+                with suppress(TimeoutError):  # its worker died before it told
+                    yield future.result(timeout=_POLL_S)
 
     def _next(self) -> Outcome | None:
         """The next outcome; None: ask again.
@@ -151,9 +192,12 @@ class _Work:
         except queue.Empty:
             self._require_workers()
             return None
-        _, planned = self._todo[future.key]
+        task = self._todo.get(future.key)
+        if task is None:  # it was handed in again
+            return None
+        outcome: Outcome | None
         if future.status == "error":
-            outcome = _failed(planned, future.exception())
+            outcome = self._after(task, future.exception())
         elif future.status in {"cancelled", "lost"}:
             raise self._lost(f"the Dask scheduler at {self._shown} was lost")
         else:
@@ -168,18 +212,49 @@ class _Work:
         self._lonely_since_s = None
         return outcome
 
+    def _after(self, task: _Task, error: BaseException | None) -> Outcome | None:
+        """What comes of a slice whose worker could not say it; None: another worker has the slice now.
+
+        Raises:
+            NeedsAPerson, ClusterUnavailable: no slice would get further there.
+        """
+        match error:
+            case worker.Unfit():
+                return self._elsewhere(task, error)
+            case CredentialsRefused():
+                return self._pipeline.refused(task.planned.slice, error)
+            case _:
+                return _failed(task.planned, error)
+
+    def _elsewhere(self, task: _Task, error: worker.Unfit) -> Outcome | None:
+        """Hand a slice to the workers that have not failed to begin with it; its outcome where there are none."""
+        unfit = task.unfit | {error.worker}
+        others = self._workers() - unfit
+        if not others:
+            return refusal(task.planned.slice, Result.FAILED, error.error)
+        log.warning("worker_unfit", slice=str(task.planned.slice), error=str(error.error), others=len(others))
+        self._hand_in_again(task.planned, unfit, others)
+        return None
+
+    def _hand_in_again(self, planned: Planned, unfit: frozenset[str], only: frozenset[str] = frozenset()) -> None:
+        key = (f"watch-time-{self._terms.run}", str(planned.slice), next(self._again))
+        future = self._client.submit(worker.bring, planned, self._terms, key=key, workers=sorted(only) or None)
+        self._hand_in(_Task(planned, future, unfit, only))
+
     def _require_workers(self) -> None:
         """There must be a scheduler, and a worker within a while.
 
         Raises:
             ClusterUnavailable: there is not.
         """
-        try:
-            count = self._client.scheduler_info(n_workers=0)["n_workers"]
-        except Exception as error:  # noqa: BLE001 - whatever it is, the scheduler does not answer
-            raise self._lost(f"the Dask scheduler at {self._shown} was lost ({type(error).__name__})") from None
+        known = self._workers()
+        for task in [task for task in self._todo.values() if task.only and not task.only & known]:
+            # Those that were left for it are gone: whoever is there has it, or says what keeps it.
+            del self._todo[task.future.key]
+            self._client.cancel([task.future], force=True)
+            self._hand_in_again(task.planned, task.unfit)
         now_s = time.monotonic()
-        if count:
+        if known:
             self._lonely_since_s = None
             return
         if self._lonely_since_s is None:
@@ -190,6 +265,13 @@ class _Work:
         if lonely_s >= _NO_WORKER_S:
             raise self._lost(f"the Dask scheduler at {self._shown} has had no worker for {_NO_WORKER_S:.0f} s")
 
+    def _workers(self) -> frozenset[str]:
+        """The addresses of the workers that are there."""
+        try:
+            return frozenset(self._client.nthreads())
+        except Exception as error:  # noqa: BLE001 - whatever it is, the scheduler does not answer
+            raise self._lost(f"the Dask scheduler at {self._shown} was lost ({type(error).__name__})") from None
+
     def _lost(self, what: str) -> ClusterUnavailable:
         return ClusterUnavailable(
             what, next_step="nothing is lost: see to the cluster (dask worker ADDRESS starts a worker), and run again"
@@ -197,10 +279,10 @@ class _Work:
 
 
 def _failed(planned: Planned, error: BaseException | None) -> Outcome:
-    """The outcome of a slice whose worker could not even say what came of it.
+    """The outcome of a slice that failed alone.
 
     Raises:
-        NeedsAPerson: no slice would get further there.
+        NeedsAPerson, ClusterUnavailable: no slice would get further there.
     """
     match error:
         case KilledWorker():
@@ -210,8 +292,6 @@ def _failed(planned: Planned, error: BaseException | None) -> Outcome:
                 next_step="look into the workers' logs; where memory ran out, give them more, or fewer threads each",
             )
             return refusal(planned.slice, Result.FAILED, lost)
-        case TryLater():
-            return refusal(planned.slice, Result.FAILED, error)
         case ImportError() | AttributeError():
             raise Misconfigured(
                 f"a Dask worker could not read what it was to do ({type(error).__name__}: {error})",
@@ -223,5 +303,12 @@ def _failed(planned: Planned, error: BaseException | None) -> Outcome:
             ) from None
         case None:
             raise ClusterUnavailable("the Dask scheduler gave no reason", next_step="nothing is lost: run again")
-        case _:
+        case WatchTimeError():
             raise error
+        case _:
+            log.error("bug", slice=str(planned.slice), exc_info=error)
+            bug = WatchTimeError(
+                f"{planned.slice}: {type(error).__name__} in watch-time or in Dask",
+                next_step="the log has the traceback; please report it",
+            )
+            return refusal(planned.slice, Result.FAILED, bug)

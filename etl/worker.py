@@ -20,7 +20,7 @@ import structlog
 from pydantic import SecretStr
 
 from etl import __version__, beacon, logs, workplace
-from etl.errors import Misconfigured, WatchTimeError
+from etl.errors import Misconfigured, NeedsAPerson, WatchTimeError
 from etl.settings import Settings
 from etl.stop import Stop, Stopped
 
@@ -77,12 +77,27 @@ def travelling(settings: Settings) -> dict[str, Any]:
     return settings.model_dump(exclude=stay | _OF_THE_MACHINE)
 
 
+class Unfit(Exception):
+    """A worker cannot open what the run needs, and another one may.
+
+    Attributes:
+        worker: its address, as the scheduler knows it.
+        error: why.
+    """
+
+    def __init__(self, worker: str, error: WatchTimeError) -> None:
+        super().__init__(worker, error)
+        self.worker = worker
+        self.error = error
+
+
 def bring(planned: Planned, terms: Terms) -> Outcome:
     """Bring one slice.
 
     Raises:
         Misconfigured: this worker has another version, lacks settings, or leads to another database.
-        WatchTimeError: the workplace cannot be opened.
+        CredentialsRefused: of this worker.
+        Unfit: its disk is full, it does not reach the database, or whatever else keeps it from beginning.
         Stopped: the run was given up.
     """
     if terms.version != __version__:
@@ -90,16 +105,32 @@ def bring(planned: Planned, terms: Terms) -> Outcome:
             f"{_name()} has watch-time {__version__}, and the command is {terms.version}",
             next_step="install the same version on every worker, and start them again",
         )
-    if terms.run in _given_up:
-        raise Stopped
-    with _places.setdefault(terms.run, _Place(terms)).used() as place:
-        return place.pipeline.bring(planned.slice, planned.ask)
+    with _used(terms) as place:
+        try:
+            return place.opened().pipeline.bring(planned.slice, planned.ask)
+        except Stopped:
+            raise
+        except NeedsAPerson as error:
+            raise _named(error) from None
+        except WatchTimeError as error:
+            raise Unfit(_address(), _named(error)) from None
+        except Exception as error:
+            log.exception("bug", slice=str(planned.slice))
+            bug = WatchTimeError(
+                f"it cannot begin to work: {type(error).__name__}",
+                next_step="that worker's log has the traceback; mend it or end it, and run again",
+            )
+            raise Unfit(_address(), _named(bug)) from None
 
 
 def end(run: str) -> None:
-    """Close what was opened for a run. For the worker's event loop: it does not block."""
-    if place := _places.pop(run, None):
-        threading.Thread(target=place.close, name="closing", daemon=True).start()
+    """Close what was opened for a run, unless it is in use. For the worker's event loop: it does not block."""
+    with _registry:
+        place = _places.get(run)
+        if place is None or place.users:
+            return
+        del _places[run]
+    threading.Thread(target=place.close, name="closing", daemon=True).start()
 
 
 async def stop(run: str, patience_s: float) -> None:
@@ -107,8 +138,10 @@ async def stop(run: str, patience_s: float) -> None:
 
     The scheduler may hear of it later than a worker, and hand out another slice meanwhile: none is begun any more.
     """
-    _given_up.add(run)
-    if place := _places.get(run):
+    with _registry:
+        _given_up.add(run)
+        place = _places.get(run)
+    if place:
         deadline = time.monotonic() + patience_s
         while True:
             # More than once: a cancellation that comes between two statements is lost.
@@ -153,30 +186,27 @@ def log_again(line: str) -> None:
 
 
 class _Place:
-    """A run's workplace in this process: opened with its first slice, closed when none has come for a while."""
+    """A run's workplace in this process: opened with its first slice, closed when none has come for a while.
+
+    Attributes:
+        users: slices that are being brought here; under the lock of `_registry`.
+        used_s: when the last of them ended; as above.
+    """
 
     def __init__(self, terms: Terms) -> None:
         self.users = 0
+        self.used_s = time.monotonic()
         self._terms = terms
         self._stop = Stop()
         self._lock = threading.Lock()
         self._stack: ExitStack | None = None
         self._place: Workplace | None = None
-        self._used_s = time.monotonic()
 
-    @contextmanager
-    def used(self) -> Iterator[Workplace]:
-        """The workplace, opened. Its threads share it."""
+    def opened(self) -> Workplace:
+        """The workplace. Its threads share it."""
         with self._lock:
             self._stop.check()
-            place = self._place or self._open()
-            self.users += 1
-        try:
-            yield place
-        finally:
-            with self._lock:
-                self.users -= 1
-                self._used_s = time.monotonic()
+            return self._place or self._open()
 
     def give_up(self) -> None:
         """Stop whatever is being done. Returns at once."""
@@ -185,12 +215,14 @@ class _Place:
             self._place.database.cancel()
 
     def close(self) -> None:
-        """Close it; a slice that still comes opens it again."""
+        """Close it. Nobody uses it, and nobody finds it any more."""
         with self._lock:
-            self._close()
+            stack, self._stack, self._place = self._stack, None, None
+        if stack:
+            stack.close()
 
     def _open(self) -> Workplace:
-        with _named(), ExitStack() as stack:
+        with ExitStack() as stack:
             settings = Settings.load(("api_token", "database_url"))
             logs.configure(secrets=settings.secrets(), stream=_stream)
             settings = settings.model_copy(update=dict(self._terms.settings))
@@ -202,35 +234,48 @@ class _Place:
         threading.Thread(target=self._close_when_idle, name="idle", daemon=True).start()
         return place
 
-    def _close(self) -> None:
-        stack, self._stack, self._place = self._stack, None, None
-        if stack:
-            stack.close()
-
     def _close_when_idle(self) -> None:
-        while True:
+        while self._place:
             time.sleep(_LOOK_EVERY_S)
-            with self._lock:
-                if self._place is None:
+            with _registry:
+                if _places.get(self._terms.run) is not self:
                     return
-                if not self.users and time.monotonic() - self._used_s > _IDLE_S:
-                    self._close()
-                    _places.pop(self._terms.run, None)
-                    return
+                if self.users or time.monotonic() - self.used_s <= _IDLE_S:
+                    continue
+                del _places[self._terms.run]
+            self.close()
 
 
+# The places in use, and the runs that were given up. Only for a moment: the worker's event loop takes it too.
+_registry = threading.Lock()
 _places: dict[str, _Place] = {}
 _given_up: set[str] = set()
 _stream: TextIO | None = None
 
 
 @contextmanager
-def _named() -> Iterator[None]:
-    """Say of an error that it is this worker's."""
+def _used(terms: Terms) -> Iterator[_Place]:
+    """The run's place. As long as it is used, nobody closes it, and a stop finds it.
+
+    Raises:
+        Stopped: the run was given up.
+    """
+    with _registry:
+        if terms.run in _given_up:
+            raise Stopped
+        place = _places.setdefault(terms.run, _Place(terms))
+        place.users += 1
     try:
-        yield
-    except WatchTimeError as error:
-        raise type(error)(f"{_name()}: {error.message}", next_step=error.next_step) from None
+        yield place
+    finally:
+        with _registry:
+            place.users -= 1
+            place.used_s = time.monotonic()
+
+
+def _named(error: WatchTimeError) -> WatchTimeError:
+    """The same error, said to be this worker's."""
+    return type(error)(f"{_name()}: {error.message}", next_step=error.next_step)
 
 
 def _require_seen(database: Database, number: int, stop: Stop) -> None:
@@ -250,6 +295,11 @@ def _require_seen(database: Database, number: int, stop: Stop) -> None:
 
 
 def _name() -> str:
+    return f"the Dask worker {_address()}"
+
+
+def _address() -> str:
     from distributed import get_worker  # noqa: PLC0415 - there already, where this runs
 
-    return f"the Dask worker {get_worker().address}"
+    worker = get_worker()
+    return str(worker.contact_address or worker.address)

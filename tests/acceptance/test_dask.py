@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -21,7 +23,7 @@ import pytest
 
 import dask_cluster
 from checker import violations, wait_for_no_backend
-from conftest import DAY, HEADER, Program
+from conftest import DAY, HEADER, Program, fill
 from dask_cluster import until
 from etl.sandbox.config import SandboxConfig
 from etl.sandbox.script import Delivery
@@ -335,6 +337,65 @@ def test_workers_without_settings_say_which(on_cluster: Program, cluster: DaskCl
     assert len(told) == len(SLICES), "every slice that was not loaded is named"
     assert "WATCH_TIME_API_TOKEN is not set" in told[0]["message"]
     assert "WATCH_TIME_DATABASE_URL is not set" in told[0]["message"]
+
+
+def test_a_token_that_a_worker_is_refused_with_ends_the_run(
+    on_cluster: Program, newest_warehouse: Warehouse, cluster: DaskCluster
+) -> None:
+    cluster.serve(newest_warehouse, API_TOKEN="wrong")
+    done = on_cluster(*RANGE, "--json", "--dask", cluster.address)
+    assert done.returncode == 77, done.stderr
+    document = json.loads(done.stdout)
+    (told,) = document["slices"]
+    assert told["message"].startswith("the Dask worker tls://127.0.0.1:")
+    assert "WATCH_TIME_API_TOKEN" in told["next_step"]
+    assert document["not_tried"] == len(SLICES) - 1
+    assert [line["event"] for line in _lines(done.stderr)] == ["slice_done", "run_done"]
+    assert newest_warehouse.query("SELECT result, times FROM report_check") == [("failed", 1)]
+    cluster.serve(newest_warehouse)
+    assert on_cluster(*RANGE, "--dask", cluster.address).returncode == 0
+    assert violations(newest_warehouse.url, newest_warehouse.sandbox, SLICES) == []
+
+
+@pytest.mark.parametrize(
+    ("is_full", "code", "says"),
+    [
+        pytest.param(True, 75, "no room left in {folder} for downloads", id="its disk is full"),
+        pytest.param(False, 70, "cannot begin to work: FileNotFoundError", id="its folder is gone"),
+    ],
+)
+def test_a_worker_that_cannot_begin_leaves_the_slices_to_another(  # noqa: PLR0917 - fixtures and cases
+    program: Program, newest_warehouse: Warehouse, request: pytest.FixtureRequest, tmp_path: Path,
+    is_full: bool, code: int, says: str,
+) -> None:  # fmt: skip
+    """What cannot be opened there may be opened elsewhere; where it is alone, it says what keeps it."""
+    folder: Path = request.getfixturevalue("small_disk") if is_full else tmp_path / "vanishing"
+    folder.mkdir(exist_ok=True)
+    cluster_folder = tmp_path / "cluster"
+    cluster_folder.mkdir()
+    with dask_cluster.running(cluster_folder, workers=0) as own:
+        own.serve(newest_warehouse)
+        commanding = Program(program.folder, {**program.environment, **own.environment})
+        own.start_worker(TMPDIR=f"{folder}")
+        with own.client() as client:
+            assert set(client.run(tempfile.gettempdir).values()) == {f"{folder}"}
+        if is_full:
+            fill(folder)
+        else:
+            shutil.rmtree(folder)
+        alone = commanding(*ONE_SLICE, "--json", "--dask", own.address)
+        assert alone.returncode == code, alone.stdout + alone.stderr
+        (told,) = json.loads(alone.stdout)["slices"]
+        assert told["message"].startswith("the Dask worker tls://127.0.0.1:")
+        assert says.format(folder=folder) in told["message"]
+        assert newest_warehouse.sandbox.requests("api") == []
+
+        own.start_worker()
+        done = commanding(*RANGE, "--json", "--dask", own.address)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {slice_["result"] for slice_ in json.loads(done.stdout)["slices"]} == {"loaded"}
+    assert "worker_unfit" in {line["event"] for line in _lines(done.stderr)}
+    assert violations(newest_warehouse.url, newest_warehouse.sandbox, SLICES) == []
 
 
 def test_a_scheduler_that_is_lost_ends_the_run_with_every_slice_named(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import sys
-from contextlib import closing
-from typing import TYPE_CHECKING, Any
+import threading
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
 import pytest
@@ -19,14 +21,16 @@ from etl.errors import ClusterUnavailable, Misconfigured
 from etl.outcome import Ask, Planned, Result
 from etl.settings import Settings
 from etl.slices import slices_of
+from etl.stop import Stopped
 from shown import DOCS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import postgres
     from conftest import Warehouse
+    from etl.outcome import Outcome
 
 PLAN = [Planned(slice_, "", Ask()) for slice_ in slices_of([DAY])]
 SECRET = {"api_token", "database_url", "ping_url", "notify_urls"}
@@ -82,14 +86,90 @@ def test_a_beacon_is_lit_again_and_holds_nothing_back(newest_warehouse: Warehous
 
 
 def test_a_beacon_goes_out_at_the_end(newest_warehouse: Warehouse) -> None:
-    with db.opened(newest_warehouse.url, schema="public") as database:
-        with beacon.lit(database):
-            pass
-        with psycopg.connect(newest_warehouse.url, autocommit=True) as same:
-            until(
-                lambda: same.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone() == (0,),
-                "it still burns",
-            )
+    with (
+        db.opened(newest_warehouse.url, schema="public") as database,
+        db.Connection.connect(newest_warehouse.url, autocommit=True) as same,
+    ):
+        with beacon.lit(database) as number:
+            until(lambda: beacon.is_seen(same, number), "it was not lit")
+        until(lambda: not beacon.is_seen(same, number), "it still burns")
+
+
+class _Interrupted(dict[str, Any]):
+    """The places of a worker, where something else happens as well while a slice asks for its own."""
+
+    def __init__(self, places: dict[str, Any], meanwhile: Callable[[], object], *, after: bool) -> None:
+        super().__init__(places)
+        self._meanwhile, self._after = meanwhile, after
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        found = super().setdefault(key, default) if self._after else None
+        # It has its time, and may also be kept waiting until the slice has its place.
+        within = threading.Thread(target=self._meanwhile, daemon=True)
+        within.start()
+        within.join(1.0)
+        return found or super().setdefault(key, default)
+
+
+@pytest.mark.parametrize("interrupts", ["the idle thread", "the stop itself"])
+def test_a_stop_finds_a_slice_that_had_only_just_asked_for_its_place(
+    newest_warehouse: Warehouse, lit: int, monkeypatch: pytest.MonkeyPatch, interrupts: str
+) -> None:
+    monkeypatch.setenv("WATCH_TIME_API_TOKEN", newest_warehouse.sandbox.config.token)
+    monkeypatch.setenv("WATCH_TIME_DATABASE_URL", newest_warehouse.url)
+    monkeypatch.setattr(worker, "_LOOK_EVERY_S", 0.02)
+    run = f"run of {interrupts}"
+    terms = worker.Terms(run, etl.__version__, lit, None, worker.travelling(newest_warehouse.configured()))
+    assert worker.bring(PLAN[0], terms).result is Result.LOADED
+
+    def idle() -> None:
+        monkeypatch.setattr(worker, "_IDLE_S", 0.0)
+        until(lambda: run not in worker._places, "somebody has the place", 0.5)
+
+    def stop() -> None:
+        asyncio.run(worker.stop(run, 5.0))
+
+    came: list[BaseException | Outcome] = []
+
+    def bring() -> None:
+        try:
+            came.append(worker.bring(PLAN[1], terms))
+        except Stopped as stopped:
+            came.append(stopped)
+
+    is_idle = interrupts == "the idle thread"
+    places = _Interrupted(worker._places, _quiet(idle) if is_idle else stop, after=is_idle)
+    monkeypatch.setattr(worker, "_places", places)
+    with psycopg.connect(newest_warehouse.url) as connection:
+        connection.execute("LOCK TABLE content IN EXCLUSIVE MODE")
+        bringing = threading.Thread(target=bring, daemon=True)
+        bringing.start()
+        if is_idle:
+            with psycopg.connect(newest_warehouse.url, autocommit=True) as observer:
+                until(lambda: observer.execute(WAITING).fetchone() == (1,), "the slice did not get to the lock")
+            stop()
+        bringing.join(5.0)
+        was_stopped = not bringing.is_alive()
+        connection.rollback()
+    bringing.join(30.0)
+    assert was_stopped, "the stop did not find it"
+    assert [type(each) for each in came] == [Stopped]
+
+
+WAITING: LiteralString = (
+    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'watch-time' AND datname = current_database() "
+    "AND wait_event_type = 'Lock'"
+)
+
+
+def _quiet(wait: Callable[[], None]) -> Callable[[], None]:
+    """It waits in vain where all is well."""
+
+    def quietly() -> None:
+        with suppress(AssertionError):
+            wait()
+
+    return quietly
 
 
 def test_where_no_scheduler_answers_the_run_ends(newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
