@@ -137,7 +137,7 @@ def _compact(database: Database, connection: Connection, month: Partition, stop:
     connection.execute(_STATEMENT_TIMEOUT)
     if not _locked(connection, [_LOCK]):
         raise SliceBusy("another run is compacting", next_step="leave it to that one")
-    known = _revisions(connection, month)
+    known = _facts_versions(connection, month)
     own = _own_partitions(connection, month)
     if not own:
         return None
@@ -155,7 +155,7 @@ def _compact(database: Database, connection: Connection, month: Partition, stop:
     def try_to_swap() -> bool:
         if not _locked(connection, slices):
             return False
-        if _revisions(connection, month) != known:
+        if _facts_versions(connection, month) != known:
             raise _loaded_meanwhile(month)
         dialect.execute(connection, dialect.statement("lock_readers_out"))
         dialect.execute(connection, drop)
@@ -204,9 +204,9 @@ def _copy(database: Database, connection: Connection, month: Partition, dialect:
                 into.write(data)
 
 
-def _revisions(connection: Connection, month: Partition) -> Mapping[Slice, int]:
+def _facts_versions(connection: Connection, month: Partition) -> Mapping[Slice, int]:
     known = ledger.read_range(connection, month.start.report_date, _last_date(month))
-    return {slice_: record.revision for slice_, record in known.items()}
+    return {slice_: record.facts_version for slice_, record in known.items()}
 
 
 def _own_partitions(connection: Connection, month: Partition) -> dict[Slice, str]:
@@ -223,7 +223,7 @@ def _require_equal(
     unequal = rows(connection, month.on("list_unequal_slices", dialect, facts=sql.Identifier(facts)))
     if not unequal:
         return
-    if _revisions(connection, month) != known:
+    if _facts_versions(connection, month) != known:
         raise _loaded_meanwhile(month)
     named = [Slice(row["report_date"], ReportType(row["report_type"])) for row in unequal[:_NAMED]]
     more = f" and {len(unequal) - len(named)} more" if len(unequal) > len(named) else ""

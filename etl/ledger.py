@@ -37,6 +37,7 @@ class SliceRecord:
     Attributes:
         revision: the stored one; 0 when none was ever accepted.
         rows_stored, watch_seconds: of the stored revision.
+        facts_version: raised by every transaction that changes the slice's rows in `watch_time`.
         read_as: how the stored revision's header was read; see `contract.read_as`.
         origin: of the stored revision; None where the download host gave it no strong ETag.
         held_sha256: of the report that is held; None in every other state.
@@ -49,6 +50,7 @@ class SliceRecord:
     read_as: str | None
     rows_stored: int
     watch_seconds: Decimal
+    facts_version: int
     checked_at: datetime
     loaded_at: datetime | None
     reason: str | None
@@ -272,6 +274,11 @@ def record_origin(connection: Connection, slice_: Slice, origin: Origin | None) 
         statement("record_origin"),
         {**_key(slice_), "source": origin and origin.source, "etag": origin and origin.etag},
     )
+
+
+def raise_facts_version(connection: Connection, slice_: Slice) -> None:
+    """Note that the slice's rows were changed within a revision; a new revision notes it by itself."""
+    connection.execute(statement("raise_facts_version"), _key(slice_))
 
 
 def record_check(connection: Connection, slice_: Slice, result: str, message: str | None) -> None:

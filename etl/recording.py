@@ -140,6 +140,7 @@ class Recorder:
         outcome = self.unchanged(connection, known, report)
         if not change.written:
             return outcome
+        ledger.raise_facts_version(connection, known.slice)
         message = (
             f"the stored rows were not those of the report: {change.inserted:,} were missing, {change.deleted:,} were "
             f"surplus, {change.updated:,} had other seconds; put right"

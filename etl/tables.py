@@ -138,6 +138,13 @@ report_slice: Final = Table(
         Text,
         comment="hash of the report that is held: --accept takes this one only; empty unless the state is held",
     ),
+    Column(
+        "facts_version",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="raised by every transaction that changes the slice's rows in watch_time",
+    ),
     PrimaryKeyConstraint("report_date", "report_type"),
     _report_type_is_known(),
     CheckConstraint("state IN ('loaded', 'unavailable', 'empty', 'held', 'failed')", name="state_is_known"),

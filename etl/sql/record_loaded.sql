@@ -1,11 +1,11 @@
 -- The slice as it is with the revision that this transaction brings; what comes from the archive was loaded then.
 INSERT INTO report_slice AS stored (
     report_date, report_type, state, revision, report_sha256, read_as, rows_stored, watch_seconds,
-    checked_at, loaded_at, reason
+    facts_version, checked_at, loaded_at, reason
 )
 VALUES (
     %(report_date)s, %(report_type)s, %(state)s, %(revision)s, %(report_sha256)s, %(read_as)s, %(rows_stored)s,
-    %(watch_seconds)s, now(), coalesce(%(loaded_at)s, now()), %(reason)s
+    %(watch_seconds)s, 1, now(), coalesce(%(loaded_at)s, now()), %(reason)s
 )
 ON CONFLICT (report_date, report_type) DO UPDATE
 SET state = excluded.state,
@@ -14,6 +14,7 @@ SET state = excluded.state,
     read_as = excluded.read_as,
     rows_stored = excluded.rows_stored,
     watch_seconds = excluded.watch_seconds,
+    facts_version = stored.facts_version + 1,
     checked_at = excluded.checked_at,
     loaded_at = excluded.loaded_at,
     reason = excluded.reason,

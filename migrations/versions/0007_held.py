@@ -1,4 +1,4 @@
-"""Which report is held, so that a person accepts that one and no other; and which slices are only presumed empty."""
+"""Which report is held, so that no other is accepted; which slices are presumed empty; versions of facts."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add `report_slice.held_sha256`, comments that say more, and `report_coverage.presumed_empty`."""
+    """Add `held_sha256` and `facts_version` to `report_slice`, `presumed_empty` to `report_coverage`, and comments."""
     op.execute("""
         ALTER TABLE report_slice
             ADD COLUMN held_sha256 text,
+            ADD COLUMN facts_version bigint NOT NULL DEFAULT 0,
             ADD CONSTRAINT report_slice_only_held_has_hash CHECK (held_sha256 IS NULL OR state = 'held');
 
         COMMENT ON COLUMN report_slice.held_sha256
             IS 'hash of the report that is held: --accept takes this one only; empty unless the state is held';
+        COMMENT ON COLUMN report_slice.facts_version
+            IS 'raised by every transaction that changes the slice''s rows in watch_time';
         COMMENT ON COLUMN report_slice.read_as
             IS 'header text and column of each column of the stored revision, as JSON; read otherwise, it is loaded '
                'again';

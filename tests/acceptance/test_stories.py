@@ -144,6 +144,6 @@ def test_what_happens_next_follows_the_windows(state: State | None, today: date,
     record = None
     if state:
         record = ledger.SliceRecord(
-            slice_, state, 0, None, None, 0, Decimal(0), datetime.now(UTC), None, None, None, None, None, None
+            slice_, state, 0, None, None, 0, Decimal(0), 0, datetime.now(UTC), None, None, None, None, None, None
         )
     assert what_is_next(slice_, record, SETTINGS, today=today) == says

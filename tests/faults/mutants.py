@@ -138,7 +138,7 @@ def _blind_to_hashes() -> None:
 
 def _swapping_blindly() -> None:
     """A month takes its slices' place whatever was loaded while it was put together."""
-    _replace(compact, "_revisions", lambda *_: {})
+    _replace(compact, "_facts_versions", lambda *_: {})
 
 
 _MUTANTS: Final[dict[str, Callable[[], None]]] = {

@@ -12,7 +12,7 @@ import pytest
 from conftest import TODAY
 from etl import compact, db, ledger, partitions
 from etl.errors import Misconfigured, ReconciliationFailed, SliceBusy
-from etl.outcome import Result
+from etl.outcome import Ask, Result, Trust
 from etl.page import figures
 from etl.sandbox.config import SandboxConfig
 from etl.slices import ReportType, Slice, slices_of
@@ -164,6 +164,29 @@ def test_a_slice_that_was_loaded_meanwhile_is_not_lost(
     assert sum(row[3] for row in october.facts(SOME)) == report.watch_seconds
     assert compact.compact(database, OCTOBER, Stop()) is not None
     assert sum(row[3] for row in october.facts(SOME)) == report.watch_seconds
+
+
+def test_facts_that_are_corrected_meanwhile_are_not_lost(
+    october: Warehouse, database: db.Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Corrected within their revision, and to the same number and sum: nothing else in the ledger changes."""
+    before = october.everything()
+    with psycopg.connect(october.url) as connection:
+        connection.execute("UPDATE watch_time SET customer_id = customer_id || 'x' WHERE report_date = '2026-10-04'")
+    original = compact._require_equal
+
+    def correct_after(*arguments: Any) -> None:
+        original(*arguments)
+        if "watch_time" not in arguments:
+            assert october.bring(slice_=SOME, ask=Ask(trust=Trust.NOTHING)).revision == 1
+
+    monkeypatch.setattr(compact, "_require_equal", correct_after)
+    with pytest.raises(SliceBusy, match="a slice of watch_time_202610 was loaded while the month was being put"):
+        compact.compact(database, OCTOBER, Stop())
+    monkeypatch.undo()
+    october.bring(slice_=Slice(SOME.report_date, ReportType.LIVE), ask=Ask(trust=Trust.NOTHING))
+    assert compact.compact(database, OCTOBER, Stop()) is not None
+    assert october.everything() == before
 
 
 # What an owner may have put on watch_time, and ATTACH would build or check for every partition.

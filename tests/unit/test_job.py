@@ -90,7 +90,7 @@ def test_a_run_without_work_is_a_success(stream: io.StringIO) -> None:
 
 def known(state: State, *, reason: str | None = None) -> SliceRecord:
     moment = datetime(2026, 11, 18, 4, 5, tzinfo=UTC)
-    return SliceRecord(VOD, state, 1, "0" * 64, "{}", 3, Decimal(1), moment, moment, reason, None, None, None, None)
+    return SliceRecord(VOD, state, 1, "0" * 64, "{}", 3, Decimal(1), 1, moment, moment, reason, None, None, None, None)
 
 
 @pytest.mark.parametrize(
