@@ -196,7 +196,7 @@ def test_the_sandbox_serves_from_it_and_stops_on_sigterm(image: Image, job: Job)
         told = re.search(r"https?://[\d.]+:\d+", container.process.stderr.readline())
         assert told
         job.variables[f"{PREFIX}API_BASE_URL"] = told[0]
-        done = job.image(job.wanted("run", "--date", f"{DAY}"))
+        done = job.image(job.wanted("run", "--date", f"{DAY}", "--yes"))
         container.terminate()
         stopped = container.wait()
     assert done.returncode == 0, done.stderr

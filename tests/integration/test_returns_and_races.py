@@ -467,7 +467,7 @@ def test_trouble_after_the_target_date_is_told_beside_what_came_of_it(
     settings = newest_warehouse.configured()
     for name in ("API_TOKEN", "ORG_ID", "DATABASE_URL", "API_BASE_URL"):
         monkeypatch.setenv(f"WATCH_TIME_{name}", settings.require(name.lower()))  # type: ignore[arg-type]  # names of settings
-    done = CliRunner().invoke(cli.app, ["run", "--date", f"{DAY}", "--json"])
+    done = CliRunner().invoke(cli.app, ["run", "--date", f"{DAY}", "--yes", "--json"])
     assert done.exit_code == 65
     document = json.loads(done.stdout)
     assert document["exit_code"] == 65
