@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, LiteralString
 
 import psycopg
 from psycopg import conninfo, sql
+from testcontainers.community.postgres import PostgresContainer  # here, so that every run tells when it moves
 
 import cluster
 from etl import embedded, schema
@@ -145,8 +146,6 @@ def _url(source: str) -> Iterator[str]:
         assert GIVEN
         yield GIVEN
     elif kind == "container":
-        from testcontainers.postgres import PostgresContainer
-
         with PostgresContainer(f"postgres:{major}", driver=None) as container:
             yield container.get_connection_url()
     else:
