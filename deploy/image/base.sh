@@ -1,28 +1,59 @@
 #!/usr/bin/env bash
-# base.sh NAME: makes a base image out of Debian's packages, for where no registry of images can be reached. It has the
-# Debian and the minor version of Python that the Dockerfile's own base has, but Debian's build of it.
+# base.sh NAME: makes a base image of Debian's packages, for where no registry of images can be reached. It has the
+# Debian and the minor version of Python that the Dockerfile's own base has, but Debian's build of it. What builds images
+# here gets it: docker, podman, or buildah without an engine.
 set -euo pipefail
 name=$1
 suite=trixie
 sources=/etc/apt/sources.list.d/debian.sources
-if [ "$(id -u)" != 0 ] || [ ! -e "$sources" ] || ! command -v debootstrap > /dev/null; then
-    echo "A base image of Debian's packages is made by root, on Debian, with debootstrap, from the mirrors that $sources" \
-        "names. Anywhere else name a base image that is there: make image BASE=..." >&2
-    exit 1
-fi
-mirror=$(sed -n 's/^URIs: *//p' "$sources" | head -n 1)
+# debootstrap takes minutes: its result is kept for a week, after which there are security fixes to be had.
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/watch-time
+files=$cache/debian-python-$suite.tar
 
-container=$(buildah from scratch)
-trap 'buildah rm "$container" > /dev/null' EXIT
-root=$(buildah mount "$container")
-debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv "$suite" "$root" "$mirror"
-rm "$root/etc/apt/sources.list"
-# shellcheck source=/dev/null
-sed "s/$(. /etc/os-release && echo "$VERSION_CODENAME")/$suite/g" "$sources" > "$root/$sources"
-# Security fixes; then without what images leave out.
-buildah run --isolation chroot --env DEBIAN_FRONTEND=noninteractive "$container" -- sh -c '
-    apt-get update -q && apt-get upgrade -q -y && apt-get clean &&
-    rm -r /var/lib/apt/lists/* /var/cache/debconf/* /var/log/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/*'
-# How this machine reaches its mirror and its name server is its own business.
-rm "$root/$sources" "$root/etc/resolv.conf"
-buildah commit --quiet "$container" "$name"
+bootstrap() {
+    if [ "$(id -u)" != 0 ] || [ ! -e "$sources" ] || ! command -v debootstrap > /dev/null; then
+        echo "A base image of Debian's packages is made by root, on Debian, with debootstrap, from the mirrors that $sources" \
+            "names. Anywhere else name a base image that is there: make image BASE=..." >&2
+        exit 1
+    fi
+    local mirror root
+    mirror=$(sed -n 's/^URIs: *//p' "$sources" | head -n 1)
+    root=$(mktemp -d)
+    # shellcheck disable=SC2064 # the folder as it is now
+    trap "rm -rf --one-file-system '$root'" EXIT
+    chmod 755 "$root"
+    debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv "$suite" "$root" "$mirror"
+    rm "$root/etc/apt/sources.list"
+    # shellcheck source=/dev/null
+    sed "s/$(. /etc/os-release && echo "$VERSION_CODENAME")/$suite/g" "$sources" > "$root/$sources"
+    # Security fixes; then without what images leave out. The mounts end with their namespace.
+    # shellcheck disable=SC2016 # expanded in there
+    DEBIAN_FRONTEND=noninteractive unshare --mount sh -euc '
+        mount -t proc proc "$0/proc"
+        mount --rbind /dev "$0/dev"
+        exec chroot "$0" sh -c "
+            apt-get update -q && apt-get upgrade -q -y && apt-get clean &&
+            rm -r /var/lib/apt/lists/* /var/cache/debconf/* /var/log/* /usr/share/doc/* /usr/share/man/* /usr/share/locale/*"
+        ' "$root"
+    # How this machine reaches its mirror and its name server is its own business.
+    rm "$root/$sources" "$root/etc/resolv.conf"
+    mkdir -p "$cache"
+    # Only a whole file gets the name.
+    tar --directory "$root" --create --numeric-owner --file "$files.$$" .
+    mv "$files.$$" "$files"
+}
+
+find "$files" -mtime +7 -delete 2> /dev/null || true
+[ -e "$files" ] || bootstrap
+
+if docker info > /dev/null 2>&1; then
+    docker import --change 'CMD ["bash"]' "$files" "$name" > /dev/null
+elif command -v podman > /dev/null; then
+    podman import --quiet --change 'CMD=bash' "$files" "$name" > /dev/null
+else
+    container=$(buildah from scratch)
+    # shellcheck disable=SC2064 # as above
+    trap "buildah rm '$container' > /dev/null" EXIT
+    tar --directory "$(buildah mount "$container")" --extract --numeric-owner --file "$files"
+    buildah commit --quiet "$container" "$name"
+fi
