@@ -42,8 +42,9 @@ image-test: install image ## the container image at work
 
 # No registry is asked: what the engine does not have is made of this machine's programs.
 ENGINE_TESTS := tests/integration/test_loading.py tests/integration/test_states.py tests/integration/test_schema.py \
-	tests/integration/test_containers.py tests/acceptance/test_image.py
-engine-test: install ## on the Docker engine that answers: databases in containers, the image
+	tests/integration/test_containers.py tests/acceptance/test_image.py tests/acceptance/test_image_on_engine.py \
+	tests/acceptance/test_compose.py
+engine-test: install ## on the Docker engine that answers: databases in containers, the image, Compose
 	tests/engine/images.sh
 	$(MAKE) image BASE=debian-python:trixie
 	WATCH_TIME_TEST_ENGINE=1 WATCH_TIME_TEST_IMAGE=watch-time $(BIN)/pytest -n $(PYTEST_WORKERS) $(ENGINE_TESTS)

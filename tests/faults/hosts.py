@@ -1,0 +1,206 @@
+"""Job, source and database as hosts of their own: containers of the Docker engine, in networks that can be cut.
+
+    job's place --- network "source" --- the sandbox
+         |
+         +--------- network "store" ---- Postgres, and its standby
+
+A place is a container that lasts; each run of the job is one more in its network. The tests see the sandbox and the
+server at ports of loopback that no cut concerns.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import urllib.request
+import uuid
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from docker_engine import Running, docker, running, until
+from etl.environment import PREFIX
+from etl.sandbox.control import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from etl.sandbox.config import SandboxConfig
+    from etl.slices import Slice
+
+IMAGE = os.environ.get("WATCH_TIME_TEST_IMAGE", "watch-time")
+POSTGRES = "postgres:18"
+PORT = 8080
+_FORWARDER = Path(__file__).parents[1] / "engine" / "forwarder.py"
+_SANDBOX = """
+import json, os
+from etl.sandbox.config import SandboxConfig
+from etl.sandbox.control import Sandbox
+from etl.sandbox.server import serve
+serve(Sandbox(SandboxConfig(**json.loads(os.environ["CONFIG"]))), "0.0.0.0", 8080, on_ready=print)
+"""
+_CONFIGURED = ("seed", "vod_rows", "live_rows", "titles", "customers", "quiet_one_day_in")
+RESTRICTED = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of the test's own, whose addresses are known, so that a host can come back with the one it had."""
+
+    name: str
+    prefix: str
+
+    def cut(self, host: Running) -> None:
+        docker("network", "disconnect", self.name, host.name)
+
+    def mend(self, host: Running, *, number: int) -> None:
+        """With this as the last part of its address: connections live on where it is the one that the host had."""
+        docker("network", "connect", f"--ip={self.prefix}.{number}", self.name, host.name)
+
+
+@contextmanager
+def network() -> Iterator[Network]:
+    name = f"watch-time-test-{uuid.uuid4().hex[:12]}"
+    # One of which no part is taken.
+    for prefix in random.sample([f"10.{second}.{third}" for second in range(200, 250) for third in range(256)], 20):
+        made = docker("network", "create", f"--subnet={prefix}.0/24", name, check=False)
+        if made.returncode == 0:
+            try:
+                yield Network(name, prefix)
+            finally:
+                docker("network", "rm", name)
+            return
+        assert "overlap" in made.stderr, made.stderr
+
+
+@dataclass
+class Job:
+    """A run of the job in a container."""
+
+    name: str
+    process: subprocess.Popen[str]
+
+    def ended(self, patience_s: float = 170) -> subprocess.CompletedProcess[str]:
+        out, err = self.process.communicate(timeout=patience_s)
+        return subprocess.CompletedProcess(self.process.args, self.process.returncode, out, err)
+
+
+@dataclass
+class Hosts:
+    """The place of the job, the source, the server.
+
+    Attributes:
+        sandbox: what the source serves, to compare with; change it by `restate` only.
+        source: the network between place and sandbox.
+        store: the network between place and server.
+        files: secrets, in files.
+    """
+
+    sandbox: Sandbox
+    source: Network
+    store: Network
+    place: Running
+    origin: Running
+    server: Running
+    files: Mapping[str, Path]
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """The database, by the port that is published."""
+        return published(self.server)
+
+    @contextmanager
+    def started(self, *arguments: str, options: tuple[str, ...] = (), **settings: str) -> Iterator[Job]:
+        """The job in the network of the place, unless the options say another one; removed at the end."""
+        name = f"watch-time-test-{uuid.uuid4().hex[:12]}"
+        variables = {**self.environment, **{f"{PREFIX}{key}": value for key, value in settings.items()}}
+        where = () if any(option.startswith("--network") for option in options) else (
+            f"--network=container:{self.place.name}",
+        )  # fmt: skip
+        command = ["docker", "run", f"--name={name}", *RESTRICTED, *where, *options,
+                   *(f"--volume={here}:/run/secrets/{there}:ro" for there, here in self.files.items()),
+                   *(f"--env={key}={value}" for key, value in variables.items()), IMAGE, *arguments]  # fmt: skip
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                yield Job(name, process)
+            finally:
+                docker("rm", "--force", name, check=False)
+
+    def run(self, *arguments: str, options: tuple[str, ...] = (), **settings: str) -> subprocess.CompletedProcess[str]:
+        """A run of the job, to its end."""
+        with self.started(*arguments, options=options, **settings) as job:
+            return job.ended()
+
+    def restate(self, slice_: Slice) -> None:
+        """On both sides: what is served, and what it is compared with."""
+        address = f"http://127.0.0.1:{self.origin.port(PORT)}/sandbox/restate"
+        query = f"date={slice_.report_date}&type={slice_.report_type.value}"
+        urllib.request.urlopen(f"{address}?{query}", data=b"", timeout=30).close()  # noqa: S310 - loopback
+        self.sandbox.restate(slice_)
+
+    @contextmanager
+    def dropping(self, probability: float) -> Iterator[None]:
+        """Of the packets that come to the place from elsewhere, so many are lost on the way."""
+        rule = ("INPUT", "!", "-i", "lo", "-m", "statistic", "--mode", "random", "--probability", f"{probability:.3f}",
+                "-j", "DROP")  # fmt: skip
+        inside = ("nsenter", f"--net=/proc/{self.place.pid}/ns/net", "iptables", "--wait")
+        subprocess.run([*inside, "-A", *rule], check=True, capture_output=True)
+        try:
+            yield
+        finally:
+            subprocess.run([*inside, "-D", *rule], check=True, capture_output=True)
+
+
+def published(server: Running) -> str:
+    return f"postgresql://watch_time@127.0.0.1:{server.port(5432)}/watch_time"
+
+
+@contextmanager
+def postgres_host(store: Network, alias: str, *command: str) -> Iterator[Running]:
+    """A server that takes connections, known in its network by that name."""
+    options = (f"--network={store.name}", f"--network-alias={alias}", "--publish=127.0.0.1::5432",
+               "--env=POSTGRES_USER=watch_time", "--env=POSTGRES_HOST_AUTH_METHOD=trust")  # fmt: skip
+    with running(POSTGRES, *command, options=options) as server:
+        ready = ("pg_isready", "--host=127.0.0.1", "--username=watch_time")
+        try:
+            until(lambda: "accepting" in server.execute(*ready, check=False), "the server does not get ready")
+        except AssertionError as error:
+            error.add_note(server.logs())
+            raise
+        yield server
+
+
+@contextmanager
+def hosts(config: SandboxConfig, folder: Path, *, delay_s: float = 0.0) -> Iterator[Hosts]:
+    """All of them, and the tables made."""
+    told = {name: value for name, value in asdict(config).items() if name in _CONFIGURED}
+    secrets = {"api-token": config.token, "database-url": "postgresql://watch_time@warehouse:5432/watch_time"}
+    for name, text in secrets.items():
+        (folder / name).write_text(text)
+    environment = {
+        f"{PREFIX}API_BASE_URL": f"http://127.0.0.1:{PORT}",
+        f"{PREFIX}API_TOKEN_FILE": "/run/secrets/api-token",
+        f"{PREFIX}DATABASE_URL_FILE": "/run/secrets/database-url",
+        f"{PREFIX}ORG_ID": config.org_id,
+        f"{PREFIX}NOT_FOUND_WAIT_SECONDS": "0",
+        f"{PREFIX}WEAKEST_SSLMODE": "disable",
+    }
+    with ExitStack() as stack:
+        source, store = stack.enter_context(network()), stack.enter_context(network())
+        origin = stack.enter_context(running(IMAGE, "-c", _SANDBOX, options=(
+            "--entrypoint=python3", f"--network={source.name}", "--network-alias=source",
+            f"--publish=127.0.0.1::{PORT}", f"--env=CONFIG={json.dumps(told)}")))  # fmt: skip
+        server = stack.enter_context(postgres_host(store, "warehouse"))
+        place = stack.enter_context(running(IMAGE, "/forwarder.py", "source", f"{PORT}", f"{delay_s}", options=(
+            "--entrypoint=python3", f"--network={source.name}", f"--ip={source.prefix}.100",
+            f"--volume={_FORWARDER}:/forwarder.py:ro")))  # fmt: skip
+        store.mend(place, number=100)
+        made = Hosts(Sandbox(config), source, store, place, origin, server,
+                     {name: folder / name for name in secrets}, environment)  # fmt: skip
+        migrated = made.run("migrate")
+        assert migrated.returncode == 0, migrated.stderr
+        yield made
