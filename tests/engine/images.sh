@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# images.sh: makes, in the Docker engine that answers, the images that tests need and no registry can be asked for:
+# images.sh: makes, in the engine of with-engine.sh, the images that tests need and no registry can be asked for:
 # `debian-python:trixie`, and on it `postgres:15` of Debian's server and `postgres:18` of the wheel's.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -12,6 +12,15 @@ there() {
     docker image inspect "$1" > /dev/null 2>&1
 }
 there "$base" || ../../deploy/image/base.sh "$base"
+if there postgres:15 && there postgres:18; then
+    exit
+fi
+if [ "${WATCH_TIME_TEST_OWN_ENGINE:-}" != 1 ]; then
+    # In anybody else's engine they would be taken for the official ones.
+    echo "The Docker engine has no postgres:15 or no postgres:18. Pull them: docker pull postgres:15, docker pull postgres:18;" \
+        "or use an engine that ends with the tests: sudo tests/engine/with-engine.sh make engine-test" >&2
+    exit 1
+fi
 cp postgres/* "$context"
 
 lay() { # FOLDER [AS]: into the context, at its own path or another one

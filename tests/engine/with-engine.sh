@@ -31,7 +31,7 @@ trap 'exit 143' INT TERM
 # The client of the same package: another one may stand first in PATH, and want what Debian 12 does not have.
 mkdir "$engine/bin"
 ln -s /usr/bin/docker "$engine/bin/docker"
-export PATH=$engine/bin:$PATH DOCKER_HOST=unix://$engine/docker.sock
+export PATH=$engine/bin:$PATH DOCKER_HOST=unix://$engine/docker.sock WATCH_TIME_TEST_OWN_ENGINE=1
 # Its own session: Ctrl-C is for the command, and the containers' end is ours.
 setsid dockerd --data-root "$engine/data" --exec-root "$engine/exec" --host "$DOCKER_HOST" --pidfile "$engine/pid" \
     > "$engine/log" 2>&1 &
