@@ -23,7 +23,7 @@ import docker
 import psycopg
 from psycopg import conninfo, sql
 from testcontainers.community.postgres import PostgresContainer
-from testcontainers.core.config import testcontainers_config
+from testcontainers.core.config import ConnectionMode, testcontainers_config
 
 import cluster
 from etl import embedded, schema
@@ -195,8 +195,10 @@ def _container(major: str) -> Iterator[str]:
     testcontainers_config.ryuk_disabled = True
     # As with the servers of the wheel, whoever gets here gets in.
     trusting = PostgresContainer(f"postgres:{major}", driver=None).with_env("POSTGRES_HOST_AUTH_METHOD", "trust")
-    # On its own it listens on every address of this machine.
-    trusting.ports = {"5432": ("127.0.0.1",)}  # type: ignore[dict-item]  # passed on to the client, which takes it
+    client = trusting.get_docker_client()
+    if client.get_connection_mode() is ConnectionMode.docker_host and client.host() in {"localhost", "127.0.0.1"}:
+        # On its own it listens on every address of this machine.
+        trusting.ports = {"5432": ("127.0.0.1",)}  # type: ignore[dict-item]  # passed on to the client, which takes it
     with _reaper() as told, trusting as container:
         told(container.get_wrapped_container().id)
         yield container.get_connection_url()

