@@ -159,12 +159,18 @@ def published(server: Running) -> str:
     return f"postgresql://watch_time@127.0.0.1:{server.port(5432)}/watch_time"
 
 
+# In its transactions the job asks for them. A session that is idle when its client vanishes would stay for two hours,
+# with a slot and no lock: see docs/reliability.md.
+_KEEPALIVES = ("-c", "tcp_keepalives_idle=30", "-c", "tcp_keepalives_interval=10", "-c", "tcp_keepalives_count=3")
+
+
 @contextmanager
-def postgres_host(store: Network, alias: str, *command: str) -> Iterator[Running]:
-    """A server that takes connections, known in its network by that name."""
+def postgres_host(store: Network, alias: str, *before: str) -> Iterator[Running]:
+    """A server that takes connections, known in its network by that name; `before` it, a command of the shell."""
+    serve = f"exec docker-entrypoint.sh {' '.join(_KEEPALIVES)}"
     options = (f"--network={store.name}", f"--network-alias={alias}", "--publish=127.0.0.1::5432",
                "--env=POSTGRES_USER=watch_time", "--env=POSTGRES_HOST_AUTH_METHOD=trust")  # fmt: skip
-    with running(POSTGRES, *command, options=options) as server:
+    with running(POSTGRES, "bash", "-c", " && ".join((*before, serve)), options=options) as server:
         ready = ("pg_isready", "--host=127.0.0.1", "--username=watch_time")
         try:
             until(lambda: "accepting" in server.execute(*ready, check=False), "the server does not get ready")
