@@ -65,6 +65,7 @@ audit: install ## known vulnerabilities of what constraints.txt names, where adv
 dist: install ## sdist and wheel in dist/, checked and tried in an environment of their own
 	@$(BIN)/python tests/release.py
 
+check: export WATCH_TIME_TEST_EVERY_SERVER = 1
 check: lint types imports audit test ## all that must hold before a commit
 
 dictionary: install ## renew docs/data-dictionary.md from the migrations

@@ -43,9 +43,27 @@ VOD = Slice(DAY, ReportType.VOD)
 
 def pytest_report_header() -> str:
     sources = f"postgres: {', '.join(postgres.ALSO_CITUS)}"
+    if not postgres.EVERY:
+        sources = f"{sources}; most tests on {postgres.ONE} alone, as WATCH_TIME_TEST_EVERY_SERVER is not 1"
     if postgres.NO_CONTAINERS:
         sources = f"{sources}; no containers: {postgres.NO_CONTAINERS}"
     return sources if cluster.GIVEN else f"{sources}; no Citus: WATCH_TIME_TEST_CITUS_URL is not set"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the servers that `make check` adds, but for modules whose claims are about them."""
+    if postgres.EVERY:
+        return
+
+    def is_wanted(item: pytest.Item) -> bool:
+        parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        server = parameters.get("server", postgres.ONE)
+        return server in {postgres.ONE, "citus"} or item.get_closest_marker("every_server") is not None
+
+    left_out = [item for item in items if not is_wanted(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if is_wanted(item)]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

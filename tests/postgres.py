@@ -79,6 +79,8 @@ def _sources(majors: Sequence[int] = CONTAINER_MAJORS) -> tuple[tuple[str, ...],
 
 SOURCES, NO_CONTAINERS = _sources()
 ALSO_CITUS = (*SOURCES, "citus") if cluster.GIVEN else SOURCES
+EVERY = os.environ.get("WATCH_TIME_TEST_EVERY_SERVER") == "1"
+"""Whether tests that ask for a server run on each of them, and not only those of modules marked `every_server`."""
 ONE = os.environ.get("WATCH_TIME_TEST_SERVER", SOURCES[-1])
 """The one for tests that run on one server only: the newest, where none is named."""
 # A server of another machine, or of an engine on one, may have no certificate.
@@ -175,7 +177,16 @@ def _url(source: str) -> Iterator[str]:
             tempfile.TemporaryDirectory(prefix="watch-time-pg-") as folder,
             embedded.server(Path(folder) / source, major=int(major)) as url,
         ):
+            _forgo_durability(url)
             yield url
+
+
+def _forgo_durability(url: str) -> None:
+    """Nothing has to reach the disk: a shared server ends before the machine does, and its own crash loses nothing."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes"):
+            connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))
+        connection.execute("SELECT pg_reload_conf()")
 
 
 # Reads a container's id, and removes the container where it is still there when its standard input ends.

@@ -21,6 +21,8 @@ from etl.slices import ReportType, Slice
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.every_server
+
 LIVE = Slice(DAY, ReportType.LIVE)
 
 

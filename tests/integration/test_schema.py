@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from conftest import Program, Warehouse
     from postgres import Server
 
+pytestmark = pytest.mark.every_server
+
 # Everything about tables that can differ and matters.
 _DESCRIBED = {
     "columns": """
