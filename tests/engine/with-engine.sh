@@ -7,8 +7,12 @@ set -euo pipefail
 engine=$(mktemp -d /tmp/wt-engine-XXXXXX)
 forwarding=$(< /proc/sys/net/ipv4/ip_forward)
 # Listing makes the tables that are not there yet, so that putting back empties them.
-for table in filter nat; do iptables --table "$table" --list-rules > /dev/null; done
-iptables-save > "$engine/firewall"
+if ! { iptables --table filter --list-rules && iptables --table nat --list-rules; } > /dev/null 2> "$engine/log" ||
+    ! iptables-save > "$engine/firewall"; then
+    echo "no Docker engine can run here, so nothing is tried on one: $(tail -n 1 "$engine/log")" >&2
+    rm -r "$engine"
+    exit 75
+fi
 
 end() {
     trap '' INT TERM
