@@ -36,6 +36,7 @@ def main() -> int:
         print(f"violation: {violation}")
     print(
         f"soak: {found.compared} of {found.slices} slices of {found.days} days{short} as without faults, "
+        f"{found.verified} verified, "
         f"{found.runs} runs, {found.restated} reports restated, {in_words(found.met)}, "
         f"tables {found.size_ratio:.2f} times as large, {memory}: {len(found.violations)} violations "
         f"(seed {asked.seed}, {(time.monotonic() - began) / 60:.1f} min, Postgres {asked.postgres})"

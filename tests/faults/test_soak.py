@@ -16,4 +16,5 @@ def test_days_filled_under_faults_of_every_kind_are_those_filled_without() -> No
     found = soak(minutes=1.5, seed=SEED, days=4, source=SOURCE, rate=0.2)
     assert found.violations == [], f"seed {SEED}"
     assert not found.is_short
+    assert found.verified == found.slices
     assert found.met.total() > 0

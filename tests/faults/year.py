@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import tempfile
 import time
@@ -65,6 +66,7 @@ class Soaked:
     days: int
     slices: int
     compared: int = 0
+    verified: int = 0
     runs: int = 0
     restated: int = 0
     size_ratio: float = 0.0
@@ -160,12 +162,27 @@ class _Year:
         self._compare(there, "")
         self._compact()
         self._compare(there, "compacted: ")
+        self._verify()
 
     def _compare(self, there: Sequence[Slice], moment: str) -> None:
         stormy, calm = (_facts(ground.url) for ground in (self.stormy, self.calm))
         found = [f"{each}: not the facts of the run without faults" for each in there if stormy[each] != calm[each]]
         found += self.stormy.violations(there, revisions=(0, 1))
         self.found.violations += [f"{moment}{each}" for each in found]
+
+    def _verify(self) -> None:
+        """Every stored slice equals its report row by row, as `verify` finds by asking for each of them again."""
+        first, last = f"{min(self.days)}", f"{max(self.days)}"
+        ended = self.stormy.run("verify", "--start", first, "--end", last, "--json")
+        self._judge(ended)
+        verdicts = json.loads(ended.out)
+        behind = {str(slice_) for slice_ in self._behind(self.slices)}
+        for verdict in verdicts:
+            name = f"{verdict['report_date']} {verdict['report_type']}"
+            if verdict["verdict"] == "equal":
+                self.found.verified += 1
+            elif name not in behind:
+                self.found.violations.append(f"verify: {name} {verdict['verdict']}: {verdict['message']}")
 
     def _compact(self) -> None:
         for delay_s in (0.2, 0.6):
