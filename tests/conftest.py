@@ -31,6 +31,7 @@ from needing import lacking
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+    from types import TracebackType
 
     from etl.job import Job
 
@@ -208,15 +209,27 @@ def newest_warehouse(newest_server: postgres.Server, sandbox: Sandbox, base_url:
         yield Warehouse(url, sandbox, base_url)
 
 
+class Process(subprocess.Popen[str]):
+    """A process that does not outlive a test that fails while it runs."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind:
+            self.kill()
+        super().__exit__(kind, error, traceback)
+
+
 @dataclass
 class Program:
     """The command, as a process of its own."""
 
     folder: Path
     environment: Mapping[str, str]
+    started: list[Process] = field(default_factory=list)
 
-    def start(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    def start(self, *arguments: str, **settings: str) -> Process:
+        process = Process(
             [sys.executable, "-m", "etl", *arguments],
             cwd=self.folder,
             env={**self.environment, **{f"{PREFIX}{name}": value for name, value in settings.items()}},
@@ -224,6 +237,8 @@ class Program:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.started.append(process)
+        return process
 
     def __call__(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         with self.start(*arguments, **settings) as process:
@@ -232,10 +247,15 @@ class Program:
 
 
 @pytest.fixture
-def bare_program(tmp_path: Path) -> Program:
-    """The command without any setting."""
+def bare_program(tmp_path: Path) -> Iterator[Program]:
+    """The command without any setting. Its processes end with the test."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    return Program(tmp_path, plain | postgres.SETTINGS | {"COLUMNS": "160"})
+    program = Program(tmp_path, plain | postgres.SETTINGS | {"COLUMNS": "160"})
+    yield program
+    for process in program.started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 @pytest.fixture
@@ -251,6 +271,7 @@ def program(bare_program: Program, newest_warehouse: Warehouse) -> Program:
     return Program(
         bare_program.folder,
         {**bare_program.environment, **{f"{PREFIX}{name}": value for name, value in settings.items()}},
+        bare_program.started,
     )
 
 

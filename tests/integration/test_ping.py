@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,7 +121,7 @@ def test_a_stopped_run_pings_143_and_is_gone_at_once(
     newest_warehouse.sandbox.withdraw(Slice(TARGET, ReportType.VOD))
     process = program.start("run", PING_URL=ping_url(host), NOT_FOUND_WAIT_SECONDS="600")
     with process:
-        _until_it_waits(newest_warehouse)
+        _until_it_waits(newest_warehouse, TARGET)
         assert [each.path for each in host.heard] == [f"/ping/{TOKEN}/start"]
         process.send_signal(signal.SIGTERM)
         stopped = time.monotonic()
@@ -142,11 +142,13 @@ def test_a_host_that_hangs_keeps_neither_a_run_nor_its_stop_for_long(
         assert time.monotonic() - began < 25
         assert done.stderr.count('"event": "ping_failed"') == 2
 
-        newest_warehouse.sandbox.withdraw(Slice(TARGET - timedelta(days=1), ReportType.VOD))
-        day = f"{TARGET - timedelta(days=1)}"
-        process = program.start("run", "--date", day, PING_URL=url, NOT_FOUND_WAIT_SECONDS="600", LOOKBACK_DAYS="0")
+        before = TARGET - timedelta(days=1)
+        newest_warehouse.sandbox.withdraw(Slice(before, ReportType.VOD))
+        process = program.start(
+            "run", "--date", f"{before}", PING_URL=url, NOT_FOUND_WAIT_SECONDS="600", LOOKBACK_DAYS="0"
+        )
         with process:
-            _until_it_waits(newest_warehouse)
+            _until_it_waits(newest_warehouse, before)
             process.send_signal(signal.SIGTERM)
             stopped = time.monotonic()
             process.communicate(timeout=30)
@@ -154,12 +156,10 @@ def test_a_host_that_hangs_keeps_neither_a_run_nor_its_stop_for_long(
         assert time.monotonic() - stopped < 5
 
 
-def _until_it_waits(warehouse: Warehouse) -> None:
-    """LIVE is loaded, and VOD is not there."""
-    deadline = time.monotonic() + 20
-    while warehouse.query(
-        "SELECT count(*) FROM report_slice WHERE report_type = 'LIVE' AND loaded_at > now() - interval '1s'"
-    ) == [(0,)]:
+def _until_it_waits(warehouse: Warehouse, day: date) -> None:
+    """LIVE of the date is loaded, and the source has answered that VOD is not there."""
+    deadline = time.monotonic() + 90
+    loaded = "SELECT count(*) FROM report_slice WHERE report_date = %s AND state = 'loaded'"
+    while warehouse.query(loaded, day) == [(0,)] or not warehouse.sandbox.statuses("api")[404]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    time.sleep(0.3)
