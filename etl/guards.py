@@ -29,20 +29,18 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """Whether a report may replace what is stored although a guard refuses it.
+    """Whether a person accepts a report that a guard refuses.
 
     Attributes:
-        accepted_as: the revision as which the same report was accepted before; None: it never was.
         is_held: it is the report that is held.
         is_asked_for: a person accepts what is held.
     """
 
-    accepted_as: int | None
     is_held: bool
     is_asked_for: bool
 
     def override(self, refusal: GuardRefused | None) -> tuple[str, ...]:
-        """Override a refusal where that is allowed; returns its message where a person does it now.
+        """Override a refusal where that is allowed; returns its message then.
 
         Raises:
             GuardRefused: it stands.
@@ -51,8 +49,6 @@ class Acceptance:
             return ()
         if isinstance(refusal, NothingAcceptable):
             raise refusal
-        if self.accepted_as is not None:
-            return ()
         if self.is_asked_for and self.is_held:
             return (refusal.message,)
         if self.is_asked_for:
@@ -63,8 +59,14 @@ class Acceptance:
         raise refusal
 
 
-def check_rejects(slice_: Slice, tally: Tally, limits: Limits) -> GuardRefused | None:
+def check_rejects(slice_: Slice, tally: Tally, limits: Limits, *, accepted: int = 0) -> GuardRefused | None:
     """Check that no more lines are rejected than the limit allows, and that some are left.
+
+    Args:
+        slice_: whose report this is.
+        tally: what the report holds.
+        limits: what is allowed.
+        accepted: how many of its lines were rejected when the same report was accepted before: as many are again.
 
     Returns:
         None where the report passes. Else why it does not, with the count and the first reason, never with a value;
@@ -72,7 +74,8 @@ def check_rejects(slice_: Slice, tally: Tally, limits: Limits) -> GuardRefused |
     """
     if not tally.rows_rejected:
         return None
-    if tally.rows_accepted and tally.rows_rejected <= limits.max_reject_ratio * tally.rows_read:
+    is_allowed = tally.rows_rejected <= limits.max_reject_ratio * tally.rows_read or tally.rows_rejected <= accepted
+    if tally.rows_accepted and is_allowed:
         return None
     first = tally.first_rejects[0]
     message = (

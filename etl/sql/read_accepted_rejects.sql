@@ -1,5 +1,5 @@
--- The newest revision as which a report was accepted.
-SELECT max(revision)
+-- How many lines of a report were rejected when it was accepted; if several times, the most.
+SELECT max(rows_rejected)
 FROM report_revision
 WHERE report_date = %(report_date)s
   AND report_type = %(report_type)s
