@@ -6,8 +6,10 @@ Pure.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import pyarrow as pa
 
 from etl import columns, contract
@@ -44,15 +46,17 @@ class Encoded:
 
 def encoded(chunks: Iterable[Chunk], tally: Tally) -> Iterator[Encoded]:
     """What is sent of the chunks, in their order; each is counted into `tally`, and not kept."""
-    known = _KnownContents()
-    for chunk in chunks:
-        tally.add(chunk)
-        contents = known.new_in(columns.table(chunk.contents))
-        yield Encoded(
-            encode(columns.table(chunk.rows), contract.FACTS),
-            encode(contents, contract.CONTENT),
-            _rejects(chunk.rejects),
-        )
+    # Not in a loop, whose variable would keep a chunk while the next one is made.
+    return map(partial(_encoded, tally=tally, known=_KnownContents()), chunks)
+
+
+def _encoded(chunk: Chunk, tally: Tally, known: _KnownContents) -> Encoded:
+    tally.add(chunk)
+    return Encoded(
+        encode(columns.table(chunk.rows), contract.FACTS),
+        encode(known.new_in(columns.table(chunk.contents)), contract.CONTENT),
+        _rejects(chunk.rejects),
+    )
 
 
 def _rejects(rejects: Sequence[Reject]) -> memoryview:
@@ -65,15 +69,17 @@ class _KnownContents:
     """What has been said of contents: most chunks say the same."""
 
     def __init__(self) -> None:
-        # 64-bit hashes instead of the texts: half a million of them stay small, and do not collide by chance.
-        self._hashes: set[int] = set()
+        # 64-bit hashes instead of the texts: half a million take 4 MB, and do not collide by chance. Sorted, and never
+        # empty: Python has no hash of -1.
+        self._hashes = np.array([-1], np.int64)
 
     def new_in(self, contents: pa.Table) -> pa.Table:
         """The rows that are not known yet; from now on they are."""
         # Moments as integers: a Python datetime for each costs more than all the rest.
         parts = (contents.column(CONTENT_ID), contents.column(TITLE), contents.column(CREATED_AT).cast(pa.int64()))
-        hashes = [hash(row) for row in zip(*(part.to_pylist() for part in parts), strict=True)]
-        new = [each not in self._hashes for each in hashes]
-        if len(self._hashes) < _CONTENTS_REMEMBERED:
-            self._hashes.update(hashes)
-        return contents.filter(pa.array(new, pa.bool_()))
+        rows = zip(*(part.to_pylist() for part in parts), strict=True)
+        hashes = np.fromiter(map(hash, rows), np.int64, len(contents))
+        new = self._hashes.take(np.searchsorted(self._hashes, hashes), mode="clip") != hashes
+        if self._hashes.size < _CONTENTS_REMEMBERED:
+            self._hashes = np.union1d(self._hashes, hashes)
+        return contents.filter(pa.array(new))

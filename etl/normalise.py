@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from contextlib import closing, suppress
 from decimal import Decimal
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -65,8 +66,8 @@ def chunks(path: Path, *, aliases: Mapping[str, str], block_bytes: int = records
     columns = contract.match_header(header(path), aliases)
     blocks = records.blocks(path, block_bytes=block_bytes)
     first = next(blocks)
-    for block in chain([first.part(1)] if len(first) > 1 else [], blocks):
-        yield _chunk(block, columns)
+    # Not in a loop, whose variable would keep a block while the next one is read.
+    yield from map(partial(_chunk, columns=columns), chain([first.part(1)] if len(first) > 1 else [], blocks))
 
 
 def header(path: Path) -> list[str]:
