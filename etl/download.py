@@ -170,7 +170,8 @@ class _Download:
         """Request the URL, and where it leads to; the policy is applied at each hop."""
         url = self._url
         for _ in range(_MAX_REDIRECTS + 1):
-            with self._client.stream("GET", url, headers=self._conditions(url)) as response:
+            headers = {**_signed_headers(url), **self._conditions(url)}
+            with self._client.stream("GET", url, headers=headers) as response:
                 if not response.has_redirect_location:
                     return self._take(response)
                 url = self._policy.check(urljoin(str(url), response.headers["location"]))
@@ -289,6 +290,15 @@ class _Download:
 
     def _trouble(self, what: str) -> SourceUnavailable:
         return SourceUnavailable(f"the download host {self._place} {what}", next_step=_LATER)
+
+
+def _signed_headers(url: httpx.URL) -> dict[str, str]:
+    """The header without which S3 refuses a URL that was signed with it; S3 then announces its own checksum.
+
+    Where it was not signed it must not be sent: S3 refuses that too.
+    """
+    names = url.params.get("X-Amz-SignedHeaders", "").lower().split(";")
+    return {"x-amz-checksum-mode": "ENABLED"} if "x-amz-checksum-mode" in names else {}
 
 
 def _asked_for_the_rest(response: httpx.Response) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from awscrt import checksums
 
 from effort import SEED, effort
 from etl import normalise
@@ -219,10 +220,14 @@ def test_a_body_that_ends_where_the_connection_ends_is_never_taken(body: str, ho
 def _sums(body: bytes) -> Iterator[tuple[str, Mapping[str, str]]]:
     md5 = hashlib.md5(body, usedforsecurity=False)
     yield "Content-MD5", {"Content-MD5": base64.b64encode(md5.digest()).decode()}
-    yield "Google", {"x-goog-hash": f"crc32c=AAAAAA==,md5={base64.b64encode(md5.digest()).decode()}"}
+    yield "Google", {"x-goog-hash": f"md5={base64.b64encode(md5.digest()).decode()}"}
+    crc32c = base64.b64encode(checksums.crc32c(body).to_bytes(4, "big")).decode()
+    yield "Google, composed of others", {"x-goog-hash": f"crc32c={crc32c}"}
     yield "S3's ETag", {"ETag": f'"{md5.hexdigest()}"', "Server": "AmazonS3"}
     yield "S3's SHA-256", {"x-amz-checksum-sha256": base64.b64encode(hashlib.sha256(body).digest()).decode()}
     yield "S3's CRC-32", {"x-amz-checksum-crc32": base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()}
+    crc64nvme = base64.b64encode(checksums.crc64nvme(body).to_bytes(8, "big")).decode()
+    yield "S3's CRC-64/NVME", {"x-amz-checksum-crc64nvme": crc64nvme}
 
 
 @pytest.mark.parametrize("body", BODIES)

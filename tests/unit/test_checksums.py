@@ -23,6 +23,29 @@ def md5(body: bytes) -> bytes:
     return hashlib.md5(body, usedforsecurity=False).digest()
 
 
+def crc(body: bytes, *, polynomial: int, bits: int) -> bytes:
+    """A reflected CRC by its definition, bit by bit."""
+    ones = (1 << bits) - 1
+    value = ones
+    for byte in body:
+        value ^= byte
+        for _ in range(8):
+            value = (value >> 1) ^ (polynomial if value & 1 else 0)
+    return (value ^ ones).to_bytes(bits // 8, "big")
+
+
+def crc32c(body: bytes) -> bytes:
+    return crc(body, polynomial=0x82F63B78, bits=32)
+
+
+def crc64nvme(body: bytes) -> bytes:
+    return crc(body, polynomial=0x9A6C9329AC4BC9B5, bits=64)
+
+
+def test_the_definitions_have_the_check_values_of_the_catalogue_of_crcs() -> None:
+    assert (crc32c(b"123456789").hex(), crc64nvme(b"123456789").hex()) == ("e3069283", "ae8b14860a799888")
+
+
 def verdict(headers: dict[str, str]) -> str | None:
     checksums = Checksums.announced_in(httpx.Headers(headers))
     checksums.update(BODY[:3])
@@ -34,7 +57,9 @@ def announced(body: bytes) -> dict[str, dict[str, str]]:
     s3 = {"Server": "AmazonS3", "ETag": f'"{md5(body).hex()}"'}
     return {
         "Content-MD5": {"Content-MD5": b64(md5(body))},
-        "Google": {"x-goog-hash": f"crc32c=AAAAAA==, md5={b64(md5(body))}"},
+        "Google's MD5": {"x-goog-hash": f"crc32c={b64(crc32c(BODY))}, md5={b64(md5(body))}"},
+        "Google's CRC-32C": {"x-goog-hash": f"crc32c={b64(crc32c(body))}, md5={b64(md5(BODY))}"},
+        "Google, composed of others": {"x-goog-hash": f"crc32c={b64(crc32c(body))}"},
         "Google, gzip as stored": {
             "x-goog-hash": f"md5={b64(md5(body))}",
             "x-goog-stored-content-encoding": "gzip",
@@ -48,6 +73,13 @@ def announced(body: bytes) -> dict[str, dict[str, str]]:
             "x-amz-checksum-crc32": b64(zlib.crc32(body).to_bytes(4, "big")),
             "x-amz-checksum-type": "FULL_OBJECT",
         },
+        "S3 CRC-32C": {"x-amz-checksum-crc32c": b64(crc32c(body)), "x-amz-checksum-type": "FULL_OBJECT"},
+        "S3 CRC-64/NVME": {
+            "Server": "AmazonS3",
+            "ETag": f'"{md5(body).hex()}-3"',
+            "x-amz-checksum-crc64nvme": b64(crc64nvme(body)),
+            "x-amz-checksum-type": "FULL_OBJECT",
+        },
     }
 
 
@@ -58,7 +90,7 @@ def test_bytes_with_the_announced_checksum_are_accepted(headers: dict[str, str])
 
 @pytest.mark.parametrize("headers", [pytest.param(headers, id=name) for name, headers in announced(OTHER).items()])
 def test_bytes_with_another_checksum_are_noticed(headers: dict[str, str]) -> None:
-    assert verdict(headers) in {"md5", "sha1", "sha256", "crc32"}
+    assert verdict(headers) in {"md5", "sha1", "sha256", "crc32", "crc32c", "crc64nvme"}
 
 
 S3_ETAG = {"Server": "AmazonS3", "ETag": f'"{md5(OTHER).hex()}"'}
@@ -70,9 +102,13 @@ S3_ETAG = {"Server": "AmazonS3", "ETag": f'"{md5(OTHER).hex()}"'}
         pytest.param({}, id="none announced"),
         pytest.param({"Content-MD5": "???"}, id="not base64"),
         pytest.param({"Content-MD5": b64(b"short")}, id="not an MD5"),
-        pytest.param({"x-goog-hash": "crc32c=AAAAAA=="}, id="Google's crc32c alone"),
+        pytest.param({"x-goog-hash": "crc32c=AAAA"}, id="not a CRC-32C"),
+        pytest.param({"x-ms-content-crc64": b64(crc64nvme(OTHER))}, id="Azure's CRC-64, of another polynomial"),
         pytest.param(
-            {"x-goog-hash": f"md5={b64(md5(OTHER))}", "x-goog-stored-content-encoding": "gzip"},
+            {
+                "x-goog-hash": f"crc32c={b64(crc32c(OTHER))},md5={b64(md5(OTHER))}",
+                "x-goog-stored-content-encoding": "gzip",
+            },
             id="Google unpacked the object",
         ),
         pytest.param({**S3_ETAG, "x-amz-server-side-encryption": "aws:kms"}, id="S3 object under a KMS key"),
@@ -86,6 +122,10 @@ S3_ETAG = {"Server": "AmazonS3", "ETag": f'"{md5(OTHER).hex()}"'}
         pytest.param(
             {"x-amz-checksum-sha256": b64(hashlib.sha256(OTHER).digest()), "x-amz-checksum-type": "COMPOSITE"},
             id="checksum of checksums",
+        ),
+        pytest.param(
+            {"x-amz-checksum-crc32c": b64(crc32c(OTHER)), "x-amz-checksum-type": "COMPOSITE"},
+            id="CRC-32C of CRC-32Cs",
         ),
         pytest.param({"x-amz-checksum-crc32": "AAAAAA==-2"}, id="checksum of checksums, old style"),
     ],

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from awscrt import checksums
 
 from etl.download import Downloader, Unmodified
 from etl.errors import MalformedReport, Misconfigured, SourceUnavailable, TryLater
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 POLICY = UrlPolicy(api_on_loopback=True)
 MD5 = base64.b64encode(hashlib.md5(CSV, usedforsecurity=False).digest()).decode()
+CRC32C = base64.b64encode(checksums.crc32c(CSV).to_bytes(4, "big")).decode()
+CRC64NVME = base64.b64encode(checksums.crc64nvme(CSV).to_bytes(8, "big")).decode()
 WRONG_MD5 = base64.b64encode(hashlib.md5(b"", usedforsecurity=False).digest()).decode()
 HTML = b"\xef\xbb\xbf \n<!DOCTYPE html><html><body>Sign in</body></html>"
 XML = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>"
@@ -309,6 +312,33 @@ def test_a_checksum_of_the_whole_is_held_against_the_parts_together(work: Work) 
     work.server.answer = storing(CSV, '"v1"', first=reply(200, CSV, headers=headers, cut=200))
     assert work.run().path.read_bytes() == CSV
     assert [("range" in request.headers) for request in work.server.requests] == [False, True, False]
+
+
+def test_an_object_that_google_composed_of_others_is_held_against_its_crc32c(work: Work) -> None:
+    """It has no MD5; here its end is lost in storage, so that its length says nothing."""
+    whole = {"x-goog-hash": f"crc32c={CRC32C}", "x-goog-component-count": "2"}
+    with pytest.raises(SourceUnavailable, match="crc32c checksum"):
+        work.run(reply(200, CSV[:-9], headers=whole))
+    assert work.run(reply(200, CSV, headers=whole)).path.read_bytes() == CSV
+
+
+def test_a_url_that_s3_signed_with_its_checksum_header_is_sent_with_it(work: Work) -> None:
+    """S3 refuses such a URL without that header, and any other with it."""
+    sums = {"x-amz-checksum-crc64nvme": CRC64NVME, "x-amz-checksum-type": "FULL_OBJECT"}
+
+    def answer(request: Request) -> bytes:
+        signed = "x-amz-checksum-mode" in parse_qs(urlsplit(request.target).query)["X-Amz-SignedHeaders"][0]
+        if signed != (request.headers.get("x-amz-checksum-mode") == "ENABLED"):
+            return reply(403, XML)
+        return reply(200, CSV[:-9] if "cut" in request.target else CSV, headers=sums if signed else {})
+
+    work.server.answer = answer
+    for names in ("host", "host%3Bx-amz-checksum-mode"):
+        work.target = f"/report.csv?X-Amz-SignedHeaders={names}"
+        assert work.run().path.read_bytes() == CSV
+    work.target = "/cut.csv?X-Amz-SignedHeaders=host%3Bx-amz-checksum-mode"
+    with pytest.raises(SourceUnavailable, match="crc64nvme checksum"):
+        work.run()
 
 
 @pytest.mark.parametrize(
