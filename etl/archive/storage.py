@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
-from etl.archive.stores import Folder, Objects
+from etl.archive.stores import AzureBlobs, Folder, Objects
 from etl.errors import ArchiveDamaged, ArchiveUnavailable, CredentialsRefused, Misconfigured, WatchTimeError
 from etl.redact import redact
 from etl.scratch import needs_room
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from etl.archive.stores import Store
@@ -39,6 +39,7 @@ _NO_CREDENTIALS: Final = {
     "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError",
     "DefaultCredentialsError", "RefreshError", "ClientAuthenticationError",
 }  # fmt: skip
+_REFUSED: Final = {"401", "403"}
 _TEXT_CHARACTERS: Final = 200
 
 
@@ -156,13 +157,13 @@ class Storage:
                 f"the archive {self.url} may not be used ({what}: {text})",
                 next_step="give this user the right to write below that folder, or correct WATCH_TIME_ARCHIVE_URL",
             )
-        if isinstance(error, PermissionError) or kind in _NO_CREDENTIALS:
+        if any(map(_is_refusal, _causes(error))):
             return CredentialsRefused(
                 f"the archive {self.url} refuses us ({what}: {text})",
                 next_step="give the credentials in the store's usual environment variables, with the rights to list, "
                 "read, write and delete below that address; then type: watch-time doctor",
             )
-        if isinstance(error, FileNotFoundError):
+        if any(map(_is_absence, _causes(error))):
             if what.startswith("writing"):
                 return Misconfigured(
                     f"the archive {self.url} is not there ({text})",
@@ -186,6 +187,28 @@ def patience_s(size_bytes: int) -> float:
     return _PATIENCE_S + size_bytes / _SLOWEST_BYTES_PER_S
 
 
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that it was raised from: adlfs hides what Azure says behind an error of its own."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether these credentials may not do this: by the error's kind, by its HTTP status, or as gcsfs puts it."""
+    statuses = {str(getattr(error, name, "")) for name in ("status_code", "code")}
+    return (
+        isinstance(error, PermissionError)
+        or type(error).__name__ in _NO_CREDENTIALS
+        or not statuses.isdisjoint(_REFUSED)
+        or (isinstance(error, OSError) and str(error).startswith("Forbidden: "))
+    )
+
+
+def _is_absence(error: BaseException) -> bool:
+    return isinstance(error, FileNotFoundError) or type(error).__name__ == "ResourceNotFoundError"
+
+
 def opened(url: str, stop: Stop) -> Storage:
     """The store of `WATCH_TIME_ARCHIVE_URL`; nothing is asked of it yet.
 
@@ -198,19 +221,21 @@ def opened(url: str, stop: Stop) -> Storage:
     try:
         import fsspec  # noqa: PLC0415 - only where it is needed
 
+        # What the package offers asks another API of what kind the bucket is, which takes rights of its own.
+        fsspec.register_implementation("gs", "gcsfs.core.GCSFileSystem", clobber=True)
         # Listings that are remembered would not know of other runs' files, nor of our own.
         fs, root = fsspec.core.url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
     except ImportError as error:
         raise Misconfigured(
             f"the archive {url} needs a library that is not installed ({error})",
-            next_step=f"type: pip install {_PACKAGES.get(scheme, 'fsspec')}",
+            next_step=f"type: pip install 'watch-time[{_EXTRAS[scheme]}]'",
         ) from None
     except ValueError as error:
         raise Misconfigured(
             f"the archive {url} cannot be opened ({redact(str(error))[:_TEXT_CHARACTERS]})",
             next_step="correct WATCH_TIME_ARCHIVE_URL, or set what the store's library asks for in the environment",
         ) from None
-    return Storage(url, Objects(fs, root.rstrip("/")), stop)
+    return Storage(url, (AzureBlobs if scheme == "abfs" else Objects)(fs, root.rstrip("/")), stop)
 
 
-_PACKAGES: Final = {"s3": "'watch-time[archive]'", "gs": "gcsfs", "abfs": "adlfs"}
+_EXTRAS: Final = {"s3": "archive", "gs": "archive-gs", "abfs": "archive-azure"}

@@ -13,7 +13,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from archives import IN_THE_WAREHOUSE, Place, bucket, s3
+import archives
+from archives import IN_THE_WAREHOUSE, Place
 from conftest import HEADER, Program, Warehouse
 from etl.archive.layout import Key, published
 from etl.environment import PREFIX
@@ -50,14 +51,14 @@ def _with(program: Program, **settings: str) -> Program:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def s3_server() -> Iterator[None]:
-    with s3():
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with archives.servers(tmp_path_factory.mktemp("stores")):
         yield
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=archives.KINDS)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return Place(str(tmp_path / "lake") if request.param == "folder" else bucket(), tmp_path / "copies")
+    return archives.place(request.param, tmp_path)
 
 
 @pytest.fixture

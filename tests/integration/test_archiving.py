@@ -18,7 +18,8 @@ import pyarrow as pa
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from archives import IN_THE_WAREHOUSE, Place, bucket, query, s3, stalling
+import archives
+from archives import IN_THE_WAREHOUSE, Place, bucket, query, stalling
 from conftest import DAY, HEADER, VOD, Program, Warehouse
 from etl import compact, db, partitions
 from etl.archive import keeping, storage
@@ -44,15 +45,15 @@ SMALLER = HEADER + "A,c1,VOD,2026-01-02T03:04:05Z,007,1\n"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def s3_server() -> Iterator[None]:
-    with s3():
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with archives.servers(tmp_path_factory.mktemp("stores")):
         yield
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=archives.KINDS)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """An empty archive, in each kind of store."""
-    return Place(str(tmp_path / "lake") if request.param == "folder" else bucket(), tmp_path / "copies")
+    return archives.place(request.param, tmp_path)
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def test_every_exit_code_has_its_section_and_its_remedy() -> None:
 def test_every_extra_is_told_where_pip_is() -> None:
     project = tomllib.loads((shown.REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     table = PAGES["install/index.md"].partition("<!-- extras -->")[2].partition("<!-- /extras -->")[0]
-    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(project["optional-dependencies"])
+    assert set(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)) == set(project["optional-dependencies"])
 
 
 def test_every_command_that_is_typed_anywhere_exists_with_its_options() -> None:

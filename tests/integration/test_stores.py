@@ -1,0 +1,198 @@
+"""Stores of each kind: a file is there whole or not at all, refusals are named, and other engines read the facts."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import gc
+import io
+import json
+import os
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import duckdb
+import fsspec
+import pyarrow.dataset as ds
+import pytest
+from azure.storage.blob import BlobServiceClient
+
+import archives
+import emulators
+from archives import IN_THE_LAKE, IN_THE_WAREHOUSE, Place
+from conftest import DAY, HEADER, Program, Warehouse
+from etl.archive import storage
+from etl.archive.layout import published
+from etl.errors import CredentialsRefused, Misconfigured
+from etl.slices import ReportType, Slice
+from etl.stop import Stop
+from raw_server import raw_server, reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from etl.archive.storage import Storage
+
+REPORT = HEADER + "A,c1,VOD,2026-01-02T03:04:05Z,007,12.5\nA,c1,VOD,2026-01-02T03:04:05Z,,3\n"
+
+LIVE = Slice(DAY, ReportType.LIVE)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with archives.servers(tmp_path_factory.mktemp("stores")):
+        yield
+
+
+@pytest.fixture(params=archives.KINDS)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return archives.place(request.param, tmp_path)
+
+
+class Breaking(io.BytesIO):
+    """A file of which the disk gives no more than the first half."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        if not data:
+            raise OSError("the disk is broken")
+        return data
+
+
+# aiohttp's, of the parts that the libraries send.
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+@pytest.mark.parametrize("size_bytes", [1000, 20 << 20], ids=["in one piece", "in parts"])
+def test_a_file_that_breaks_off_while_it_is_sent_is_not_there(place: Place, size_bytes: int) -> None:
+    """Nor when Python clears away what it was sent through, which would finish it, in place of the whole one."""
+    backend = storage.opened(place.url, Stop())._backend
+    backend.put(io.BytesIO(b"whole"), 5, "raw/whole")
+    for name in ("raw/whole", "raw/new"):
+        with pytest.raises(OSError, match=r"the disk is broken|bytes can be read"):
+            backend.put(Breaking(bytes(size_bytes)), 2 * size_bytes, name)
+    gc.collect()
+    assert place.files() == {"raw/whole": b"whole"}
+
+
+def test_two_who_write_the_same_file_at_once_both_succeed(place: Place) -> None:
+    """As the first loads into an archive do with its organization.json."""
+    store = storage.opened(place.url, Stop())
+    with ThreadPoolExecutor(8) as threads:
+        for _ in threads.map(lambda _: store.write(b"whose it is", "organization.json"), range(64)):
+            pass
+    assert place.files() == {"organization.json": b"whose it is"}
+
+
+def _operations(store: Storage) -> list[Callable[[], object]]:
+    """All that is asked of a store."""
+    return [
+        lambda: store.names("facts"),
+        lambda: store.read("organization.json"),
+        lambda: store.write(b"x", "raw/x"),
+        lambda: store.copy("raw/x", "raw/y", size_bytes=1),
+        lambda: store.modified("raw/x"),
+        lambda: store.look("raw/x", lambda file: file.read()),
+        lambda: store.remove("raw/x"),
+    ]
+
+
+@pytest.mark.stores
+def test_where_azure_refuses_the_credentials_all_operations_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    url = archives.bucket("abfs")
+    port = urlsplit(os.environ["AZURE_STORAGE_CONNECTION_STRING"].partition("BlobEndpoint=")[2].rstrip(";")).port
+    wrong = base64.b64encode(bytes(64)).decode()
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", emulators.connection_string(port or 0, wrong))
+    for operation in _operations(storage.opened(url, Stop())):
+        with pytest.raises(CredentialsRefused):
+            operation()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_where_google_refuses_the_credentials_all_operations_say_so(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """The emulator asks nobody who they are."""
+    refused = {"error": {"code": status, "message": "does not have storage.objects.list access"}}
+    with raw_server() as server:
+        server.answer = lambda _: reply(status, json.dumps(refused).encode())
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+        monkeypatch.setitem(fsspec.config.conf, "gs", {"token": "anon"})
+        for operation in _operations(storage.opened("gs://lake/prefix", Stop())):
+            with pytest.raises(CredentialsRefused):
+                operation()
+
+
+@pytest.mark.parametrize("kind", archives.KINDS[1:])
+def test_a_bucket_that_is_not_there_is_named(newest_warehouse: Warehouse, kind: str) -> None:
+    archives.bucket(kind)
+    with pytest.raises(Misconfigured, match="no-such-bucket"):
+        storage.opened(f"{kind}://no-such-bucket/prefix", Stop()).write(b"x", "raw/x")
+
+
+@pytest.mark.stores
+def test_azure_shows_readers_no_file_that_it_is_still_copying(newest_warehouse: Warehouse, tmp_path: Path) -> None:
+    """Its own copy is done some time after it was asked for, and an empty file until then; Azurite's at once."""
+    place = archives.place("abfs", tmp_path)
+    newest_warehouse.bring(REPORT, archive_url=place.url)
+    container, _, prefix = place.url.removeprefix("abfs://").partition("/")
+    facts = next(name for name in place.files() if name.startswith("facts/"))
+    with BlobServiceClient.from_connection_string(os.environ["AZURE_STORAGE_CONNECTION_STRING"]) as client:
+        blob = client.get_blob_client(container, f"{prefix}/{facts}").get_blob_properties()
+    assert blob.size > 0
+    assert blob.copy.id is None
+
+
+@pytest.mark.stores
+@pytest.mark.parametrize("kind", ["gs", "abfs"])
+def test_the_stores_libraries_have_nothing_to_say_to_people(program: Program, tmp_path: Path, kind: str) -> None:
+    """Google's would ask another API of what kind the bucket is, at each operation, and complain that it may not."""
+    url = archives.place(kind, tmp_path).url
+    for command in (["backfill", "--start", f"{DAY}", "--end", f"{DAY}"], ["archive", "--sweep"], ["doctor"]):
+        done = program(*command, ARCHIVE_URL=url)
+        assert done.returncode == 0, done.stdout + done.stderr
+        loggers = {json.loads(line).get("logger", "etl") for line in done.stderr.splitlines() if line.startswith("{")}
+        assert {name.partition(".")[0] for name in loggers} <= {"etl"}, done.stderr
+
+
+def test_pyarrow_and_duckdb_read_the_facts_where_they_lie(newest_warehouse: Warehouse, place: Place) -> None:
+    newest_warehouse.bring(archive_url=place.url)
+    expected = newest_warehouse.query(IN_THE_WAREHOUSE)
+    fs, root = fsspec.core.url_to_fs(place.url, skip_instance_cache=True)
+    table = ds.dataset(f"{root}/facts", filesystem=fs, partitioning="hive").to_table()
+    assert table.num_rows == len(expected)
+    assert sorted(map(str, table["watch_seconds"].to_pylist())) == sorted(f"{row[5]:.18f}" for row in expected)
+    scheme = "file" if "://" not in place.url else place.url.partition("://")[0]
+    with duckdb.connect() as connection:
+        if scheme != "file":
+            connection.register_filesystem(fs)
+        assert connection.execute(IN_THE_LAKE, [f"{place.url}/facts/**/*.parquet"]).fetchall() == expected
+
+
+@pytest.mark.stores
+@pytest.mark.timeout(400)
+def test_spark_reads_what_the_warehouse_holds(newest_warehouse: Warehouse, tmp_path: Path) -> None:
+    python = emulators.STORES / "bin" / "python"
+    if not python.exists() or shutil.which("java") is None:
+        emulators.lacking("Spark or a Java is not installed")
+    place = archives.place("folder", tmp_path)
+    report = REPORT + 'T,"c,2",LIVE,0001-01-01T00:00:00Z,u,0.000000000000000001\nT,c3,VOD,,u,999999999999.5\n'
+    newest_warehouse.bring(report, archive_url=place.url)
+    newest_warehouse.bring(archive_url=place.url, slice_=LIVE)
+    reads = Path(__file__).parents[1] / "spark_reads.py"
+    with contextlib.chdir(tmp_path):
+        done = subprocess.run(
+            [python, reads, f"{place.url}/facts"], capture_output=True, text=True, timeout=360, check=False
+        )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = sorted(tuple(row) for row in json.loads(done.stdout))
+    assert found == sorted(
+        tuple(str(value) for value in row)
+        for row in newest_warehouse.query(
+            "SELECT content_id, customer_id, streaming_type, report_date, report_type, watch_seconds::numeric(38, 18) "
+            "FROM watch_time"
+        )
+    )
+    assert published(LIVE) in place.files()
