@@ -30,8 +30,8 @@ test: install ## all tests
 	$(BIN)/pytest -n $(PYTEST_WORKERS)
 
 # Spark, an emulator of Google's store, and Azurite with its node have an environment of their own: half a gigabyte to download.
-AZURITE := azurite@3.37.0
-.venv-stores/.installed: tests/stores.txt Makefile
+AZURITE = $(shell sed -n 's/^# npm: //p' tests/stores.txt)
+.venv-stores/.installed: tests/stores.txt
 	@echo "installing into .venv-stores (a few minutes, once)"
 	@$(PYTHON) -m venv --clear .venv-stores
 	@.venv-stores/bin/python -m pip install --quiet --disable-pip-version-check -r tests/stores.txt
