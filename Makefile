@@ -5,7 +5,7 @@ PYTEST_WORKERS ?= 2
 DEMO_FOLDER ?= watch-time-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test stores soak image image-test check lint types imports audit dist dictionary reference docs pictures benchmarks constraints clean
+.PHONY: help install demo test stores soak image image-test check lint types imports audit dist dictionary reference docs pictures benchmarks orchestrators constraints clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -99,6 +99,15 @@ pictures: install ## renew docs/images
 	@.venv-benchmarks/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/others.txt
 	@touch $@
 
+# Nor are these, and they want other versions of what the project needs.
+.venv-orchestrators/.installed: tests/orchestrators/requirements.txt
+	@$(PYTHON) -m venv --clear .venv-orchestrators
+	@.venv-orchestrators/bin/python -m pip install --quiet --disable-pip-version-check -r tests/orchestrators/requirements.txt
+	@touch $@
+
+orchestrators: install .venv-orchestrators/.installed ## the examples for Airflow and Dagster, run by them; `make image` first
+	WATCH_TIME_TEST_ORCHESTRATORS=.venv-orchestrators/bin $(BIN)/pytest tests/orchestrators
+
 ROWS ?= 2000000
 ROUNDS ?= 3
 benchmarks: install .venv-benchmarks/.installed ## against the machine's limit and what people use; ROWS=, ROUNDS=
@@ -112,4 +121,4 @@ constraints: install ## renew constraints.txt from pyproject.toml
 		--output-file constraints.txt pyproject.toml
 
 clean: ## remove what was installed and built
-	rm -rf .venv .venv-benchmarks .venv-stores build dist
+	rm -rf .venv .venv-benchmarks .venv-orchestrators .venv-stores build dist

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Mapping
 
 REPOSITORY: Final = Path(__file__).parents[1]
 DOCS: Final = REPOSITORY / "docs"
@@ -66,6 +67,22 @@ def _of(file: Path) -> list[Block]:
         )
         for block in found
     ]
+
+
+def example(page: str, name: str, changes: Mapping[str, str] | None = None) -> str:
+    """The Python of a page's example, which a comment with its name stands before.
+
+    Args:
+        page: the file, from docs on.
+        name: of the example.
+        changes: what only the tests have otherwise; the text of each occurs once.
+    """
+    text = (DOCS / page).read_text(encoding="utf-8").partition(f"<!-- {name} -->\n```python\n")[2].partition("```")[0]
+    assert text
+    for shown, changed in (changes or {}).items():
+        assert text.count(shown) == 1, shown
+        text = text.replace(shown, changed)
+    return text
 
 
 def commands() -> list[tuple[str, str]]:

@@ -19,6 +19,7 @@ from etl.environment import PREFIX, variable_of
 from etl.errors import ExitCode, TryLater
 from etl.settings import Settings
 from manifests import JOBS, MANIFESTS, ROOT, pod
+from shown import example
 
 REPOSITORY: Final = Path(__file__).parents[2]
 PAGES: Final = {
@@ -29,9 +30,7 @@ EXAMPLES: Final = ("airflow", "dagster")
 
 
 def _example(name: str) -> str:
-    block = PAGES["orchestrators.md"].partition(f"<!-- {name} -->\n```python\n")[2].partition("```")[0]
-    assert block
-    return block
+    return example("install/orchestrators.md", name)
 
 
 def _commands(page: str) -> list[str]:
