@@ -94,10 +94,10 @@ _COMMANDS: Final = (
         "Load a range of dates, oldest first.",
         (
             "backfill --start 2026-01-01 --end 2026-03-31 --dry-run",
-            "backfill --start 2026-01-01 --end 2026-03-31",
+            "backfill --start 2026-01-01 --end 2026-03-31 --yes",
             "backfill --start 2026-01-15 --end 2026-01-15 --type vod --refresh",
             "backfill --start 2026-01-15 --end 2026-01-15 --type vod --reload",
-            "backfill --start 2025-01-01 --end 2025-12-31 --shard 0/4",
+            "backfill --start 2025-01-01 --end 2025-12-31 --yes --shard 0/4",
             "backfill --start 2026-04-01 --end 2026-04-07 --dask local --concurrency 4",
             "backfill --from-archive",
         ),
