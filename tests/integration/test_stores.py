@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -30,7 +31,7 @@ from etl.archive.layout import published
 from etl.errors import CredentialsRefused, Misconfigured
 from etl.slices import ReportType, Slice
 from etl.stop import Stop
-from raw_server import raw_server, reply
+from raw_server import Request, raw_server, reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -196,3 +197,27 @@ def test_spark_reads_what_the_warehouse_holds(newest_warehouse: Warehouse, tmp_p
         )
     )
     assert published(LIVE) in place.files()
+
+
+def test_a_store_that_refuses_the_credentials_ends_the_run(
+    newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It shows its files while the run begins, and takes none."""
+
+    def answer(request: Request) -> bytes:
+        path = urlsplit(request.target).path
+        if path.startswith("/upload/"):
+            return reply(403, b'{"error": {"code": 403, "message": "does not have storage.objects.create access"}}')
+        return reply(200, b'{"items": []}') if path.endswith("/o") else reply(404, b'{"error": {"code": 404}}')
+
+    with raw_server() as server:
+        server.answer = answer
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+        monkeypatch.setitem(fsspec.config.conf, "gs", {"token": "anon"})
+        with newest_warehouse.job(archive_url="gs://lake/prefix", concurrency=1) as opened:
+            plan = opened.backfill_plan(DAY - timedelta(days=4), DAY)
+            refused = opened.work(plan)
+    assert [int(outcome.exit_code) for outcome in refused] == [77]
+    assert (opened.is_refused, opened.not_tried) == (True, len(plan) - 1)
+    assert newest_warehouse.query("SELECT count(*) FROM watch_time") == [(0,)]
+    assert newest_warehouse.query("SELECT count(*) FROM report_slice") == [(1,)]
