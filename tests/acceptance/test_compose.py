@@ -99,7 +99,7 @@ def test_up_makes_the_tables_and_one_run_succeeds_and_nothing_shows_the_password
 
 
 def test_a_restart_of_postgres_in_the_middle_of_a_backfill_costs_nothing(compose: Compose) -> None:
-    backfill = ("run", "--rm", "-T", "job", "backfill", "--start", f"{FIRST}", "--end", f"{LAST}")
+    backfill = ("run", "--rm", "-T", "job", "backfill", "--start", f"{FIRST}", "--end", f"{LAST}", "--yes")
     url = compose.database_url
     loaded = f"SELECT count(*) > 3 FROM report_slice WHERE report_date <= '{LAST}'"
     assert compose.exit_code("job") == 0, compose("logs", "job").stdout
