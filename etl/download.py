@@ -1,10 +1,9 @@
 """Downloading a report to local disk: complete and verified, or not at all.
 
 A file is complete when its length or its chunks say so, and a checksum agrees where the host announces one. A cut
-download goes on where it was cut, if the URL still names the same file (`report_source`) and the host can prove that it
-has not changed; an address that has expired is replaced by a fresh one. The token stays with the API, and the signed
-query string never reaches an error or a log; nor does an error's body, in which storage hosts like to repeat what they
-were sent.
+download is resumed if the URL still names the same file (`report_source`) and the host can prove that it has not
+changed; an expired address is replaced by a fresh one. The token stays with the API, and the signed query string never
+reaches an error or a log; nor does an error's body, in which storage hosts like to repeat what they were sent.
 """
 
 from __future__ import annotations

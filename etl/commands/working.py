@@ -101,7 +101,7 @@ def backfill(
     yes: options.Yes = False,
     as_json: options.Json = False,
 ) -> None:
-    """Load the slices of a range that are not loaded, oldest first. Killed, it goes on where it was."""
+    """Load the slices of a range that are not loaded, oldest first. Resumes where it left off."""
     from etl import job, progress, screens, watch
 
     if start and end and start > end:
