@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from etl import embedded
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.control import Sandbox
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.sandbox import Sandbox
+from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from etl.slices import ReportType, Slice
+from etl.warehouse import embedded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -34,12 +34,12 @@ import competitors
 import postgres
 import results
 from competitors import Competitor, Load
-from etl import embedded
-from etl.copy_text import encode
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.control import Report, Sandbox
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.sandbox import Report, Sandbox
+from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from etl.slices import ReportType, Slice
+from etl.transform.copy_format import encode
+from etl.warehouse import embedded
 from measure import CommandFailed, Cost, Server, cost, database_in
 from results import Scenario
 

@@ -22,12 +22,12 @@ import psycopg
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 import postgres
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.control import Sandbox
-from etl.sandbox.data import HEADER
-from etl.sandbox.script import Delivery
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.faults import Delivery
+from etl.sandbox.report_generator import HEADER
+from etl.sandbox.sandbox import Sandbox
+from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from etl.slices import ReportType, Slice
 from measure import Server, cost, database_in
 
 if TYPE_CHECKING:

@@ -27,10 +27,10 @@ import psycopg
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 import postgres
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.control import Sandbox
+from etl.domain.slices import dates_between, slices_of
+from etl.sandbox.sandbox import Sandbox
+from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from etl.slices import dates_between, slices_of
 from measure import CommandFailed
 
 if TYPE_CHECKING:

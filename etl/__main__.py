@@ -1,10 +1,10 @@
 """The process: `watch-time`, and `python -m etl`."""
 
-from etl import memory
+from etl.runtime import process_tuning as memory
 
 memory.settle()
 
-from etl.cli import main  # noqa: E402 - only now
+from etl.cli.main import main  # noqa: E402 - only now
 
 if __name__ == "__main__":
     main()

@@ -1,6 +1,6 @@
-"""Alembic's entry: runs the migrations on the connection that `etl.schema` hands over, in its transaction.
+"""Alembic's entry: runs the migrations on the connection that `etl.warehouse.schema` hands over, in its transaction.
 
-`etl.schema.migrate` has taken the lock that makes several migrations at once wait for each other.
+`etl.warehouse.schema.migrate` has taken the lock that makes several migrations at once wait for each other.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 from alembic import context
 
-from etl.schema import VERSION_TABLE
-from etl.tables import metadata
+from etl.warehouse.schema import VERSION_TABLE
+from etl.warehouse.table_definitions import metadata
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

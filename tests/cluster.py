@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, LiteralString
 import psycopg
 from psycopg import conninfo, sql
 
-from etl import schema
-from etl.db import Database
+from etl.warehouse import schema
+from etl.warehouse.connection import Database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,16 +16,17 @@ import pytest
 
 import cluster
 import postgres
-from etl import job, logs
-from etl.environment import PREFIX
-from etl.errors import CredentialsRefused
-from etl.outcome import Ask, Outcome
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.control import Sandbox
-from etl.sandbox.script import Delivery
+from etl.config.environment import PREFIX
+from etl.config.settings import Settings
+from etl.domain.errors import CredentialsRefused
+from etl.domain.outcome import Ask, Outcome
+from etl.domain.slices import ReportType, Slice
+from etl.job import runner as job
+from etl.runtime import logs
+from etl.sandbox.faults import Delivery
+from etl.sandbox.sandbox import Sandbox
+from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from etl.settings import Settings
-from etl.slices import ReportType, Slice
 from needing import lacking
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from etl.job import Job
+    from etl.job.runner import Job
 
 HEADER = "Content Title,Content ID,Streaming Type,Created At,Customer ID,Watch Time (sec.)\n"
 TODAY = date(2026, 11, 22)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from distributed import Client
 from distributed.security import Security
 
-from etl.environment import PREFIX
+from etl.config.environment import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -25,11 +25,11 @@ from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 import postgres
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.control import Sandbox
-from etl.sandbox.script import Delivery
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.faults import Delivery
+from etl.sandbox.sandbox import Sandbox
+from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from etl.slices import ReportType, Slice
 from listening import pushgateway
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ from testcontainers.community.postgres import PostgresContainer
 from testcontainers.core.config import ConnectionMode, testcontainers_config
 
 import cluster
-from etl import embedded, schema
-from etl.db import Database
+from etl.warehouse import embedded, schema
+from etl.warehouse.connection import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

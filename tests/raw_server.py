@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from etl.patience import Patience
+from etl.extract.retry import Patience
 
 if TYPE_CHECKING:
     import ssl

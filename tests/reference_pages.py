@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Final, Literal, cast, get_args, get_origin
 import typer.main
 from pydantic import SecretStr
 
-from etl import channels, cli
-from etl.commands import console
-from etl.environment import PREFIX, variable_of
-from etl.settings import _EXAMPLES, _SECRETS, Settings
+from etl.cli import main as cli
+from etl.cli import output as console
+from etl.config import telemetry_settings as channels
+from etl.config.environment import PREFIX, variable_of
+from etl.config.settings import _EXAMPLES, _SECRETS, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,19 +15,21 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from etl import __main__, load, normalise  # noqa: F401 - as the program does: the first settles its memory
-from etl.db import Database
-from etl.outcome import Ask, Result
-from etl.pipeline import Pipeline
-from etl.report import ReportFile
-from etl.settings import Settings
-from etl.slices import ReportType, Slice
-from etl.stop import Stop
+from etl import __main__  # noqa: F401 - as the program does: the first settles its memory
+from etl.config.settings import Settings
+from etl.domain.outcome import Ask, Result
+from etl.domain.report_values import ReportFile
+from etl.domain.slices import ReportType, Slice
+from etl.load import slice_load as load  # noqa: F401 - as the program does: the first settles its memory
+from etl.pipeline.slice_sync import Pipeline
+from etl.runtime.cancellation import Stop
+from etl.transform import normalise  # noqa: F401 - as the program does: the first settles its memory
+from etl.warehouse.connection import Database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etl.source import Source
+    from etl.extract.report_source import Source
 
 
 class AtHand:

@@ -1,5 +1,12 @@
-"""The archive: every accepted revision outside the warehouse, as raw bytes and as Parquet, in a folder or object store.
+"""Accepted revisions outside the warehouse, as raw bytes and as Parquet, in a folder or object store.
 
-`layout` names the files, `storage` keeps them, `parquet` and `raw` are their forms. `keeping` is what a load does,
-`audit` compares the archive with the ledger. Imported only where an archive is configured.
+Imported only where an archive is configured.
+
+    archive      what a load stores, and what a replay reads
+    raw          a revision as the source sent it
+    parquet      a revision as rows
+    layout       names of the files
+    audit        compares the archive with the ledger
+    timed_store  a store whose every call is bounded in time
+    backends     folder, S3, Google, Azure
 """

@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from etl import ledger, revisions
 from etl.archive import layout
-from etl.archive.keeping import SETTLING_S, key_of
+from etl.archive.archive import SETTLING_S, key_of
 from etl.archive.layout import Key
-from etl.db import idle_for
-from etl.errors import ExitCode
+from etl.domain.errors import ExitCode
+from etl.warehouse import ledger, revisions
+from etl.warehouse.connection import idle_for
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from etl.archive.keeping import Archive
-    from etl.db import Connection, Database
-    from etl.slices import Slice
-    from etl.stop import Stop
+    from etl.archive.archive import Archive
+    from etl.domain.slices import Slice
+    from etl.runtime.cancellation import Stop
+    from etl.warehouse.connection import Connection, Database
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from etl.slices import ReportType, Slice
+from etl.domain.slices import ReportType, Slice
 
 FACTS: Final = "facts"
 REVISIONS: Final = "revisions"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
-from etl.errors import ArchiveDamaged
+from etl.domain.errors import ArchiveDamaged
 
 if TYPE_CHECKING:
     from pathlib import Path

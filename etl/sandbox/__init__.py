@@ -2,16 +2,17 @@
 
 The modules, in the order in which a request passes them:
 
-    server      runs the app on a port, in a thread or in the foreground
-    app         the report API, and the control endpoints under /sandbox/
-    storage     the host of the CSV files: signed URLs, ranges, and every way in which a download can go wrong
-    control     what a test or a person can change while it runs: restate, withdraw, script, override
-    spool       reports on disk, each generated once
-    data        what viewers watched: the lines of a report, and what they must sum up to
-    world       what there is to watch, and who watches
-    chance      numbers that look random and depend on their names only
-    config      what a sandbox is like
-    script      misbehaviour, declared
+    server                runs the app on a port, in a thread or in the foreground
+    app                   the report API, and the control endpoints under /sandbox/
+    report_storage        the host of the CSV files: signed URLs, ranges, and every way in which a download can go wrong
+    sandbox               what a test or a person can change while it runs: restate, withdraw, script, override
+    control_api           the same from another process
+    file_cache            reports on disk, each generated once
+    report_generator      what viewers watched: the lines of a report, and what they must sum up to
+    catalogue             what there is to watch, and who watches
+    deterministic_random  numbers that look random and depend on their names only
+    sandbox_config        what a sandbox is like
+    faults                faults, declared
 
 and demo, which shows the job at work on all of this.
 
@@ -24,7 +25,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from etl.errors import Misconfigured
+from etl.domain.errors import Misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,11 +15,13 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from etl.sandbox import demo_extra, remote, storage
-from etl.sandbox.control import LoggedRequest
-from etl.sandbox.script import Answer
-from etl.sandbox.spool import GivenUp
-from etl.slices import ReportType, Slice
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox import control_api as remote
+from etl.sandbox import demo_extra
+from etl.sandbox import report_storage as storage
+from etl.sandbox.faults import Answer
+from etl.sandbox.file_cache import GivenUp
+from etl.sandbox.sandbox import LoggedRequest
 
 with demo_extra():
     from starlette.applications import Starlette
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from etl.sandbox.control import Kind, Sandbox
+    from etl.sandbox.sandbox import Kind, Sandbox
 
 REPORT_PATH: Final = "/bv/analytics/v1/reports/watch-time"
 

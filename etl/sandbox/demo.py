@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING, Final
 from rich.table import Table
 from rich.text import Text
 
-from etl import db, embedded, screens
-from etl.environment import PREFIX
-from etl.errors import Misconfigured
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.control import Sandbox
+from etl.config.environment import PREFIX
+from etl.config.settings import EMBEDDED
+from etl.display import terminal as screens
+from etl.domain.errors import Misconfigured
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.sandbox import Sandbox
+from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
 from etl.sandbox.server import serve as serve_sandbox
-from etl.settings import EMBEDDED
-from etl.slices import ReportType, Slice
+from etl.warehouse import connection as db
+from etl.warehouse import embedded
 
 if TYPE_CHECKING:
     from datetime import date

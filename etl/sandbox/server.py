@@ -12,7 +12,7 @@ import threading
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from etl.errors import Misconfigured
+from etl.domain.errors import Misconfigured
 from etl.sandbox import demo_extra
 from etl.sandbox.app import create_app
 
@@ -22,7 +22,7 @@ with demo_extra():
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from etl.sandbox.control import Sandbox
+    from etl.sandbox.sandbox import Sandbox
 
 
 @contextmanager

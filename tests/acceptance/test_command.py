@@ -13,9 +13,9 @@ import psycopg
 import pytest
 
 from etl import __version__
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.script import Answer, Delivery
-from etl.slices import ReportType, Slice, dates_between, slices_of
+from etl.domain.slices import ReportType, Slice, dates_between, slices_of
+from etl.sandbox.faults import Answer, Delivery
+from etl.sandbox.sandbox_config import SandboxConfig
 from listening import listening
 
 if TYPE_CHECKING:

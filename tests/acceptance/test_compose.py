@@ -15,9 +15,9 @@ import pytest
 
 from checker import violations
 from docker_engine import docker, needs_engine, until
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.control import Sandbox
-from etl.slices import dates_between, slices_of
+from etl.domain.slices import dates_between, slices_of
+from etl.sandbox.sandbox import Sandbox
+from etl.sandbox.sandbox_config import SandboxConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

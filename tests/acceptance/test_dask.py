@@ -25,9 +25,9 @@ import dask_cluster
 from checker import violations, wait_for_no_backend
 from conftest import DAY, HEADER, Program, fill
 from dask_cluster import until
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.script import Delivery
-from etl.slices import ReportType, Slice, dates_between, slices_of
+from etl.domain.slices import ReportType, Slice, dates_between, slices_of
+from etl.sandbox.faults import Delivery
+from etl.sandbox.sandbox_config import SandboxConfig
 
 if TYPE_CHECKING:
     import subprocess

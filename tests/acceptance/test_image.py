@@ -18,11 +18,11 @@ import pytest
 import etl
 from checker import violations
 from containers import Image, Wanted, opened
-from etl.environment import PREFIX
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.control import Sandbox
+from etl.config.environment import PREFIX
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.sandbox import Sandbox
+from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from etl.slices import ReportType, Slice
 from own_server import own_server
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pytest
 
 from checker import violations, wait_for_no_backend
 from docker_engine import docker, needs_engine, until
-from etl.sandbox.config import SandboxConfig
-from etl.slices import ReportType, Slice
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.sandbox_config import SandboxConfig
 from hosts import Hosts, hosts
 
 if TYPE_CHECKING:

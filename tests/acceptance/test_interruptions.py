@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from etl import embedded
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.script import Delivery
-from etl.slices import ReportType, Slice
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.faults import Delivery
+from etl.sandbox.sandbox_config import SandboxConfig
+from etl.warehouse import embedded
 
 if TYPE_CHECKING:
     import subprocess

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.script import Delivery
-from etl.slices import ReportType, Slice
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.faults import Delivery
+from etl.sandbox.sandbox_config import SandboxConfig
 
 if TYPE_CHECKING:
     from conftest import Program, Warehouse

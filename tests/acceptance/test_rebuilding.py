@@ -17,10 +17,10 @@ import archives
 from archives import IN_THE_WAREHOUSE, Place
 from conftest import HEADER, Program, Warehouse
 from etl.archive.layout import Key, published
-from etl.environment import PREFIX
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.script import Delivery
-from etl.slices import ReportType, Slice
+from etl.config.environment import PREFIX
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.faults import Delivery
+from etl.sandbox.sandbox_config import SandboxConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

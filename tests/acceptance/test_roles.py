@@ -14,15 +14,15 @@ import psycopg
 import pytest
 from psycopg import conninfo, sql
 
-from etl import embedded
-from etl.sandbox.config import SandboxConfig
-from etl.slices import ReportType, Slice
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.sandbox_config import SandboxConfig
+from etl.warehouse import embedded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from conftest import Program
-    from etl.sandbox.control import Sandbox
+    from etl.sandbox.sandbox import Sandbox
     from postgres import Server
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "postgres"

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from etl.environment import PREFIX
-from etl.errors import ExitCode, TryLater
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.script import Answer
-from etl.slices import ReportType, Slice
+from etl.config.environment import PREFIX
+from etl.domain.errors import ExitCode, TryLater
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.faults import Answer
+from etl.sandbox.sandbox_config import SandboxConfig
 from manifests import JOBS, job, pod
 
 if TYPE_CHECKING:

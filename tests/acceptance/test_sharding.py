@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from etl.sandbox.config import SandboxConfig
+from etl.sandbox.sandbox_config import SandboxConfig
 from manifests import JOBS, job, pod
 
 if TYPE_CHECKING:

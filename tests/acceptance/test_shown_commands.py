@@ -22,10 +22,10 @@ import pytest
 import sqlalchemy
 
 import shown
-from etl.environment import PREFIX
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.script import Answer, Delivery
-from etl.slices import ReportType, Slice
+from etl.config.environment import PREFIX
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.faults import Answer, Delivery
+from etl.sandbox.sandbox_config import SandboxConfig
 from shown import sentences_of
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from etl import ledger
-from etl.explain import what_is_next
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.script import Answer, Delivery
-from etl.settings import Settings
-from etl.slices import ReportType, Slice, State
+from etl.config.settings import Settings
+from etl.diagnostics.explain import what_is_next
+from etl.domain.slices import ReportType, Slice, State
+from etl.sandbox.faults import Answer, Delivery
+from etl.sandbox.sandbox_config import SandboxConfig
+from etl.warehouse import ledger
 
 if TYPE_CHECKING:
     from datetime import date

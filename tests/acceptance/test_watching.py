@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.script import Delivery
-from etl.slices import ReportType, Slice
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.faults import Delivery
+from etl.sandbox.sandbox_config import SandboxConfig
 from listening import free_port, hanging, listening
 
 if TYPE_CHECKING:
@@ -114,6 +114,6 @@ def test_doctor_warns_of_channels_that_lead_nowhere(program: Program) -> None:
 def test_commands_that_tell_nobody_load_nothing_for_it(program: Program, command: tuple[str, ...]) -> None:
     program.environment = {**program.environment, "PYTHONPROFILEIMPORTTIME": "1"}
     loaded = program(*command, PING_URL="http://127.0.0.1:1/x", NOTIFY_URLS="json://127.0.0.1:1").stderr
-    assert " etl.cli\n" in loaded
-    for module in ("prometheus_client", "apprise", "httpx", "etl.watch"):
+    assert " etl.cli.main\n" in loaded
+    for module in ("prometheus_client", "apprise", "httpx", "etl.telemetry.run_telemetry"):
         assert f" {module}\n" not in loaded

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from conftest import Program
-from etl.sandbox.config import SandboxConfig
+from etl.sandbox.sandbox_config import SandboxConfig
 
 if TYPE_CHECKING:
     from conftest import Warehouse
@@ -39,7 +39,7 @@ def test_migrate_and_run_from_an_installed_wheel(program: Program, newest_wareho
 
     installed = Program(tmp_path, {**program.environment, "PYTHONPATH": str(site)})
     where = subprocess.run(
-        [sys.executable, "-c", "import etl.schema; print(etl.schema._migrations())"],
+        [sys.executable, "-c", "import etl.warehouse.schema; print(etl.warehouse.schema._migrations())"],
         cwd=tmp_path, env=installed.environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert where.stdout.strip() == str(site / "etl" / "migrations")

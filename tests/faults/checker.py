@@ -14,14 +14,14 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from etl.slices import ReportType, Slice
+from etl.domain.slices import ReportType, Slice
 from leftovers import about_leftovers, about_partitions
 from truth import truth_of, truths_by_hash
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from etl.sandbox.control import Sandbox
+    from etl.sandbox.sandbox import Sandbox
     from truth import Key, Truth
 
 Connection = psycopg.Connection[dict[str, Any]]

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from importlib import import_module
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
@@ -24,20 +25,19 @@ import psycopg
 from psycopg import sql
 from psycopg.transaction import BaseTransaction
 
-from etl.db import _TRANSACTION_SETTINGS, Database
+from etl.warehouse.connection import _TRANSACTION_SETTINGS, Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 # Where a point is: after a function or method; before, within or after a statement of etl/sql; around COMMIT. A third
 # word is the point that must have been passed before.
 _LOAD: Final = {
-    "connected": "call etl.db:Database._connected",
-    "address-known": "call etl.report_api:ReportApi.ask_once",
-    "first-piece-stored": "call etl.spool:Spool.write",
-    "downloaded": "call etl.download:Downloader.download",
-    "begun": "call etl.db:configure downloaded",
+    "connected": "call etl.warehouse.connection:Database._connected",
+    "address-known": "call etl.extract.report_api:ReportApi.ask_once",
+    "first-piece-stored": "call etl.extract.spool:Spool.write",
+    "downloaded": "call etl.extract.download:Downloader.download",
+    "begun": "call etl.warehouse.connection:configure downloaded",
     "locked": "after try_lock_slice",
     "ledger-read": "after read_slices locked",
     "rejects-forgotten": "after forget_rejects",
@@ -45,7 +45,7 @@ _LOAD: Final = {
     "first-block-sent": "within copy_facts",
     "copied": "after copy_facts",
     "contents-copied": "after copy_content",
-    "reconciled": "call etl.load:Loading._reconcile",
+    "reconciled": "call etl.load.slice_load:Loading._reconcile",
     "contents-written": "after upsert_content",
     "revision-noted": "after record_revision",
     "slice-noted": "after record_loaded",
@@ -53,8 +53,8 @@ _LOAD: Final = {
     "check-noted": "after record_check",
     "before-commit": "commit - check-noted",
     "after-commit": "committed - check-noted",
-    "between-slices": "call etl.pipeline:Pipeline.bring",
-    "closed": "call etl.db:Database.close",
+    "between-slices": "call etl.pipeline.slice_sync:Pipeline.bring",
+    "closed": "call etl.warehouse.connection:Database.close",
 }
 _FIRST: Final = {
     "leaf-made": "after create_leaf",
@@ -82,17 +82,17 @@ _COMPACTION: Final = {
 }
 _ARCHIVE: Final = {
     "half-stored": "call shutil:copyfileobj",
-    "raw-stored": "call etl.archive.storage:Storage.put",
-    "files-stored": "call etl.archive.keeping:Archive.keep",
-    "published": "call etl.archive.storage:Storage.copy",
-    "marked": "call etl.archive.storage:Storage.write published",
+    "raw-stored": "call etl.archive.timed_store:Storage.put",
+    "files-stored": "call etl.archive.archive:Archive.keep",
+    "published": "call etl.archive.timed_store:Storage.copy",
+    "marked": "call etl.archive.timed_store:Storage.write published",
 }
 # What a slow disk or store takes long for, while the transaction says nothing.
 _SLOW: Final = {
     "rows-written": "call etl.archive.parquet:write",
     "report-packed": "call etl.archive.raw:pack",
-    "archive-claimed": "call etl.archive.keeping:Archive._claim",
-    "listed": "call etl.archive.storage:Storage.names files-stored",
+    "archive-claimed": "call etl.archive.archive:Archive._claim",
+    "listed": "call etl.archive.timed_store:Storage.names files-stored",
 }
 SLOW: Final = (*_SLOW, "raw-stored", "published", "marked")
 FIRST_LOAD: Final = (*_LOAD, *_FIRST)
@@ -108,9 +108,7 @@ _LONGEST_PAUSE_S: Final = 30.0
 SHORT_IDLE_S: Final = 1
 _NAMES: Final = {
     file.read_text(encoding="utf-8").partition("\n")[0]: file.name.removesuffix(".sql")
-    for folder in ("sql", "sql/citus")
-    for file in files("etl").joinpath(folder).iterdir()
-    if file.is_file()
+    for file in Path(str(files("etl"))).rglob("sql/**/*.sql")
 }
 
 

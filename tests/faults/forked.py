@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # What `run`, `backfill`, `compact` and `migrate` import when they run.
-_IMPORTED = ["etl.cli", "etl.job", "etl.watch", "etl.progress", "etl.screens", "etl.compact", "alembic.config"]
+_IMPORTED = [
+    "etl.cli.main",
+    "etl.job.runner",
+    "etl.telemetry.run_telemetry",
+    "etl.display.progress",
+    "etl.display.terminal",
+    "etl.load.compaction",
+    "alembic.config",
+]
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(_IMPORTED)
@@ -84,6 +92,6 @@ def _run(arguments: Sequence[str], environment: Mapping[str, str], folder: Path,
     for path, number in ((out, 1), (err, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
     sys.argv = ["watch-time", *arguments]
-    from etl import cli
+    from etl.cli import main as cli
 
     cli.main()

@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, NoReturn
 
 import certifi
 
-from etl.environment import PREFIX
+from etl.config.environment import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _IMPORTED = (
-    "etl.commands.working", "etl.job", "etl.load", "etl.normalise", "etl.watch", "etl.compact", "etl.progress",
-    "etl.screens", "etl.settings", "launcher", "pandas", "pyarrow.csv", "pyarrow.compute", "psycopg", "httpx",
-    "psycopg_binary", "mutants",
+    "etl.cli.load_commands", "etl.job.runner", "etl.load.slice_load", "etl.transform.normalise", "etl.load.compaction",
+    "etl.telemetry.run_telemetry", "etl.display.progress", "etl.display.terminal", "etl.config.settings", "launcher",
+    "pandas", "pyarrow.csv", "pyarrow.compute", "psycopg", "httpx", "psycopg_binary", "mutants",
 )  # fmt: skip
 
 

@@ -13,16 +13,16 @@ from psycopg import conninfo
 
 import postgres
 from checker import violations, wait_for_no_backend
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.control import Sandbox
+from etl.domain.slices import slices_of
+from etl.sandbox.sandbox import Sandbox
+from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from etl.slices import slices_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import date
 
-    from etl.slices import Slice
+    from etl.domain.slices import Slice
     from forks import Ended, Forks, Started
 
 WORLD = SandboxConfig(vod_rows=60, live_rows=40, titles=30, quiet_one_day_in=0)

@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docker_engine import Running, docker, running, until
-from etl.environment import PREFIX
-from etl.sandbox.control import Sandbox
+from etl.config.environment import PREFIX
+from etl.sandbox.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from etl.sandbox.config import SandboxConfig
-    from etl.slices import Slice
+    from etl.domain.slices import Slice
+    from etl.sandbox.sandbox_config import SandboxConfig
 
 IMAGE = os.environ.get("WATCH_TIME_TEST_IMAGE", "watch-time")
 POSTGRES = "postgres:18"

@@ -1,6 +1,6 @@
 """The command with its limits brought down, for tests that wait for them; the product has no settings for most.
 
-python impatient.py '{"download._TOTAL_S": 3}' FILE backfill ...
+python impatient.py '{"extract.download._TOTAL_S": 3}' FILE backfill ...
 
 Writes the greatest memory that the process has had, in bytes, into FILE.
 """
@@ -18,11 +18,11 @@ from pathlib import Path
 import httpx
 
 SHORT: dict[str, object] = {
-    "patience._BACKOFF_S": 0.05,
-    "patience._PACE_WINDOW_S": 0.5,
-    "http_clients.STORAGE_TIMEOUT": httpx.Timeout(0.5),
-    "http_clients.API_TIMEOUT": httpx.Timeout(0.5),
-    "db._LONGEST_PAUSE_S": 0.05,
+    "extract.retry._BACKOFF_S": 0.05,
+    "extract.retry._PACE_WINDOW_S": 0.5,
+    "extract.http_clients.STORAGE_TIMEOUT": httpx.Timeout(0.5),
+    "extract.http_clients.API_TIMEOUT": httpx.Timeout(0.5),
+    "warehouse.connection._LONGEST_PAUSE_S": 0.05,
 }
 
 
@@ -39,10 +39,10 @@ if __name__ == "__main__":
     limits, peak = json.loads(sys.argv.pop(1)), Path(sys.argv.pop(1))
     atexit.register(lambda: peak.write_text(f"{peak_bytes()}"))
     for name, value in (SHORT | limits).items():
-        module, _, constant = name.partition(".")
+        module, _, constant = name.rpartition(".")
         of = importlib.import_module(f"etl.{module}")
         before = getattr(of, constant)
         setattr(of, constant, before | value if isinstance(before, dict) else value)
-    from etl.cli import main
+    from etl.cli.main import main
 
     main()

@@ -9,7 +9,9 @@ import os
 import sys
 from pathlib import Path
 
-from etl import cli, db, patience
+from etl.cli import main as cli
+from etl.extract import retry as patience
+from etl.warehouse import connection as db
 from failpoints import arm
 
 # The program's own pauses between two tries, at the database and at the source, made short.

@@ -18,8 +18,8 @@ from psycopg.rows import args_row
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etl.sandbox.control import Report
-    from etl.slices import Slice
+    from etl.domain.slices import Slice
+    from etl.sandbox.sandbox import Report
 
 _PAUSE_S = 0.003
 

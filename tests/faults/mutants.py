@@ -10,23 +10,20 @@ import httpx
 import psycopg
 from psycopg import sql
 
-from etl import (
-    compact,
-    copy_text,
-    download,
-    encoded,
-    guards,
-    gunzip,
-    ledger,
-    load,
-    normalise,
-    partitions,
-    pipeline,
-    recording,
-)
-from etl.contract import CUSTOMER_ID, FACTS
-from etl.db import Connection
-from etl.redact import Redactor
+from etl.domain.contract import CUSTOMER_ID, FACTS
+from etl.extract import download, gunzip
+from etl.load import compaction as compact
+from etl.load import partitions
+from etl.load import slice_load as load
+from etl.pipeline import guards
+from etl.pipeline import outcome_recorder as recording
+from etl.pipeline import slice_sync as pipeline
+from etl.runtime.redaction import Redactor
+from etl.transform import copy_encoder as encoded
+from etl.transform import copy_format as copy_text
+from etl.transform import normalise
+from etl.warehouse import ledger
+from etl.warehouse.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import postgres
-from etl import embedded, schema
-from etl.db import Database
+from etl.warehouse import embedded, schema
+from etl.warehouse.connection import Database
 from listening import free_port
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from etl.stop import Stop
+from etl.runtime.cancellation import Stop
 
 
 class Impatient(Stop):

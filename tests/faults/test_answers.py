@@ -15,17 +15,17 @@ import pytest
 from pydantic import SecretStr
 
 import answers
-from etl import normalise
-from etl.download import Downloader
-from etl.errors import ExitCode, WatchTimeError
-from etl.http_clients import api_client, storage_client
-from etl.patience import Rate
-from etl.report import NotThere
-from etl.settings import Settings
-from etl.slices import ReportType, Slice
-from etl.source import Source
-from etl.stop import Stop
-from etl.url_policy import UrlPolicy
+from etl.config.settings import Settings
+from etl.domain.errors import ExitCode, WatchTimeError
+from etl.domain.report_values import NotThere
+from etl.domain.slices import ReportType, Slice
+from etl.extract.download import Downloader
+from etl.extract.http_clients import api_client, storage_client
+from etl.extract.report_source import Source
+from etl.extract.retry import Rate
+from etl.extract.url_policy import UrlPolicy
+from etl.runtime.cancellation import Stop
+from etl.transform import normalise
 from raw_server import CSV, TOKEN, FakeTime, found, in_turn, raw_server
 from tally import record
 

@@ -22,7 +22,7 @@ import pytest
 from archives import IN_THE_WAREHOUSE, Place, query
 from effort import SEED, effort
 from etl.archive.layout import Key, published
-from etl.slices import ReportType, Slice
+from etl.domain.slices import ReportType, Slice
 from failpoints import ARCHIVE, FIRST_LOAD, RESTATED, SHORT_IDLE_S, SLOW
 from forks import prepared
 from grounds import NEWEST_DAY, Ground, serving, span

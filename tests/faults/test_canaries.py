@@ -25,7 +25,7 @@ from psycopg import conninfo, sql
 
 import postgres
 from conftest import HEADER, Program
-from etl.environment import PREFIX
+from etl.config.environment import PREFIX
 from listening import free_port, listening
 from raw_server import SIGNATURE, TOKEN, RawServer, found, grpc, in_turn, raw_server, reply
 from tally import record

@@ -9,8 +9,8 @@ import pytest
 
 from checker import violations
 from conftest import DAY, TODAY, Warehouse
-from etl.sandbox.config import SandboxConfig
-from etl.slices import ReportType, Slice
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.sandbox_config import SandboxConfig
 
 VOD, LIVE = Slice(DAY, ReportType.VOD), Slice(DAY, ReportType.LIVE)
 BOTH = (LIVE, VOD)

@@ -17,10 +17,10 @@ import psycopg
 import pytest
 
 import postgres
-from etl.sandbox.control import Sandbox
-from etl.sandbox.script import Answer, Delivery
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.faults import Answer, Delivery
+from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.server import running
-from etl.slices import ReportType, Slice
 from forks import prepared
 from grounds import NEWEST_DAY, OLD_DAY, WORLD, Ground, Source, span
 from mutants import mutate

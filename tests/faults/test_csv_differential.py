@@ -20,8 +20,10 @@ import pytest
 
 import strict_csv
 from effort import SEED, effort
-from etl import contract, normalise, records
-from etl.errors import DataRefused
+from etl.domain import contract
+from etl.domain.errors import DataRefused
+from etl.transform import normalise
+from etl.transform import record_splitter as records
 from strict_csv import Reading, Refused
 from tally import record
 

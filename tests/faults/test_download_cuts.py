@@ -14,13 +14,13 @@ import pytest
 from awscrt import checksums
 
 from effort import SEED, effort
-from etl import normalise
-from etl.download import Downloader
-from etl.errors import ContractBroken, MalformedReport, SourceUnavailable
-from etl.http_clients import storage_client
-from etl.report import ReportAddress, ReportFile
-from etl.stop import Stop
-from etl.url_policy import UrlPolicy
+from etl.domain.errors import ContractBroken, MalformedReport, SourceUnavailable
+from etl.domain.report_values import ReportAddress, ReportFile
+from etl.extract.download import Downloader
+from etl.extract.http_clients import storage_client
+from etl.extract.url_policy import UrlPolicy
+from etl.runtime.cancellation import Stop
+from etl.transform import normalise
 from raw_server import Answer, FakeTime, RawServer, Request, raw_server, reply
 from tally import record
 

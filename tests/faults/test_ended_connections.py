@@ -13,12 +13,14 @@ import pytest
 
 from checker import violations
 from conftest import TODAY, VOD, Warehouse
-from etl import compact, db, job
-from etl.errors import ExitCode
-from etl.load import Loading
-from etl.outcome import Ask
-from etl.slices import ReportType, Slice
-from etl.stop import Stop
+from etl.domain.errors import ExitCode
+from etl.domain.outcome import Ask
+from etl.domain.slices import ReportType, Slice
+from etl.job import runner as job
+from etl.load import compaction as compact
+from etl.load.slice_load import Loading
+from etl.runtime.cancellation import Stop
+from etl.warehouse import connection as db
 from pooled import pooled
 from short_pauses import Impatient
 

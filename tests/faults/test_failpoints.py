@@ -13,7 +13,7 @@ import pytest
 
 import postgres
 from effort import effort
-from etl.slices import ReportType, slices_of
+from etl.domain.slices import ReportType, slices_of
 from failpoints import ACTIONS, COMPACTION, FIRST_LOAD, RESTATED
 from forks import prepared
 from grounds import NEWEST_DAY, OLD_DAY, OLDEST_AND_NEWEST, Ground, Source, serving, span, template

@@ -23,20 +23,20 @@ from hypothesis import strategies as st
 import strict_csv
 from conftest import HEADER, TODAY, VOD, Warehouse, hide_settings
 from effort import SEED, effort
-from etl.outcome import Ask, Result
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.control import Sandbox
-from etl.sandbox.script import Delivery
+from etl.domain.outcome import Ask, Result
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.faults import Delivery
+from etl.sandbox.sandbox import Sandbox
+from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from etl.slices import ReportType, Slice
 from tally import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import postgres
-    from etl.job import Job
-    from etl.outcome import Outcome
+    from etl.domain.outcome import Outcome
+    from etl.job.runner import Job
 
 # Not made small: each try is a load of its own.
 by_chance = settings(

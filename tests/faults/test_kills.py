@@ -18,7 +18,7 @@ import pytest
 
 import postgres
 from effort import SEED, effort
-from etl.slices import slices_of
+from etl.domain.slices import slices_of
 from forks import prepared
 from grounds import NEWEST_DAY, OLD_DAY, OLDEST_AND_NEWEST, Ground, Source, serving, span, template
 from tally import record

@@ -17,8 +17,8 @@ import pytest
 from checker import violations, wait_for_no_backend
 from docker_engine import docker, needs_engine, until
 from effort import SEED, effort
-from etl.sandbox.config import SandboxConfig
-from etl.slices import dates_between, slices_of
+from etl.domain.slices import dates_between, slices_of
+from etl.sandbox.sandbox_config import SandboxConfig
 from hosts import Hosts, hosts, postgres_host, published
 from tally import record
 

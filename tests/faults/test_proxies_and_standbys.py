@@ -18,10 +18,10 @@ from archives import Place
 from checker import violations
 from conftest import Warehouse
 from effort import SEED, effort
-from etl import job
-from etl.errors import DatabaseUnavailable
-from etl.sandbox.config import SandboxConfig
-from etl.slices import ReportType, Slice
+from etl.domain.errors import DatabaseUnavailable
+from etl.domain.slices import ReportType, Slice
+from etl.job import runner as job
+from etl.sandbox.sandbox_config import SandboxConfig
 from forked import Forked
 from needing import lacking
 from own_server import OwnServer, own_server
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Program
-    from etl.sandbox.control import Sandbox
+    from etl.sandbox.sandbox import Sandbox
     from forked import Run
     from postgres import Server
 

@@ -13,8 +13,8 @@ import pytest
 
 from checker import violations
 from effort import SEED, effort
-from etl.sandbox.config import SandboxConfig
-from etl.slices import ReportType, Slice
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.sandbox_config import SandboxConfig
 from forked import Forked
 from tally import record
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from conftest import Program, Warehouse
-    from etl.sandbox.control import Sandbox
+    from etl.sandbox.sandbox import Sandbox
     from postgres import Server
 
 # The program decides for itself what today is.

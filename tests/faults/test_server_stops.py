@@ -15,11 +15,11 @@ import pytest
 from checker import violations
 from conftest import NOON, TODAY, Warehouse
 from effort import SEED, effort
-from etl import job
-from etl.errors import ExitCode, TryLater
-from etl.job import LOADED_ONLY, NOT_LOADED
-from etl.sandbox.config import SandboxConfig
-from etl.slices import ReportType, Slice
+from etl.domain.errors import ExitCode, TryLater
+from etl.domain.slices import ReportType, Slice
+from etl.job import runner as job
+from etl.job.runner import LOADED_ONLY, NOT_LOADED
+from etl.sandbox.sandbox_config import SandboxConfig
 from own_server import OwnServer, own_server
 from short_pauses import Impatient
 from tally import record
@@ -27,8 +27,8 @@ from tally import record
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etl.outcome import Outcome
-    from etl.sandbox.control import Sandbox
+    from etl.domain.outcome import Outcome
+    from etl.sandbox.sandbox import Sandbox
 
 STOPS = effort(10)
 # Pauses between the tries, of which there are five.

@@ -18,8 +18,8 @@ import pytest
 
 from checker import violations
 from effort import SEED, effort
-from etl.sandbox.config import SandboxConfig
-from etl.slices import ReportType, Slice
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.sandbox_config import SandboxConfig
 from needing import lacking
 from tally import record
 

@@ -10,10 +10,11 @@ import pytest
 
 from checker import violations
 from conftest import TODAY, Warehouse
-from etl import db, job
-from etl.outcome import Ask
-from etl.sandbox.config import SandboxConfig
-from etl.slices import ReportType, Slice
+from etl.domain.outcome import Ask
+from etl.domain.slices import ReportType, Slice
+from etl.job import runner as job
+from etl.sandbox.sandbox_config import SandboxConfig
+from etl.warehouse import connection as db
 from needing import lacking
 from own_server import own_server
 from short_pauses import Impatient
@@ -21,7 +22,7 @@ from tally import record
 from wire import TCP_REPAIR, Cut, proxied
 
 if TYPE_CHECKING:
-    from etl.sandbox.control import Sandbox
+    from etl.sandbox.sandbox import Sandbox
 
 SLICE = Slice(TODAY - timedelta(days=9), ReportType.VOD)
 COPY_DATA = b"d"

@@ -19,11 +19,12 @@ import pytest
 from checker import violations
 from conftest import TODAY, Warehouse
 from effort import SEED, effort
-from etl import job, records
-from etl.errors import ExitCode
-from etl.outcome import Ask, Outcome, Result
-from etl.sandbox.config import SandboxConfig
-from etl.slices import ReportType, Slice
+from etl.domain.errors import ExitCode
+from etl.domain.outcome import Ask, Outcome, Result
+from etl.domain.slices import ReportType, Slice
+from etl.job import runner as job
+from etl.sandbox.sandbox_config import SandboxConfig
+from etl.transform import record_splitter as records
 from looker import NOTHING, Seen, expected, looking
 from pooled import pooled
 from short_pauses import Impatient

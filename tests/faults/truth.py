@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from etl.sandbox.control import Sandbox
-    from etl.slices import Slice
+    from etl.domain.slices import Slice
+    from etl.sandbox.sandbox import Sandbox
 
 Key = tuple[str, str, str]  # content, customer, streaming type
 Naming = tuple[str, datetime]  # title, creation time

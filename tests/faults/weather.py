@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Literal
 
 import psycopg
 
-from etl.sandbox.script import Answer, Delivery
+from etl.sandbox.faults import Answer, Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from etl.sandbox.control import Sandbox
-    from etl.slices import Slice
+    from etl.domain.slices import Slice
+    from etl.sandbox.sandbox import Sandbox
     from forks import Ended, Started
     from own_server import OwnServer
 

@@ -18,10 +18,10 @@ from psycopg import sql
 
 import postgres
 from checker import wait_for_no_backend
-from etl import schema
-from etl.db import Database
-from etl.sandbox.config import SandboxConfig
-from etl.slices import ReportType, Slice, slices_of
+from etl.domain.slices import ReportType, Slice, slices_of
+from etl.sandbox.sandbox_config import SandboxConfig
+from etl.warehouse import schema
+from etl.warehouse.connection import Database
 from forks import prepared
 from grounds import NEWEST_DAY, Ground, serving, span
 from own_server import OwnServer, own_server

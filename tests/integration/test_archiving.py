@@ -21,15 +21,18 @@ from psycopg.conninfo import conninfo_to_dict
 import archives
 from archives import IN_THE_WAREHOUSE, Place, bucket, query, stalling
 from conftest import DAY, HEADER, VOD, Program, Warehouse
-from etl import compact, db, partitions
-from etl.archive import keeping, storage
+from etl.archive import archive as keeping
+from etl.archive import timed_store as storage
 from etl.archive.layout import Key, published
-from etl.errors import ArchiveUnavailable, ExitCode, Misconfigured, ReconciliationFailed, WrongOrganization
-from etl.outcome import Ask, Result
-from etl.report import ReportFile
-from etl.sandbox.script import Delivery
-from etl.slices import ReportType, Slice
-from etl.stop import Stop
+from etl.domain.errors import ArchiveUnavailable, ExitCode, Misconfigured, ReconciliationFailed, WrongOrganization
+from etl.domain.outcome import Ask, Result
+from etl.domain.report_values import ReportFile
+from etl.domain.slices import ReportType, Slice
+from etl.load import compaction as compact
+from etl.load import partitions
+from etl.runtime.cancellation import Stop
+from etl.sandbox.faults import Delivery
+from etl.warehouse import connection as db
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,19 +12,19 @@ import psycopg
 import pytest
 
 from conftest import DAY, HEADER, VOD, Warehouse
-from etl import replay
-from etl.db import Database
-from etl.errors import CredentialsRefused, DatabaseUnavailable, Misconfigured
-from etl.outcome import Result
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.script import Answer, Delivery
-from etl.slices import ReportType
+from etl.domain.errors import CredentialsRefused, DatabaseUnavailable, Misconfigured
+from etl.domain.outcome import Result
+from etl.domain.slices import ReportType
+from etl.pipeline import replay
+from etl.sandbox.faults import Answer, Delivery
+from etl.sandbox.sandbox_config import SandboxConfig
+from etl.warehouse.connection import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from etl.outcome import Outcome
+    from etl.domain.outcome import Outcome
 
 GOOD = HEADER + "A,c1,VOD,,u1,1\nB,c2,VOD,,u2,2\n"
 

@@ -15,19 +15,23 @@ from psycopg import conninfo
 import cluster
 from checker import violations
 from conftest import DAY, TODAY, VOD, Program, Warehouse
-from etl import compact, db, load, partitions, schema
-from etl.db import Database
-from etl.doctor import Verdict, examine
-from etl.errors import ExitCode, Misconfigured
-from etl.outcome import Outcome, Result
-from etl.sandbox.config import SandboxConfig
-from etl.slices import ReportType, Slice
-from etl.stop import Stop
+from etl.diagnostics.doctor import Verdict, examine
+from etl.domain.errors import ExitCode, Misconfigured
+from etl.domain.outcome import Outcome, Result
+from etl.domain.slices import ReportType, Slice
+from etl.load import compaction as compact
+from etl.load import partitions
+from etl.load import slice_load as load
+from etl.runtime.cancellation import Stop
+from etl.sandbox.sandbox_config import SandboxConfig
+from etl.warehouse import connection as db
+from etl.warehouse import schema
+from etl.warehouse.connection import Database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etl.sandbox.control import Sandbox
+    from etl.sandbox.sandbox import Sandbox
 
 LIVE = Slice(DAY, ReportType.LIVE)
 LEDGER = {"report_slice", "report_revision", "report_check", "report_reject", "report_notice", "warehouse"}

@@ -10,13 +10,16 @@ import psycopg
 import pytest
 
 from conftest import TODAY
-from etl import compact, db, ledger, partitions
-from etl.errors import Misconfigured, ReconciliationFailed, SliceBusy
-from etl.outcome import Ask, Result, Trust
-from etl.page import figures
-from etl.sandbox.config import SandboxConfig
-from etl.slices import ReportType, Slice, slices_of
-from etl.stop import Stop
+from etl.diagnostics import page_data as figures
+from etl.domain.errors import Misconfigured, ReconciliationFailed, SliceBusy
+from etl.domain.outcome import Ask, Result, Trust
+from etl.domain.slices import ReportType, Slice, slices_of
+from etl.load import compaction as compact
+from etl.load import partitions
+from etl.runtime.cancellation import Stop
+from etl.sandbox.sandbox_config import SandboxConfig
+from etl.warehouse import connection as db
+from etl.warehouse import ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,7 +139,7 @@ def test_readers_that_stay_are_left_alone(october: Warehouse, database: db.Datab
 
 def test_a_slice_that_is_being_loaded_is_not_waited_for_with_locks(october: Warehouse, database: db.Database) -> None:
     with psycopg.connect(october.url) as loader:
-        lock = db.statement("try_lock_slice")
+        lock = db.statement("warehouse/try_lock_slice")
         loader.execute(lock, {"slice": str(GAP)})
         with pytest.raises(SliceBusy):
             compact.compact(database, OCTOBER, Stop(), tries=2)

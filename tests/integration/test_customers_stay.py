@@ -8,11 +8,12 @@ import psycopg
 import pytest
 
 from conftest import HEADER
-from etl import db, db_errors
+from etl.warehouse import connection as db
+from etl.warehouse import driver_errors as db_errors
 
 if TYPE_CHECKING:
     from conftest import Warehouse
-    from etl.errors import WatchTimeError
+    from etl.domain.errors import WatchTimeError
 
 REPORT = f"{HEADER}Title,c1,VOD,,customer-canary,1\n"
 RESTATED = f"{HEADER}Title,c1,VOD,,customer-canary,2\nTitle,c2,VOD,,customer-canary,3\n"

@@ -13,9 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from etl import citus, db, ledger
-from etl.db import Connection, Database, builds_unique, configure, statement
-from etl.errors import (
+from etl.domain.errors import (
     CredentialsRefused,
     DatabaseUnavailable,
     DataRefused,
@@ -23,8 +21,11 @@ from etl.errors import (
     SliceBusy,
     WatchTimeError,
 )
-from etl.slices import ReportType, Slice
-from etl.stop import Stop, Stopped
+from etl.domain.slices import ReportType, Slice
+from etl.runtime.cancellation import Stop, Stopped
+from etl.warehouse import citus, ledger
+from etl.warehouse import connection as db
+from etl.warehouse.connection import Connection, Database, builds_unique, configure, statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -361,11 +362,11 @@ def test_a_server_that_lets_nobody_in_is_told_apart(
 def test_a_key_over_duplicates_is_undone_and_the_transaction_goes_on(newest_database: Database) -> None:
     key = sql.SQL("ALTER TABLE {} ADD UNIQUE (customer)").format(sql.Identifier("note"))
     with newest_database.transaction() as connection:
-        assert builds_unique(connection, statement("build_unique").format(query=key))
+        assert builds_unique(connection, statement("load/build_unique").format(query=key))
     with newest_database.transaction() as connection:
         connection.execute("CREATE TABLE double AS SELECT 'same' AS customer FROM generate_series(1, 2)")
         key = sql.SQL("ALTER TABLE {} ADD UNIQUE (customer)").format(sql.Identifier("double"))
-        assert not builds_unique(connection, statement("build_unique").format(query=key))
+        assert not builds_unique(connection, statement("load/build_unique").format(query=key))
         assert connection.execute("SELECT count(*) FROM double").fetchone() == (2,)
 
 

@@ -14,17 +14,18 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from etl import doctor, patience
-from etl.doctor import Check, Verdict, _clock, examine
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.script import Delivery
-from etl.slices import ReportType, Slice
+from etl.diagnostics import doctor
+from etl.diagnostics.doctor import Check, Verdict, _clock, examine
+from etl.domain.slices import ReportType, Slice
+from etl.extract import retry as patience
+from etl.sandbox.faults import Delivery
+from etl.sandbox.sandbox_config import SandboxConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conftest import Warehouse
-    from etl.sandbox.control import Sandbox
+    from etl.sandbox.sandbox import Sandbox
     from postgres import Server
 
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from etl import db, embedded, schema
-from etl.errors import DatabaseUnavailable, Misconfigured
+from etl.domain.errors import DatabaseUnavailable, Misconfigured
+from etl.warehouse import connection as db
+from etl.warehouse import embedded, schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,13 +9,13 @@ import psycopg
 import pytest
 
 from conftest import DAY
-from etl.outcome import Result
-from etl.slices import ReportType
+from etl.domain.outcome import Result
+from etl.domain.slices import ReportType
 
 if TYPE_CHECKING:
     from conftest import Warehouse
-    from etl.estimate import Estimate
-    from etl.outcome import Planned
+    from etl.diagnostics.estimate import Estimate
+    from etl.domain.outcome import Planned
 
 BOTH = tuple(ReportType)
 

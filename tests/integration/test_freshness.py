@@ -9,14 +9,15 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 
-from etl import db, freshness
-from etl.settings import Settings
-from etl.slices import ReportType, Slice
+from etl.config.settings import Settings
+from etl.domain.slices import ReportType, Slice
+from etl.warehouse import connection as db
+from etl.warehouse import freshness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etl.freshness import Overview
+    from etl.warehouse.freshness import Overview
     from postgres import Server
 
 FIRST = date(2026, 10, 1)

@@ -13,10 +13,11 @@ import psycopg
 import pytest
 
 from conftest import DAY, HEADER, VOD, Warehouse
-from etl import load, normalise
-from etl.outcome import Outcome, Result
-from etl.sandbox.script import Delivery
-from etl.slices import ReportType, Slice
+from etl.domain.outcome import Outcome, Result
+from etl.domain.slices import ReportType, Slice
+from etl.load import slice_load as load
+from etl.sandbox.faults import Delivery
+from etl.transform import normalise
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from etl import __version__, metrics, textfile
-from etl.outcome import Outcome, Result
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.script import Delivery
-from etl.slices import ReportType, Slice
+from etl import __version__
+from etl.domain.outcome import Outcome, Result
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.faults import Delivery
+from etl.sandbox.sandbox_config import SandboxConfig
+from etl.telemetry import metrics, textfile
 from listening import fetched, free_port, pushgateway
 
 if TYPE_CHECKING:

@@ -13,11 +13,12 @@ import psycopg
 import pytest
 from aiosmtpd.controller import Controller
 
-from etl import notices, standing
-from etl.notices import Changes
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.script import Answer, Delivery
-from etl.slices import ReportType, Slice, dates_between, slices_of
+from etl.domain.slices import ReportType, Slice, dates_between, slices_of
+from etl.sandbox.faults import Answer, Delivery
+from etl.sandbox.sandbox_config import SandboxConfig
+from etl.telemetry import notices
+from etl.telemetry import warehouse_snapshot as standing
+from etl.telemetry.notices import Changes
 from listening import free_port, hanging, listening
 
 if TYPE_CHECKING:

@@ -22,15 +22,16 @@ import pytest
 from psycopg import sql
 
 from conftest import HEADER, TODAY, VOD, Program, Warehouse, hide_settings
-from etl import db
-from etl.errors import ExitCode, Misconfigured, WrongUsage
-from etl.outcome import Result
-from etl.page import figures, publish, theme
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.control import Sandbox
+from etl.diagnostics import page_data as figures
+from etl.diagnostics.status import SIGNS
+from etl.display.page import publish, theme
+from etl.domain.errors import ExitCode, Misconfigured, WrongUsage
+from etl.domain.outcome import Result
+from etl.domain.slices import ReportType, Slice, dates_between, slices_of
+from etl.sandbox.sandbox import Sandbox
+from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from etl.slices import ReportType, Slice, dates_between, slices_of
-from etl.status import SIGNS
+from etl.warehouse import connection as db
 from needing import lacking
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Dialog, Page
 
-    from etl.page.figures import Figures
+    from etl.diagnostics.page_data import Figures
     from postgres import Server
 
 FIRST, LAST = date(2026, 10, 24), date(2026, 11, 20)
@@ -291,8 +292,8 @@ class TestFigures:
         ("query", "beside"),
         [
             # It ends where the range begins; a condition on the date alone cannot tell.
-            pytest.param("read_page_sums", {"watch_time_20261031_vod"}, id="sums"),
-            pytest.param("count_daily_viewers", set(), id="viewers"),
+            pytest.param("diagnostics/read_page_sums", {"watch_time_20261031_vod"}, id="sums"),
+            pytest.param("diagnostics/count_daily_viewers", set(), id="viewers"),
         ],
     )
     def test_only_the_partitions_of_the_range_are_read(self, drawn: Drawn, query: str, beside: set[str]) -> None:
@@ -677,7 +678,9 @@ class TestPublishing:
         assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("page.html", "old")]
 
     def test_help_does_not_load_the_drawing_libraries(self) -> None:
-        code = "import sys, etl.cli; print({'altair', 'jinja2', 'vl_convert', 'etl.page'} & sys.modules.keys())"
+        code = (
+            "import sys, etl.cli.main; print({'altair', 'jinja2', 'vl_convert', 'etl.display.page'} & {*sys.modules})"
+        )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout == "set()\n"
 

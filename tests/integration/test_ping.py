@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from etl.ping import Ping
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.script import Delivery
-from etl.slices import ReportType, Slice
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.faults import Delivery
+from etl.sandbox.sandbox_config import SandboxConfig
+from etl.telemetry.ping import Ping
 from listening import Heard, free_port, hanging, listening
 
 if TYPE_CHECKING:

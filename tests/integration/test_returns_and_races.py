@@ -13,21 +13,24 @@ import pytest
 from typer.testing import CliRunner
 
 from conftest import DAY, HEADER, VOD, Warehouse
-from etl import cli, compact, partitions, schema
-from etl.db import Database
-from etl.errors import DatabaseUnavailable
-from etl.job import Job
-from etl.outcome import Ask, Outcome, Result, Trust
-from etl.sandbox.script import Answer, Delivery
-from etl.slices import ReportType, State
-from etl.stop import Stop
+from etl.cli import main as cli
+from etl.domain.errors import DatabaseUnavailable
+from etl.domain.outcome import Ask, Outcome, Result, Trust
+from etl.domain.slices import ReportType, State
+from etl.job.runner import Job
+from etl.load import compaction as compact
+from etl.load import partitions
+from etl.runtime.cancellation import Stop
+from etl.sandbox.faults import Answer, Delivery
+from etl.warehouse import schema
+from etl.warehouse.connection import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from etl.download import Downloader
-    from etl.report import Origin, ReportAddress, ReportFile
+    from etl.domain.report_values import Origin, ReportAddress, ReportFile
+    from etl.extract.download import Downloader
     from postgres import Server
 
 GOOD = HEADER + "A,c1,VOD,,u1,1\nB,c2,VOD,,u2,2\n"

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from etl.errors import Misconfigured
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.control import Sandbox
-from etl.sandbox.script import Answer, Delivery
+from etl.domain.errors import Misconfigured
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.faults import Answer, Delivery
+from etl.sandbox.sandbox import Sandbox
+from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from etl.slices import ReportType, Slice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -565,7 +565,7 @@ class TestServer:
         # A shell's background job, in which these tests may run, ignores SIGINT, and so would its children.
         program = (
             "import signal\n"
-            "from etl.sandbox.control import Sandbox\n"
+            "from etl.sandbox.sandbox import Sandbox\n"
             "from etl.sandbox.server import serve\n"
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "serve(Sandbox(), '127.0.0.1', 0, on_ready=lambda base_url: print(base_url, flush=True))"

@@ -10,10 +10,10 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
-from etl import schema
-from etl.db import Database
-from etl.errors import Misconfigured, SchemaNotReady, WrongOrganization
-from etl.tables import metadata
+from etl.domain.errors import Misconfigured, SchemaNotReady, WrongOrganization
+from etl.warehouse import schema
+from etl.warehouse.connection import Database
+from etl.warehouse.table_definitions import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,11 +9,15 @@ import pytest
 from psycopg import conninfo, sql
 
 from conftest import DAY, HEADER, VOD
-from etl import compact, db, job, partitions, schema
-from etl.errors import SliceBusy
-from etl.outcome import Ask, Result
-from etl.slices import ReportType
-from etl.stop import Stop
+from etl.domain.errors import SliceBusy
+from etl.domain.outcome import Ask, Result
+from etl.domain.slices import ReportType
+from etl.job import runner as job
+from etl.load import compaction as compact
+from etl.load import partitions
+from etl.runtime.cancellation import Stop
+from etl.warehouse import connection as db
+from etl.warehouse import schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +75,7 @@ def test_every_transaction_sees_what_others_have_committed_by_then(server: Serve
 
 def _hold(connection: psycopg.Connection[Any], name: str) -> None:
     """Take the slice's lock, as a run does."""
-    assert connection.execute(db.statement("try_lock_slices"), {"slices": [name]}).fetchone() == (True,)
+    assert connection.execute(db.statement("load/try_lock_slices"), {"slices": [name]}).fetchone() == (True,)
 
 
 @pytest.mark.single_server("access methods and defaults are those of one server")

@@ -9,13 +9,14 @@ import psycopg
 import pytest
 
 from conftest import DAY, HEADER, NOON, TODAY, VOD, Warehouse
-from etl import explain, ledger, status
-from etl.db import Database
-from etl.errors import WrongUsage
-from etl.job import LOADED_ONLY
-from etl.outcome import Ask, Outcome, Result
-from etl.sandbox.script import Answer, Delivery
-from etl.slices import SETTLING_DAYS, ReportType, Shard, Slice, State, dates_between, slices_of
+from etl.diagnostics import explain, status
+from etl.domain.errors import WrongUsage
+from etl.domain.outcome import Ask, Outcome, Result
+from etl.domain.slices import SETTLING_DAYS, ReportType, Shard, Slice, State, dates_between, slices_of
+from etl.job.runner import LOADED_ONLY
+from etl.sandbox.faults import Answer, Delivery
+from etl.warehouse import ledger
+from etl.warehouse.connection import Database
 
 TARGET = TODAY - timedelta(days=2)
 NOT_THERE = Answer(404, '{"code": 5, "message": "report not found", "details": []}')

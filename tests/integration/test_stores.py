@@ -26,17 +26,17 @@ import archives
 import emulators
 from archives import IN_THE_LAKE, IN_THE_WAREHOUSE, Place
 from conftest import DAY, HEADER, Program, Warehouse
-from etl.archive import storage
+from etl.archive import timed_store as storage
 from etl.archive.layout import published
-from etl.errors import CredentialsRefused, Misconfigured
-from etl.slices import ReportType, Slice
-from etl.stop import Stop
+from etl.domain.errors import CredentialsRefused, Misconfigured
+from etl.domain.slices import ReportType, Slice
+from etl.runtime.cancellation import Stop
 from raw_server import Request, raw_server, reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from etl.archive.storage import Storage
+    from etl.archive.timed_store import Storage
 
 REPORT = HEADER + "A,c1,VOD,2026-01-02T03:04:05Z,007,12.5\nA,c1,VOD,2026-01-02T03:04:05Z,,3\n"
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from etl import db, schema
+from etl.warehouse import connection as db
+from etl.warehouse import schema
 from needing import lacking
 
 if TYPE_CHECKING:

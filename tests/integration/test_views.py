@@ -17,19 +17,20 @@ import pytest
 from psycopg.rows import dict_row
 
 from conftest import HEADER, TODAY, Warehouse, hide_settings
-from etl import ledger, status
-from etl.db import Connection
-from etl.outcome import Result
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.control import Sandbox
+from etl.config.settings import Settings
+from etl.diagnostics import status
+from etl.domain.outcome import Result
+from etl.domain.slices import ReportType, Slice, State, dates_between, slices_of
+from etl.sandbox.sandbox import Sandbox
+from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from etl.settings import Settings
-from etl.slices import ReportType, Slice, State, dates_between, slices_of
+from etl.warehouse import ledger
+from etl.warehouse.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator
 
-    from etl.sandbox.data import Restatement
+    from etl.sandbox.report_generator import Restatement
     from postgres import Server
 
 Rows = list[dict[str, Any]]

@@ -16,12 +16,18 @@ from distributed import LocalCluster
 import etl
 from conftest import DAY
 from dask_cluster import until
-from etl import beacon, cluster, db, job, scheduler, worker
-from etl.errors import ClusterUnavailable, Misconfigured
-from etl.outcome import Ask, Planned, Result
-from etl.settings import Settings
-from etl.slices import slices_of
-from etl.stop import Stopped
+from etl.config.settings import Settings
+from etl.domain.errors import ClusterUnavailable, Misconfigured
+from etl.domain.outcome import Ask, Planned, Result
+from etl.domain.slices import slices_of
+from etl.job import dask
+from etl.job import runner as job
+from etl.job.dask import client as scheduler
+from etl.job.dask import database_identity as beacon
+from etl.job.dask import executor as cluster
+from etl.job.dask import worker
+from etl.runtime.cancellation import Stopped
+from etl.warehouse import connection as db
 from shown import DOCS
 
 if TYPE_CHECKING:
@@ -30,7 +36,7 @@ if TYPE_CHECKING:
 
     import postgres
     from conftest import Warehouse
-    from etl.outcome import Outcome
+    from etl.domain.outcome import Outcome
 
 PLAN = [Planned(slice_, "", Ask()) for slice_ in slices_of([DAY])]
 SECRET = {"api_token", "database_url", "ping_url", "notify_urls"}
@@ -205,9 +211,9 @@ def test_where_no_worker_comes_every_slice_is_named_within_bounded_time(
 def test_without_the_package_the_line_that_installs_it_is_told(
     newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("cluster", "scheduler"):
-        monkeypatch.delitem(sys.modules, f"etl.{name}")
-        monkeypatch.delattr(etl, name)
+    for name in ("executor", "client"):
+        monkeypatch.delitem(sys.modules, f"etl.job.dask.{name}")
+        monkeypatch.delattr(dask, name)
     monkeypatch.setitem(sys.modules, "distributed", None)
     with (
         pytest.raises(Misconfigured, match="--dask needs the package distributed") as refused,

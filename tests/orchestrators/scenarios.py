@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final
 import psycopg
 import pytest
 
-from etl.environment import PREFIX
-from etl.patience import PASSING
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.control import Sandbox
-from etl.sandbox.data import HEADER
-from etl.sandbox.script import Answer, Delivery
+from etl.config.environment import PREFIX
+from etl.domain.slices import ReportType, Slice
+from etl.extract.retry import PASSING
+from etl.sandbox.faults import Answer, Delivery
+from etl.sandbox.report_generator import HEADER
+from etl.sandbox.sandbox import Sandbox
+from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from etl.slices import ReportType, Slice
 from own_server import own_server
 
 if TYPE_CHECKING:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from etl import contract, normalise, records
-from etl.report import add_exactly
+from etl.domain import contract
+from etl.domain.report_values import add_exactly
+from etl.transform import normalise
+from etl.transform import record_splitter as records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from etl.report import Reject
+    from etl.domain.report_values import Reject
 
 # In the order of `contract.COLUMNS`, so that a line of the file and a row of the result look alike.
 HEADER = "Content ID,Customer ID,Streaming Type,Watch Time (sec.),Content Title,Created At"

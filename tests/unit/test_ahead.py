@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from etl.ahead import ahead
+from etl.transform.prefetch import ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

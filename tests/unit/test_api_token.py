@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from etl import api_token
+from etl.extract import token_expiry as api_token
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from etl.channels import Channels, split_urls
-from etl.redact import Redactor
-from etl.settings import Settings, unknown_variables
+from etl.config.settings import Settings, unknown_variables
+from etl.config.telemetry_settings import Channels, split_urls
+from etl.runtime.redaction import Redactor
 
 NOTIFY = (
     "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#watch-time "

@@ -9,7 +9,7 @@ import zlib
 import httpx
 import pytest
 
-from etl.checksums import Checksums
+from etl.extract.http_checksums import Checksums
 
 BODY = b"a,b\n1,2\n"
 OTHER = b"something else"

@@ -13,9 +13,9 @@ import pytest
 import typer.main
 import yaml
 
-from etl import cli
-from etl.sandbox.config import SandboxConfig
-from etl.settings import Settings, unknown_variables
+from etl.cli import main as cli
+from etl.config.settings import Settings, unknown_variables
+from etl.sandbox.sandbox_config import SandboxConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable

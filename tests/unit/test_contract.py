@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from etl import contract
-from etl.errors import ContractBroken
+from etl.domain import contract
+from etl.domain.errors import ContractBroken
 
 DOCUMENTED = ("Content Title", "Content ID", "Streaming Type", "Created At", "Customer ID", "Watch Time (sec.)")
 AS_COLUMNS = ("title", "content_id", "streaming_type", "created_at", "customer_id", "watch_seconds")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from etl.copy_text import encode
+from etl.transform.copy_format import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

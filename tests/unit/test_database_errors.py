@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from etl.db import Database
-from etl.db_errors import PassingTrouble, in_our_words
-from etl.errors import CredentialsRefused, DataRefused, Misconfigured, WatchTimeError
+from etl.domain.errors import CredentialsRefused, DataRefused, Misconfigured, WatchTimeError
+from etl.warehouse.connection import Database
+from etl.warehouse.driver_errors import PassingTrouble, in_our_words
 
 STATES = sorted(code for code in errors._sqlcodes if re.fullmatch(r"[0-9A-Z]{5}", code))
 

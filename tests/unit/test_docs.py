@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from etl import cli, contract
-from etl.commands import console
-from etl.environment import variable_of
-from etl.errors import ExitCode
-from etl.settings import Settings
-from etl.slices import State
-from etl.tables import metadata
+from etl.cli import main as cli
+from etl.cli import output as console
+from etl.config.environment import variable_of
+from etl.config.settings import Settings
+from etl.domain import contract
+from etl.domain.errors import ExitCode
+from etl.domain.slices import State
+from etl.warehouse.table_definitions import metadata
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

@@ -8,8 +8,9 @@ import re
 
 import pytest
 
-from etl import db_errors, errors
-from etl.errors import ExitCode, WatchTimeError, worst
+from etl.domain import errors
+from etl.domain.errors import ExitCode, WatchTimeError, worst
+from etl.warehouse import driver_errors as db_errors
 
 
 def descendants(kind: type[WatchTimeError]) -> list[type[WatchTimeError]]:

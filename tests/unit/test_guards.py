@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from etl.guards import Limits, check_rejects, check_shrinking
-from etl.report import Reject, Tally
-from etl.slices import ReportType, Slice
+from etl.domain.report_values import Reject, Tally
+from etl.domain.slices import ReportType, Slice
+from etl.pipeline.guards import Limits, check_rejects, check_shrinking
 
 VOD = Slice(date(2026, 11, 16), ReportType.VOD)
 REJECT = Reject(7, "the watch time is negative", "T,c-1,VOD,,customer-1,-5")

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from etl import cli
+from etl.cli import main as cli
 
 if TYPE_CHECKING:
     from typer.core import TyperGroup

@@ -8,9 +8,9 @@ import httpx
 import idna
 import pytest
 
-from etl.errors import Misconfigured, SourceUnavailable, WatchTimeError
-from etl.http_clients import HTTP_ERRORS, explain, request_id
-from etl.redact import redact
+from etl.domain.errors import Misconfigured, SourceUnavailable, WatchTimeError
+from etl.extract.http_clients import HTTP_ERRORS, explain, request_id
+from etl.runtime.redaction import redact
 
 EXCEPTIONS = [thing for thing in vars(httpx).values() if isinstance(thing, type) and issubclass(thing, Exception)]
 

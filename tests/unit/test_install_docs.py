@@ -14,10 +14,11 @@ import pytest
 import typer.main
 import yaml
 
-from etl import __version__, cli
-from etl.environment import PREFIX, variable_of
-from etl.errors import ExitCode, TryLater
-from etl.settings import Settings
+from etl import __version__
+from etl.cli import main as cli
+from etl.config.environment import PREFIX, variable_of
+from etl.config.settings import Settings
+from etl.domain.errors import ExitCode, TryLater
 from manifests import JOBS, MANIFESTS, ROOT, pod
 from shown import example
 

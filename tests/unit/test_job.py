@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from etl import job, logs, run_log
-from etl.errors import ExitCode
-from etl.ledger import SliceRecord
-from etl.outcome import Outcome, Result
-from etl.report import Change
-from etl.slices import ReportType, Slice, State
+from etl.domain.errors import ExitCode
+from etl.domain.outcome import Outcome, Result
+from etl.domain.report_values import Change
+from etl.domain.slices import ReportType, Slice, State
+from etl.job import runner as job
+from etl.pipeline import outcome_log as run_log
+from etl.runtime import logs
+from etl.warehouse.ledger import SliceRecord
 
 VOD = Slice(date(2026, 11, 16), ReportType.VOD)
 CHANGE = Change(inserted=3, updated=2, deleted=1, unchanged=4, merged=5, repeated=0)

@@ -12,9 +12,11 @@ import kubernetes_validate
 import pytest
 import typer.main
 
-from etl import __version__, cli, download, report_api
-from etl.errors import ExitCode, TryLater
-from etl.settings import Settings
+from etl import __version__
+from etl.cli import main as cli
+from etl.config.settings import Settings
+from etl.domain.errors import ExitCode, TryLater
+from etl.extract import download, report_api
 from manifests import APPLIED, JOBS, KUSTOMIZATIONS, MANIFESTS, ROOT, Manifest, built, containers, every_job, job, pod
 
 if TYPE_CHECKING:
@@ -117,7 +119,7 @@ class TestKustomize:
 
 
 class TestFailurePolicy:
-    """What the exit codes mean is said in etl/errors.py; Kubernetes must be told the same."""
+    """What the exit codes mean is said in etl/domain/errors.py; Kubernetes must be told the same."""
 
     @every_job
     def test_every_exit_code_has_one_consequence(self, manifest: Manifest) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from etl.environment import PREFIX, variable_of
-from etl.errors import Misconfigured
-from etl.settings import Settings, open_secrets
+from etl.config.environment import PREFIX, variable_of
+from etl.config.settings import Settings, open_secrets
+from etl.domain.errors import Misconfigured
 from manifests import MANIFESTS, ROOT, Manifest, containers, every_job, pod
 
 if TYPE_CHECKING:

@@ -24,11 +24,12 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl import logs, slices
-from etl.errors import Misconfigured
-from etl.logs import told
-from etl.redact import Redactor, redact
-from etl.settings import Settings
+from etl.config.settings import Settings
+from etl.domain import slices
+from etl.domain.errors import Misconfigured
+from etl.runtime import logs
+from etl.runtime.logs import told
+from etl.runtime.redaction import Redactor, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -267,14 +268,14 @@ def test_what_helps_stays(lines: Callable[[], list[dict[str, Any]]]) -> None:
         log.error("bug", exc_info=error)
     shown = [line["exception"] for line in lines()]
     ends = [text.splitlines()[-1] for text in shown]
-    assert ends[0] == "etl.errors.Misconfigured: schema x has no tables"
+    assert ends[0] == "etl.domain.errors.Misconfigured: schema x has no tables"
     assert ends[1].startswith("TypeError: unsupported operand type(s) for -: 'str' and")
     assert ends[2:] == [
         "FileNotFoundError: [Errno 2] No such file or directory: '/no/such/file'",
         "ImportError: No module named 'x'",
         "KeyboardInterrupt",
     ]
-    assert 'etl/slices.py", line' in shown[1]
+    assert 'etl/domain/slices.py", line' in shown[1]
     assert "for offset in range((end - start).days + 1):" in shown[1]
     first, second = shown[0].split("\nwhich led to:\n\n")
     assert first.endswith("ValueError: (message withheld: it may hold data)\n")
@@ -284,7 +285,7 @@ def test_what_helps_stays(lines: Callable[[], list[dict[str, Any]]]) -> None:
 
 def test_a_group_is_told_member_by_member() -> None:
     text = told(ExceptionGroup("two", [Misconfigured("first", next_step=""), KeyError(CUSTOMER)]))
-    assert "  | etl.errors.Misconfigured: first\n" in text
+    assert "  | etl.domain.errors.Misconfigured: first\n" in text
     assert "  | KeyError: (message withheld: it may hold data)\n" in text
 
 

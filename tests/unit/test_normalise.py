@@ -16,9 +16,11 @@ import pyarrow.csv
 import pytest
 from reading import HEADER, Read, read
 
-from etl import contract, normalise, records
-from etl.errors import ContractBroken, MalformedReport, ReconciliationFailed
-from etl.report import Reject
+from etl.domain import contract
+from etl.domain.errors import ContractBroken, MalformedReport, ReconciliationFailed
+from etl.domain.report_values import Reject
+from etl.transform import normalise
+from etl.transform import record_splitter as records
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,10 +7,10 @@ from decimal import Decimal
 
 import pytest
 
-from etl.page import charts, theme
-from etl.page.figures import Content
-from etl.slices import State, dates_between
-from etl.status import NEVER_TRIED, PRESUMED_EMPTY, SIGNS
+from etl.diagnostics.page_data import Content
+from etl.diagnostics.status import NEVER_TRIED, PRESUMED_EMPTY, SIGNS
+from etl.display.page import charts, theme
+from etl.domain.slices import State, dates_between
 
 FIRST = date(2026, 1, 1)
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from etl.errors import SourceUnavailable
-from etl.patience import BROKEN, MAX_RETRY_AFTER_S, PASSING, Again, Pace, Patience, Trouble
+from etl.domain.errors import SourceUnavailable
+from etl.extract.retry import BROKEN, MAX_RETRY_AFTER_S, PASSING, Again, Pace, Patience, Trouble
 
 NOON = datetime(2023, 7, 5, 12, tzinfo=UTC)
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from etl import records
-from etl.errors import MalformedReport
+from etl.domain.errors import MalformedReport
+from etl.transform import record_splitter as records
 
 if TYPE_CHECKING:
     from collections.abc import Callable

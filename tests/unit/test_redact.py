@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from etl.redact import Redactor
+from etl.runtime.redaction import Redactor
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ import typer.main
 
 import reference_pages
 import shown
-from etl import cli
-from etl.environment import PREFIX, variable_of
-from etl.errors import ExitCode
-from etl.settings import Settings
+from etl.cli import main as cli
+from etl.config.environment import PREFIX, variable_of
+from etl.config.settings import Settings
+from etl.domain.errors import ExitCode
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from etl.errors import Misconfigured
+from etl.domain.errors import Misconfigured
+from etl.domain.slices import ReportType, Slice, dates_between
 from etl.sandbox import demo_extra
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.control import Sandbox
-from etl.sandbox.script import Delivery
-from etl.sandbox.spool import GivenUp, Spool
-from etl.slices import ReportType, Slice, dates_between
+from etl.sandbox.faults import Delivery
+from etl.sandbox.file_cache import GivenUp, Spool
+from etl.sandbox.sandbox import Sandbox
+from etl.sandbox.sandbox_config import SandboxConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etl.sandbox.spool import Stored
+    from etl.sandbox.file_cache import Stored
 
 VOD = Slice(date(2023, 7, 3), ReportType.VOD)
 LIVE = Slice(date(2023, 7, 3), ReportType.LIVE)
@@ -266,7 +266,7 @@ def test_two_first_requests_at_once_share_one_file(sandbox: Sandbox) -> None:
 
 
 def test_the_longest_unused_files_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("etl.sandbox.spool._KEPT_BYTES", 10)
+    monkeypatch.setattr("etl.sandbox.file_cache._KEPT_BYTES", 10)
     spool = Spool()
     first, second = (spool.file(name, lambda: [b"5byte"]) for name in ("first.csv", "second.csv"))
     assert spool.file("first.csv", list) == first

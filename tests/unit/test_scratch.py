@@ -13,9 +13,9 @@ from typing import TextIO
 import pytest
 
 from conftest import fill
-from etl import scratch
-from etl.errors import TryLater
-from etl.spool import Spool
+from etl.domain.errors import TryLater
+from etl.extract import scratch_folder as scratch
+from etl.extract.spool import Spool
 
 _HOLD_A_FOLDER = """
 import sys
@@ -114,7 +114,7 @@ def test_the_lock_has_its_name_only_once_it_is_held(monkeypatch: pytest.MonkeyPa
         names.append([path.name for path in Path(file.name).parent.iterdir()])
         flock(file, how)
 
-    monkeypatch.setattr("etl.scratch.fcntl.flock", noted)
+    monkeypatch.setattr("etl.extract.scratch_folder.fcntl.flock", noted)
     with scratch.folder() as folder:
         names.append([path.name for path in folder.iterdir()])
     assert names == [["lock.new"], ["lock"]]

@@ -13,16 +13,18 @@ import pytest
 from rich.console import Console, RenderableType
 from rich.progress import Progress
 
-from etl import progress, screens, sentences
-from etl.compact import Compacted
-from etl.doctor import Check, Verdict
-from etl.estimate import Estimate
-from etl.freshness import Freshness, Lag, Overview
-from etl.outcome import Outcome, Result
-from etl.partitions import Partition
-from etl.report import Change
-from etl.slices import ReportType, Slice, State
-from etl.status import NEVER_TRIED, SliceStatus
+from etl.diagnostics.doctor import Check, Verdict
+from etl.diagnostics.estimate import Estimate
+from etl.diagnostics.status import NEVER_TRIED, SliceStatus
+from etl.display import narrative as sentences
+from etl.display import progress
+from etl.display import terminal as screens
+from etl.domain.outcome import Outcome, Result
+from etl.domain.report_values import Change
+from etl.domain.slices import ReportType, Slice, State
+from etl.load.compaction import Compacted
+from etl.load.partitions import Partition
+from etl.warehouse.freshness import Freshness, Lag, Overview
 
 VOD = Slice(date(2026, 11, 16), ReportType.VOD)
 BRACKETS = "column [red]Viewer[/red] is [/no] [link=https://x]column[/link] \\[of] ours"

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from etl.errors import Misconfigured
-from etl.settings import Settings, open_secrets, unknown_variables
+from etl.config.settings import Settings, open_secrets, unknown_variables
+from etl.domain.errors import Misconfigured
 
 TOKEN = "t0k3n-canary"
 URL = "postgresql://loader:pa55-canary@db.example.com:5432/warehouse?sslmode=verify-full"
@@ -158,7 +158,7 @@ def test_an_env_file_that_cannot_be_read_is_a_problem_of_configuration(
         def refuse(*_: object, **__: object) -> None:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("etl.environment.dotenv_values", refuse)  # root may read everything
+        monkeypatch.setattr("etl.config.environment.dotenv_values", refuse)  # root may read everything
     reason = "it is not UTF-8" if content else "Permission denied"
     assert complaint().message == f".env in {Path.cwd()} cannot be read: {reason}"
 

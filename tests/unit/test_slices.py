@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl.slices import SETTLING_DAYS, ReportType, Shard, Slice, dates_between, is_settled, slices_of, target_date
+from etl.domain.slices import SETTLING_DAYS, ReportType, Shard, Slice, dates_between, is_settled, slices_of, target_date
 
 TODAY = date(2026, 3, 1)
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from etl.errors import MalformedReport
-from etl.gunzip import Gunzip
-from etl.spool import Spool
+from etl.domain.errors import MalformedReport
+from etl.extract.gunzip import Gunzip
+from etl.extract.spool import Spool
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from etl.stop import Stop, Stopped
+from etl.runtime.cancellation import Stop, Stopped
 
 _WORK = """
 import time

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from etl.errors import Misconfigured
-from etl.url_policy import UrlPolicy, is_public
+from etl.domain.errors import Misconfigured
+from etl.extract.url_policy import UrlPolicy, is_public
 
 PUBLIC = UrlPolicy(api_on_loopback=False)
 SANDBOX = UrlPolicy(api_on_loopback=True)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from etl import doctor
+from etl.diagnostics import doctor
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))

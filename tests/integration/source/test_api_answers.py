@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from etl.errors import CredentialsRefused, SourceUnavailable
-from etl.http_clients import api_client
-from etl.patience import Rate
-from etl.report import NotThere, ReportAddress
-from etl.report_api import ReportApi
-from etl.slices import ReportType, Slice
+from etl.domain.errors import CredentialsRefused, SourceUnavailable
+from etl.domain.report_values import NotThere, ReportAddress
+from etl.domain.slices import ReportType, Slice
+from etl.extract.http_clients import api_client
+from etl.extract.report_api import ReportApi
+from etl.extract.retry import Rate
 from raw_server import TOKEN, FakeTime, RawServer, found, grpc, in_turn, raw_server, reply
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from etl.download import Downloader
-from etl.errors import Misconfigured, SourceUnavailable
-from etl.http_clients import CheckedBackend, api_client, explain, storage_client
-from etl.report import ReportAddress
-from etl.stop import Stop
-from etl.url_policy import UrlPolicy
+from etl.domain.errors import Misconfigured, SourceUnavailable
+from etl.domain.report_values import ReportAddress
+from etl.extract.download import Downloader
+from etl.extract.http_clients import CheckedBackend, api_client, explain, storage_client
+from etl.extract.url_policy import UrlPolicy
+from etl.runtime.cancellation import Stop
 from raw_server import CSV, TOKEN, FakeTime, RawServer, in_turn, raw_server, reply
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from etl.download import Downloader
-from etl.http_clients import api_client, storage_client
-from etl.report import ReportAddress
-from etl.slices import MAX_CONCURRENCY
-from etl.stop import Stop
-from etl.url_policy import UrlPolicy
+from etl.domain.report_values import ReportAddress
+from etl.domain.slices import MAX_CONCURRENCY
+from etl.extract.download import Downloader
+from etl.extract.http_clients import api_client, storage_client
+from etl.extract.url_policy import UrlPolicy
+from etl.runtime.cancellation import Stop
 from raw_server import CSV, TOKEN, FakeTime
 
 if TYPE_CHECKING:

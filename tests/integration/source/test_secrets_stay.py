@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from etl.download import Downloader
-from etl.errors import WatchTimeError
-from etl.http_clients import api_client, storage_client
-from etl.report import ReportAddress
-from etl.report_api import ReportApi
-from etl.slices import ReportType, Slice
-from etl.stop import Stop
-from etl.url_policy import UrlPolicy
+from etl.domain.errors import WatchTimeError
+from etl.domain.report_values import ReportAddress
+from etl.domain.slices import ReportType, Slice
+from etl.extract.download import Downloader
+from etl.extract.http_clients import api_client, storage_client
+from etl.extract.report_api import ReportApi
+from etl.extract.url_policy import UrlPolicy
+from etl.runtime.cancellation import Stop
 from raw_server import CSV, SIGNATURE, TOKEN, FakeTime, RawServer, in_turn, raw_server, reply
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from awscrt import checksums
 
-from etl.download import Downloader, Unmodified
-from etl.errors import MalformedReport, Misconfigured, SourceUnavailable, TryLater
-from etl.http_clients import storage_client
-from etl.report import Origin, ReportAddress, ReportFile
-from etl.stop import Stop, Stopped
-from etl.url_policy import UrlPolicy
+from etl.domain.errors import MalformedReport, Misconfigured, SourceUnavailable, TryLater
+from etl.domain.report_values import Origin, ReportAddress, ReportFile
+from etl.extract.download import Downloader, Unmodified
+from etl.extract.http_clients import storage_client
+from etl.extract.url_policy import UrlPolicy
+from etl.runtime.cancellation import Stop, Stopped
 from raw_server import CSV, GZIPPED, FakeTime, RawServer, Request, chunked, in_turn, raw_server, reply, storing
 
 if TYPE_CHECKING:

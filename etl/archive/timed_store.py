@@ -1,0 +1,241 @@
+"""Where the archive's files lie: a folder, or an object store by way of fsspec. Knows names and bytes, nothing else.
+
+Every operation is bounded in time: one that hangs is left behind with its thread, as a hanging worker is. The stores'
+own libraries repeat what fails for a moment; here nothing is repeated. Credentials come from each store's usual
+environment.
+"""
+
+from __future__ import annotations
+
+import io
+import queue
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
+
+from etl.archive.backends import AzureBlobs, Folder, Objects
+from etl.domain.errors import ArchiveDamaged, ArchiveUnavailable, CredentialsRefused, Misconfigured, WatchTimeError
+from etl.extract.scratch_folder import needs_room
+from etl.runtime.redaction import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from etl.archive.backends import Store
+    from etl.runtime.cancellation import Stop
+
+T = TypeVar("T")
+
+# An answer takes a fraction of a second; half a minute of none is a store that hangs.
+_PATIENCE_S: Final = 30.0
+# A store to which a megabyte takes longer than a second is no store for files that are written while a slice is locked.
+_SLOWEST_BYTES_PER_S: Final = 1 << 20
+_POLL_S: Final = 0.2
+
+# Named, not imported: each is of a library that only one kind of store needs.
+_NO_CREDENTIALS: Final = {
+    "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError",
+    "DefaultCredentialsError", "RefreshError", "ClientAuthenticationError",
+}  # fmt: skip
+_REFUSED: Final = {"401", "403"}
+_TEXT_CHARACTERS: Final = 200
+
+
+class Storage:
+    """A store of files. Safe to use from several threads.
+
+    Names are relative, with `/` between their parts. Every method raises `ArchiveUnavailable` where the store fails or
+    hangs, `CredentialsRefused` and `Misconfigured` where a person must see to it, `Stopped` when that was asked for.
+    """
+
+    def __init__(self, url: str, backend: Store, stop: Stop) -> None:
+        self.url = url
+        self._backend = backend
+        self._stop = stop
+
+    def put(self, file: Path, name: str) -> None:
+        """Store a local file, in place of one of that name."""
+
+        def put() -> None:
+            with file.open("rb") as source:
+                self._backend.put(source, file.stat().st_size, name)
+
+        self._do(f"writing {name}", put, patience_s=patience_s(file.stat().st_size))
+
+    def write(self, data: bytes, name: str) -> None:
+        """Store a small file, in place of one of that name."""
+        self._do(f"writing {name}", lambda: self._backend.put(io.BytesIO(data), len(data), name))
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a small file.
+
+        Raises:
+            ArchiveDamaged: it is not there.
+        """
+        return self._do(f"reading {name}", lambda: self._backend.read(name))
+
+    def fetch(self, name: str, file: Path, *, size_bytes: int) -> None:
+        """Copy a file to the local one.
+
+        Raises:
+            ArchiveDamaged: it is not there.
+            TryLater: there is no room for it here.
+        """
+
+        def fetch() -> None:
+            with needs_room(file.parent, "a file of the archive"):
+                self._backend.fetch(name, file)
+
+        self._do(f"reading {name}", fetch, patience_s=patience_s(size_bytes))
+
+    def copy(self, source: str, target: str, *, size_bytes: int) -> None:
+        """Give `target` the bytes of `source`, within the store, in place of those it had.
+
+        Raises:
+            ArchiveDamaged: `source` is not there.
+        """
+        self._do(f"copying {source}", lambda: self._backend.copy(source, target), patience_s=patience_s(size_bytes))
+
+    def names(self, *prefixes: str) -> dict[str, int]:
+        """The names below these folders, with the sizes of their files."""
+        found: dict[str, int] = {}
+        for prefix in prefixes:
+            found |= self._do(f"listing {prefix}", lambda prefix=prefix: self._backend.names(prefix))  # type: ignore[misc]
+        return found
+
+    def modified(self, name: str) -> datetime:
+        """When a file was written."""
+        return self._do(f"looking at {name}", lambda: self._backend.modified(name))
+
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        self._do(f"removing {name}", lambda: self._backend.remove(name))
+
+    def look(self, name: str, read: Callable[[BinaryIO], T]) -> T:
+        """Do `read` on a file, of which only what is read is fetched."""
+
+        def opened() -> T:
+            with self._backend.open(name) as file:
+                return read(file)
+
+        return self._do(f"reading {name}", opened)
+
+    def _do(self, what: str, work: Callable[[], T], *, patience_s: float | None = None) -> T:
+        """Do it in a thread of its own, and give up on it in time."""
+        patience_s = _PATIENCE_S if patience_s is None else patience_s
+        answers = queue.SimpleQueue[tuple[T | None, BaseException | None]]()
+
+        def answer() -> None:
+            try:
+                answers.put((work(), None))
+            except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for it
+                answers.put((None, error))
+
+        threading.Thread(target=answer, name="archive", daemon=True).start()
+        deadline = time.monotonic() + patience_s
+        while True:
+            self._stop.check()
+            try:
+                value, error = answers.get(timeout=max(0.0, min(_POLL_S, deadline - time.monotonic())))
+            except queue.Empty:
+                if time.monotonic() < deadline:
+                    continue
+                raise self._unavailable(what, f"no answer within {patience_s:.0f} s") from None
+            if error:
+                raise self._in_our_words(what, error) from None
+            return value  # type: ignore[return-value]  # it is None only where T is
+
+    def _in_our_words(self, what: str, error: BaseException) -> BaseException:
+        if isinstance(error, WatchTimeError) or not isinstance(error, Exception):
+            return error
+        kind = type(error).__name__
+        text = redact(f"{kind}: {error}".replace("\n", " "))[:_TEXT_CHARACTERS]
+        if isinstance(error, PermissionError) and "://" not in self.url:
+            return Misconfigured(
+                f"the archive {self.url} may not be used ({what}: {text})",
+                next_step="give this user the right to write below that folder, or correct WATCH_TIME_ARCHIVE_URL",
+            )
+        if any(map(_is_refusal, _causes(error))):
+            return CredentialsRefused(
+                f"the archive {self.url} refuses us ({what}: {text})",
+                next_step="give the credentials in the store's usual environment variables, with the rights to list, "
+                "read, write and delete below that address; then type: watch-time doctor",
+            )
+        if any(map(_is_absence, _causes(error))):
+            if what.startswith("writing"):
+                return Misconfigured(
+                    f"the archive {self.url} is not there ({text})",
+                    next_step="create the bucket or container, or correct WATCH_TIME_ARCHIVE_URL",
+                )
+            return ArchiveDamaged(
+                f"the archive {self.url} lacks a file ({what})",
+                next_step="type: watch-time archive, which tells all that is missing",
+            )
+        return self._unavailable(what, text)
+
+    def _unavailable(self, what: str, why: str) -> ArchiveUnavailable:
+        return ArchiveUnavailable(
+            f"the archive {self.url} failed ({what}: {why})",
+            next_step="run again later; a slice whose files cannot be archived is not loaded, and what is loaded stays",
+        )
+
+
+def patience_s(size_bytes: int) -> float:
+    """How long writing, reading or copying a file of this size may take."""
+    return _PATIENCE_S + size_bytes / _SLOWEST_BYTES_PER_S
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that it was raised from: adlfs hides what Azure says behind an error of its own."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether these credentials may not do this: by the error's kind, by its HTTP status, or as gcsfs puts it."""
+    statuses = {str(getattr(error, name, "")) for name in ("status_code", "code")}
+    return (
+        isinstance(error, PermissionError)
+        or type(error).__name__ in _NO_CREDENTIALS
+        or not statuses.isdisjoint(_REFUSED)
+        or (isinstance(error, OSError) and str(error).startswith("Forbidden: "))
+    )
+
+
+def _is_absence(error: BaseException) -> bool:
+    return isinstance(error, FileNotFoundError) or type(error).__name__ == "ResourceNotFoundError"
+
+
+def opened(url: str, stop: Stop) -> Storage:
+    """The store of `WATCH_TIME_ARCHIVE_URL`; nothing is asked of it yet.
+
+    Raises:
+        Misconfigured: the library for this kind of store is not installed, or does not take the address.
+    """
+    if "://" not in url:
+        return Storage(url, Folder(Path(url).expanduser().absolute()), stop)
+    scheme = url.partition("://")[0]
+    try:
+        import fsspec  # noqa: PLC0415 - only where it is needed
+
+        # What the package offers asks another API of what kind the bucket is, which takes rights of its own.
+        fsspec.register_implementation("gs", "gcsfs.core.GCSFileSystem", clobber=True)
+        # Listings that are remembered would not know of other runs' files, nor of our own.
+        fs, root = fsspec.core.url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
+    except ImportError as error:
+        raise Misconfigured(
+            f"the archive {url} needs a library that is not installed ({error})",
+            next_step=f"type: pip install 'watch-time[{_EXTRAS[scheme]}]'",
+        ) from None
+    except ValueError as error:
+        raise Misconfigured(
+            f"the archive {url} cannot be opened ({redact(str(error))[:_TEXT_CHARACTERS]})",
+            next_step="correct WATCH_TIME_ARCHIVE_URL, or set what the store's library asks for in the environment",
+        ) from None
+    return Storage(url, (AzureBlobs if scheme == "abfs" else Objects)(fs, root.rstrip("/")), stop)
+
+
+_EXTRAS: Final = {"s3": "archive", "gs": "archive-gs", "abfs": "archive-azure"}

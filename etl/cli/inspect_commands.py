@@ -1,0 +1,135 @@
+"""The commands that look at the warehouse, and at what it depends on, and change nothing."""
+
+from __future__ import annotations
+
+import gc
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from etl.cli import options
+from etl.cli import output as console
+from etl.domain.errors import ExitCode, worst
+from etl.domain.slices import ReportType, slices_of
+
+
+def status(
+    start: options.Start = None,
+    end: options.End = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="End with 75 when a slice is late; from --start on, or of all known dates.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Show how fresh the warehouse is, what is missing, and what is known of each slice."""
+    gc.disable()  # it is done in less than half a second, a tenth of which would go into looking for garbage
+    from etl.diagnostics import status
+    from etl.display import narrative as sentences
+
+    settings = console.settings("database_url")
+    first, last = console.date_range(settings, start, end)
+    found = status.read(settings, first, last, judged_from=start)
+    console.show(found.as_json(), lambda: sentences.status_page(found), as_json=as_json)
+    if check and found.overview.late:
+        raise typer.Exit(int(ExitCode.TRY_LATER))
+
+
+def revisions(
+    start: Annotated[
+        date | None,
+        typer.Option(parser=options.day, metavar=options.DAY, help="First date; default: the first of all."),
+    ] = None,
+    end: Annotated[
+        date | None, typer.Option(parser=options.day, metavar=options.DAY, help="Last date; default: today.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """List what changed after first publication, and what is held and how to accept it."""
+    from etl.diagnostics import status
+    from etl.display import narrative as sentences
+
+    settings = console.settings("database_url")
+    changes, held = status.restatements(settings, start or date.min, end or settings.today())
+    document = {"revisions": [change.as_json() for change in changes], "held": [slice_.as_json() for slice_ in held]}
+    console.show(document, lambda: sentences.restatements_page(changes, held), as_json=as_json)
+
+
+def explain(
+    date: Annotated[date, typer.Argument(parser=options.day, metavar=options.DAY, help="The slice's date.")],
+    report_type: options.Type = None,
+    as_json: options.Json = False,
+) -> None:
+    """Tell the whole story of a date's slices: asked, answered, accepted, rejected, and what happens next."""
+    from etl.diagnostics import explain
+    from etl.display import narrative as sentences
+
+    types = (report_type,) if report_type else tuple(ReportType)
+    stories = explain.read(console.settings("database_url"), slices_of([date], types))
+    console.show([story.as_json() for story in stories], lambda: sentences.stories_page(stories), as_json=as_json)
+
+
+def verify(
+    start: options.Start = None,
+    end: options.End = None,
+    report_type: options.Type = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, metavar="FILE", help="Compare with this CSV; for one date and --type."
+        ),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Prove, row by row, that stored slices equal the reports of the source; 65 when one does not.
+
+    Where not one of them can be compared nothing is proven, and it ends with 75.
+    """
+    from etl.diagnostics import verify
+    from etl.display import narrative as sentences
+
+    if file and (start is None or start != end or report_type is None):
+        raise typer.BadParameter("--file is the report of one slice: name one date and its --type")
+    types = (report_type,) if report_type else tuple(ReportType)
+    settings = console.settings("database_url") if file else console.settings(*console.NEEDS)
+    first, last = console.date_range(settings, start, end)
+    with verify.opened(settings, with_source=file is None) as opened:
+        stored = opened.stored(first, last, types)
+        verdicts = opened.compare_all(stored, file=file)
+    console.show(
+        [verdict.as_json() for verdict in verdicts],
+        lambda: sentences.verdicts_page(verdicts, not_tried=len(stored) - len(verdicts)),
+        as_json=as_json,
+    )
+    raise typer.Exit(int(verify.exit_code(verdicts)))
+
+
+def report(
+    output: Annotated[
+        Path, typer.Option(dir_okay=False, metavar="FILE", help="A page where it ends in .html; a picture: .png.")
+    ],
+    start: Annotated[
+        date | None, typer.Option(parser=options.day, metavar=options.DAY, help="First date; default: 28 days in all.")
+    ] = None,
+    end: options.End = None,
+) -> None:
+    """Draw the warehouse: one page that needs no network, or a picture for chat."""
+    from etl.display.page import publish
+
+    if output.suffix.lower() not in publish.ENDINGS:
+        raise typer.BadParameter(f"--output {output}: its name must end in {' or '.join(publish.ENDINGS)}")
+    settings = console.settings("database_url")
+    first, last = console.date_range(settings, start, end, days=publish.DAYS_SHOWN)
+    size = publish.publish(settings, output, first, last)
+    console.say(f"{output}: {size:,} bytes")
+
+
+def doctor(as_json: options.Json = False) -> None:
+    """Look at settings, database, API, clock, download host and archive, and say what to do about what is amiss."""
+    from etl.diagnostics import doctor
+    from etl.display import terminal as screens
+
+    checks = list(doctor.examine())
+    console.show([check.as_json() for check in checks], lambda: screens.checks_table(checks), as_json=as_json)
+    raise typer.Exit(int(worst(check.exit_code for check in checks)))

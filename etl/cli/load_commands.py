@@ -1,0 +1,231 @@
+"""The commands that change the warehouse."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from etl.cli import options
+from etl.cli import output as console
+from etl.domain.errors import WatchTimeError, worst
+from etl.domain.slices import MAX_CONCURRENCY, WHOLE, ReportType, Shard
+from etl.runtime import logs
+
+if TYPE_CHECKING:
+    from etl.diagnostics.estimate import Estimate
+    from etl.domain.outcome import Outcome, Planned
+
+
+def run(
+    date: Annotated[
+        date | None,
+        typer.Option(parser=options.day, metavar=options.DAY, help="Target date; default: today minus LAG_DAYS."),
+    ] = None,
+    accept: Annotated[bool, typer.Option("--accept", help="Accept the target date's reports that are held.")] = False,
+    yes: options.Yes = False,
+    as_json: options.Json = False,
+) -> None:
+    """Load the target date's reports, what the look-back window lacks, and what was restated. The daily job."""
+    from etl.job import runner as job
+    from etl.telemetry import run_telemetry as watch
+
+    trouble = None
+    with watch.over("run") as watched, job.opened(console.settings(*console.NEEDS)) as opened:
+        plan = opened.target_plan(date, accept=accept)
+        opened.require_near(plan, is_meant=yes or date is None)
+        watched.outcomes += opened.work(plan)
+        try:
+            watched.outcomes += opened.work(opened.lookback_plan(date))
+        except WatchTimeError as error:
+            # What came of the target date is known, and must be told.
+            trouble = error
+        watched.not_tried = opened.not_tried
+        code = _shown("run", watched.outcomes, opened.not_tried, trouble=trouble, as_json=as_json)
+        watched.tell(code)
+        opened.settle_archive()
+        if trouble is None:
+            opened.compact_a_month()
+    raise typer.Exit(code)
+
+
+def backfill(
+    start: Annotated[
+        date | None, typer.Option(parser=options.day, metavar=options.DAY, help="First report date.")
+    ] = None,
+    end: Annotated[date | None, typer.Option(parser=options.day, metavar=options.DAY, help="Last report date.")] = None,
+    report_type: options.Type = None,
+    refresh: Annotated[
+        bool,
+        typer.Option(
+            "--refresh",
+            help="Ask again for loaded slices too; load those that changed, there or in the warehouse.",
+        ),
+    ] = False,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Load again whatever is stored: corrects facts that were changed by hand.")
+    ] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(metavar="STATE,...", help=f"Only slices in these states, of: {', '.join(options.WANTED)}."),
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Only part I of N of the dates; the first is 0/N, the last N-1/N.")
+    ] = None,
+    accept: Annotated[bool, typer.Option("--accept", help="Accept the reports of one date that are held.")] = False,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=MAX_CONCURRENCY, metavar="N", help="How many slices at the same time; default: as set."
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, metavar="N", help="At most so many requests a second to the report API.")
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="local|ADDRESS",
+            help="Bring the slices on a Dask cluster: processes of this machine, or a scheduler's workers.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the slices and why, and estimate the cost; ask nothing.")
+    ] = False,
+    from_archive: Annotated[
+        bool,
+        typer.Option(
+            "--from-archive",
+            help="Rebuild from WATCH_TIME_ARCHIVE_URL, without the API; --start, --end, --type narrow it.",
+        ),
+    ] = False,
+    yes: options.Yes = False,
+    as_json: options.Json = False,
+) -> None:
+    """Load the slices of a range that are not loaded, oldest first. Resumes where it left off."""
+    from etl.display import progress
+    from etl.display import terminal as screens
+    from etl.job import runner as job
+    from etl.telemetry import run_telemetry as watch
+
+    if start and end and start > end:
+        raise typer.BadParameter(f"--start {start} is after --end {end}")
+    if from_archive:
+        if refresh or reload or only or shard or accept or concurrency or rate or dask or dry_run:
+            raise typer.BadParameter("--from-archive goes with --start, --end, --type and --json only")
+        raise typer.Exit(_replayed(start, end, report_type, as_json=as_json))
+    if start is None or end is None:
+        raise typer.BadParameter("name the dates: --start and --end")
+    if accept and start != end:
+        raise typer.BadParameter("--accept is for one date: a person has looked at its reports")
+    if dask:
+        options.require_dask_alone(dask, concurrency=concurrency, rate=rate, dry_run=dry_run)
+    wanted = options.wanted(only, refresh=refresh or reload)
+    trust = options.trust(refresh=refresh, reload=reload)
+    part = options.shard(shard)
+    with watch.over("backfill", silent=dry_run) as watched:
+        settings = console.settings(*console.NEEDS)
+        if concurrency:
+            settings = settings.model_copy(update={"concurrency": concurrency})
+        with job.opened(settings, requests_per_second=rate, dask=dask) as opened:
+            types = (report_type,) if report_type else tuple(ReportType)
+            plan = opened.backfill_plan(
+                start, end, report_types=types, wanted=wanted, shard=part, accept=accept, trust=trust
+            )
+            if dry_run:
+                _show_plan(plan, opened.estimate(plan), part, as_json=as_json)
+                return
+            opened.require_near(plan, is_meant=yes, is_history=True)
+            stderr = screens.stderr()
+            if stderr.is_terminal:
+                logs.only_warnings()
+            with progress.shown(len(plan), stderr) as advance:
+                watched.outcomes += opened.work(plan, on_outcome=advance)
+            watched.not_tried = opened.not_tried
+            opened.settle_archive()
+        raise typer.Exit(_shown("backfill", watched.outcomes, opened.not_tried, part, as_json=as_json))
+
+
+def compact(as_json: options.Json = False) -> None:
+    """Give every settled month one partition instead of one for each slice. Safe at any time; readers go on."""
+    from etl.display import terminal as screens
+    from etl.load import compaction as compact
+
+    done, trouble = compact.compact_all(console.settings("database_url"))
+    document = {
+        "compacted": [month.as_json() for month in done],
+        "errors": [console.described(error) for error in trouble],
+    }
+    console.show(document, lambda: screens.compacted_table(done), as_json=as_json)
+    for error in trouble:
+        console.tell(error)
+    raise typer.Exit(int(worst(error.exit_code for error in trouble)))
+
+
+def migrate() -> None:
+    """Create the tables, or bring them to this version. Safe to run at any time, also several at once."""
+    from etl.warehouse import connection as db
+    from etl.warehouse import schema
+
+    settings = console.settings("database_url")
+    with db.opened(settings.require("database_url"), schema=settings.schema_name) as database:
+        before, after = schema.migrate(database)
+        what = "is at" if before == after else f"went from {before or 'nothing'} to"
+        console.say(f"schema {settings.schema_name} of {database} {what} version {after}")
+
+
+def _shown(
+    command: str,
+    outcomes: list[Outcome],
+    not_tried: int,
+    shard: Shard = WHOLE,
+    *,
+    as_json: bool,
+    trouble: WatchTimeError | None = None,
+) -> int:
+    """Log the run's line and show its outcomes; gives the gravest exit code, that of `trouble` included."""
+    from etl.display import terminal as screens
+    from etl.pipeline import outcome_log as run_log
+
+    codes = [outcome.exit_code for outcome in outcomes] + ([trouble.exit_code] if trouble else [])
+    code = worst(codes)
+    run_log.run_done(command, outcomes, code, shard, not_tried=not_tried)
+    document = {
+        "command": command,
+        "exit_code": int(code),
+        "error": trouble and console.described(trouble),
+        **shard.as_json(),
+        "not_tried": not_tried,
+        "slices": [outcome.as_json() for outcome in outcomes],
+    }
+    console.show(document, lambda: screens.outcomes_table(outcomes, shard, not_tried=not_tried), as_json=as_json)
+    if trouble:
+        console.tell(trouble)
+    return int(code)
+
+
+def _replayed(start: date | None, end: date | None, report_type: ReportType | None, *, as_json: bool) -> int:
+    """Rebuild the warehouse from the archive; gives the gravest exit code."""
+    from etl.display import progress
+    from etl.display import terminal as screens
+    from etl.pipeline import replay
+
+    settings = console.settings("org_id", "database_url", "archive_url")
+    with replay.opened(settings) as opened:
+        plan = opened.plan(start, end, (report_type,) if report_type else tuple(ReportType))
+        stderr = screens.stderr()
+        if stderr.is_terminal:
+            logs.only_warnings()
+        with progress.shown(len(plan), stderr) as advance:
+            outcomes = opened.work(plan, on_outcome=advance)
+    return _shown("backfill", outcomes, len(plan) - len(outcomes), as_json=as_json)
+
+
+def _show_plan(plan: list[Planned], cost: Estimate, shard: Shard, *, as_json: bool) -> None:
+    from etl.display import terminal as screens
+
+    lines = [(str(planned.slice.report_date), planned.slice.report_type.value, planned.reason) for planned in plan]
+    slices = [dict(zip(("report_date", "report_type", "reason"), line, strict=True)) for line in lines]
+    document = {**shard.as_json(), "slices": slices, "estimate": cost.as_json()}
+    console.show(document, lambda: screens.plan_page(lines, cost, shard), as_json=as_json)

@@ -1,0 +1,148 @@
+"""The command line: parse, call one function, map errors to exit codes.
+
+What a command needs is imported when it runs, so that `--help` and `status` start at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Final, NoReturn
+
+import structlog
+import typer
+
+from etl import __version__
+from etl.cli import archive_commands as archiving
+from etl.cli import inspect_commands as looking
+from etl.cli import load_commands as working
+from etl.cli import output as console
+from etl.cli import sandbox_commands as trying
+from etl.config.environment import PREFIX
+from etl.domain.errors import ExitCode, WatchTimeError
+from etl.runtime import logs
+from etl.runtime.cancellation import exit_on_signals
+
+app = typer.Typer(
+    name="watch-time",
+    help="BlendVision One's daily watch-time reports, brought into Postgres.",
+    epilog=f"Settings come from {PREFIX}* variables or a .env file here. New here? Try: watch-time demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def main() -> None:
+    """Run the command; the process ends with a code of `etl.domain.errors.ExitCode`."""
+    exit_on_signals()
+    console.open_streams()
+    logs.configure()
+    logs.take_over_stderr()
+    try:
+        _run()
+    except SystemExit as end:
+        lost = console.lost_output()
+        if lost is None:
+            raise
+        console.tell(lost)
+        # Any other code is as grave or graver.
+        raise SystemExit(end.code or int(lost.exit_code)) from None
+
+
+def _run() -> None:
+    try:
+        app()
+    except SystemExit as end:
+        # What the parser refuses it has told already, on stderr.
+        if end.code == ExitCode.USAGE:
+            _end(ExitCode.USAGE, {"class": "WrongUsage", "message": "the command line is wrong; stderr says in what"})
+        raise
+    except WatchTimeError as error:
+        console.tell(error)
+        _end(error.exit_code, console.described(error))
+    except Exception:  # noqa: BLE001 - the last line of defence; it ends with the code for bugs
+        structlog.get_logger("watch_time").exception("bug")
+        message = "a bug in watch-time; the log line above has the traceback"
+        typer.secho(f"error: {message}", err=True, fg=typer.colors.RED)
+        _end(ExitCode.BUG, {"class": "Bug", "message": message})
+
+
+def _end(code: ExitCode, error: dict[str, object]) -> NoReturn:
+    """End with `code`; who asked for a document gets one in any case."""
+    if "--json" in sys.argv:
+        console.say(json.dumps({"exit_code": int(code), "error": error}, indent=2))
+    raise SystemExit(int(code)) from None
+
+
+def _show_version(value: bool) -> None:  # noqa: FBT001 - typer's callback
+    if value:
+        console.say(f"watch-time {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Say nothing: the options of all commands stand here."""
+
+
+# Each command, its line in the list of all, and examples that run as they stand.
+_COMMANDS: Final = (
+    (working.run, "The daily job: load what is due, what is missing, what was restated.", ("run", "run --json")),
+    (
+        working.backfill,
+        "Load a range of dates, oldest first.",
+        (
+            "backfill --start 2026-01-01 --end 2026-03-31 --dry-run",
+            "backfill --start 2026-01-01 --end 2026-03-31 --yes",
+            "backfill --start 2026-01-15 --end 2026-01-15 --type vod --refresh",
+            "backfill --start 2026-01-15 --end 2026-01-15 --type vod --reload",
+            "backfill --start 2025-01-01 --end 2025-12-31 --yes --shard 0/4",
+            "backfill --start 2026-04-01 --end 2026-04-07 --dask local --concurrency 4",
+            "backfill --from-archive",
+        ),
+    ),
+    (
+        looking.status,
+        "What is loaded, how fresh it is, and what is missing.",
+        ("status", "status --check", "status --start 2026-01-01 --end 2026-01-31"),
+    ),
+    (
+        looking.revisions,
+        "What changed after first publication, and what is held back.",
+        ("revisions", "revisions --start 2026-01-01"),
+    ),
+    (looking.explain, "The whole story of one date.", ("explain 2026-01-15", "explain 2026-01-15 --type vod")),
+    (
+        looking.verify,
+        "Prove that stored slices equal their reports, row by row.",
+        (
+            "verify --start 2026-01-01 --end 2026-01-31",
+            "verify --start 2026-01-15 --end 2026-01-15 --type vod --file report.csv",
+        ),
+    ),
+    (
+        looking.report,
+        "Draw the warehouse: one page without network, or a picture for chat.",
+        ("report --output watch-time.html", "report --output watch-time.png"),
+    ),
+    (working.compact, "Give each settled month one partition.", ("compact",)),
+    (
+        archiving.archive,
+        "Compare the archive with the ledger; with --sweep, mend it.",
+        ("archive", "archive --sweep"),
+    ),
+    (looking.doctor, "Look at everything that a run depends on.", ("doctor",)),
+    (working.migrate, "Create the tables, or bring them to this version.", ("migrate",)),
+    (trying.demo, "See the job at work: no account and no database needed.", ("demo", "demo --folder /tmp/demo")),
+    (trying.sandbox, "Serve a stand-in for BlendVision's report API.", ("sandbox", "sandbox --port 0 --rows 100000")),
+)
+for _command, _line, _examples in _COMMANDS:
+    # click fills paragraphs, but for those that begin with this mark.
+    _shown = "\n".join(("\b", "Examples:", *(f"  watch-time {example}" for example in _examples)))
+    app.command(short_help=_line, epilog=_shown)(_command)

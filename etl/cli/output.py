@@ -1,0 +1,156 @@
+"""What all commands share: settings loaded, documents or tables shown, errors told, and the streams for that."""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import io
+import json
+import sys
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+import structlog
+import typer
+
+from etl.domain.errors import TryLater
+from etl.domain.report_values import plain
+from etl.domain.slices import target_date
+from etl.runtime import logs
+from etl.runtime.redaction import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from _typeshed import ReadableBuffer
+    from rich.console import RenderableType
+
+    from etl.config.settings import Need, Settings
+    from etl.domain.errors import WatchTimeError
+
+# What a command that asks the source cannot do without.
+NEEDS: Final[tuple[Need, ...]] = ("api_token", "org_id", "database_url")
+# Two weeks unless told otherwise: what the daily job touches, and as much again.
+_DAYS_SHOWN: Final = 14
+_ESCAPES: Final = "escapes of JSON"
+
+
+class _Outlet(io.FileIO):
+    """The bytes of stdout or stderr. What cannot be written is dropped, and the reason kept.
+
+    An exception would end the work that it is output of, and whatever is left in a buffer would change the exit code
+    when the interpreter writes it at its end.
+    """
+
+    trouble: OSError | None = None
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write what can be written."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.trouble = self.trouble or error
+            return memoryview(data).nbytes
+
+
+def open_streams() -> None:
+    """Have stdout and stderr fail no command, wherever they lead and whatever they cannot encode.
+
+    Signs that an encoding lacks are written as JSON escapes them, so that documents and log lines stay JSON.
+    """
+    codecs.register_error(_ESCAPES, _escaped)
+    for name in ("stdout", "stderr"):
+        if stream := getattr(sys, name):  # None: it was closed before we began
+            outlet = _Outlet(stream.fileno(), "wb", closefd=False)
+            text = io.TextIOWrapper(
+                io.BufferedWriter(outlet),
+                encoding=stream.encoding,
+                errors=_ESCAPES,
+                line_buffering=name == "stderr" or stream.isatty(),
+            )
+            setattr(sys, name, text)
+
+
+def lost_output() -> TryLater | None:
+    """What kept data from stdout; None where nothing did. A reader that has gone wants no more: that is no trouble."""
+    if sys.stdout is None:
+        return None
+    sys.stdout.flush()
+    outlet = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    trouble = outlet.trouble if isinstance(outlet, _Outlet) else None
+    if trouble is None or trouble.errno == errno.EPIPE:
+        return None
+    return TryLater(
+        f"stdout cannot be written: {trouble.strerror}",
+        next_step="make room where stdout leads, then run again; what was loaded is loaded",
+    )
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+def settings(*needs: Need) -> Settings:
+    """The settings; from here on their secrets are masked in everything that is logged."""
+    from etl.config.settings import Settings, open_secrets, unknown_variables
+
+    loaded = Settings.load(needs)
+    logs.configure(secrets=loaded.secrets())
+    for name, nearest in unknown_variables().items():
+        structlog.get_logger("watch_time").warning("unknown_setting", name=name, did_you_mean=nearest)
+    for file, mode in open_secrets().items():
+        structlog.get_logger("watch_time").warning(
+            "secrets_open_to_others", file=file, mode=mode, next_step="chmod 600"
+        )
+    return loaded
+
+
+def date_range(known: Settings, start: date | None, end: date | None, *, days: int = _DAYS_SHOWN) -> tuple[date, date]:
+    """The dates from `start` to `end`; without them, `days` up to the target date."""
+    last = end or target_date(known.now(), known.lag_days)
+    first = start or last - timedelta(days=days - 1)
+    if first > last:
+        raise typer.BadParameter(f"--start {first} is after --end {last}")
+    return first, last
+
+
+def show(document: object, table: Callable[[], RenderableType], *, as_json: bool) -> None:
+    """Data to stdout: the document, or the table."""
+    from etl.display import terminal as screens
+
+    if as_json:
+        say(json.dumps(document, ensure_ascii=False, indent=2, default=_plain))
+        return
+    console = screens.stdout()
+    with console.capture() as shown:
+        console.print(table())
+    say(shown.get().removesuffix("\n"))
+
+
+def say(text: str) -> None:
+    """A line, or more, to stdout."""
+    print(text, flush=True)  # noqa: T201 - this is where data goes out
+
+
+def tell(error: WatchTimeError) -> None:
+    """An error, for people: what happened, and what to type next."""
+    typer.secho(redact(f"error: {error.message}"), err=True, fg=typer.colors.RED)
+    typer.echo(redact(f"  next: {error.next_step}"), err=True)
+
+
+def described(error: WatchTimeError) -> dict[str, object]:
+    """An error, for programs."""
+    return {
+        "class": type(error).__name__,
+        "message": redact(error.message),
+        "next_step": redact(error.next_step),
+        "exit_code": int(error.exit_code),
+    }
+
+
+def _plain(value: object) -> str:
+    """What JSON has no type for: decimals with all their digits, moments in ISO 8601."""
+    return plain(value) if isinstance(value, Decimal) else value.isoformat() if isinstance(value, date) else str(value)

@@ -1,0 +1,9 @@
+"""Questions to the ledger and the facts. It changes nothing.
+
+status     the state of each slice in a range of dates
+explain    all that is known of one slice
+verify     compares the facts with the report as it is now
+doctor     checks settings, source, database and archive
+estimate   how long a backfill may take
+page_data  the figures of the page
+"""

@@ -1,0 +1,246 @@
+"""Looking at everything that a run depends on, and saying what to do about what is amiss.
+
+Changes nothing; into the archive a small file is written and removed again.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from etl.config.settings import Settings, open_secrets, unknown_variables
+from etl.config.telemetry_settings import unread_channels
+from etl.domain.errors import ExitCode, WatchTimeError
+from etl.domain.slices import Slice, slices_of, target_date
+from etl.extract import token_expiry as api_token
+from etl.warehouse import citus, schema
+from etl.warehouse import connection as db
+from etl.warehouse.connection import rows, statement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import httpx
+
+    from etl.domain.report_values import ReportAddress
+    from etl.extract.url_policy import UrlPolicy
+
+# Signed URLs live for an hour and hosts refuse requests from clocks a quarter of an hour off; a minute is worth a word.
+_SKEW_WORTH_A_WORD_S: Final = 60.0
+# The days before the target date that are asked, in the hope for a report to try the download host with.
+_DAYS_TRIED: Final = 3
+_OLDEST_MAJOR: Final = 15
+_NEWEST_MAJOR: Final = 18
+
+
+class Verdict(StrEnum):
+    """What a check found."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    verdict: Verdict
+    detail: str
+    next_step: str | None = None
+    exit_code: ExitCode = ExitCode.OK
+
+    def as_json(self) -> dict[str, object]:
+        """For `--json`."""
+        return {
+            "check": self.name,
+            "verdict": self.verdict.value,
+            "detail": self.detail,
+            "next_step": self.next_step,
+            "exit_code": int(self.exit_code),
+        }
+
+
+def examine() -> Iterator[Check]:
+    """Look at the settings, the database, the API, the clock and the download host, in this order."""
+    try:
+        for name, nearest in unknown_variables().items():
+            hint = f"did you mean {nearest}?" if nearest else "remove it, or see the README for the names"
+            yield Check("settings", Verdict.WARNING, f"{name} is set, and nothing reads it", hint)
+        for file, mode in open_secrets().items():
+            yield Check(
+                "settings", Verdict.WARNING, f"{file} has secrets, and mode {mode}: other users get at them",
+                f"type: chmod 600 {file}",
+            )  # fmt: skip
+        settings = Settings.load(needs=("api_token", "org_id", "database_url"))
+    except WatchTimeError as error:
+        yield _problem("settings", error)
+        return
+    yield Check("settings", Verdict.OK, f"organization {settings.require('org_id')}, {settings.api_base_url}")
+    if warning := api_token.warning(settings.require("api_token"), now=datetime.now(UTC)):
+        yield Check("token", Verdict.WARNING, warning, "get a new one and set WATCH_TIME_API_TOKEN")
+    yield from _examine_database(settings)
+    yield from _examine_source(settings)
+    yield from _examine_archive(settings)
+    yield from _examine_channels(settings)
+
+
+def _examine_database(settings: Settings) -> Iterator[Check]:
+    try:
+        with (
+            db.opened(settings.require("database_url"), schema=settings.schema_name) as database,
+            database.transaction() as connection,
+        ):
+            major = connection.info.server_version // 10_000
+            where = f"Postgres {major} at {database}, schema {settings.schema_name}"
+            if _OLDEST_MAJOR <= major <= _NEWEST_MAJOR:
+                yield Check("database", Verdict.OK, where)
+            else:
+                yield Check(
+                    "database",
+                    Verdict.WARNING,
+                    where,
+                    f"watch-time is tested with Postgres {_OLDEST_MAJOR} to {_NEWEST_MAJOR}",
+                )
+            schema.require_head(database, connection)
+            schema.require_owner(database, connection, settings.require("org_id"))
+            if found := citus.examine(connection):
+                yield Check("Citus", Verdict.WARNING if found[1] else Verdict.OK, *found)
+            yield Check("tables", Verdict.OK, f"version {schema.HEAD}, of {schema.owner(connection) or 'nobody yet'}")
+            lacking = [row["right"] for row in rows(connection, statement("diagnostics/lacking_rights"))]
+            if lacking:
+                yield Check(
+                    "rights",
+                    Verdict.PROBLEM,
+                    f"the database user may not {', '.join(lacking)}",
+                    "grant it, or run as the user that migrated",
+                    ExitCode.MISCONFIGURED,
+                )
+            else:
+                yield Check("rights", Verdict.OK, "may read, write, make temporary tables and attach partitions")
+    except WatchTimeError as error:
+        yield _problem("database", error)
+
+
+def _examine_source(settings: Settings) -> Iterator[Check]:
+    from etl.extract.http_clients import api_client, storage_client  # noqa: PLC0415 - after the database: it may be all there is
+    from etl.extract.url_policy import UrlPolicy  # noqa: PLC0415
+
+    try:
+        policy = UrlPolicy.beside(settings.api_base_url, settings.download_hosts)
+        with ExitStack() as stack:
+            token = settings.api_token
+            assert token is not None  # noqa: S101 - `load` has seen to it
+            api = stack.enter_context(api_client(settings.api_base_url, token=token, org_id=settings.require("org_id")))
+            storage = stack.enter_context(storage_client(policy))
+            dates: list[str] = []
+            api.event_hooks = {"response": [lambda response: dates.append(response.headers.get("date", ""))]}
+            slice_, address = _find_report(api, settings)
+            yield Check("API", Verdict.OK, f"token and organization accepted by {settings.api_base_url}")
+            yield _clock(dates[-1] if dates else "")
+            if address is None:
+                yield Check("download host", Verdict.WARNING, f"no report up to {slice_} to try it with")
+            else:
+                yield _download_host(storage, policy, address)
+    except WatchTimeError as error:
+        yield _problem("API", error)
+
+
+def _examine_archive(settings: Settings) -> Iterator[Check]:
+    """Do there what a load and a sweep do: write, read, list, copy and remove."""
+    if settings.archive_url is None:
+        return
+
+    from etl.archive import archive as keeping  # noqa: PLC0415 - only where there is an archive
+    from etl.runtime.cancellation import Stop  # noqa: PLC0415
+
+    try:
+        keeping.opened(settings, Stop()).probe()
+        yield Check("archive", Verdict.OK, f"{settings.archive_url} takes, shows and gives up files")
+    except WatchTimeError as error:
+        yield _problem("archive", error)
+
+
+def _examine_channels(settings: Settings) -> Iterator[Check]:
+    """Look at those that are configured. None can fail a run, so nothing here is worse than a warning."""
+    from etl.telemetry import notifier as courier  # noqa: PLC0415 - few have them all
+    from etl.telemetry import ping, pushgateway, textfile  # noqa: PLC0415 - as above
+
+    for variable, problem in unread_channels().items():
+        yield Check(variable, Verdict.WARNING, problem, "runs tell nothing there; mend the file, or unset the variable")
+    channels = settings.channels()
+    looks: list[tuple[str, Callable[[str], str], str]] = [
+        ("metrics file", textfile.examine, channels.metrics_file),
+        ("Pushgateway", pushgateway.examine, channels.pushgateway_url),
+        ("ping", ping.examine, channels.ping_url),
+        *(("notices", courier.examine, url) for url in channels.notify_urls),
+    ]
+    for name, look, value in looks:
+        if value:
+            try:
+                yield Check(name, Verdict.OK, look(value))
+            except WatchTimeError as error:
+                yield Check(name, Verdict.WARNING, error.message, error.next_step)
+
+
+def _find_report(api: httpx.Client, settings: Settings) -> tuple[Slice, ReportAddress | None]:
+    """An address of a recent report, or the last slice that was asked for in vain."""
+    from etl.domain.report_values import ReportAddress  # noqa: PLC0415
+    from etl.extract.report_api import ReportApi  # noqa: PLC0415
+    from etl.extract.retry import Patience  # noqa: PLC0415
+
+    source = ReportApi(api, patience=Patience(), strict_not_found=settings.strict_not_found)
+    newest = target_date(settings.now(), settings.lag_days)
+    slices = slices_of(newest - timedelta(days=back) for back in range(_DAYS_TRIED))[::-1]
+    for slice_ in slices:
+        answer = source.ask_once(slice_)
+        if isinstance(answer, ReportAddress):
+            return slice_, answer
+    return slices[0], None
+
+
+def _clock(date_header: str) -> Check:
+    from etl.extract.retry import http_date  # noqa: PLC0415
+
+    theirs = http_date(date_header)
+    if theirs is None:
+        return Check("clock", Verdict.WARNING, "the API does not say what time it is")
+    skew_s = (datetime.now(UTC) - theirs).total_seconds()
+    if abs(skew_s) < _SKEW_WORTH_A_WORD_S:
+        return Check("clock", Verdict.OK, "agrees with the API's")
+    direction = "ahead of" if skew_s > 0 else "behind"
+    return Check(
+        "clock",
+        Verdict.WARNING,
+        f"this machine's clock is {abs(skew_s):.0f} s {direction} the API's",
+        "set the clock (NTP): near midnight a wrong one picks the wrong date",
+    )
+
+
+def _download_host(storage: httpx.Client, policy: UrlPolicy, address: ReportAddress) -> Check:
+    """Fetch one byte: signed URLs are made for GET, so a HEAD would be refused."""
+    from etl.extract.http_clients import HTTP_ERRORS, explain  # noqa: PLC0415
+
+    url = policy.check(address.url)
+    try:
+        with storage.stream("GET", url, headers={"Range": "bytes=0-0"}) as response:
+            status = response.status_code
+    except HTTP_ERRORS as error:
+        return _problem("download host", explain(error, f"the download host {url.host}"))
+    if status in {200, 206}:
+        return Check("download host", Verdict.OK, f"{url.host} gives the report")
+    return Check(
+        "download host",
+        Verdict.PROBLEM,
+        f"{url.host} answered {status} to a fresh address",
+        "try again; if it stays, ask BlendVision",
+        ExitCode.TRY_LATER,
+    )
+
+
+def _problem(name: str, error: WatchTimeError) -> Check:
+    return Check(name, Verdict.PROBLEM, error.message, error.next_step, error.exit_code)

@@ -1,0 +1,200 @@
+"""Proving that stored slices equal the source's reports, row by row; nothing is changed.
+
+The report is fetched again, or taken from a file, read as a load reads it, and compared by set-based SQL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from etl.domain.errors import ExitCode, WatchTimeError, WrongUsage, worst
+from etl.domain.report_values import NotThere, Tally
+from etl.domain.slices import dates_between, slices_of
+from etl.extract import report_source as source
+from etl.load.slice_load import Loading
+from etl.transform import normalise
+from etl.warehouse import connection as db
+from etl.warehouse import ledger, schema
+from etl.warehouse.connection import rows, statement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import date
+    from pathlib import Path
+
+    from etl.config.settings import Settings
+    from etl.domain.slices import ReportType, Slice
+    from etl.extract.report_source import Source
+    from etl.warehouse.connection import Connection, Database
+
+# So many differing rows of a slice are listed; they are counted all.
+_LISTED: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the comparison of a slice found.
+
+    Attributes:
+        compared: whether there was something to compare with.
+        missing: rows that only the report has.
+        surplus: rows that only the table has.
+        changed: rows with other seconds.
+        first: the first few differing rows, by column name; seconds of both sides.
+        message: why nothing was compared, or what is worth knowing.
+    """
+
+    slice: Slice
+    compared: bool
+    rows: int = 0
+    missing: int = 0
+    surplus: int = 0
+    changed: int = 0
+    first: tuple[dict[str, Any], ...] = ()
+    message: str | None = None
+    next_step: str | None = None
+    exit_code: ExitCode = ExitCode.OK
+
+    @property
+    def word(self) -> str:
+        """The verdict in a word."""
+        if not self.compared:
+            return "not compared"
+        return "differs" if self.exit_code else "equal"
+
+    def as_json(self) -> dict[str, object]:
+        """For `--json`; what JSON has no type for is text."""
+        return {
+            "report_date": self.slice.report_date.isoformat(),
+            "report_type": self.slice.report_type.value,
+            "verdict": self.word,
+            "rows": self.rows,
+            "missing": self.missing,
+            "surplus": self.surplus,
+            "changed": self.changed,
+            "first": list(self.first),
+            "message": self.message,
+            "next_step": self.next_step,
+            "exit_code": int(self.exit_code),
+        }
+
+
+class Verification:
+    """An opened warehouse, and where its reports come from."""
+
+    def __init__(self, settings: Settings, database: Database, reports: Source | None) -> None:
+        self._settings = settings
+        self._database = database
+        self._source = reports
+
+    def stored(self, start: date, end: date, report_types: Iterable[ReportType]) -> list[Slice]:
+        """The slices of a range that have an accepted revision: what there is to verify.
+
+        Raises:
+            WrongUsage: there is none; to say "all equal" then would be misread.
+        """
+        known = self._database.run(lambda connection: ledger.read_range(connection, start, end))
+        slices = slices_of(dates_between(start, end), report_types)
+        stored = [slice_ for slice_ in slices if slice_ in known and known[slice_].revision]
+        if not stored:
+            raise WrongUsage(
+                f"nothing is stored from {start} to {end} that could be verified",
+                next_step="watch-time status shows what is stored; watch-time backfill loads it",
+            )
+        return stored
+
+    def compare_all(self, slices: Iterable[Slice], *, file: Path | None = None) -> list[Verdict]:
+        """Compare one slice after the other, up to one at which credentials are refused: the next would meet it too."""
+        verdicts: list[Verdict] = []
+        for slice_ in slices:
+            verdicts.append(self.compare(slice_, file=file))
+            if verdicts[-1].exit_code is ExitCode.CREDENTIALS_REFUSED:
+                break
+        return verdicts
+
+    def compare(self, slice_: Slice, *, file: Path | None = None) -> Verdict:
+        """Compare a slice with its report, or with `file`; trouble with the source becomes part of the verdict."""
+        try:
+            if file:
+                return self._with(slice_, file, _sha256(file))
+            if self._source is None:
+                raise ValueError("without a source only files can be compared")
+            with self._source.fetched(slice_) as report:
+                if isinstance(report, NotThere):
+                    return Verdict(slice_, compared=False, message="the source has no report (404): nothing to compare")
+                return self._with(slice_, report.path, report.sha256)
+        except WatchTimeError as error:
+            return Verdict(
+                slice_,
+                compared=False,
+                message=error.message,
+                next_step=error.next_step,
+                exit_code=error.exit_code,
+            )
+
+    def _with(self, slice_: Slice, path: Path, sha256: str) -> Verdict:
+        return self._database.run(lambda connection: self._compare(connection, slice_, path, sha256))
+
+    def _compare(self, connection: Connection, slice_: Slice, path: Path, sha256: str) -> Verdict:
+        # Under the slice's lock: a load that commits in the middle would look like a difference.
+        ledger.lock(connection, slice_, sleep=self._database.stop.sleep)
+        tally = Tally()
+        loading = Loading(connection, slice_, "", aside=True)
+        loading.stage(normalise.chunks(path, aliases=self._settings.header_aliases), tally)
+        found = loading.merge(tally)
+        (counts,) = rows(connection, statement("load/count_differences"))
+        differs = any(counts.values())
+        known = ledger.read(connection, slice_)
+        is_stored_report = known is not None and known.report_sha256 == sha256
+        rejected = f"{tally.rows_rejected} lines of the report cannot be loaded and were not compared"
+        return Verdict(
+            slice_,
+            compared=True,
+            rows=found,
+            **counts,
+            first=tuple(rows(connection, statement("diagnostics/first_differences"), {"most": _LISTED})),
+            message=rejected if tally.rows_rejected else None,
+            next_step=_remedy(slice_, is_stored_report=is_stored_report) if differs else None,
+            exit_code=ExitCode.DATA_REFUSED if differs else ExitCode.OK,
+        )
+
+
+def _remedy(slice_: Slice, *, is_stored_report: bool) -> str:
+    day = f"{slice_.report_date}"
+    command = f"watch-time backfill --start {day} --end {day} --type {slice_.report_type}"
+    if is_stored_report:
+        return f"the rows were changed after they were loaded; to correct them, type: {command} --reload"
+    return f"this is not the report that was loaded; to load the newest, type: {command} --refresh"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def exit_code(verdicts: Sequence[Verdict]) -> ExitCode:
+    """The code of the gravest verdict; never that of OK where not one slice could be compared: nothing is proven."""
+    code = worst(verdict.exit_code for verdict in verdicts)
+    if code is ExitCode.OK and not any(verdict.compared for verdict in verdicts):
+        return ExitCode.TRY_LATER
+    return code
+
+
+@contextmanager
+def opened(settings: Settings, *, with_source: bool) -> Iterator[Verification]:
+    """A verification on the configured warehouse; without the source only files can be compared.
+
+    Raises:
+        SchemaNotReady, WrongOrganization: there is nothing to verify, or it is another organization's.
+    """
+    with db.opened(settings.require("database_url"), schema=settings.schema_name) as database:
+        database.run(lambda connection: schema.require_head(database, connection))
+        if not with_source:
+            yield Verification(settings, database, None)
+            return
+        database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
+        with source.opened(settings, database.stop) as reports:
+            yield Verification(settings, database, reports)

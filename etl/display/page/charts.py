@@ -1,0 +1,292 @@
+"""The charts, by Altair. Colours come from `paint`: the page's follow its stylesheet, the picture's are fixed."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import altair as alt
+
+from etl.diagnostics.status import PRESUMED_EMPTY, SIGNS
+from etl.display.page import theme
+from etl.domain.slices import ReportType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import date
+    from decimal import Decimal
+
+    from etl.diagnostics.page_data import Content, Day, Figures
+
+# Of the JavaScript that draws: the version Altair writes for, without its patch level.
+VEGA_LITE: Final = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+
+_HOUR_S: Final = 3600
+# Days up to which each, and months from which each first, is named on the axis; in between it is Mondays.
+_DAYS_NAMED: Final = 10
+_MONDAYS_NAMED: Final = 70
+# Tabs and the ends of lines: a title is shown on one line, and its words stay apart.
+_BREAKS: Final = re.compile(r"[\t-\r\x1c-\x1f\x85\u2028\u2029]")
+# Characters that steer how text is laid out: control characters, and overrides of direction, with which a title would
+# turn its neighbours around. Joiners, of which emoji and some scripts are made, stay.
+_UNSEEN: Final = dict.fromkeys([*range(32), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+# Categories of what leaves no mark by itself (joiners, soft hyphens, spaces, variation selectors), and the few letters
+# and symbols that are drawn as nothing: the Hangul fillers and the empty Braille pattern.
+_MARKLESS: Final = frozenset({"Cc", "Cf", "Cs", "Mn", "Zl", "Zp", "Zs"})
+_FILLERS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+_WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+def hours(seconds: Decimal) -> float:
+    """For drawing; the tables have the exact figures."""
+    return float(seconds / _HOUR_S)
+
+
+def watch_time(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
+    """Hours per day, the reports stacked; days on which one is missing are marked."""
+    values = [
+        {
+            "date": day.report_date.isoformat(),
+            "report": report_type.value,
+            "hours": hours(seconds),
+            "provisional": day.provisional,
+        }
+        for day in figures.days
+        for report_type, seconds in day.seconds.items()
+        if seconds is not None
+    ]
+    bars = (
+        _chart(values)
+        .mark_bar()
+        .encode(
+            x=_days_axis(figures.days),
+            y=alt.Y("hours:Q", title=None, stack="zero", axis=alt.Axis(format=",f", tickCount=5)),
+            color=alt.Color("report:N", scale=_reports(paint), legend=alt.Legend(title=None, orient="top")),
+            opacity=alt.when("datum.provisional").then(alt.value(0.6)).otherwise(alt.value(1)),
+            order=alt.Order("report:N", sort="descending"),
+            tooltip=[
+                alt.Tooltip("date:N", title="date"),
+                alt.Tooltip("report:N", title="report"),
+                alt.Tooltip("hours:Q", title="hours", format=",.1f"),
+            ],
+        )
+        .properties(name="sums")
+    )
+    return _layers(*_gaps(figures, paint), bars).properties(height=230)
+
+
+def viewers(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
+    """Named customers per day; the line breaks where no report is there, and a day with a part of them is hollow."""
+    values = [
+        {"date": day.report_date.isoformat(), "viewers": day.viewers, "partial": bool(day.missing)}
+        for day in figures.days
+    ]
+    base = _chart(values).encode(
+        x=_days_axis(figures.days),
+        y=alt.Y("viewers:Q", title=None, axis=alt.Axis(format=",f", tickCount=4), scale=alt.Scale(zero=True)),
+    )
+    line = base.mark_line(color=paint("viewers"), strokeWidth=2, invalid="break-paths-show-path-domains")
+    points = (
+        base.transform_filter("datum.viewers != null")
+        .mark_point(filled=True, size=42, opacity=1, stroke=paint("viewers"), strokeWidth=1.5)
+        .encode(
+            fill=alt.when("datum.partial").then(alt.value(paint("paper"))).otherwise(alt.value(paint("viewers"))),
+            tooltip=[
+                alt.Tooltip("date:N", title="date"),
+                alt.Tooltip("viewers:Q", title="viewers", format=","),
+                alt.Tooltip("partial:N", title="a report is missing"),
+            ],
+        )
+    )
+    layers = (*_gaps(figures, paint), line.properties(name="trend"), points.properties(name="counts"))
+    return _layers(*layers).properties(height=215)
+
+
+def top_content(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
+    """The most watched contents, the reports stacked; the title stands above its bar, where a phone has room for it."""
+    values = [
+        {
+            "place": content.place,
+            "title": label(content),
+            "report": report_type.value,
+            "hours": hours(seconds),
+        }
+        for content in figures.top
+        for report_type, seconds in sorted(content.seconds.items())
+    ]
+    labels = [
+        {"place": one.place, "title": f"{one.place}. {label(one)}", "sum": f"{hours(one.total):,.1f} h"}
+        for one in figures.top
+    ]
+    place = alt.Y("place:O", axis=None, scale=alt.Scale(paddingInner=0.1))
+    bars = (
+        _chart(values)
+        .mark_bar(height=11, yOffset=9)
+        .encode(
+            x=alt.X("hours:Q", axis=None, stack="zero"),
+            y=place,
+            color=alt.Color("report:N", scale=_reports(paint), legend=alt.Legend(title=None, orient="top")),
+            order=alt.Order("report:N", sort="descending"),
+            tooltip=[
+                alt.Tooltip("title:N", title="title"),
+                alt.Tooltip("report:N", title="report"),
+                alt.Tooltip("hours:Q", title="hours", format=",.1f"),
+            ],
+        )
+    )
+    named = _chart(labels).encode(y=place)
+    style: dict[str, Any] = {"baseline": "bottom", "dy": 2, "fontSize": 12.5, "color": paint("ink")}
+    titles = named.mark_text(align="left", limit=alt.ExprRef("width - 90"), **style).encode(
+        x=alt.value(0), text="title:N"
+    )
+    sums = named.mark_text(align="right", **style).encode(x=alt.value("width"), text="sum:N")
+    layers = (bars.properties(name="content"), titles.properties(name="titles"), sums.properties(name="totals"))
+    return _layers(*layers).properties(height=36 * len(figures.top))
+
+
+def coverage(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
+    """The calendar as a chart, for the picture: a line per week, and per date a cell for LIVE and one for VOD."""
+    values = [
+        {
+            "week": f"{_monday(one.slice.report_date):%-d %b}",
+            "weekday": _WEEKDAYS[one.slice.report_date.weekday()],
+            "report": one.slice.report_type.value,
+            "state": one.shown_as,
+            "sign": SIGNS[one.shown_as],
+            "solid": one.shown_as not in _HOLLOW,
+        }
+        for one in figures.slices
+    ]
+    states = [state for state in SIGNS if any(one.shown_as == state for one in figures.slices)]
+    weeks = list(dict.fromkeys(str(value["week"]) for value in values))
+    colours = alt.Scale(domain=states, range=[paint(theme.name_of(state)) for state in states])
+    base = _chart(values).encode(
+        x=alt.X("weekday:O", scale=alt.Scale(domain=list(_WEEKDAYS)), title=None,
+                axis=alt.Axis(orient="top", labelAngle=0, ticks=False, domain=False)),
+        y=alt.Y("week:O", sort=weeks, title=None, axis=alt.Axis(ticks=False, domain=False)),
+        xOffset=alt.XOffset("report:N", scale=alt.Scale(domain=[one.value for one in ReportType])),
+    )  # fmt: skip
+    cells = base.mark_rect(strokeWidth=1.5, cornerRadius=3, width=alt.RelativeBandSize(0.86), height=17).encode(
+        stroke=alt.Stroke("state:N", scale=colours, legend=None),
+        fill=alt.when("datum.solid").then(alt.Fill("state:N", scale=colours, legend=None)).otherwise(
+            alt.value(paint("paper"))
+        ),
+    )  # fmt: skip
+    signs = base.mark_text(fontSize=11, fontWeight="bold").encode(
+        text="sign:N",
+        color=alt.when("datum.solid").then(alt.value(paint("paper"))).otherwise(alt.value(paint("ink"))),
+    )
+    return _layers(cells.properties(name="cells"), signs).properties(height=alt.Step(24))
+
+
+# Where there is no report the cell is not filled.
+_HOLLOW: Final = {state for state in SIGNS if state in {"empty", PRESUMED_EMPTY, "never tried", "unavailable"}}
+
+
+def label(content: Content) -> str:
+    """What a content is called: its title, or its id where the reports give none that can be seen."""
+    return _seen(content.title) or _seen(content.content_id) or ascii(content.content_id)
+
+
+def _seen(text: str) -> str:
+    """The text without what steers layout and without blanks around it; empty where nothing of it would be seen."""
+    shown = " ".join(filter(None, (part.strip() for part in _BREAKS.split(text)))).translate(_UNSEEN)
+    marks = [place for place, char in enumerate(shown) if not _is_blank(char)]
+    return shown[marks[0] :].rstrip() if marks else ""
+
+
+def _is_blank(char: str) -> bool:
+    return unicodedata.category(char) in _MARKLESS or char in _FILLERS
+
+
+def config(paint: Callable[[str], str], font: str) -> dict[str, Any]:
+    """What all charts have in common."""
+    return {
+        "background": None,
+        "font": font,
+        "view": {"stroke": None},
+        "axis": {
+            "labelColor": paint("soft"),
+            "titleColor": paint("soft"),
+            "gridColor": paint("line"),
+            "domainColor": paint("line"),
+            "tickColor": paint("line"),
+            "labelFontSize": 12,
+            "titleFontSize": 12,
+            "titleFontWeight": "normal",
+        },
+        "legend": {"labelColor": paint("ink"), "labelFontSize": 12, "symbolType": "square"},
+        "title": {"color": paint("ink"), "subtitleColor": paint("soft"), "anchor": "start"},
+    }
+
+
+def _chart(values: Sequence[Mapping[str, object]]) -> alt.Chart:
+    return alt.Chart(alt.InlineData(list(values)))
+
+
+def _layers(*charts: alt.Chart) -> alt.LayerChart:
+    return alt.LayerChart(layer=list(charts))
+
+
+def _days_axis(days: Sequence[Day]) -> alt.X:
+    """Every date has its place, whether there is anything to draw or not. Dates are texts: no time zone shifts them."""
+    dates = [day.report_date for day in days]
+    return alt.X(
+        "date:O",
+        title=None,
+        scale=alt.Scale(domain=[day.isoformat() for day in dates], paddingInner=0.18, paddingOuter=0.09),
+        axis=alt.Axis(
+            values=[day.isoformat() for day in _named(dates)],
+            labelExpr="utcFormat(utc(slice(datum.value, 0, 4), +slice(datum.value, 5, 7) - 1, +slice(datum.value, 8)), "
+            "'%-d %b')",
+            labelAngle=0,
+            labelOverlap="greedy",
+        ),
+    )
+
+
+def _named(dates: Sequence[date]) -> list[date]:
+    if len(dates) <= _DAYS_NAMED:
+        return list(dates)
+    if len(dates) <= _MONDAYS_NAMED:
+        return [day for day in dates if not day.weekday()]
+    return [day for day in dates if day.day == 1]
+
+
+def _gaps(figures: Figures, paint: Callable[[str], str]) -> tuple[alt.Chart, alt.Chart]:
+    """A band over each day on which a report is missing, and a question mark over each stretch of them."""
+    missing = [day for day in figures.days if day.missing]
+    bands = [
+        {"date": day.report_date.isoformat(), "missing": " and ".join(one.value for one in day.missing)}
+        for day in missing
+    ]
+    stretches: list[list[date]] = []
+    for day in missing:
+        if stretches and stretches[-1][-1] == day.report_date - timedelta(days=1):
+            stretches[-1].append(day.report_date)
+        else:
+            stretches.append([day.report_date])
+    marks = [{"date": stretch[len(stretch) // 2].isoformat()} for stretch in stretches]
+    axis = _days_axis(figures.days)
+    return (
+        _chart(bands)
+        .mark_rect(fill=paint("gap"), width=alt.RelativeBandSize(1.25))
+        .encode(x=axis, tooltip=[alt.Tooltip("date:N", title="date"), alt.Tooltip("missing:N", title="missing")])
+        .properties(name="gaps"),
+        _chart(marks)
+        .mark_text(text="?", baseline="top", fontWeight="bold", fontSize=13, color=paint("soft"))
+        .encode(x=axis, y=alt.value(3)),
+    )
+
+
+def _reports(paint: Callable[[str], str]) -> alt.Scale:
+    return alt.Scale(
+        domain=[report_type.value for report_type in ReportType],
+        range=[paint(report_type.value.lower()) for report_type in ReportType],
+    )
+
+
+def _monday(day: date) -> date:
+    return day - timedelta(days=day.weekday())

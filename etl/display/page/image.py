@@ -1,0 +1,114 @@
+"""The page as a picture for chat: the same charts, on white, in one column, drawn without a browser."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import altair as alt
+import vl_convert
+
+from etl.diagnostics.status import SIGNS
+from etl.display.narrative import in_days
+from etl.display.page import charts, theme
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from etl.diagnostics.page_data import Figures
+    from etl.warehouse.freshness import Freshness
+
+# Chats show pictures small: few points, large letters. Drawn at one and a half times, that is 1,200 pixels and a bit.
+_WIDTH: Final = 700
+_AXIS: Final = 52
+_SCALE: Final = 1.5
+_FONT: Final = "Liberation Sans, Noto Sans CJK TC, sans-serif"
+
+
+def png(figures: Figures) -> bytes:
+    """The picture."""
+    paint = theme.on_paper
+    parts = []
+    if not figures.is_bare:
+        parts += [
+            charts.watch_time(figures, paint).properties(
+                width=_WIDTH, title=_title("Watch time per day (hours)", *_marks(figures))
+            ),
+            charts.viewers(figures, paint).properties(
+                width=_WIDTH, title=_title("Viewers per day", "different named customers; anonymous ones are left out")
+            ),
+        ]
+    parts.append(charts.coverage(figures, paint).properties(width=_WIDTH, title=_title("Coverage", _legend(figures))))
+    if figures.top:
+        parts.append(charts.top_content(figures, paint).properties(width=_WIDTH, title=_title("Top content")))
+    page = (
+        alt.vconcat(*parts, spacing=30)
+        .resolve_scale(color="independent")
+        .properties(
+            title=alt.TitleParams(
+                f"Watch time, {figures.start} to {figures.end}",
+                subtitle=list(_heading(figures)),
+                fontSize=24,
+                subtitleFontSize=14,
+                subtitleLineHeight=20,
+                subtitlePadding=8,
+                offset=24,
+            ),
+            padding=24,
+        )
+    )
+    return vl_convert.vegalite_to_png(
+        page.to_dict(),
+        vl_version=charts.VEGA_LITE,
+        scale=_SCALE,
+        config=charts.config(paint, _FONT)
+        | {"background": paint("paper"), "axisY": {"minExtent": _AXIS, "maxExtent": _AXIS}},
+        # Nothing is fetched: all data stands in the charts.
+        allowed_base_urls=[],
+    )
+
+
+def _title(text: str, *below: str) -> alt.TitleParams:
+    return alt.TitleParams(
+        text,
+        subtitle=list(below),
+        fontSize=16,
+        subtitleFontSize=13,
+        subtitlePadding=4,
+        offset=8,
+        frame="group",
+        # At the left edge of the whole, not of the plot.
+        dx=-_AXIS,
+    )
+
+
+def _marks(figures: Figures) -> Iterator[str]:
+    if any(day.missing for day in figures.days):
+        yield "grey with ?: a report of that day is missing, and what is drawn is the other one"
+    if any(day.provisional for day in figures.days):
+        yield "paler: young enough to be restated"
+
+
+def _legend(figures: Figures) -> str:
+    present = {one.shown_as for one in figures.slices}
+    return "of a date LIVE, then VOD: " + ",  ".join(
+        f"{sign} {state}" for state, sign in SIGNS.items() if state in present
+    )
+
+
+def _heading(figures: Figures) -> Iterator[str]:
+    if figures.is_bare:
+        yield "Nothing is loaded in this range"
+    else:
+        there = f"{figures.complete} of {len(figures.slices)} reports are loaded"
+        yield f"{charts.hours(figures.seconds):,.0f} hours; {there}"
+    for fresh in figures.overview.freshness:
+        yield _fresh(fresh)
+    yield f"as stored on {figures.read_at:%Y-%m-%d %H:%M %Z}"
+
+
+def _fresh(fresh: Freshness) -> str:
+    lag = f"; usually first seen after {in_days(fresh.lag.median)}" if fresh.lag else ""
+    return (
+        f"{fresh.report_type.value}: newest stored {fresh.newest_stored or 'none'}, "
+        f"complete up to {fresh.complete_up_to or 'none'}{lag}"
+    )

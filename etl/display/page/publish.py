@@ -1,0 +1,106 @@
+"""From the settings to a file: a page where its name ends in `.html`, a picture where it ends in `.png`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
+
+from etl.domain.errors import Misconfigured, WrongUsage
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from etl.config.settings import Settings
+
+ENDINGS: Final = (".html", ".png")
+# A month to look at; a year can still be read on a phone.
+DAYS_SHOWN: Final = 28
+_DAYS_AT_MOST: Final = 366
+
+
+def publish(settings: Settings, output: Path, start: date, end: date, *, now: datetime | None = None) -> int:
+    """Write what is stored of the dates from `start` to `end` to `output`, which appears whole or not at all.
+
+    Returns:
+        The file's size in bytes.
+
+    Raises:
+        WrongUsage: the range is too long for a page.
+        Misconfigured: the extra `report` is not installed, or the file cannot be written.
+    """
+    if (end - start).days >= _DAYS_AT_MOST:
+        raise WrongUsage(
+            f"{(end - start).days + 1:,} days are too many for a page",
+            next_step=f"take at most {_DAYS_AT_MOST} days with --start and --end",
+        )
+    _require_extra()
+    _require_writable(output)
+    from etl.diagnostics import page_data as figures  # noqa: PLC0415 - only now is it known that they can be imported
+    from etl.display.page import image as picture  # noqa: PLC0415 - as above
+    from etl.display.page import render  # noqa: PLC0415 - as above
+
+    zone = ZoneInfo(settings.time_zone)
+    found = figures.read(settings, start, end, now=(now or datetime.now(UTC)).astimezone(zone))
+    content = picture.png(found) if output.suffix.lower() == ".png" else render.html(found).encode()
+    try:
+        _replace(output, content)
+    except OSError as error:
+        raise _not_writable(output, error) from None
+    return len(content)
+
+
+def _require_extra() -> None:
+    try:
+        import altair  # noqa: F401, ICN001, PLC0415 - an extra, and slow to import
+        import jinja2  # noqa: F401, PLC0415
+        import vl_convert  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise Misconfigured(
+            f"{error.name} is not installed, without which no page can be drawn",
+            next_step="pip install 'watch-time[report]'",
+        ) from None
+
+
+def _require_writable(output: Path) -> None:
+    """Before anything is read: a large warehouse takes its time."""
+    try:
+        handle, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
+        os.close(handle)
+        Path(name).unlink()
+    except OSError as error:
+        raise _not_writable(output, error) from None
+    if output.is_dir():
+        raise _not_writable(output, IsADirectoryError(0, "it is a folder"))
+
+
+def _not_writable(output: Path, error: OSError) -> Misconfigured:
+    return Misconfigured(
+        f"{output} cannot be written: {error.strerror}",
+        next_step=f"name a file in a folder that exists and that you may write to; {output.parent} is the one tried",
+    )
+
+
+def _replace(output: Path, content: bytes) -> None:
+    """Through a file beside it, so that whoever opens it sees the old one or the new one."""
+    handle, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        # mkstemp's files are their owner's alone; this one is to be shown around, as any other that a command writes.
+        Path(name).chmod(0o666 & ~_umask())
+        Path(name).replace(output)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,8 @@
+"""Values that all packages share. It imports nothing of ours.
+
+slices         report types, slices, their states; which are due
+report_values  a report's file, chunks, counts, changes
+contract       the columns of a report, and what their values may be
+outcome        how to ask for a slice, and what came of it
+errors         the errors, their exit codes
+"""

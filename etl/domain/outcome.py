@@ -1,0 +1,129 @@
+"""How to ask for a slice, and what came of it: what the pipeline hands to those who show it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING
+
+from etl.domain.errors import ExitCode
+
+if TYPE_CHECKING:
+    from etl.domain.errors import WatchTimeError
+    from etl.domain.report_values import Change, Tally
+    from etl.domain.slices import Slice
+
+
+class Trust(Enum):
+    """What it takes to believe that a slice is stored as the ledger says, so that nothing needs to be loaded.
+
+    The daily job trusts the ledger; who suspects the facts asks for more.
+    """
+
+    LEDGER = "the ledger has the report's hash"
+    COUNTS = "and the stored rows and seconds are those of the ledger"
+    NOTHING = "the report is loaded again in any case"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """How to ask for a slice.
+
+    Attributes:
+        wait_s: how long, in all, to wait for a report that is not there yet; 0: ask once.
+        settled: the date is so old that a 404, confirmed by a second ask, means that there is nothing.
+        accept: a person accepts the report that is held.
+        trust: when a report counts as loaded already.
+    """
+
+    wait_s: float = 0.0
+    settled: bool = False
+    accept: bool = False
+    trust: Trust = Trust.LEDGER
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A slice to be worked on, and why."""
+
+    slice: Slice
+    reason: str
+    ask: Ask
+
+
+class Result(StrEnum):
+    """How the work on a slice ended."""
+
+    LOADED = "loaded"
+    UNCHANGED = "unchanged"
+    EMPTY = "empty"
+    UNAVAILABLE = "unavailable"
+    WITHDRAWN = "withdrawn"  # loaded before, and a 404 now: the facts stay
+    HELD = "held"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a slice.
+
+    Attributes:
+        message: why, in words; None when there is nothing to say.
+        next_step: what a person can do about a failure.
+        warnings: what is worth knowing about a report that was loaded.
+        retries: how often something failed and was asked or fetched again.
+    """
+
+    slice: Slice
+    result: Result
+    exit_code: ExitCode = ExitCode.OK
+    message: str | None = None
+    next_step: str | None = None
+    revision: int = 0
+    rows: int = 0
+    watch_seconds: Decimal = Decimal(0)
+    rejected: int = 0
+    change: Change | None = None
+    seconds_before: Decimal = Decimal(0)
+    warnings: tuple[str, ...] = ()
+    report_bytes: int = 0
+    elapsed_s: float = 0.0
+    retries: int = 0
+
+    def as_json(self) -> dict[str, object]:
+        """For `--json`: seconds as exact decimal texts."""
+        return {
+            "report_date": self.slice.report_date.isoformat(),
+            "report_type": self.slice.report_type.value,
+            "result": self.result.value,
+            "exit_code": int(self.exit_code),
+            "message": self.message,
+            "next_step": self.next_step,
+            "warnings": list(self.warnings),
+            "revision": self.revision,
+            "rows": self.rows,
+            "watch_seconds": f"{self.watch_seconds:f}",
+            "seconds_before": f"{self.seconds_before:f}",
+            "rows_rejected": self.rejected,
+            "change": None if self.change is None else asdict(self.change),
+            "report_bytes": self.report_bytes,
+            "elapsed_s": round(self.elapsed_s, 3),
+            "retries": self.retries,
+        }
+
+
+def refusal(slice_: Slice, result: Result, error: WatchTimeError) -> Outcome:
+    """The outcome of a slice that an error kept from being loaded."""
+    return Outcome(slice_, result, exit_code=error.exit_code, message=error.message, next_step=error.next_step)
+
+
+def warnings_about(tally: Tally, change: Change) -> tuple[str, ...]:
+    """What a person should know about a report that was accepted; counts only."""
+    told = {
+        "lines rejected, within the limit; see report_reject": tally.rows_rejected,
+        "lines repeat another line of a named customer whole; they were summed": change.repeated,
+        "rows have a creation time in no known format; stored without it": tally.created_at_unread,
+        "rows have a streaming type that is not documented; loaded as they are": tally.unknown_types,
+    }
+    return tuple(f"{count} {text}" for text, count in told.items() if count)

@@ -1,0 +1,261 @@
+"""The two HTTP clients, and what httpx's errors mean.
+
+The API client knows the token; the storage client knows nothing, and connects to checked addresses only. Neither
+follows redirects. Both honour the usual proxy variables and `SSL_CERT_FILE`, but never for loopback.
+
+With a proxy the storage client's address check does not apply: it is the proxy that resolves the host and connects to
+it, and the proxy itself usually has a private address. A proxy is the operator's own gate to the outside; the URL
+policy, which judges the host by its name, holds with and without one.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+import ssl
+import urllib.request
+from typing import TYPE_CHECKING, Final
+
+import httpcore
+import httpx
+
+from etl import __version__
+from etl.domain.errors import Misconfigured, SourceUnavailable, WatchTimeError
+from etl.extract.url_policy import UrlPolicy, is_loopback, parse_api_base
+from etl.runtime.redaction import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pydantic import SecretStr
+
+# Everything of httpx's that can happen to a request. `CookieConflict` and the `StreamError`s cannot: those are bugs.
+# httpx lets IDNA errors, which are UnicodeErrors, through as they are.
+HTTP_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
+
+# Connecting takes a round trip or two, and a lost packet is repeated within three seconds: ten leave room for that.
+# The API looks a report up, and may well make its URL while we wait. For a connection of the pool nobody waits.
+API_TIMEOUT: Final = httpx.Timeout(connect=10, read=60, write=30, pool=None)
+# Storage answers at once; half a minute of silence is a broken connection, and resuming it is cheap.
+STORAGE_TIMEOUT: Final = httpx.Timeout(connect=10, read=30, write=30, pool=None)
+
+# A thread has one request under way at a time, so there are as many connections as threads: MAX_CONCURRENCY of them in
+# a run, and in a Dask worker as many as its machine has cores. A pool with a maximum of its own would have threads wait
+# for each other's downloads, and report that as the host's fault.
+_MAX_CONNECTIONS: Final = None
+_LIMITS: Final = httpx.Limits(max_connections=_MAX_CONNECTIONS)
+
+_USER_AGENT = f"watch-time/{__version__}"
+_REQUEST_ID_HEADERS = ("x-request-id", "x-amzn-requestid", "x-amz-request-id", "x-guploader-uploadid",
+                       "x-ms-request-id", "x-cloud-trace-context", "cf-ray")  # fmt: skip
+_PROXY_WANTS_LOGIN = "407"
+
+
+def api_client(base_url: str, *, token: SecretStr, org_id: str) -> httpx.Client:
+    """A client for the report API, with the organization's credentials.
+
+    Raises:
+        Misconfigured: the base URL is none, or would carry the token in plain text; the proxy cannot be used.
+    """
+    _silence_httpx()
+    base = parse_api_base(base_url)
+    headers = {
+        "Authorization": f"Bearer {token.get_secret_value()}",
+        "x-bv-org-id": org_id,
+        "Accept": "application/json",
+        "User-Agent": _USER_AGENT,
+    }
+    try:
+        return httpx.Client(
+            base_url=base,
+            headers=headers,
+            timeout=API_TIMEOUT,
+            limits=_LIMITS,
+            follow_redirects=False,
+            verify=httpx.create_ssl_context(),
+            trust_env=not is_loopback(base.host),
+        )
+    except (ImportError, ValueError, httpx.InvalidURL):
+        raise _unusable_proxy() from None
+
+
+def storage_client(policy: UrlPolicy, *, proxies: Mapping[str, str] | None = None) -> httpx.Client:
+    """A bare client for downloads: no credentials, no compression on the way, checked addresses.
+
+    Args:
+        policy: which addresses may be connected to.
+        proxies: scheme (or `all`) to proxy URL; None: those of the environment.
+
+    Raises:
+        Misconfigured: the proxy cannot be used.
+    """
+    _silence_httpx()
+    chosen = urllib.request.getproxies() if proxies is None else proxies
+    return httpx.Client(
+        # Whatever the body is, it is to come as it is stored: its length and its checksums speak of those bytes.
+        headers={"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": _USER_AGENT},
+        timeout=STORAGE_TIMEOUT,
+        follow_redirects=False,
+        transport=_StorageTransport(policy, chosen),
+        trust_env=False,
+    )
+
+
+class _StorageTransport(httpx.BaseTransport):
+    """Through the proxy where there is one for the host, else straight to an address that was checked."""
+
+    def __init__(self, policy: UrlPolicy, proxies: Mapping[str, str]) -> None:
+        context = httpx.create_ssl_context()
+        self._proxies = dict(proxies)
+        self._direct = _CheckedTransport(policy, context)
+        try:
+            self._proxied = {
+                scheme: httpx.HTTPTransport(verify=context, proxy=proxy, limits=_LIMITS)
+                for scheme in ("http", "https")
+                if (proxy := proxies.get(scheme) or proxies.get("all"))
+            }
+        except (ImportError, ValueError, httpx.InvalidURL):
+            raise _unusable_proxy() from None
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        host, proxied = request.url.host, self._proxied.get(request.url.scheme)
+        if proxied is None or is_loopback(host) or _is_exempt(host, self._proxies):
+            return self._direct.handle_request(request)
+        return proxied.handle_request(request)
+
+    def close(self) -> None:
+        for transport in (self._direct, *self._proxied.values()):
+            transport.close()
+
+
+class _CheckedTransport(httpx.HTTPTransport):
+    """httpx's transport over a pool that connects through `CheckedBackend`.
+
+    httpx offers no way to hand the backend in, so its pool is replaced; a test over a real connection notices should
+    another version of httpx keep its pool elsewhere.
+    """
+
+    def __init__(self, policy: UrlPolicy, context: ssl.SSLContext) -> None:
+        super().__init__(verify=context, trust_env=False)
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=context, network_backend=CheckedBackend(policy), max_connections=_MAX_CONNECTIONS
+        )
+
+
+class CheckedBackend(httpcore.NetworkBackend):
+    """Resolves a host, checks each address, and connects to one that was checked.
+
+    Checking the very address that is connected to is what defeats DNS rebinding: a name that is public when it is
+    looked at and private when it is used. TLS still verifies the certificate against the name.
+    """
+
+    def __init__(self, policy: UrlPolicy, resolve: Callable[[str, int], Iterable[str]] | None = None) -> None:
+        self._policy = policy
+        self._resolve = resolve or _resolve
+        self._sockets = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Connect to the first allowed address that answers."""
+        try:
+            addresses = list(self._resolve(host, port))
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(str(error)) from error
+        allowed = [address for address in addresses if self._policy.allows_address(host, address)]
+        if not allowed:
+            raise Misconfigured(
+                f"{host} resolves to no public address ({', '.join(addresses[:3]) or 'none'}): not connected to",
+                next_step="reports are downloaded from public hosts only; look at the name servers of this machine",
+            )
+        for address in allowed[:-1]:
+            try:
+                return self._sockets.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                continue
+        return self._sockets.connect_tcp(allowed[-1], port, timeout, local_address, socket_options)
+
+
+def _resolve(host: str, port: int) -> list[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def explain(error: Exception, where: str) -> WatchTimeError:
+    """What one of `HTTP_ERRORS` means for the user; never with a URL, a header or a body in it.
+
+    Args:
+        error: as httpx raised it.
+        where: who was asked, in words that may be shown.
+    """
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
+        return Misconfigured(
+            f"{where} showed a certificate that cannot be verified",
+            next_step="put the certificate authority of your network into a file and name it in SSL_CERT_FILE; "
+            "check the clock of this machine",
+        )
+    match error:
+        case httpx.UnsupportedProtocol() | httpx.InvalidURL() | UnicodeError():
+            return Misconfigured(f"the URL of {where} cannot be used", next_step="check the URLs in the settings")
+        case httpx.LocalProtocolError():
+            # Its text quotes the header at fault, and that may be the token.
+            return Misconfigured(
+                f"the request to {where} cannot be sent: a header has characters that HTTP does not know",
+                next_step="check WATCH_TIME_API_TOKEN and WATCH_TIME_ORG_ID for stray characters",
+            )
+        case httpx.ProxyError() if str(error).startswith(_PROXY_WANTS_LOGIN):
+            return Misconfigured(f"the proxy before {where} wants a login", next_step="put it into HTTPS_PROXY")
+        case httpx.NetworkError() | httpx.TimeoutException():
+            what = f"could not be reached or fell silent ({type(error).__name__}: {error})"
+        case httpx.ProxyError():
+            what = "could not be reached through the proxy"
+        case _:
+            # The other side broke HTTP; the texts of these quote what it sent.
+            what = f"gave no complete answer ({type(error).__name__})"
+    return SourceUnavailable(f"{where} {what}", next_step="run again later; what is loaded stays as it is")
+
+
+def request_id(headers: httpx.Headers) -> str:
+    """The server's own name for the request, for its support: ` (x-request-id: ...)`, or nothing.
+
+    Whoever stands on the way may repeat there what it was sent.
+    """
+    for name in _REQUEST_ID_HEADERS:
+        if name in headers:
+            return f" ({name}: {redact(re.sub(r'[^!-~]', '?', headers[name]))[:100]})"
+    return ""
+
+
+def _causes(error: BaseException) -> Iterable[BaseException]:
+    """The error and all that it came from; httpx and httpcore raise `from` at one place and not at another."""
+    pending, seen = [error], set[int]()
+    while pending:
+        current = pending.pop()
+        if id(current) not in seen:
+            seen.add(id(current))
+            yield current
+            pending += [cause for cause in (current.__cause__, current.__context__) if cause]
+
+
+def _is_exempt(host: str, proxies: Mapping[str, str]) -> bool:
+    """Whether NO_PROXY, which is among `proxies` as `no`, covers the host."""
+    return bool(urllib.request.proxy_bypass_environment(host, proxies))  # type: ignore[attr-defined]  # not in the stubs
+
+
+def _unusable_proxy() -> Misconfigured:
+    return Misconfigured(
+        "the proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names cannot be used",
+        next_step="name an http:// or https:// proxy there, or exempt the hosts with NO_PROXY",
+    )
+
+
+def _silence_httpx() -> None:
+    """Keep httpx from logging whole URLs, signatures included, at INFO, and httpcore response headers at DEBUG."""
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,115 @@
+"""Where reports come from: ask for one, download it, and hand over the verified file.
+
+`report_api` and `download` know nothing of each other; here they are put together, for the pipeline and for `verify`.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from etl.domain.outcome import Ask
+from etl.domain.report_values import NotThere, ReportFile
+from etl.extract import scratch_folder as scratch
+from etl.extract.download import Downloader
+from etl.extract.http_clients import api_client, storage_client
+from etl.extract.report_api import ReportApi
+from etl.extract.retry import Patience, Rate
+from etl.extract.url_policy import UrlPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import httpx
+
+    from etl.config.settings import Settings
+    from etl.domain.report_values import Origin
+    from etl.domain.slices import Slice
+    from etl.runtime.cancellation import Stop
+
+
+class Source:
+    """The report API and the storage it points to. Safe to use from several threads."""
+
+    def __init__(
+        self, api_client: httpx.Client, downloader: Downloader, folder: Path, *, strict_not_found: bool, rate: Rate
+    ) -> None:
+        self._api_client = api_client
+        self._downloader = downloader
+        self._folder = folder
+        self._strict_not_found = strict_not_found
+        self._rate = rate
+
+    @contextmanager
+    def fetched(
+        self,
+        slice_: Slice,
+        ask: Ask = Ask(),  # noqa: B008 - a value
+        *,
+        unless: Origin | None = None,
+        on_retry: Callable[[], None] = lambda: None,
+        on_body: Callable[[], None] = lambda: None,
+    ) -> Iterator[ReportFile | NotThere]:
+        """Ask for the slice's report and download it, whole and verified; its file is there while this is open.
+
+        Args:
+            slice_: what is asked for.
+            ask: how long a 404 is waited out.
+            unless: of the stored report; it is not downloaded where the host says that it still has this one.
+            on_retry: called when something is asked or fetched again.
+            on_body: called when a file begins to come.
+
+        Raises what asking and downloading raise; `Unmodified` only where there is an `unless`.
+        """
+        api = ReportApi(
+            self._api_client,
+            patience=self._downloader.patience,
+            strict_not_found=self._strict_not_found,
+            rate=self._rate,
+            on_retry=on_retry,
+        )
+        answer = api.await_report(slice_, ask.wait_s) if ask.wait_s else api.ask_once(slice_, confirm=ask.settled)
+        if isinstance(answer, NotThere):
+            yield answer
+            return
+        with scratch.folder_in(self._folder) as folder:
+            yield self._downloader.download(
+                answer,
+                renew=lambda: api.renew(slice_),
+                folder=folder,
+                unless=unless,
+                on_retry=on_retry,
+                on_body=on_body,
+            )
+
+
+@contextmanager
+def opened(settings: Settings, stop: Stop, *, requests_per_second: float | None = None) -> Iterator[Source]:
+    """The configured source, with its clients and a scratch folder; `settings` must have token and organization.
+
+    Args:
+        settings: for everything.
+        stop: ends the work.
+        requests_per_second: the report API is asked no more often; None: as fast as it answers.
+
+    Raises:
+        Misconfigured: the base URL or a proxy cannot be used.
+    """
+    token, org_id = SecretStr(settings.require("api_token")), settings.require("org_id")
+    policy = UrlPolicy.beside(settings.api_base_url, settings.download_hosts)
+    with (
+        api_client(settings.api_base_url, token=token, org_id=org_id) as api,
+        storage_client(policy) as storage,
+        scratch.folder() as folder,
+    ):
+        patience = Patience(sleep=stop.sleep)
+        yield Source(
+            api,
+            Downloader(storage, policy, patience, stop),
+            folder,
+            strict_not_found=settings.strict_not_found,
+            rate=Rate(requests_per_second, patience),
+        )

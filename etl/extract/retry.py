@@ -1,0 +1,214 @@
+"""How long, how often and how evenly to try again: the retries of the two stages that talk to the outside world.
+
+Time, sleep and chance come in as parameters. The last error is raised as it is, never wrapped.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, retry_if_result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from etl.domain.errors import WatchTimeError
+
+T = TypeVar("T")
+
+# The window of the first pause; each further one is twice as wide. Trouble that is over in a second costs a second.
+_BACKOFF_S: Final = 1.0
+# Beyond a minute a wider window helps nobody: the total time is bounded anyway.
+_MAX_BACKOFF_S: Final = 60.0
+# No server has reason to send a daily job away for longer; a greater Retry-After is a mistake or a joke.
+MAX_RETRY_AFTER_S: Final = 900.0
+
+# Asking for a report that is not there yet: at first after about a quarter of a minute, later every five.
+_FIRST_POLL_S: Final = 15.0
+_MAX_POLL_S: Final = 300.0
+
+# Slower than 10 kB a second over a minute is not slow but broken: a new connection is the better bet.
+_PACE_WINDOW_S: Final = 60.0
+_MIN_BYTES_PER_WINDOW: Final = 600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A kind of failure, and how many times it may be met before giving up."""
+
+    name: str
+    limit: int
+
+
+# The other side is busy, down or cut off: weather.
+PASSING: Final = Trouble("passing", 5)
+# It answered, and with something that makes no sense. Once may be a captive portal or a half-made deployment.
+BROKEN: Final = Trouble("broken", 2)
+
+
+class Again(Exception):
+    """An attempt failed and is worth repeating.
+
+    Attributes:
+        error: what to raise if it is not repeated.
+        trouble: the kind of failure.
+        retry_after_s: the pause that the other side asked for.
+    """
+
+    def __init__(self, error: WatchTimeError, trouble: Trouble = PASSING, retry_after_s: float | None = None) -> None:
+        super().__init__(error)
+        self.error = error
+        self.trouble = trouble
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Time and chance.
+
+    Attributes:
+        sleep: waits so many seconds; may raise, to end the work (`Stop.sleep`).
+        clock: seconds, monotonic.
+        now: the wall clock, in UTC; for servers that name a time of day.
+        chance: evenly distributed from 0 up to 1.
+    """
+
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    chance: Callable[[], float] = random.random
+
+    def persist(self, attempt: Callable[[], T], *, total_s: float, on_retry: Callable[[], None] | None = None) -> T:
+        """Repeat `attempt` while it raises `Again`, within the limit of each kind of trouble and `total_s` seconds.
+
+        Pauses are exponential with full jitter, and not shorter than the server asked for. The last attempt is made
+        when the time is up, not given away because a pause would reach beyond it.
+
+        Raises:
+            WatchTimeError: the error of the last `Again`.
+        """
+        deadline_s = self.clock() + total_s
+        met: Counter[Trouble] = Counter()
+
+        def is_enough(state: RetryCallState) -> bool:
+            again = _raised(state)
+            met[again.trouble] += 1
+            return met[again.trouble] >= again.trouble.limit or self.clock() >= deadline_s
+
+        def pause_s(state: RetryCallState) -> float:
+            backoff_s = self.chance() * min(_MAX_BACKOFF_S, _BACKOFF_S * 2.0 ** (state.attempt_number - 1))
+            asked_for_s = min(_raised(state).retry_after_s or 0.0, MAX_RETRY_AFTER_S)
+            return max(0.0, min(max(backoff_s, asked_for_s), deadline_s - self.clock()))
+
+        try:
+            return Retrying(
+                retry=retry_if_exception_type(Again),
+                stop=is_enough,
+                wait=pause_s,
+                sleep=self.sleep,
+                before_sleep=(lambda _: on_retry()) if on_retry else None,
+                reraise=True,
+            )(attempt)
+        except Again as again:
+            raise again.error from None
+
+    def poll(self, ask: Callable[[], T], *, until: Callable[[T], bool], budget_s: float) -> T:
+        """Repeat `ask`, ever more rarely, until its answer is the one hoped for or `budget_s` seconds are over.
+
+        Half of each pause is left to chance: several runs do not ask in step, and none asks twice in a moment.
+        The last answer is returned either way.
+        """
+        deadline_s = self.clock() + budget_s
+
+        def pause_s(state: RetryCallState) -> float:
+            ceiling_s = min(_MAX_POLL_S, _FIRST_POLL_S * 2.0 ** (state.attempt_number - 1))
+            return max(0.0, min(ceiling_s * (0.5 + self.chance() / 2), deadline_s - self.clock()))
+
+        return Retrying(
+            retry=retry_if_result(lambda answer: not until(answer)),
+            stop=lambda _: self.clock() >= deadline_s,
+            wait=pause_s,
+            sleep=self.sleep,
+            retry_error_callback=lambda state: state.outcome and state.outcome.result(),
+        )(ask)
+
+    def retry_after_s(self, headers: Mapping[str, str]) -> float | None:
+        """The seconds that a Retry-After header asks for, given as a number or as an HTTP date.
+
+        A date is held against the server's own Date: it is its clock that the date was read from. None where there is
+        no such header, or nobody can tell what it means.
+        """
+        text = headers.get("retry-after", "").strip()
+        if text.isascii() and text.isdigit():
+            return float(text)
+        until = http_date(text)
+        if until is None:
+            return None
+        now = http_date(headers.get("date", "")) or self.now()
+        return max(0.0, (until - now).total_seconds())
+
+
+class Rate:
+    """Lets requests pass no faster than so many a second, evenly, whichever threads make them.
+
+    The first passes at once, and each further one a fixed time after the one before: no bursts after a pause.
+    """
+
+    def __init__(self, per_second: float | None, patience: Patience) -> None:
+        self._interval_s = 1 / per_second if per_second else 0.0
+        self._patience = patience
+        self._lock = threading.Lock()
+        self._next_s = patience.clock()
+
+    def wait(self) -> None:
+        """Sleep until the next request may be made."""
+        if not self._interval_s:
+            return
+        with self._lock:
+            now_s = self._patience.clock()
+            turn_s = max(now_s, self._next_s)
+            self._next_s = turn_s + self._interval_s
+        if turn_s > now_s:
+            self._patience.sleep(turn_s - now_s)
+
+
+class Pace:
+    """Tells a slow transfer from one that is going nowhere: a timeout for each read never notices a drip."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._window_start_s = clock()
+        self._window_bytes = 0
+
+    def is_too_slow(self, received_bytes: int) -> bool:
+        """Whether, with these bytes, the window that they complete held too little."""
+        self._window_bytes += received_bytes
+        now_s = self._clock()
+        if now_s - self._window_start_s < _PACE_WINDOW_S:
+            return False
+        is_slow = self._window_bytes < _MIN_BYTES_PER_WINDOW
+        self._window_start_s, self._window_bytes = now_s, 0
+        return is_slow
+
+
+def _raised(state: RetryCallState) -> Again:
+    again = state.outcome.exception() if state.outcome else None
+    if not isinstance(again, Again):
+        raise TypeError("only attempts that raised Again are repeated")
+    return again
+
+
+def http_date(text: str) -> datetime | None:
+    """The moment that an HTTP date names; None when it is none."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

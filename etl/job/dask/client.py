@@ -1,0 +1,177 @@
+"""Connecting to a Dask scheduler whose word can be believed, or starting one on this machine.
+
+What a scheduler says is unpickled, which is to say run: so it is asked for its certificate, or it is on this machine.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import dask
+from distributed import Client, LocalCluster
+
+from etl import __version__
+from etl.domain.errors import ClusterUnavailable, Misconfigured, WrongUsage
+from etl.extract.url_policy import is_loopback
+from etl.job.dask import worker
+from etl.telemetry.bounded import within
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_CONNECT_S: Final = 10.0
+_CLOSE_S: Final = 1.0
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Client]:
+    """A client of the scheduler at a trusted address, whose workers have this version.
+
+    Raises:
+        ClusterUnavailable: nobody answers there.
+        Misconfigured: certificates are missing, or a worker has another version.
+    """
+    _log_as_we_do()
+    with dask.config.set({"distributed.comm.timeouts.connect": _CONNECT_S}):
+        try:
+            client = Client(address, timeout=_CONNECT_S, set_as_default=False, name="watch-time")
+        except OSError as error:
+            raise ClusterUnavailable(
+                f"no Dask scheduler answers at {address} ({type(error).__name__})",
+                next_step="start one (dask scheduler) or correct its address; with tls:// both sides need certificates "
+                "of one authority",
+            ) from None
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise Misconfigured(
+                f"{address} cannot be connected to: {error}",
+                next_step="name Dask's certificates in DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...__CLIENT__CERT and "
+                "...__CLIENT__KEY",
+            ) from None
+        try:
+            _require_same_version(client)
+            yield client
+        finally:
+            in_time(lambda: client.close(timeout=_CLOSE_S), _CLOSE_S)
+
+
+@contextmanager
+def started(count: int) -> Iterator[Client]:
+    """A scheduler in this process, and worker processes that end with it; nobody else can use them.
+
+    Everything listens on loopback, and asks for a certificate that is made for the occasion; without it, any user of
+    this machine could have the workers do what they like.
+    """
+    options: dict[str, object] = {
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
+        # Dask's profiler looks at the frames of all threads; while another thread imports pyarrow, that can leave both
+        # waiting for each other for ever (seen with Python 3.11.7).
+        "distributed.worker.profile.enabled": False,
+        # Nothing waits at a worker that is busy: see `etl.job.dask.executor`.
+        "distributed.scheduler.worker-saturation": 1.0,
+    }
+    _log_as_we_do()
+    with dask.config.set(options), ExitStack() as stack:
+        cluster = LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            security=True,
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+            silence_logs=logging.CRITICAL,
+            preload=[worker.__name__],
+        )
+        stack.callback(_end, cluster)
+        client = Client(cluster, set_as_default=False, name="watch-time")
+        stack.callback(in_time, lambda: client.close(timeout=_CLOSE_S), _CLOSE_S)
+        client.subscribe_topic(worker.LOG_TOPIC, lambda event: worker.log_again(event[1]))
+        yield client
+
+
+def _end(cluster: LocalCluster) -> None:
+    """Close a cluster of our own. Its workers have nothing to lose by now: one that hangs in the network is killed."""
+    # Dask would wait ten seconds more when the process ends.
+    cluster.shutdown_on_close = False
+    in_time(lambda: cluster.close(timeout=_CLOSE_S), _CLOSE_S)
+    for process in multiprocessing.active_children():
+        process.kill()
+
+
+def trusted(address: str, *, without_tls: bool) -> str:
+    """The scheduler's address in full.
+
+    Raises:
+        WrongUsage: it is no address.
+        Misconfigured: another machine, and no TLS.
+    """
+    scheme, _, rest = address.rpartition("://")
+    scheme = scheme or "tcp"
+    host = _host(rest)
+    if scheme not in {"tcp", "tls"} or host is None:
+        raise WrongUsage(
+            f"--dask {address!r} is no address of a scheduler",
+            next_step="name local, or the scheduler as in tls://scheduler.example.com:8786",
+        )
+    if scheme == "tcp" and not is_loopback(host) and not without_tls:
+        raise Misconfigured(
+            f"--dask {address} leads to another machine without TLS: nobody would know who answers there, and what is "
+            "answered is run",
+            next_step=f"use tls://{rest} (docs/workers.md says how), or, in a network that nobody else is in, set "
+            "WATCH_TIME_DASK_WITHOUT_TLS=true",
+        )
+    return f"{scheme}://{rest}"
+
+
+def _host(place: str) -> str | None:
+    """The host of `host:port`; None where it is something else."""
+    try:
+        parts = urlsplit(f"//{place}")
+        is_whole = parts.netloc == place and "@" not in place and bool(parts.port)
+    except ValueError:
+        return None
+    return parts.hostname if is_whole else None
+
+
+def _require_same_version(client: Client) -> None:
+    """The workers that are there must have this version; those that join later are asked with their first slice.
+
+    Raises:
+        Misconfigured: one has another, or none.
+    """
+
+    # A function inside another travels as it is: it needs no watch-time where it runs.
+    def version() -> str | None:
+        import importlib  # noqa: PLC0415 - it runs elsewhere
+
+        try:
+            return str(importlib.import_module("etl").__version__)
+        except Exception:  # noqa: BLE001 - then it is not ours
+            return None
+
+    found: dict[str, Any] = client.run(version, on_error="return")
+    for address, other in sorted(found.items()):
+        if other != __version__:
+            what = f"has watch-time {other}" if isinstance(other, str) else "has no watch-time"
+            raise Misconfigured(
+                f"the Dask worker {address} {what}, and the command is {__version__}",
+                next_step=f"install watch-time {__version__} on every worker, and start them again",
+            )
+
+
+def _log_as_we_do() -> None:
+    """On import Dask gives its loggers handlers of their own, which would write what it likes across a bar."""
+    for name in ("distributed", "distributed.client", "distributed.gc", "bokeh", "tornado", "tornado.application"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+
+
+def in_time(work: Callable[[], object], patience_s: float) -> None:
+    """Do what may fail or hang where the cluster does, and go on in time whatever comes of it."""
+    with suppress(Exception):
+        within(patience_s, work)

@@ -1,0 +1,60 @@
+"""What it takes to bring slices: warehouse, source and archive, opened once for a process, and the pipeline on them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from etl.extract import report_source as source
+from etl.pipeline.slice_sync import Pipeline
+from etl.warehouse import connection as db
+from etl.warehouse import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from etl.archive.archive import Archive
+    from etl.config.settings import Settings
+    from etl.runtime.cancellation import Stop
+    from etl.warehouse.connection import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """An opened warehouse and archive, and the pipeline that brings slices there. Safe to use from several threads."""
+
+    database: Database
+    pipeline: Pipeline
+    archive: Archive | None
+    stop: Stop
+
+
+@contextmanager
+def opened(settings: Settings, stop: Stop, *, requests_per_second: float | None = None) -> Iterator[Workplace]:
+    """The configured warehouse, source and archive.
+
+    Args:
+        settings: for everything; with token, organization and database.
+        stop: ends the work.
+        requests_per_second: the report API is asked no more often; None: as fast as it answers.
+
+    Raises:
+        SchemaNotReady, WrongOrganization: before anything is asked of the source.
+        ArchiveUnavailable, CredentialsRefused, Misconfigured: the configured archive cannot be looked at.
+    """
+    with db.opened(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
+        database.run(lambda connection: schema.require_head(database, connection))
+        database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
+        archive = _archive(settings, stop)
+        with source.opened(settings, stop, requests_per_second=requests_per_second) as reports:
+            yield Workplace(database, Pipeline(settings, database, reports, stop, archive), archive, stop)
+
+
+def _archive(settings: Settings, stop: Stop) -> Archive | None:
+    if settings.archive_url is None:
+        return None
+
+    from etl.archive import archive as keeping  # noqa: PLC0415 - only where there is an archive
+
+    return keeping.opened(settings, stop)

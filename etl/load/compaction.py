@@ -1,0 +1,256 @@
+"""Putting the slices of a settled month into one partition, so that the number of partitions stays small.
+
+The month is built aside, compared with the ledger, and swapped in within one transaction: killed at any point, nothing
+has happened. Loaders go on meanwhile; if one of them commits a slice of the month, what was built is thrown away.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from psycopg import sql
+
+from etl.domain.errors import ReconciliationFailed, SliceBusy, TryLater, WatchTimeError
+from etl.domain.slices import ReportType, Slice, dates_between, slices_of
+from etl.load import partitions
+from etl.runtime.cancellation import Stop
+from etl.warehouse import citus, ledger, schema
+from etl.warehouse import connection as db
+from etl.warehouse.connection import in_savepoint, rows, statement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import date
+
+    from etl.config.settings import Settings
+    from etl.load.partitions import Partition
+    from etl.warehouse.citus import Dialect
+    from etl.warehouse.connection import Connection, Database
+
+# Each try waits 50 ms for its locks at most; with the pauses this is about a minute of trying.
+_TRIES: Final = 60
+_PAUSE_S: Final = 0.8
+# After a daily run nobody is to wait for that long.
+_TRIES_AFTER_A_RUN: Final = 5
+# So many slices that differ from the ledger are named; the next try names the next ones.
+_NAMED: Final = 3
+# A month of which a slice was loaded so lately may be in the middle of a backfill, which does better without us.
+_QUIET: Final = timedelta(days=1)
+# Building a month of large reports takes longer than any load.
+_STATEMENT_TIMEOUT: Final = "SET LOCAL statement_timeout = '2h'"
+# One at a time: two would wait for each other's reading.
+_LOCK: Final = "compaction"
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """A month that has one partition now, and how many it had."""
+
+    month: Partition
+    partitions_before: int
+
+    def as_json(self) -> dict[str, object]:
+        """For `--json`."""
+        return {"partition": self.month.name, "partitions_before": self.partitions_before}
+
+
+def compact_all(settings: Settings) -> tuple[list[Compacted], list[WatchTimeError]]:
+    """Give every settled month one partition; one that cannot be leaves the others alone.
+
+    Returns:
+        The months that were compacted, and what stood in the way of others.
+
+    Raises:
+        SchemaNotReady: there are no tables, or those of another version.
+    """
+    stop, done, trouble = Stop(), list[Compacted](), list[WatchTimeError]()
+    with db.opened(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
+        database.run(lambda connection: schema.require_head(database, connection))
+        for month in settled_months(database, settings, today=settings.today()):
+            try:
+                compacted = compact(database, month, stop)
+            except WatchTimeError as error:
+                trouble.append(error)
+            else:
+                done += [compacted] if compacted else []
+    return done, trouble
+
+
+def settled_months(
+    database: Database, settings: Settings, *, today: date, quiet_since: datetime | None = None
+) -> list[Partition]:
+    """The months, oldest first, that no run asks about any more and that have slices in partitions of their own.
+
+    Args:
+        database: the warehouse.
+        settings: for the windows.
+        today: in the configured zone.
+        quiet_since: leaves out months of which a slice was loaded after that.
+    """
+    window = timedelta(days=max(settings.lookback_days, settings.recheck_days))
+    first_open = today - timedelta(days=settings.lag_days) - window
+    known = database.run(lambda connection: rows(connection, statement("load/list_months")))
+    months = [
+        partitions.of_month(row["report_date"])
+        for row in known
+        if not (quiet_since and row["last_loaded_at"] and row["last_loaded_at"] > quiet_since)
+    ]
+    return [month for month in months if month.end.report_date <= first_open]
+
+
+def compact_after_run(
+    database: Database, settings: Settings, stop: Stop, *, today: date
+) -> tuple[Compacted | None, list[WatchTimeError]]:
+    """Give one settled, quiet month one partition, if that can be done at once: the oldest that can be compacted.
+
+    Returns:
+        The month that was compacted, and what stood in the way of it or of older ones.
+    """
+    quiet_since = datetime.now(UTC) - _QUIET
+    trouble = list[WatchTimeError]()
+    for month in settled_months(database, settings, today=today, quiet_since=quiet_since):
+        try:
+            return compact(database, month, stop, tries=_TRIES_AFTER_A_RUN), trouble
+        except WatchTimeError as error:
+            trouble.append(error)
+            # The next month would meet the same trouble, and the next run comes. What a person has to fix is this
+            # month's own, and is found before anything is built: it must not keep the others from their turn.
+            if isinstance(error, TryLater):
+                break
+    return None, trouble
+
+
+def compact(database: Database, month: Partition, stop: Stop, *, tries: int = _TRIES) -> Compacted | None:
+    """Give the month one partition; None when there is nothing to do any more.
+
+    Raises:
+        SliceBusy: readers or loaders were in the way, or a slice of the month was loaded meanwhile.
+        ReconciliationFailed: the facts and the ledger do not say the same.
+        Misconfigured: something else has the month's name, or depends on a slice's partition, or owns it.
+        DatabaseUnavailable: as ever; nothing has happened then.
+    """
+    return database.run(lambda connection: _compact(database, connection, month, stop, tries))
+
+
+def _compact(database: Database, connection: Connection, month: Partition, stop: Stop, tries: int) -> Compacted | None:
+    connection.execute(_STATEMENT_TIMEOUT)
+    if not _locked(connection, [_LOCK]):
+        raise SliceBusy("another run is compacting", next_step="leave it to that one")
+    known = _facts_versions(connection, month)
+    own = _own_partitions(connection, month)
+    if not own:
+        return None
+    dialect = citus.dialect(connection)
+    drop = month.on("load/drop_slices", dialect, slices=sql.SQL(", ").join(map(sql.Identifier, own.values())))
+    _insist(connection, lambda: _drop_and_undo(connection, drop, dialect), month, stop, tries)
+    if not dialect.is_distributed:
+        _require_equal(connection, month, known, "watch_time", dialect)
+    dialect.execute(connection, month.on("load/create_month", dialect))
+    _copy(database, connection, month, dialect)
+    dialect.execute(connection, month.on("load/key_month", dialect))
+    _require_equal(connection, month, known, month.name, dialect)
+    slices = [str(slice_) for slice_ in slices_of(dates_between(month.start.report_date, _last_date(month)))]
+
+    def try_to_swap() -> bool:
+        if not _locked(connection, slices):
+            return False
+        if _facts_versions(connection, month) != known:
+            raise _loaded_meanwhile(month)
+        dialect.execute(connection, dialect.statement("load/lock_readers_out"))
+        dialect.execute(connection, drop)
+        dialect.execute(connection, month.on("load/attach_month", dialect))
+        return True
+
+    _insist(connection, try_to_swap, month, stop, tries)
+    return Compacted(month, len(own))
+
+
+def _drop_and_undo(connection: Connection, drop: sql.Composed, dialect: Dialect) -> bool:
+    """Find out, before a month is built, which takes long, what would stand in the way of dropping its slices' tables.
+
+    Readers may, or somebody's view of one of them; the latter is not looked for on Citus.
+    """
+    with connection.transaction(force_rollback=True):
+        dialect.execute(connection, dialect.statement("load/lock_readers_out"))
+        if not dialect.is_distributed:
+            dialect.execute(connection, drop)
+    return True
+
+
+def _insist(connection: Connection, work: Callable[[], bool], month: Partition, stop: Stop, tries: int) -> None:
+    for _ in range(tries):
+        if in_savepoint(connection, work):
+            return
+        stop.sleep(_PAUSE_S * (0.5 + random.random()))  # noqa: S311 - not for secrets
+    raise SliceBusy(
+        f"{month.name}: others were reading or loading all the time, so that the month could not be swapped in",
+        next_step="nothing has changed; look for transactions that stay open for long, or try at a quieter time",
+    )
+
+
+def _copy(database: Database, connection: Connection, month: Partition, dialect: Dialect) -> None:
+    """Bring the rows over: read on a connection of its own, so that this one may write them frozen."""
+    if dialect.is_distributed:
+        connection.execute(month.on("load/citus/fill_month", dialect))
+        return
+    with database.transaction() as reader:
+        reader.execute(_STATEMENT_TIMEOUT)
+        with (
+            reader.cursor().copy(month.on("load/copy_month_out", dialect)) as out,
+            connection.cursor().copy(month.on("load/copy_month_in", dialect)) as into,
+        ):
+            for data in out:
+                into.write(data)
+
+
+def _facts_versions(connection: Connection, month: Partition) -> Mapping[Slice, int]:
+    known = ledger.read_range(connection, month.start.report_date, _last_date(month))
+    return {slice_: record.facts_version for slice_, record in known.items()}
+
+
+def _own_partitions(connection: Connection, month: Partition) -> dict[Slice, str]:
+    found = rows(
+        connection, statement("load/list_month_slices"), {"start": month.start.report_date, "end": _last_date(month)}
+    )
+    return {Slice(row["report_date"], ReportType(row["report_type"])): row["partition"] for row in found}
+
+
+def _require_equal(
+    connection: Connection, month: Partition, known: Mapping[Slice, int], facts: str, dialect: Dialect
+) -> None:
+    """Compare the month's slices in the table `facts`, `watch_time` or the month's own, with the ledger."""
+    unequal = rows(connection, month.on("load/list_unequal_slices", dialect, facts=sql.Identifier(facts)))
+    if not unequal:
+        return
+    if _facts_versions(connection, month) != known:
+        raise _loaded_meanwhile(month)
+    named = [Slice(row["report_date"], ReportType(row["report_type"])) for row in unequal[:_NAMED]]
+    more = f" and {len(unequal) - len(named)} more" if len(unequal) > len(named) else ""
+    raise ReconciliationFailed(
+        f"{month.name}: rows or seconds differ from the ledger's in {', '.join(map(str, named))}{more}; rolled back",
+        next_step="nothing has changed; load them again: " + "; ".join(map(_reload, named)),
+    )
+
+
+def _reload(slice_: Slice) -> str:
+    day = slice_.report_date
+    return f"watch-time backfill --start {day} --end {day} --type {slice_.report_type.value} --reload"
+
+
+def _loaded_meanwhile(month: Partition) -> SliceBusy:
+    return SliceBusy(
+        f"a slice of {month.name} was loaded while the month was being put together",
+        next_step="nothing has changed; the next run tries again",
+    )
+
+
+def _locked(connection: Connection, names: Sequence[str]) -> bool:
+    """Whether all of these locks are ours, to the end of the transaction or savepoint."""
+    return connection.execute(statement("load/try_lock_slices"), {"slices": list(names)}).fetchone() == (True,)
+
+
+def _last_date(month: Partition) -> date:
+    return month.end.report_date - timedelta(days=1)

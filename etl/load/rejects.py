@@ -1,0 +1,30 @@
+"""The rejected lines of a refused report, on their way into the database; an accepted report's come with its load."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from etl.warehouse.connection import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from etl.domain.report_values import Reject
+    from etl.domain.slices import Slice
+    from etl.warehouse.connection import Connection
+
+
+def record(connection: Connection, slice_: Slice, report_sha256: str, rejects: Sequence[Reject]) -> None:
+    """Keep them with number, reason and raw text."""
+    with connection.cursor() as cursor, cursor.copy(statement("load/copy_rejects")) as copy:
+        for reject in rejects:
+            copy.write_row(
+                (
+                    slice_.report_date,
+                    slice_.report_type.value,
+                    report_sha256,
+                    reject.line_number,
+                    reject.reason,
+                    reject.raw_text,
+                )
+            )

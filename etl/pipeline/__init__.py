@@ -1,0 +1,9 @@
+"""The story of one slice, from its report to its row in the ledger. The only package that knows all the stages.
+
+slice_sync        brings one slice up to date, stage by stage
+guards            what keeps a suspicious report out
+archive_stage     stores an accepted revision in the archive
+outcome_recorder  records in the ledger what came of it
+outcome_log       logs what came of it
+replay            restores slices from the archive
+"""

@@ -1,0 +1,229 @@
+"""The archive's part in the story of a slice, which is none where no archive is configured.
+
+`archive` knows files and names; here is what a load asks of it, before its commit and after.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from etl.domain.errors import ReconciliationFailed, WatchTimeError
+from etl.domain.outcome import Outcome, Result
+from etl.domain.report_values import NotThere, Tally
+from etl.pipeline.outcome_recorder import why_empty
+from etl.runtime.cancellation import Stopped
+from etl.warehouse import ledger, revisions, schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from etl.archive.archive import Archive, Marker
+    from etl.archive.layout import Key
+    from etl.domain.report_values import Change, Chunk, ReportFile
+    from etl.domain.slices import Slice
+    from etl.load.slice_load import Loading
+    from etl.pipeline.outcome_recorder import Recorder
+    from etl.warehouse.connection import Connection, Database
+    from etl.warehouse.ledger import SliceRecord
+    from etl.warehouse.revisions import Accepted
+
+log = structlog.get_logger("watch_time")
+
+_STORED = frozenset({Result.LOADED, Result.EMPTY, Result.UNCHANGED})
+
+
+class Archiving:
+    """A stage of the pipeline. Safe to use from several threads.
+
+    Args:
+        archive: where accepted revisions go; None: nowhere, and nothing is done.
+        database: of the ledger that says what was committed.
+    """
+
+    def __init__(self, archive: Archive | None, database: Database) -> None:
+        self._archive = archive
+        self._database = database
+
+    def lost(self, slice_: Slice, known: SliceRecord | None) -> Key | None:
+        """The committed revision that the ledger lacks; `Archive.lost` says what it raises."""
+        return self._archive.lost(slice_, known) if self._archive else None
+
+    def confirm(self, lost: Key | None, report: ReportFile | NotThere) -> Marker | None:
+        """What the archive says of the lost revision, if the source still has its report; None: none is lost.
+
+        Raises:
+            Misconfigured: the source has another report, or none; or another warehouse committed the revision.
+        """
+        archive = self._archive
+        if archive is None or lost is None:
+            return None
+        if isinstance(report, NotThere) or report.sha256 != lost.sha256:
+            raise archive.unknown(lost)
+        marker = archive.marker(lost)
+        if marker.claimed_at is None or marker.claimed_at != self._database.run(schema.claimed_at):
+            raise archive.unknown(lost)
+        return marker
+
+    def is_done(self, known: SliceRecord) -> bool:
+        """Whether the archive has all of the stored revision, as far as was known when it was opened."""
+        if self._archive is None or not known.report_sha256:
+            return True
+        return self._archive.is_whole(known.slice, known.revision, known.report_sha256)
+
+    def keep(
+        self,
+        connection: Connection,
+        loading: Loading,
+        report: ReportFile,
+        *,
+        revision: int,
+        read_as: str,
+        rows: int,
+        tally: Tally,
+    ) -> None:
+        """Store what is about to be committed; `Archive.keep` says what it raises."""
+        if self._archive:
+            self._archive.keep(
+                connection,
+                loading.slice,
+                revision,
+                report,
+                loading.stored_rows(),
+                expected=(rows, tally.watch_seconds),
+                read_as=read_as,
+            )
+
+    def keep_stored(
+        self, connection: Connection, known: SliceRecord, report: ReportFile, chunks: Iterable[Chunk]
+    ) -> None:
+        """Store the stored revision where it was loaded without the archive.
+
+        Args:
+            connection: of the transaction, which holds the slice's lock.
+            known: the slice.
+            report: of the stored revision; titles come from there.
+            chunks: its lines; not read where there is nothing to do.
+        """
+        if self.is_done(known):
+            return
+
+        from etl.load.slice_load import Loading  # noqa: PLC0415 - pandas: an unchanged report needs none of it
+
+        tally = Tally()
+        loading = Loading(connection, known.slice, report.sha256, aside=True)
+        loading.stage(chunks, tally)
+        rows = loading.merge(tally)
+        self.keep(
+            connection, loading, report, revision=known.revision, read_as=known.read_as or "", rows=rows, tally=tally
+        )
+
+    def published(self, outcome: Outcome, sha256: str) -> Outcome:
+        """Show the archive's readers what was committed. Where that fails, any later run does it."""
+        archive = self._archive
+        if archive is None or outcome.result not in _STORED:
+            return outcome
+        if archive.is_whole(outcome.slice, outcome.revision, sha256):
+            return outcome
+        try:
+            self._database.run(lambda connection: archive.publish(connection, outcome.slice))
+        except Stopped:
+            raise
+        except WatchTimeError as error:
+            trouble = error
+        except Exception as error:
+            log.exception("bug", slice=str(outcome.slice))
+            trouble = WatchTimeError(
+                f"{type(error).__name__} in watch-time itself", next_step="the log has the traceback; please report it"
+            )
+        else:
+            return outcome
+        message = f"committed, but readers of the archive do not see it yet: {trouble.message}"
+        return replace(outcome, exit_code=trouble.exit_code, message=message, next_step=trouble.next_step)
+
+
+def restored(
+    connection: Connection,
+    recorder: Recorder,
+    marker: Marker,
+    *,
+    known: SliceRecord | None,
+    tally: Tally,
+    change: Change,
+) -> Outcome:
+    """Write down an archived revision as it was accepted, last in the transaction that loads its rows.
+
+    Args:
+        connection: of the transaction, which holds the slice's lock.
+        recorder: claims the warehouse.
+        marker: what the archive says of the revision.
+        known: the slice before it.
+        tally: what its report holds.
+        change: what loading it did.
+
+    Raises:
+        ReconciliationFailed: its rows are not those that were accepted.
+    """
+    accepted = marker.accepted
+    _require_equal(accepted, known, tally, change)
+    revisions.restore(connection, accepted, read_as=marker.read_as, reason=why_empty(accepted.rows_stored))
+    ledger.record_origin(connection, accepted.slice, accepted.origin)
+    recorder.claim(connection)
+    return replace(outcome_of(marker, Result.LOADED if accepted.rows_stored else Result.EMPTY), change=change)
+
+
+def _require_equal(accepted: Accepted, known: SliceRecord | None, tally: Tally, change: Change) -> None:
+    """What the report's bytes give now must be what they gave when the revision was accepted.
+
+    Args:
+        accepted: the revision.
+        known: the slice before it was loaded again.
+        tally: what the report holds.
+        change: what loading it did.
+
+    Raises:
+        ReconciliationFailed: it is not.
+    """
+    pairs: dict[str, tuple[object, object]] = {
+        "rows_read": (accepted.rows_read, tally.rows_read),
+        "rows_merged": (accepted.rows_merged, change.merged),
+        "rows_repeated": (accepted.rows_repeated, change.repeated),
+        "rows_rejected": (accepted.rows_rejected, tally.rows_rejected),
+        "rows_stored": (accepted.rows_stored, change.stored),
+        "seconds_after": (accepted.seconds_after, tally.watch_seconds),
+        "created_at_unread": (accepted.created_at_unread, tally.created_at_unread),
+        "unknown_types": (accepted.unknown_types, tally.unknown_types),
+    }
+    if (known.revision if known else 0) == accepted.revision - 1:
+        # The revision before it is there too, so that what it changed can be compared.
+        pairs |= {
+            "rows_inserted": (accepted.rows_inserted, change.inserted),
+            "rows_updated": (accepted.rows_updated, change.updated),
+            "rows_deleted": (accepted.rows_deleted, change.deleted),
+            "seconds_before": (accepted.seconds_before, known.watch_seconds if known else 0),
+        }
+    wrong = [f"{name} was {old}, would be {new}" for name, (old, new) in pairs.items() if old != new]
+    if wrong:
+        raise ReconciliationFailed(
+            f"{accepted.slice} revision {accepted.revision}: the archived report reads otherwise now: "
+            f"{'; '.join(wrong)}; rolled back",
+            next_step=f"install watch-time {accepted.code_version}, which loaded it, and type the same command again",
+        )
+
+
+def outcome_of(marker: Marker, result: Result) -> Outcome:
+    """The outcome for an archived revision."""
+    then = marker.accepted
+    return Outcome(
+        then.slice,
+        result,
+        message=why_empty(then.rows_stored),
+        revision=then.revision,
+        rows=then.rows_stored,
+        watch_seconds=then.seconds_after,
+        rejected=then.rows_rejected,
+        seconds_before=then.seconds_before,
+        report_bytes=then.report_bytes,
+    )

@@ -1,0 +1,135 @@
+"""Guards: when a readable report must not replace what is stored. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from etl.domain.errors import GuardRefused, NothingAcceptable
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from etl.domain.report_values import Tally
+    from etl.domain.slices import Slice
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the guards allow.
+
+    Attributes:
+        max_reject_ratio: share of the lines that may be rejected; 0: none.
+        shrink_limit: a report with less than this share of the stored rows or seconds is refused; 0: never.
+    """
+
+    max_reject_ratio: Decimal
+    shrink_limit: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """Whether a person accepts a report that a guard refuses.
+
+    Attributes:
+        is_held: it is the report that is held.
+        is_asked_for: a person accepts what is held.
+    """
+
+    is_held: bool
+    is_asked_for: bool
+
+    def override(self, refusal: GuardRefused | None) -> tuple[str, ...]:
+        """Override a refusal where that is allowed; returns its message then.
+
+        Raises:
+            GuardRefused: it stands.
+        """
+        if refusal is None:
+            return ()
+        if isinstance(refusal, NothingAcceptable):
+            raise refusal
+        if self.is_asked_for and self.is_held:
+            return (refusal.message,)
+        if self.is_asked_for:
+            raise GuardRefused(
+                f"{refusal.message}; --accept takes only the report that was held, and this is another one",
+                next_step=refusal.next_step,
+            )
+        raise refusal
+
+
+def check_rejects(slice_: Slice, tally: Tally, limits: Limits, *, accepted: int = 0) -> GuardRefused | None:
+    """Check that no more lines are rejected than the limit allows, and that some are left.
+
+    Args:
+        slice_: whose report this is.
+        tally: what the report holds.
+        limits: what is allowed.
+        accepted: how many of its lines were rejected when the same report was accepted before: as many are again.
+
+    Returns:
+        None where the report passes. Else why it does not, with the count and the first reason, never with a value;
+        `NothingAcceptable` where no line is left, which nobody can override.
+    """
+    if not tally.rows_rejected:
+        return None
+    is_allowed = tally.rows_rejected <= limits.max_reject_ratio * tally.rows_read or tally.rows_rejected <= accepted
+    if tally.rows_accepted and is_allowed:
+        return None
+    first = tally.first_rejects[0]
+    message = (
+        f"{tally.rows_rejected} of {tally.rows_read} lines cannot be loaded; "
+        f"the first is line {first.line_number}: {first.reason}"
+    )
+    lines = "see the first 1,000 of them in the table report_reject"
+    if not tally.rows_accepted:
+        return NothingAcceptable(message, next_step=f"{lines}; {way_out(slice_, NothingAcceptable.__name__)}")
+    return GuardRefused(
+        message,
+        next_step=f"{lines}; to leave them out this once, type: {accept_command(slice_)}; to leave a share of them "
+        f"out always, raise WATCH_TIME_MAX_REJECT_RATIO (now {limits.max_reject_ratio})",
+    )
+
+
+def check_shrinking(
+    slice_: Slice, tally: Tally, limits: Limits, *, rows: int, rows_stored: int, seconds_stored: Decimal
+) -> GuardRefused | None:
+    """Check that a report does not replace much more than it holds.
+
+    Args:
+        slice_: whose report this is.
+        tally: what the new report holds.
+        limits: what is allowed.
+        rows: of the new report, lines of one key merged.
+        rows_stored: of the slice, now.
+        seconds_stored: their sum.
+
+    Returns:
+        None where the report passes. Else why it does not, with the figures before and after.
+    """
+    if not rows_stored or not limits.shrink_limit:
+        return None
+    enough_rows = rows >= limits.shrink_limit * rows_stored
+    enough_seconds = tally.watch_seconds >= limits.shrink_limit * seconds_stored
+    if rows and enough_rows and enough_seconds:
+        return None
+    what = "a header and no rows" if not rows else f"{rows} rows and {tally.watch_seconds:f} s"
+    return GuardRefused(
+        f"the new report has {what}, against {rows_stored} rows and {seconds_stored:f} s stored",
+        next_step="what is stored stays; ask BlendVision whether the report is whole; when it is, accept it: "
+        + accept_command(slice_),
+    )
+
+
+def accept_command(slice_: Slice) -> str:
+    """What a person types to accept the report that is held, overriding the guards."""
+    day = f"{slice_.report_date:%Y-%m-%d}"
+    return f"watch-time backfill --start {day} --end {day} --type {slice_.report_type} --accept"
+
+
+def way_out(slice_: Slice, error_class: str | None) -> str:
+    """What a person can do about a slice that is held because of an error of this class."""
+    if error_class == NothingAcceptable.__name__:
+        return "nothing is left of the report without them, so ask BlendVision for another one"
+    return f"to take the report all the same, type: {accept_command(slice_)}"

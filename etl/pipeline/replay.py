@@ -1,0 +1,168 @@
+"""Rebuilding the warehouse from its archive, without the source: each committed revision again, in the order of old.
+
+The rows come from the raw bytes, read as they were read then, by the same stages as in a load. What they give must be
+what the ledger said of the revision; its number, its times and who accepted it are taken from there.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from etl.archive import archive as keeping
+from etl.archive import layout, raw
+from etl.domain.errors import ExitCode, Misconfigured, WatchTimeError, WrongUsage
+from etl.domain.outcome import Result, refusal
+from etl.domain.report_values import Tally
+from etl.extract import scratch_folder as scratch
+from etl.load.slice_load import Loading
+from etl.pipeline import outcome_log as run_log
+from etl.pipeline.archive_stage import outcome_of, restored
+from etl.pipeline.outcome_recorder import Recorder
+from etl.runtime.cancellation import Stop
+from etl.transform import normalise
+from etl.warehouse import connection as db
+from etl.warehouse import ledger, revisions, schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from datetime import date
+    from pathlib import Path
+
+    from etl.archive.archive import Archive, Marker
+    from etl.config.settings import Settings
+    from etl.domain.outcome import Outcome
+    from etl.domain.slices import ReportType, Slice
+    from etl.warehouse.connection import Connection, Database
+
+
+class Replay:
+    """An opened warehouse and its archive. One revision at a time: `content` depends on their order."""
+
+    def __init__(self, settings: Settings, database: Database, archive: Archive, folder: Path) -> None:
+        self._database = database
+        self._archive = archive
+        self._folder = folder
+        self._recorder = Recorder(database, settings.require("org_id"), database.stop)
+
+    def plan(self, start: date | None, end: date | None, report_types: Collection[ReportType]) -> list[Marker]:
+        """The committed revisions of a range of report dates, in the order in which they were loaded.
+
+        Raises:
+            WrongUsage: there is none.
+            ArchiveDamaged, WrongOrganization: a marker cannot be read, or is another organization's.
+        """
+        names = self._archive.storage.names(layout.REVISIONS)
+        keys = sorted(
+            key
+            for key in filter(None, map(layout.key_of, names))
+            if (start is None or key.slice.report_date >= start)
+            and (end is None or key.slice.report_date <= end)
+            and key.slice.report_type in report_types
+        )
+        if not keys:
+            raise WrongUsage(
+                f"the archive {self._archive.storage.url} has no revision of that range",
+                next_step="look at WATCH_TIME_ARCHIVE_URL, --start, --end and --type",
+            )
+        return _in_order(self._archive.marker(key) for key in keys)
+
+    def work(self, plan: Sequence[Marker], *, on_outcome: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:
+        """Bring every revision back; after one that fails, the later ones of its slice are left out.
+
+        Where credentials are refused all later ones are: they would meet it too.
+        """
+        outcomes: list[Outcome] = []
+        broken: set[Slice] = set()
+        for marker in plan:
+            if marker.accepted.slice in broken:
+                continue
+            outcome = self._brought(marker)
+            if outcome.result is Result.FAILED:
+                broken.add(outcome.slice)
+            run_log.outcome_done(outcome)
+            outcomes.append(outcome)
+            on_outcome(outcome)
+            if outcome.exit_code is ExitCode.CREDENTIALS_REFUSED:
+                break
+        return outcomes
+
+    def _brought(self, marker: Marker) -> Outcome:
+        slice_ = marker.accepted.slice
+        try:
+            if self._database.run(lambda connection: self._is_there(connection, marker)):
+                return outcome_of(marker, Result.UNCHANGED)
+            with scratch.folder_in(self._folder) as folder:
+                csv = self._fetched(marker, folder)
+                return self._recorder.transaction(slice_, lambda connection: self._load(connection, marker, csv))
+        except WatchTimeError as error:
+            return replace(refusal(slice_, Result.FAILED, error), revision=marker.accepted.revision)
+
+    def _is_there(self, connection: Connection, marker: Marker) -> bool:
+        """Whether the warehouse has the revision already.
+
+        Raises:
+            Misconfigured: it has another one in its place.
+        """
+        key = marker.key
+        known = {accepted.revision: accepted for accepted in revisions.read(connection, key.slice)}
+        if key.revision in known and known[key.revision].report_sha256 == key.sha256:
+            return True
+        if known and max(known) >= key.revision:
+            raise Misconfigured(
+                f"the warehouse has other revisions of {key.slice} than the archive {self._archive.storage.url}",
+                next_step="rebuild into an empty schema: set WATCH_TIME_SCHEMA, and type: watch-time migrate",
+            )
+        return False
+
+    def _fetched(self, marker: Marker, folder: Path) -> Path:
+        """The report's bytes, which have the hash that they were accepted with."""
+        packed, csv = folder / "report.csv.zst", folder / "report.csv"
+        self._archive.storage.fetch(marker.key.raw, packed, size_bytes=marker.accepted.report_bytes)
+        with scratch.needs_room(folder, "an archived report"):
+            raw.unpack(packed, csv, sha256=marker.accepted.report_sha256)
+        packed.unlink()
+        return csv
+
+    def _load(self, connection: Connection, marker: Marker, csv: Path) -> Outcome:
+        """From the lock to the ledger row: one transaction."""
+        slice_ = marker.accepted.slice
+        known = self._recorder.locked(connection, slice_)
+        if self._is_there(connection, marker):
+            return outcome_of(marker, Result.UNCHANGED)
+        tally = Tally()
+        ledger.forget_rejects(connection, slice_, report_sha256=marker.accepted.report_sha256)
+        loading = Loading(connection, slice_, marker.accepted.report_sha256)
+        loading.stage(normalise.chunks(csv, aliases=json.loads(marker.read_as)), tally)
+        loading.merge(tally)
+        change = loading.apply(tally)
+        return restored(connection, self._recorder, marker, known=known, tally=tally, change=change)
+
+
+def _in_order(markers: Iterable[Marker]) -> list[Marker]:
+    """By the time of loading; of one slice always by revision, whatever the clocks said."""
+    placed, latest = [], None
+    for marker in markers:  # by slice and revision
+        if latest is None or latest[0] != marker.key.slice:
+            latest = (marker.key.slice, marker.accepted.loaded_at)
+        latest = (marker.key.slice, max(latest[1], marker.accepted.loaded_at))
+        placed.append((latest[1], marker.key, marker))
+    return [marker for *_, marker in sorted(placed, key=lambda place: place[:2])]
+
+
+@contextmanager
+def opened(settings: Settings, *, stop: Stop | None = None) -> Iterator[Replay]:
+    """A replay on the configured warehouse and archive.
+
+    Raises:
+        SchemaNotReady, WrongOrganization: before anything is read.
+        ArchiveUnavailable, CredentialsRefused, Misconfigured: the archive cannot be read.
+    """
+    stop = stop or Stop()
+    with db.opened(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
+        database.run(lambda connection: schema.require_head(database, connection))
+        database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
+        with scratch.folder() as folder:
+            yield Replay(settings, database, keeping.opened(settings, stop), folder)

@@ -1,0 +1,12 @@
+"""Tells others of a run: metrics, pings, notices. It can never fail a run.
+
+run_telemetry       what is told of a run, and when
+warehouse_snapshot  what the warehouse knows that others should be told
+metrics             the metrics, in Prometheus's format
+textfile            writes them for node_exporter
+pushgateway         sends them to a Pushgateway
+ping                tells a monitor that a run began and ended
+notices             what is told to people
+notifier            sends notices, in a process of its own
+bounded             work with a hard time limit; small HTTP requests
+"""

@@ -1,0 +1,86 @@
+"""From chunks to the bytes that are sent of them: made ahead of the COPY, so that the server need not wait for them.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+
+from etl.domain import contract
+from etl.domain.contract import CONTENT_ID, CREATED_AT, TITLE
+from etl.transform import arrow_pandas as columns
+from etl.transform.copy_format import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from etl.domain.report_values import Chunk, Reject, Tally
+
+# Contents remembered as sent already. Past that many they are sent again, which costs time; and where such a report
+# has several titles for one content, the last line's wins.
+_CONTENTS_REMEMBERED: Final = 500_000
+
+# What differs from one rejected line of a report to the next.
+REJECT: Final = ("line_number", "reason", "raw_text")
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What is sent of a chunk, as COPY text.
+
+    Attributes:
+        facts: its rows, the columns of `contract.FACTS`.
+        contents: what it says of contents, and no chunk before it said; the columns of `contract.CONTENT`.
+        rejects: its lines that are not loaded, the columns of `REJECT`.
+    """
+
+    facts: memoryview
+    contents: memoryview
+    rejects: memoryview
+
+
+def encoded(chunks: Iterable[Chunk], tally: Tally) -> Iterator[Encoded]:
+    """What is sent of the chunks, in their order; each is counted into `tally`, and not kept."""
+    # Not in a loop, whose variable would keep a chunk while the next one is made.
+    return map(partial(_encoded, tally=tally, known=_KnownContents()), chunks)
+
+
+def _encoded(chunk: Chunk, tally: Tally, known: _KnownContents) -> Encoded:
+    tally.add(chunk)
+    return Encoded(
+        encode(columns.table(chunk.rows), contract.FACTS),
+        encode(known.new_in(columns.table(chunk.contents)), contract.CONTENT),
+        _rejects(chunk.rejects),
+    )
+
+
+def _rejects(rejects: Sequence[Reject]) -> memoryview:
+    if not rejects:
+        return memoryview(b"")
+    return encode(pa.table({name: [getattr(reject, name) for reject in rejects] for name in REJECT}), REJECT)
+
+
+class _KnownContents:
+    """What has been said of contents: most chunks say the same."""
+
+    def __init__(self) -> None:
+        # 64-bit hashes instead of the texts: half a million take 4 MB, and do not collide by chance. Sorted, and never
+        # empty: Python has no hash of -1.
+        self._hashes = np.array([-1], np.int64)
+
+    def new_in(self, contents: pa.Table) -> pa.Table:
+        """The rows that are not known yet; from now on they are."""
+        # Moments as integers: a Python datetime for each costs more than all the rest.
+        parts = (contents.column(CONTENT_ID), contents.column(TITLE), contents.column(CREATED_AT).cast(pa.int64()))
+        rows = zip(*(part.to_pylist() for part in parts), strict=True)
+        hashes = np.fromiter(map(hash, rows), np.int64, len(contents))
+        new = self._hashes.take(np.searchsorted(self._hashes, hashes), mode="clip") != hashes
+        if self._hashes.size < _CONTENTS_REMEMBERED:
+            self._hashes = np.union1d(self._hashes, hashes)
+        return contents.filter(pa.array(new))

@@ -1,0 +1,280 @@
+"""Turns a report file into chunks of clean rows, and rejects with line number, reason and raw text.
+
+Everything is text first: ids and titles are opaque and pass character for character, so nothing here trims, folds or
+guesses them. Only the streaming type is brought to one spelling, and the creation time to a timestamp. A row is loaded
+whole or rejected; a file that cannot be split into records for certain is refused by `records` before it gets here.
+
+Pure: reads that one file; no network, no database, no clock. Memory is bounded by the size of blocks, not of the file.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import closing, suppress
+from decimal import Decimal
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from etl.domain import contract
+from etl.domain.contract import CONTENT_ID, CREATED_AT, CUSTOMER_ID, STREAMING_TYPE, WATCH_SECONDS
+from etl.domain.errors import MalformedReport, ReconciliationFailed
+from etl.domain.report_values import Chunk, Reject
+from etl.transform import record_splitter as records
+from etl.transform.arrow_pandas import array, frame, octets, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+# Enough to recognise a line by; a title alone may be a megabyte long.
+RAW_TEXT_CHARACTERS: Final = 2_000
+
+# More than any header of the contract; a longer first record is read to its end all the same.
+_HEADER_BLOCK_BYTES: Final = 1 << 16
+
+# 18 decimals as the contract has them, and room for the sum of more rows than a block can hold.
+_DECIMAL: Final = pa.decimal128(38, 18)
+_MOMENT: Final = pa.timestamp("us", tz="UTC")
+
+_USUAL_MOMENT_BYTES: Final = len("2026-01-02T03:04:05Z")
+
+# Reasons by the position of the record in its block.
+_Faults = dict[int, str]
+
+
+def chunks(path: Path, *, aliases: Mapping[str, str], block_bytes: int = records.BLOCK_BYTES) -> Iterator[Chunk]:
+    """Read the report at `path`; a report without rows gives no chunk. Call again to read again.
+
+    Args:
+        path: the decompressed CSV.
+        aliases: header text to column name, as `contract.match_header` takes them.
+        block_bytes: about how much of the file becomes one chunk.
+
+    Raises:
+        MalformedReport: the file cannot be read for certain. It may come after chunks: nothing that was made of them
+            may be kept.
+        ContractBroken: the header is not that of the contract; comes before any chunk.
+    """
+    columns = contract.match_header(header(path), aliases)
+    blocks = records.blocks(path, block_bytes=block_bytes)
+    first = next(blocks)
+    # Not in a loop, whose variable would keep a block while the next one is read.
+    yield from map(partial(_chunk, columns=columns), chain([first.part(1)] if len(first) > 1 else [], blocks))
+
+
+def header(path: Path) -> list[str]:
+    """The header texts of the report at `path`, in order.
+
+    Raises:
+        MalformedReport: there is no header, or it cannot be read.
+    """
+    with closing(records.blocks(path, block_bytes=_HEADER_BLOCK_BYTES)) as blocks:
+        first = next(blocks, None)
+    if first is None:
+        raise MalformedReport(
+            "the report is empty: not even a header line",
+            next_step="run again to download it anew; if it stays empty, ask BlendVision for the report of that date "
+            "(a day without views comes as a header alone, or as a 404)",
+        )
+    record = first.record(0)
+    if b"\0" in record or not _is_utf8(record):
+        raise MalformedReport(
+            f"the report's header, on line {first.line_number}, is not text in UTF-8",
+            next_step="look at the file: it is compressed, or in another encoding; ask BlendVision for CSV in UTF-8",
+        )
+    return [field.decode() for field in first.fields(0)]
+
+
+def _chunk(block: records.Block, columns: Sequence[str]) -> Chunk:
+    text, faults = _parse(block, columns)
+    streaming_type = _each_distinct(text[STREAMING_TYPE], contract.fold_streaming_type, pa.string())
+    value_faults = _value_faults(text, streaming_type)
+    if value_faults:
+        text, streaming_type = text.drop(index=list(value_faults)), streaming_type.drop(index=list(value_faults))
+    rows = text[list(contract.FACTS)].assign(**{STREAMING_TYPE: streaming_type}).reset_index(drop=True)
+    contents, created_at_unread = _contents(text)
+    return Chunk(
+        rows=rows,
+        contents=contents,
+        rejects=_rejects(block, faults | value_faults),
+        watch_seconds=_sum(rows[WATCH_SECONDS]),
+        created_at_unread=created_at_unread,
+        unknown_types=int((~streaming_type.isin(contract.STREAMING_TYPES)).sum()),
+    )
+
+
+def _contents(text: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """What the rows say of contents, each spelling once, and how many rows have a creation time that is not read."""
+    told = table(text[list(contract.CONTENT)])
+    counted = told.group_by(list(contract.CONTENT), use_threads=False).aggregate([([], "count_all")])
+    contents = frame(counted.select(list(contract.CONTENT)))
+    created_at = _moments(contents[CREATED_AT])
+    unread = np.asarray(created_at.isna() & (contents[CREATED_AT] != ""))
+    return contents.assign(**{CREATED_AT: created_at}), int(counted.column("count_all").to_numpy()[unread].sum())
+
+
+def _parse(block: records.Block, columns: Sequence[str]) -> tuple[pd.DataFrame, _Faults]:
+    """The block's rows as text, under the position of their record, and the faults of records that are no rows."""
+    table = _read(block.data, columns)
+    # The usual block: each of its line ends is at the end of a row or within a value, so each record is a row.
+    if table is not None and len(table) + _line_ends_within(table) == block.line_count:
+        return frame(table.select(list(contract.COLUMNS))), {}
+    faults: _Faults = {}
+    positions = np.arange(len(block))
+    if table is None:
+        faults = _record_faults(block, len(columns))
+        positions = np.delete(positions, list(faults))
+        table = _read(block.lines(positions), columns)
+    if table is None or len(table) != len(positions):
+        raise ReconciliationFailed(
+            f"{len(positions):,} records from line {block.line_number} of the report on did not give as many rows",
+            next_step="this is a bug: please report it, with those lines of the file if they may be shown; nothing was "
+            "loaded",
+        )
+    return frame(table.select(list(contract.COLUMNS))).set_index(positions), faults
+
+
+def _read(data: bytes, columns: Sequence[str]) -> pa.Table | None:
+    """All columns as text; None when some record is no row (see `_record_faults`)."""
+    if b"\0" in data:
+        return None
+    # A blank line is passed over, and keeps pyarrow from taking the first three bytes for a byte-order mark, or no
+    # bytes at all for an error.
+    data = b"\n" + data
+    # Every column as text, those that are not wanted too: their bytes must be UTF-8 like the others'.
+    names = [f"{column} {index}" if column == contract.IGNORE else column for index, column in enumerate(columns)]
+    try:
+        table = csv.read_csv(
+            pa.BufferReader(data),  # type: ignore[arg-type]  # the stubs do not know pyarrow's own files
+            # One block, so that pyarrow does not look for record ends of its own.
+            read_options=csv.ReadOptions(column_names=names, block_size=len(data), use_threads=False),
+            parse_options=csv.ParseOptions(newlines_in_values=True),
+            convert_options=csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), null_values=[], strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+    return table
+
+
+def _line_ends_within(table: pa.Table) -> int:
+    """How many line ends the values have in them."""
+    chunks = (chunk for column in table.columns for chunk in column.chunks)
+    return sum(int(np.count_nonzero(octets(chunk) == ord("\n"))) for chunk in chunks)
+
+
+def _record_faults(block: records.Block, width: int) -> _Faults:
+    """Records with more or fewer fields than the header, that are not UTF-8, or that Postgres's text cannot hold."""
+    faults: _Faults = {}
+    for position, fields in enumerate(block.field_counts().tolist()):
+        record = block.record(position)
+        if fields != width:
+            faults[position] = f"{fields} instead of {width} fields"
+        elif b"\0" in record:
+            faults[position] = "a NUL character, which Postgres cannot store"
+        elif not _is_utf8(record):
+            faults[position] = "not UTF-8"
+    return faults
+
+
+def _is_utf8(record: bytes) -> bool:
+    try:
+        record.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _value_faults(text: pd.DataFrame, types: pd.Series[Any]) -> _Faults:
+    """Rows with a value that the contract does not allow, with all their reasons."""
+    # In bytes, as a key is measured; pandas counts characters.
+    content_bytes, customer_bytes = _bytes_each(text[CONTENT_ID]), _bytes_each(text[CUSTOMER_ID])
+    no_type = np.asarray(text[STREAMING_TYPE] == "")
+    checks = (
+        ("the content id is empty", content_bytes == 0),
+        (f"the content id is longer than {contract.KEY_BYTES:,} bytes", content_bytes > contract.KEY_BYTES),
+        (f"the customer id is longer than {contract.KEY_BYTES:,} bytes", customer_bytes > contract.KEY_BYTES),
+        ("the streaming type is empty", no_type),
+        ("the streaming type is not made of words of letters and digits", np.asarray(types.isna()) & ~no_type),
+    )
+    reasons: defaultdict[int, list[str]] = defaultdict(list)
+    positions = text.index.to_numpy()
+    for reason, offends in checks:
+        for position in positions[offends].tolist():
+            reasons[position].append(reason)
+    if not _are_short_whole_numbers(text[WATCH_SECONDS]):
+        unread = ~text[WATCH_SECONDS].str.fullmatch(contract.WATCH_SECONDS_SHAPE)
+        for position, value in zip(positions[unread].tolist(), text.loc[unread, WATCH_SECONDS], strict=True):
+            reasons[position].append(contract.watch_seconds_fault(value))
+    return {position: "; ".join(each) for position, each in reasons.items()}
+
+
+def _bytes_each(column: pd.Series[str]) -> npt.NDArray[np.int32]:
+    return pc.binary_length(array(column)).to_numpy()  # type: ignore[no-any-return]
+
+
+def _are_short_whole_numbers(column: pd.Series[str]) -> bool:
+    """Whether all values are digits, neither none nor too many: the usual case, told from their bytes."""
+    sizes, digits = _bytes_each(column), octets(array(column))
+    return bool(
+        digits.size
+        and sizes.min() > 0
+        and sizes.max() <= contract.WATCH_SECONDS_DIGITS
+        and digits.min() >= ord("0")
+        and digits.max() <= ord("9")
+    )
+
+
+def _moments(created_at: pd.Series[str]) -> pd.Series[Any]:
+    """Creation times as `contract.parse_created_at` reads them."""
+    texts = array(created_at)
+    is_usual = (
+        (_bytes_each(created_at) == _USUAL_MOMENT_BYTES).all()
+        and pc.all(pc.ends_with(texts, "Z")).as_py()
+        and not pc.any(pc.starts_with(texts, "0000")).as_py()
+    )
+    if is_usual:
+        # 2026-01-02T03:04:05Z, and of that length only this: Arrow reads it the same way, many times as fast.
+        with suppress(pa.ArrowInvalid):
+            return pd.Series(pd.arrays.ArrowExtensionArray(texts.cast(_MOMENT)), index=created_at.index)
+    return _each_distinct(created_at, contract.parse_created_at, _MOMENT)
+
+
+def _each_distinct(column: pd.Series[str], convert: Callable[[Any], object], to: pa.DataType) -> pd.Series[Any]:
+    """Convert the values of a column, each distinct one once; None becomes null."""
+    encoded = array(column).dictionary_encode()
+    converted = pa.array([convert(value) for value in encoded.dictionary.to_pylist()], to)
+    return pd.Series(pd.arrays.ArrowExtensionArray(converted.take(encoded.indices)), index=column.index)
+
+
+def _sum(watch_seconds: pd.Series[str]) -> Decimal:
+    """The exact sum; whole numbers, the usual case, are added five times as fast."""
+    exact = pa.int64() if _are_short_whole_numbers(watch_seconds) else _DECIMAL
+    return Decimal(watch_seconds.astype(pd.ArrowDtype(exact)).sum())
+
+
+def _rejects(block: records.Block, faults: _Faults) -> tuple[Reject, ...]:
+    if not faults:
+        return ()
+    positions = sorted(faults)
+    return tuple(
+        Reject(line_number, faults[position], _raw_text(block.record(position)))
+        for position, line_number in zip(positions, block.line_numbers(positions), strict=True)
+    )
+
+
+def _raw_text(record: bytes) -> str:
+    text = record.decode(errors="backslashreplace").replace("\0", r"\x00")
+    if len(text) <= RAW_TEXT_CHARACTERS:
+        return text
+    return f"{text[:RAW_TEXT_CHARACTERS]}... (the first {RAW_TEXT_CHARACTERS:,} of {len(text):,} characters)"

@@ -1,0 +1,12 @@
+"""The database: connections, schema, ledger. It commits nothing by itself. SQL in `sql/`, a file a statement.
+
+connection         connects; transactions with their settings; retries
+driver_errors      psycopg's errors, translated
+embedded           a Postgres server of the program's own
+citus              what a Citus cluster needs to be told otherwise
+table_definitions  the tables, declared with SQLAlchemy
+schema             migrations, and whether the schema is current
+ledger             report_slice and report_revision: what is known of each slice
+revisions          revisions on their way out of an archive
+freshness          how late reports are
+"""

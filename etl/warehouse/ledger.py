@@ -1,0 +1,302 @@
+"""The ledger: what is known of each slice, in the same database and the same transactions as the facts.
+
+Every function works on the caller's transaction; none commits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from etl import __version__
+from etl.domain.errors import DataRefused, SliceBusy, kinds_of
+from etl.domain.report_values import Origin
+from etl.domain.slices import ReportType, Slice, State
+from etl.warehouse.connection import rows, statement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import date, datetime, timedelta
+
+    from etl.domain.report_values import Change, ReportFile, Tally
+    from etl.warehouse.connection import Connection
+
+# Errors about a report that had come.
+_SEEN: Final = frozenset({DataRefused.__name__} | {kind.__name__ for kind in kinds_of(DataRefused)})
+
+# A load of an ordinary day is over by then; who waits longer does better to come back.
+LOCK_PATIENCE_S: Final = 60.0
+_LOCK_POLL_S: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class SliceRecord:
+    """A slice's row of the ledger.
+
+    Attributes:
+        revision: the stored one; 0 when none was ever accepted.
+        rows_stored, watch_seconds: of the stored revision.
+        facts_version: raised by every transaction that changes the slice's rows in `watch_time`.
+        read_as: how the stored revision's header was read; see `contract.read_as`.
+        origin: of the stored revision; None where the download host gave it no strong ETag.
+        held_sha256: of the report that is held; None in every other state.
+    """
+
+    slice: Slice
+    state: State
+    revision: int
+    report_sha256: str | None
+    read_as: str | None
+    rows_stored: int
+    watch_seconds: Decimal
+    facts_version: int
+    checked_at: datetime
+    loaded_at: datetime | None
+    reason: str | None
+    error_class: str | None
+    last_check: str | None
+    held_sha256: str | None
+    origin: Origin | None
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the source has answered, in whatever way, and trouble in asking again takes nothing from that."""
+        return self.was_there or self.state is State.EMPTY
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the slice's facts are there, or it is known that there are none."""
+        return self.revision > 0 or self.state is State.EMPTY
+
+    @property
+    def is_presumed_empty(self) -> bool:
+        """Whether the slice is empty by a 404 alone: no file ever said so, and a report may still come."""
+        return self.state is State.EMPTY and self.revision == 0
+
+    @property
+    def was_there(self) -> bool:
+        """Whether the source has had a report of the slice, accepted or not."""
+        return self.revision > 0 or self.error_class in _SEEN
+
+    @property
+    def stored_state(self) -> State:
+        """The state that the stored revision alone would give."""
+        return State.LOADED if self.rows_stored else State.EMPTY
+
+
+def lock(connection: Connection, slice_: Slice, *, sleep: Callable[[float], None]) -> None:
+    """Take the slice's lock, to the end of the transaction.
+
+    Raises:
+        SliceBusy: another run kept it for longer than `LOCK_PATIENCE_S`.
+    """
+    query = statement("warehouse/try_lock_slice")
+    for _ in range(round(LOCK_PATIENCE_S / _LOCK_POLL_S)):
+        if connection.execute(query, {"slice": str(slice_)}).fetchone() == (True,):
+            return
+        sleep(_LOCK_POLL_S)
+    raise SliceBusy(
+        f"another run has been loading this slice for {LOCK_PATIENCE_S:.0f} s",
+        next_step="nothing is lost: run again when the other one has ended",
+    )
+
+
+def read(connection: Connection, slice_: Slice) -> SliceRecord | None:
+    """What is known of one slice; None when it was never tried."""
+    return read_range(connection, slice_.report_date, slice_.report_date).get(slice_)
+
+
+def read_range(connection: Connection, start: date, end: date) -> dict[Slice, SliceRecord]:
+    """What is known of the slices from `start` to `end`, both included, oldest first."""
+    found = rows(connection, statement("warehouse/read_slices"), {"start": start, "end": end})
+    records = {}
+    for row in found:
+        slice_ = Slice(row.pop("report_date"), ReportType(row.pop("report_type")))
+        source, etag = row.pop("report_source"), row.pop("report_etag")
+        origin = Origin(source, etag) if source else None
+        records[slice_] = SliceRecord(slice=slice_, state=State(row.pop("state")), origin=origin, **row)
+    return records
+
+
+def read_oldest_date(connection: Connection) -> date | None:
+    """The oldest date of which anything is known; None where nothing is."""
+    oldest: date | None = rows(connection, statement("warehouse/read_oldest_date"))[0]["oldest"]
+    return oldest
+
+
+def read_evidence(connection: Connection, slice_: Slice) -> tuple[str, ...]:
+    """What shows that the source is done with the slice's date, in words; nothing when nothing does."""
+    found = rows(connection, statement("warehouse/read_evidence"), _key(slice_))[0]
+    evidence = []
+    if found["other_type"]:
+        what = "is empty" if found["other_state"] == State.EMPTY else "is there"
+        evidence.append(f"{found['other_type']} of that date {what}")
+    if found["published_later"]:
+        evidence.append(f"{slice_.report_type} of {found['published_later']} is there")
+    elif evidence:
+        # Reports of one type may be behind for a week while those of the other come: who reads this may know.
+        evidence.append(f"no later {slice_.report_type} is")
+    return tuple(evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class Restatement:
+    """A revision that came after a slice's first one: what it changed, in rows and in seconds."""
+
+    slice: Slice
+    revision: int
+    seconds_before: Decimal
+    seconds_after: Decimal
+    rows_inserted: int
+    rows_deleted: int
+    rows_updated: int
+    loaded_at: datetime
+    overruled: str | None
+
+    def as_json(self) -> dict[str, object]:
+        """For `--json`: seconds as exact decimal texts."""
+        return {
+            "report_date": self.slice.report_date.isoformat(),
+            "report_type": self.slice.report_type.value,
+            "revision": self.revision,
+            "seconds_before": f"{self.seconds_before:f}",
+            "seconds_after": f"{self.seconds_after:f}",
+            "rows_inserted": self.rows_inserted,
+            "rows_deleted": self.rows_deleted,
+            "rows_updated": self.rows_updated,
+            "loaded_at": self.loaded_at.isoformat(),
+            "overruled": self.overruled,
+        }
+
+
+def read_restatements(connection: Connection, start: date, end: date) -> list[Restatement]:
+    """What changed after first publication in the slices from `start` to `end`, both included, oldest slice first."""
+    found = rows(connection, statement("warehouse/read_revisions"), {"start": start, "end": end})
+    return [
+        Restatement(slice=Slice(row.pop("report_date"), ReportType(row.pop("report_type"))), **row) for row in found
+    ]
+
+
+def claim(connection: Connection, org_id: str) -> None:
+    """Make the schema `org_id`'s if it is nobody's yet; `schema.require_owner` tells whose it is then."""
+    connection.execute(statement("warehouse/claim_warehouse"), {"org_id": org_id})
+
+
+def accepted_rejects(connection: Connection, slice_: Slice, report_sha256: str) -> int | None:
+    """How many lines of a report were rejected when it was accepted; None: it never was."""
+    row = connection.execute(
+        statement("warehouse/read_accepted_rejects"), {**_key(slice_), "report_sha256": report_sha256}
+    ).fetchone()
+    return row[0] if row else None
+
+
+def record_state(
+    connection: Connection,
+    slice_: Slice,
+    state: State,
+    *,
+    reason: str | None,
+    error: Exception | None = None,
+    held_sha256: str | None = None,
+) -> None:
+    """Note a check that changed no facts; `held_sha256` of the report, where one is held."""
+    connection.execute(
+        statement("warehouse/record_state"),
+        {
+            **_key(slice_),
+            "state": state.value,
+            "reason": reason,
+            "error_class": type(error).__name__ if error else None,
+            "held_sha256": held_sha256,
+        },
+    )
+
+
+def record_revision(
+    connection: Connection,
+    slice_: Slice,
+    *,
+    known: SliceRecord | None,
+    report: ReportFile,
+    tally: Tally,
+    change: Change,
+    reason: str | None,
+    read_as: str,
+    overruled: str | None,
+    load_duration: timedelta,
+) -> int:
+    """Note an accepted report: the slice's row, and one more revision. Gives the revision's number."""
+    revision = (known.revision if known else 0) + 1
+    connection.execute(
+        statement("warehouse/record_revision"),
+        {
+            **_key(slice_),
+            "revision": revision,
+            "report_sha256": report.sha256,
+            "report_bytes": report.size_bytes,
+            "rows_read": tally.rows_read,
+            "rows_merged": change.merged,
+            "rows_repeated": change.repeated,
+            "rows_rejected": tally.rows_rejected,
+            "rows_inserted": change.inserted,
+            "rows_updated": change.updated,
+            "rows_deleted": change.deleted,
+            "rows_unchanged": change.unchanged,
+            "seconds_before": known.watch_seconds if known else Decimal(0),
+            "seconds_after": tally.watch_seconds,
+            "created_at_unread": tally.created_at_unread,
+            "unknown_types": tally.unknown_types,
+            "overruled": overruled,
+            "code_version": __version__,
+            "load_duration": load_duration,
+        },
+    )
+    connection.execute(
+        statement("warehouse/record_loaded"),
+        {
+            **_key(slice_),
+            "state": (State.LOADED if change.stored else State.EMPTY).value,
+            "revision": revision,
+            "report_sha256": report.sha256,
+            "read_as": read_as,
+            "rows_stored": change.stored,
+            "watch_seconds": tally.watch_seconds,
+            "loaded_at": None,
+            "reason": reason,
+        },
+    )
+    record_origin(connection, slice_, report.origin)
+    return revision
+
+
+def record_origin(connection: Connection, slice_: Slice, origin: Origin | None) -> None:
+    """Note where the stored report lies."""
+    connection.execute(
+        statement("warehouse/record_origin"),
+        {**_key(slice_), "source": origin and origin.source, "etag": origin and origin.etag},
+    )
+
+
+def raise_facts_version(connection: Connection, slice_: Slice) -> None:
+    """Note that the slice's rows were changed within a revision; a new revision notes it by itself."""
+    connection.execute(statement("warehouse/raise_facts_version"), _key(slice_))
+
+
+def record_check(connection: Connection, slice_: Slice, result: str, message: str | None) -> None:
+    """Note what a check met, whatever it changed."""
+    connection.execute(statement("warehouse/record_check"), {**_key(slice_), "result": result, "message": message})
+
+
+def record_last_check(connection: Connection, slice_: Slice, last_check: str) -> None:
+    """Note a check that met trouble or nothing, and leaves state and reason as they are."""
+    connection.execute(statement("warehouse/record_last_check"), {**_key(slice_), "last_check": last_check})
+
+
+def forget_rejects(connection: Connection, slice_: Slice, *, report_sha256: str | None = None) -> None:
+    """Drop the rejected lines of reports that were not accepted, and of the report at hand, which is read again."""
+    connection.execute(statement("warehouse/forget_rejects"), {**_key(slice_), "report_sha256": report_sha256})
+
+
+def _key(slice_: Slice) -> dict[str, object]:
+    return {"report_date": slice_.report_date, "report_type": slice_.report_type.value}

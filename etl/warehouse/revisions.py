@@ -1,0 +1,114 @@
+"""Accepted revisions as values: all that the ledger knows of one, to write it down elsewhere and to bring it back.
+
+Every function works on the caller's transaction; none commits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta  # noqa: TC003 - pydantic reads them
+from decimal import Decimal  # noqa: TC003 - as above
+from typing import TYPE_CHECKING
+
+from etl.domain.report_values import Origin
+from etl.domain.slices import ReportType, Slice, State
+from etl.warehouse.connection import rows, statement
+
+if TYPE_CHECKING:
+    from etl.warehouse.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A row of `report_revision`, column by column, and what else of the slice's row came with the revision.
+
+    Attributes:
+        report_source, report_etag: of the stored revision only, where the download host gave a strong ETag.
+    """
+
+    report_date: date
+    report_type: ReportType
+    revision: int
+    report_sha256: str
+    report_bytes: int
+    rows_read: int
+    rows_merged: int
+    rows_repeated: int
+    rows_rejected: int
+    rows_inserted: int
+    rows_updated: int
+    rows_deleted: int
+    rows_unchanged: int
+    seconds_before: Decimal
+    seconds_after: Decimal
+    created_at_unread: int
+    unknown_types: int
+    overruled: str | None
+    code_version: str
+    loaded_at: datetime
+    load_duration: timedelta | None
+    report_source: str | None
+    report_etag: str | None
+
+    @property
+    def slice(self) -> Slice:
+        """Whose revision it is."""
+        return Slice(self.report_date, self.report_type)
+
+    @property
+    def rows_stored(self) -> int:
+        """Rows that the slice has with it."""
+        return self.rows_inserted + self.rows_updated + self.rows_unchanged
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where it was downloaded from."""
+        if self.report_source is None or self.report_etag is None:
+            return None
+        return Origin(self.report_source, self.report_etag)
+
+
+def read(connection: Connection, slice_: Slice) -> list[Accepted]:
+    """The accepted revisions of a slice, oldest first."""
+    found = rows(
+        connection,
+        statement("warehouse/read_accepted"),
+        {"report_date": slice_.report_date, "report_type": slice_.report_type.value},
+    )
+    return [Accepted(**{**row, "report_type": ReportType(row["report_type"])}) for row in found]
+
+
+def listed(connection: Connection) -> list[tuple[Slice, int, str]]:
+    """Slice, revision and hash of all that was ever accepted, oldest slice first."""
+    return [
+        (Slice(row["report_date"], ReportType(row["report_type"])), row["revision"], row["report_sha256"])
+        for row in rows(connection, statement("warehouse/list_revisions"))
+    ]
+
+
+def restore(connection: Connection, accepted: Accepted, *, read_as: str, reason: str | None) -> None:
+    """Write down a revision as it was when it was accepted; it is the slice's stored one then.
+
+    Args:
+        connection: in the transaction that restores the facts.
+        accepted: the revision.
+        read_as: how its columns were named by settings.
+        reason: why it stores nothing, where it does not.
+    """
+    columns = {name: getattr(accepted, name) for name in Accepted.__slots__}
+    connection.execute(statement("warehouse/restore_revision"), {**columns, "report_type": accepted.report_type.value})
+    connection.execute(
+        statement("warehouse/record_loaded"),
+        {
+            "report_date": accepted.report_date,
+            "report_type": accepted.report_type.value,
+            "state": (State.LOADED if accepted.rows_stored else State.EMPTY).value,
+            "revision": accepted.revision,
+            "report_sha256": accepted.report_sha256,
+            "read_as": read_as,
+            "rows_stored": accepted.rows_stored,
+            "watch_seconds": accepted.seconds_after,
+            "loaded_at": accepted.loaded_at,
+            "reason": reason,
+        },
+    )
