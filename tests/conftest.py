@@ -21,7 +21,7 @@ from etl.config.settings import Settings
 from etl.domain.errors import CredentialsRefused
 from etl.domain.outcome import Ask, Outcome
 from etl.domain.slices import ReportType, Slice
-from etl.job import runner as job
+from etl.job.runner import open_job
 from etl.runtime import logs
 from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox import Sandbox
@@ -144,7 +144,7 @@ class Warehouse:
     @contextmanager
     def job(self, **settings: Any) -> Iterator[Job]:
         """The job as the command opens it, on the tests' date."""
-        with job.opened(self.configured(**settings)) as opened:
+        with open_job(self.configured(**settings)) as opened:
             opened._now = NOON
             yield opened
 

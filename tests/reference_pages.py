@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final, Literal, cast, get_args, get_origin
 import typer.main
 from pydantic import SecretStr
 
-from etl.cli import main as cli
-from etl.cli import output as console
-from etl.config import telemetry_settings as channels
+from etl.cli import output
+from etl.cli.main import app
+from etl.config import telemetry_settings
 from etl.config.environment import PREFIX, variable_of
 from etl.config.settings import _EXAMPLES, _SECRETS, Settings
 
@@ -34,7 +34,7 @@ NOT_RUN: Final = {
     "demo": "`.ci/run` runs it",
     "sandbox": "serves until it is stopped; the quick start runs it",
 }
-FILES: Final = frozenset((*_SECRETS, *channels.SECRETS))
+FILES: Final = frozenset((*_SECRETS, *telemetry_settings.TELEMETRY_SECRETS))
 
 _COMMANDS_HEAD: Final = """\
 # Commands
@@ -78,7 +78,7 @@ _TYPES: Final = {
 
 def commands_page() -> str:
     """Each command with its help, options and examples."""
-    group = cast("TyperGroup", typer.main.get_command(cli.app))
+    group = cast("TyperGroup", typer.main.get_command(app))
     names = [f"| [`{name}`](#watch-time-{name}) | {command.short_help} |" for name, command in group.commands.items()]
     parts = [_COMMANDS_HEAD, "\n".join(["| command | what it does |", "| --- | --- |", *names, ""])]
     parts += [_command(name, cast("TyperCommand", command)) for name, command in group.commands.items()]
@@ -143,7 +143,7 @@ def _setting(name: str, field: FieldInfo) -> str:
     lines.append(f"- Default: {_default(name, field)}")
     if name in FILES:
         lines.append(f"- From a file: `{variable_of(name)}_FILE`")
-    if name in console.NEEDS:
+    if name in output.NEEDS:
         lines.append(f"- It wants {_EXAMPLES[name]}.")
     return "\n".join([*lines, ""])
 
@@ -151,7 +151,7 @@ def _setting(name: str, field: FieldInfo) -> str:
 def _default(name: str, field: FieldInfo) -> str:
     value = field.default
     if value is None:
-        return "required" if name in console.NEEDS else "none"
+        return "required" if name in output.NEEDS else "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return f"`{value}`" if value not in ((), {}) else "none"

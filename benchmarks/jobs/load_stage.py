@@ -20,7 +20,7 @@ from etl.config.settings import Settings
 from etl.domain.outcome import Ask, Result
 from etl.domain.report_values import ReportFile
 from etl.domain.slices import ReportType, Slice
-from etl.load import slice_load as load  # noqa: F401 - as the program does: the first settles its memory
+from etl.load import slice_load  # noqa: F401 - as the program does: the first settles its memory
 from etl.pipeline.slice_sync import Pipeline
 from etl.runtime.cancellation import Stop
 from etl.transform import normalise  # noqa: F401 - as the program does: the first settles its memory

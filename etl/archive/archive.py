@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from etl.archive import layout
-from etl.archive import timed_store as storage
+from etl.archive import layout, timed_store
 from etl.archive.layout import Key
 from etl.domain.errors import ArchiveDamaged, Misconfigured, ReconciliationFailed, WrongOrganization
 from etl.extract.scratch_folder import needs_room
@@ -153,7 +152,7 @@ class Archive:
         key = Key(slice_, revision, report.sha256)
         packed, written = report.path.with_name("report.csv.zst"), report.path.with_name("facts.parquet")
         # Two files are written, then sent; neither is larger than the report but for a few kilobytes.
-        patience_s = SETTLING_S + 4 * storage.patience_s(report.size_bytes)
+        patience_s = SETTLING_S + 4 * timed_store.patience_s(report.size_bytes)
         try:
             with idle_for(connection, patience_s):
                 from etl.archive import parquet, raw  # noqa: PLC0415 - pyarrow: an unchanged report needs none of it
@@ -184,7 +183,7 @@ class Archive:
         accepted, claimed_at = revisions.read(connection, slice_), schema.claimed_at(connection)
         with idle_for(connection, SETTLING_S):
             names = self.storage.names(layout.folder(layout.REVISIONS, slice_), layout.folder(layout.FACTS, slice_))
-        with idle_for(connection, SETTLING_S + storage.patience_s(max(names.values(), default=0))):
+        with idle_for(connection, SETTLING_S + timed_store.patience_s(max(names.values(), default=0))):
             return self._publish(slice_, accepted, claimed_at, names)
 
     def _publish(
@@ -276,7 +275,7 @@ def key_of(accepted: Accepted) -> Key:
     return Key(accepted.slice, accepted.revision, accepted.report_sha256)
 
 
-def opened(settings: Settings, stop: Stop) -> Archive:
+def open_archive(settings: Settings, stop: Stop) -> Archive:
     """The configured archive, its names listed once.
 
     Raises:
@@ -284,7 +283,7 @@ def opened(settings: Settings, stop: Stop) -> Archive:
         WrongOrganization: it is another organization's.
     """
     org_id = settings.require("org_id")
-    store = storage.opened(settings.require("archive_url"), stop)
+    store = timed_store.open_store(settings.require("archive_url"), stop)
     owner = _owner(store)
     if owner is not None and owner != org_id:
         raise _wrong_organization(store.url, owner, org_id)

@@ -209,7 +209,7 @@ def _is_absence(error: BaseException) -> bool:
     return isinstance(error, FileNotFoundError) or type(error).__name__ == "ResourceNotFoundError"
 
 
-def opened(url: str, stop: Stop) -> Storage:
+def open_store(url: str, stop: Stop) -> Storage:
     """The store of `WATCH_TIME_ARCHIVE_URL`; nothing is asked of it yet.
 
     Raises:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from etl.cli import options
-from etl.cli import output as console
+from etl.cli import options, output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,22 +26,22 @@ def archive(
     as_json: options.Json = False,
 ) -> None:
     """Compare the archive with the ledger: what is whole, missing, unfinished, and what nothing refers to."""
-    from etl.archive import archive as keeping
     from etl.archive import audit
+    from etl.archive.archive import open_archive
     from etl.runtime.cancellation import Stop
-    from etl.warehouse import connection as db
     from etl.warehouse import schema
+    from etl.warehouse.connection import open_database
 
-    settings, stop = console.settings("org_id", "database_url", "archive_url"), Stop()
-    with db.opened(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
+    settings, stop = output.settings("org_id", "database_url", "archive_url"), Stop()
+    with open_database(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
         database.run(lambda connection: schema.require_head(database, connection))
         database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
-        opened = keeping.opened(settings, stop)
+        opened = open_archive(settings, stop)
         found, removed = audit.examine(database, opened), list[str]()
         if sweep:
             removed = audit.sweep(database, opened, found, stop)
             found = audit.examine(database, opened)
-    console.show({**found.as_json(), "removed": removed}, lambda: _page(found, removed), as_json=as_json)
+    output.show({**found.as_json(), "removed": removed}, lambda: _page(found, removed), as_json=as_json)
     raise typer.Exit(int(found.exit_code))
 
 

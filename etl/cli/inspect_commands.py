@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from etl.cli import options
-from etl.cli import output as console
+from etl.cli import output as out
 from etl.domain.errors import ExitCode, worst
 from etl.domain.slices import ReportType, slices_of
 
@@ -26,12 +26,12 @@ def status(
     """Show how fresh the warehouse is, what is missing, and what is known of each slice."""
     gc.disable()  # it is done in less than half a second, a tenth of which would go into looking for garbage
     from etl.diagnostics import status
-    from etl.display import narrative as sentences
+    from etl.display import narrative
 
-    settings = console.settings("database_url")
-    first, last = console.date_range(settings, start, end)
+    settings = out.settings("database_url")
+    first, last = out.date_range(settings, start, end)
     found = status.read(settings, first, last, judged_from=start)
-    console.show(found.as_json(), lambda: sentences.status_page(found), as_json=as_json)
+    out.show(found.as_json(), lambda: narrative.status_page(found), as_json=as_json)
     if check and found.overview.late:
         raise typer.Exit(int(ExitCode.TRY_LATER))
 
@@ -48,12 +48,12 @@ def revisions(
 ) -> None:
     """List what changed after first publication, and what is held and how to accept it."""
     from etl.diagnostics import status
-    from etl.display import narrative as sentences
+    from etl.display import narrative
 
-    settings = console.settings("database_url")
+    settings = out.settings("database_url")
     changes, held = status.restatements(settings, start or date.min, end or settings.today())
     document = {"revisions": [change.as_json() for change in changes], "held": [slice_.as_json() for slice_ in held]}
-    console.show(document, lambda: sentences.restatements_page(changes, held), as_json=as_json)
+    out.show(document, lambda: narrative.restatements_page(changes, held), as_json=as_json)
 
 
 def explain(
@@ -63,11 +63,11 @@ def explain(
 ) -> None:
     """Tell the whole story of a date's slices: asked, answered, accepted, rejected, and what happens next."""
     from etl.diagnostics import explain
-    from etl.display import narrative as sentences
+    from etl.display import narrative
 
     types = (report_type,) if report_type else tuple(ReportType)
-    stories = explain.read(console.settings("database_url"), slices_of([date], types))
-    console.show([story.as_json() for story in stories], lambda: sentences.stories_page(stories), as_json=as_json)
+    stories = explain.read(out.settings("database_url"), slices_of([date], types))
+    out.show([story.as_json() for story in stories], lambda: narrative.stories_page(stories), as_json=as_json)
 
 
 def verify(
@@ -87,19 +87,19 @@ def verify(
     Where not one of them can be compared nothing is proven, and it ends with 75.
     """
     from etl.diagnostics import verify
-    from etl.display import narrative as sentences
+    from etl.display import narrative
 
     if file and (start is None or start != end or report_type is None):
         raise typer.BadParameter("--file is the report of one slice: name one date and its --type")
     types = (report_type,) if report_type else tuple(ReportType)
-    settings = console.settings("database_url") if file else console.settings(*console.NEEDS)
-    first, last = console.date_range(settings, start, end)
-    with verify.opened(settings, with_source=file is None) as opened:
+    settings = out.settings("database_url") if file else out.settings(*out.NEEDS)
+    first, last = out.date_range(settings, start, end)
+    with verify.open_verification(settings, with_source=file is None) as opened:
         stored = opened.stored(first, last, types)
         verdicts = opened.compare_all(stored, file=file)
-    console.show(
+    out.show(
         [verdict.as_json() for verdict in verdicts],
-        lambda: sentences.verdicts_page(verdicts, not_tried=len(stored) - len(verdicts)),
+        lambda: narrative.verdicts_page(verdicts, not_tried=len(stored) - len(verdicts)),
         as_json=as_json,
     )
     raise typer.Exit(int(verify.exit_code(verdicts)))
@@ -119,17 +119,17 @@ def report(
 
     if output.suffix.lower() not in publish.ENDINGS:
         raise typer.BadParameter(f"--output {output}: its name must end in {' or '.join(publish.ENDINGS)}")
-    settings = console.settings("database_url")
-    first, last = console.date_range(settings, start, end, days=publish.DAYS_SHOWN)
+    settings = out.settings("database_url")
+    first, last = out.date_range(settings, start, end, days=publish.DAYS_SHOWN)
     size = publish.publish(settings, output, first, last)
-    console.say(f"{output}: {size:,} bytes")
+    out.say(f"{output}: {size:,} bytes")
 
 
 def doctor(as_json: options.Json = False) -> None:
     """Look at settings, database, API, clock, download host and archive, and say what to do about what is amiss."""
     from etl.diagnostics import doctor
-    from etl.display import terminal as screens
+    from etl.display import terminal
 
     checks = list(doctor.examine())
-    console.show([check.as_json() for check in checks], lambda: screens.checks_table(checks), as_json=as_json)
+    out.show([check.as_json() for check in checks], lambda: terminal.checks_table(checks), as_json=as_json)
     raise typer.Exit(int(worst(check.exit_code for check in checks)))

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from etl.cli import options
-from etl.cli import output as console
+from etl.cli import options, output
 from etl.domain.errors import WatchTimeError, worst
 from etl.domain.slices import MAX_CONCURRENCY, WHOLE, ReportType, Shard
 from etl.runtime import logs
@@ -28,11 +27,11 @@ def run(
     as_json: options.Json = False,
 ) -> None:
     """Load the target date's reports, what the look-back window lacks, and what was restated. The daily job."""
-    from etl.job import runner as job
-    from etl.telemetry import run_telemetry as watch
+    from etl.job import runner
+    from etl.telemetry import run_telemetry
 
     trouble = None
-    with watch.over("run") as watched, job.opened(console.settings(*console.NEEDS)) as opened:
+    with run_telemetry.over("run") as watched, runner.open_job(output.settings(*output.NEEDS)) as opened:
         plan = opened.target_plan(date, accept=accept)
         opened.require_near(plan, is_meant=yes or date is None)
         watched.outcomes += opened.work(plan)
@@ -104,10 +103,9 @@ def backfill(
     as_json: options.Json = False,
 ) -> None:
     """Load the slices of a range that are not loaded, oldest first. Resumes where it left off."""
-    from etl.display import progress
-    from etl.display import terminal as screens
-    from etl.job import runner as job
-    from etl.telemetry import run_telemetry as watch
+    from etl.display import progress, terminal
+    from etl.job import runner
+    from etl.telemetry import run_telemetry
 
     if start and end and start > end:
         raise typer.BadParameter(f"--start {start} is after --end {end}")
@@ -124,11 +122,11 @@ def backfill(
     wanted = options.wanted(only, refresh=refresh or reload)
     trust = options.trust(refresh=refresh, reload=reload)
     part = options.shard(shard)
-    with watch.over("backfill", silent=dry_run) as watched:
-        settings = console.settings(*console.NEEDS)
+    with run_telemetry.over("backfill", silent=dry_run) as watched:
+        settings = output.settings(*output.NEEDS)
         if concurrency:
             settings = settings.model_copy(update={"concurrency": concurrency})
-        with job.opened(settings, requests_per_second=rate, dask=dask) as opened:
+        with runner.open_job(settings, requests_per_second=rate, dask=dask) as opened:
             types = (report_type,) if report_type else tuple(ReportType)
             plan = opened.backfill_plan(
                 start, end, report_types=types, wanted=wanted, shard=part, accept=accept, trust=trust
@@ -137,7 +135,7 @@ def backfill(
                 _show_plan(plan, opened.estimate(plan), part, as_json=as_json)
                 return
             opened.require_near(plan, is_meant=yes, is_history=True)
-            stderr = screens.stderr()
+            stderr = terminal.stderr()
             if stderr.is_terminal:
                 logs.only_warnings()
             with progress.shown(len(plan), stderr) as advance:
@@ -149,30 +147,30 @@ def backfill(
 
 def compact(as_json: options.Json = False) -> None:
     """Give every settled month one partition instead of one for each slice. Safe at any time; readers go on."""
-    from etl.display import terminal as screens
-    from etl.load import compaction as compact
+    from etl.display import terminal
+    from etl.load import compaction
 
-    done, trouble = compact.compact_all(console.settings("database_url"))
+    done, trouble = compaction.compact_all(output.settings("database_url"))
     document = {
         "compacted": [month.as_json() for month in done],
-        "errors": [console.described(error) for error in trouble],
+        "errors": [output.described(error) for error in trouble],
     }
-    console.show(document, lambda: screens.compacted_table(done), as_json=as_json)
+    output.show(document, lambda: terminal.compacted_table(done), as_json=as_json)
     for error in trouble:
-        console.tell(error)
+        output.tell(error)
     raise typer.Exit(int(worst(error.exit_code for error in trouble)))
 
 
 def migrate() -> None:
     """Create the tables, or bring them to this version. Safe to run at any time, also several at once."""
-    from etl.warehouse import connection as db
     from etl.warehouse import schema
+    from etl.warehouse.connection import open_database
 
-    settings = console.settings("database_url")
-    with db.opened(settings.require("database_url"), schema=settings.schema_name) as database:
+    settings = output.settings("database_url")
+    with open_database(settings.require("database_url"), schema=settings.schema_name) as database:
         before, after = schema.migrate(database)
         what = "is at" if before == after else f"went from {before or 'nothing'} to"
-        console.say(f"schema {settings.schema_name} of {database} {what} version {after}")
+        output.say(f"schema {settings.schema_name} of {database} {what} version {after}")
 
 
 def _shown(
@@ -185,36 +183,35 @@ def _shown(
     trouble: WatchTimeError | None = None,
 ) -> int:
     """Log the run's line and show its outcomes; gives the gravest exit code, that of `trouble` included."""
-    from etl.display import terminal as screens
-    from etl.pipeline import outcome_log as run_log
+    from etl.display import terminal
+    from etl.pipeline import outcome_log
 
     codes = [outcome.exit_code for outcome in outcomes] + ([trouble.exit_code] if trouble else [])
     code = worst(codes)
-    run_log.run_done(command, outcomes, code, shard, not_tried=not_tried)
+    outcome_log.run_done(command, outcomes, code, shard, not_tried=not_tried)
     document = {
         "command": command,
         "exit_code": int(code),
-        "error": trouble and console.described(trouble),
+        "error": trouble and output.described(trouble),
         **shard.as_json(),
         "not_tried": not_tried,
         "slices": [outcome.as_json() for outcome in outcomes],
     }
-    console.show(document, lambda: screens.outcomes_table(outcomes, shard, not_tried=not_tried), as_json=as_json)
+    output.show(document, lambda: terminal.outcomes_table(outcomes, shard, not_tried=not_tried), as_json=as_json)
     if trouble:
-        console.tell(trouble)
+        output.tell(trouble)
     return int(code)
 
 
 def _replayed(start: date | None, end: date | None, report_type: ReportType | None, *, as_json: bool) -> int:
     """Rebuild the warehouse from the archive; gives the gravest exit code."""
-    from etl.display import progress
-    from etl.display import terminal as screens
+    from etl.display import progress, terminal
     from etl.pipeline import replay
 
-    settings = console.settings("org_id", "database_url", "archive_url")
-    with replay.opened(settings) as opened:
+    settings = output.settings("org_id", "database_url", "archive_url")
+    with replay.open_replay(settings) as opened:
         plan = opened.plan(start, end, (report_type,) if report_type else tuple(ReportType))
-        stderr = screens.stderr()
+        stderr = terminal.stderr()
         if stderr.is_terminal:
             logs.only_warnings()
         with progress.shown(len(plan), stderr) as advance:
@@ -223,9 +220,9 @@ def _replayed(start: date | None, end: date | None, report_type: ReportType | No
 
 
 def _show_plan(plan: list[Planned], cost: Estimate, shard: Shard, *, as_json: bool) -> None:
-    from etl.display import terminal as screens
+    from etl.display import terminal
 
     lines = [(str(planned.slice.report_date), planned.slice.report_type.value, planned.reason) for planned in plan]
     slices = [dict(zip(("report_date", "report_type", "reason"), line, strict=True)) for line in lines]
     document = {**shard.as_json(), "slices": slices, "estimate": cost.as_json()}
-    console.show(document, lambda: screens.plan_page(lines, cost, shard), as_json=as_json)
+    output.show(document, lambda: terminal.plan_page(lines, cost, shard), as_json=as_json)

@@ -13,11 +13,7 @@ import structlog
 import typer
 
 from etl import __version__
-from etl.cli import archive_commands as archiving
-from etl.cli import inspect_commands as looking
-from etl.cli import load_commands as working
-from etl.cli import output as console
-from etl.cli import sandbox_commands as trying
+from etl.cli import archive_commands, inspect_commands, load_commands, output, sandbox_commands
 from etl.config.environment import PREFIX
 from etl.domain.errors import ExitCode, WatchTimeError
 from etl.runtime import logs
@@ -37,16 +33,16 @@ app = typer.Typer(
 def main() -> None:
     """Run the command; the process ends with a code of `etl.domain.errors.ExitCode`."""
     exit_on_signals()
-    console.open_streams()
+    output.open_streams()
     logs.configure()
     logs.take_over_stderr()
     try:
         _run()
     except SystemExit as end:
-        lost = console.lost_output()
+        lost = output.lost_output()
         if lost is None:
             raise
-        console.tell(lost)
+        output.tell(lost)
         # Any other code is as grave or graver.
         raise SystemExit(end.code or int(lost.exit_code)) from None
 
@@ -60,8 +56,8 @@ def _run() -> None:
             _end(ExitCode.USAGE, {"class": "WrongUsage", "message": "the command line is wrong; stderr says in what"})
         raise
     except WatchTimeError as error:
-        console.tell(error)
-        _end(error.exit_code, console.described(error))
+        output.tell(error)
+        _end(error.exit_code, output.described(error))
     except Exception:  # noqa: BLE001 - the last line of defence; it ends with the code for bugs
         structlog.get_logger("watch_time").exception("bug")
         message = "a bug in watch-time; the log line above has the traceback"
@@ -72,13 +68,13 @@ def _run() -> None:
 def _end(code: ExitCode, error: dict[str, object]) -> NoReturn:
     """End with `code`; who asked for a document gets one in any case."""
     if "--json" in sys.argv:
-        console.say(json.dumps({"exit_code": int(code), "error": error}, indent=2))
+        output.say(json.dumps({"exit_code": int(code), "error": error}, indent=2))
     raise SystemExit(int(code)) from None
 
 
 def _show_version(value: bool) -> None:  # noqa: FBT001 - typer's callback
     if value:
-        console.say(f"watch-time {__version__}")
+        output.say(f"watch-time {__version__}")
         raise typer.Exit
 
 
@@ -93,9 +89,9 @@ def root(
 
 # Each command, its line in the list of all, and examples that run as they stand.
 _COMMANDS: Final = (
-    (working.run, "The daily job: load what is due, what is missing, what was restated.", ("run", "run --json")),
+    (load_commands.run, "The daily job: load what is due, what is missing, what was restated.", ("run", "run --json")),
     (
-        working.backfill,
+        load_commands.backfill,
         "Load a range of dates, oldest first.",
         (
             "backfill --start 2026-01-01 --end 2026-03-31 --dry-run",
@@ -108,18 +104,18 @@ _COMMANDS: Final = (
         ),
     ),
     (
-        looking.status,
+        inspect_commands.status,
         "What is loaded, how fresh it is, and what is missing.",
         ("status", "status --check", "status --start 2026-01-01 --end 2026-01-31"),
     ),
     (
-        looking.revisions,
+        inspect_commands.revisions,
         "What changed after first publication, and what is held back.",
         ("revisions", "revisions --start 2026-01-01"),
     ),
-    (looking.explain, "The whole story of one date.", ("explain 2026-01-15", "explain 2026-01-15 --type vod")),
+    (inspect_commands.explain, "The whole story of one date.", ("explain 2026-01-15", "explain 2026-01-15 --type vod")),
     (
-        looking.verify,
+        inspect_commands.verify,
         "Prove that stored slices equal their reports, row by row.",
         (
             "verify --start 2026-01-01 --end 2026-01-31",
@@ -127,20 +123,28 @@ _COMMANDS: Final = (
         ),
     ),
     (
-        looking.report,
+        inspect_commands.report,
         "Draw the warehouse: one page without network, or a picture for chat.",
         ("report --output watch-time.html", "report --output watch-time.png"),
     ),
-    (working.compact, "Give each settled month one partition.", ("compact",)),
+    (load_commands.compact, "Give each settled month one partition.", ("compact",)),
     (
-        archiving.archive,
+        archive_commands.archive,
         "Compare the archive with the ledger; with --sweep, mend it.",
         ("archive", "archive --sweep"),
     ),
-    (looking.doctor, "Look at everything that a run depends on.", ("doctor",)),
-    (working.migrate, "Create the tables, or bring them to this version.", ("migrate",)),
-    (trying.demo, "See the job at work: no account and no database needed.", ("demo", "demo --folder /tmp/demo")),
-    (trying.sandbox, "Serve a stand-in for BlendVision's report API.", ("sandbox", "sandbox --port 0 --rows 100000")),
+    (inspect_commands.doctor, "Look at everything that a run depends on.", ("doctor",)),
+    (load_commands.migrate, "Create the tables, or bring them to this version.", ("migrate",)),
+    (
+        sandbox_commands.demo,
+        "See the job at work: no account and no database needed.",
+        ("demo", "demo --folder /tmp/demo"),
+    ),
+    (
+        sandbox_commands.sandbox,
+        "Serve a stand-in for BlendVision's report API.",
+        ("sandbox", "sandbox --port 0 --rows 100000"),
+    ),
 )
 for _command, _line, _examples in _COMMANDS:
     # click fills paragraphs, but for those that begin with this mark.

@@ -119,12 +119,12 @@ def date_range(known: Settings, start: date | None, end: date | None, *, days: i
 
 def show(document: object, table: Callable[[], RenderableType], *, as_json: bool) -> None:
     """Data to stdout: the document, or the table."""
-    from etl.display import terminal as screens
+    from etl.display import terminal
 
     if as_json:
         say(json.dumps(document, ensure_ascii=False, indent=2, default=_plain))
         return
-    console = screens.stdout()
+    console = terminal.stdout()
     with console.capture() as shown:
         console.print(table())
     say(shown.get().removesuffix("\n"))

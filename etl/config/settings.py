@@ -17,9 +17,9 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from etl.config import telemetry_settings as channels
 from etl.config.environment import PREFIX, given, open_to_others, read_secret_files, variable_of
 from etl.config.sslmode import Sslmode, too_weak
+from etl.config.telemetry_settings import TELEMETRY_SECRETS, TelemetrySettings, split_urls
 from etl.domain.contract import COLUMNS, IGNORE
 from etl.domain.errors import Misconfigured
 from etl.domain.slices import MAX_CONCURRENCY
@@ -265,22 +265,22 @@ class Settings(BaseSettings):
     def secrets(self) -> tuple[str, ...]:
         """The values that must never be shown; a database URL counts as a whole and by its passwords."""
         token, url = (secret.get_secret_value() if secret else "" for secret in (self.api_token, self.database_url))
-        of_channels = self.channels().secrets()
+        of_telemetry = self.telemetry().secrets()
         if url.startswith(EMBEDDED):
-            return (token, *of_channels)
+            return (token, *of_telemetry)
         passwords = [password for found in _PASSWORDS.findall(url) for password in found if password]
         # One that is also a name in the URL is not looked for: a mask in that name's place would tell it.
         rest = _PASSWORDS.sub("", url)
         hidden = (password for password in (*passwords, *map(unquote, passwords)) if password not in rest)
-        return (token, url, *hidden, *of_channels)
+        return (token, url, *hidden, *of_telemetry)
 
-    def channels(self) -> channels.Channels:
+    def telemetry(self) -> TelemetrySettings:
         """Where to tell of runs."""
-        return channels.Channels(
+        return TelemetrySettings(
             self.metrics_file or "",
             self.pushgateway_url or "",
             self.ping_url.get_secret_value() if self.ping_url else "",
-            channels.split_urls(self.notify_urls.get_secret_value() if self.notify_urls else ""),
+            split_urls(self.notify_urls.get_secret_value() if self.notify_urls else ""),
         )
 
     @classmethod
@@ -296,7 +296,7 @@ class Settings(BaseSettings):
         variables = given()
         problems: dict[str, str] = {}
         from_files = read_secret_files(_SECRETS, variables, problems)
-        from_files |= read_secret_files(channels.SECRETS, variables, {})
+        from_files |= read_secret_files(TELEMETRY_SECRETS, variables, {})
         try:
             settings = cls(**from_files)  # type: ignore[arg-type]  # values are validated by pydantic
         except ValidationError as error:
@@ -324,7 +324,7 @@ def unknown_variables() -> dict[str, str | None]:
     Not an error: an orchestrator may set such names on its own (Kubernetes does, for a Service named `watch-time`).
     """
     known = {variable_of(name) for name in Settings.model_fields}
-    known |= {f"{variable_of(name)}_FILE" for name in (*_SECRETS, *channels.SECRETS)}
+    known |= {f"{variable_of(name)}_FILE" for name in (*_SECRETS, *TELEMETRY_SECRETS)}
     strangers = sorted(name for name in given() if name.startswith(PREFIX) and name not in known)
     return {
         name: next(iter(difflib.get_close_matches(name, known, n=1)), None)
@@ -335,7 +335,7 @@ def unknown_variables() -> dict[str, str | None]:
 
 def open_secrets() -> dict[str, str]:
     """The files with secrets that other users may read or change, and their modes."""
-    return open_to_others((*_SECRETS, *channels.SECRETS))
+    return open_to_others((*_SECRETS, *TELEMETRY_SECRETS))
 
 
 def _in_words(message: str) -> str:

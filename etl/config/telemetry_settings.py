@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from etl.config.environment import given, read_secret_files, variable_of
 
 # Whatever is wrong with them must not keep a run from its work.
-SECRETS: Final = ("ping_url", "notify_urls")
+TELEMETRY_SECRETS: Final = ("ping_url", "notify_urls")
 # As Apprise splits them: a comma within a URL, as in a list of addresses, is a part of it.
 _BETWEEN_URLS: Final = re.compile(r"[\s,;]+(?=[a-z0-9]{1,32}://)", re.IGNORECASE)
 _URL_PARTS: Final = re.compile(r"[/?#&=:@,;]+")
@@ -24,7 +24,7 @@ _LONGEST_WORD: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Channels:
+class TelemetrySettings:
     """Where to tell of runs; what is not configured is empty. Its representation shows no secret."""
 
     metrics_file: str = ""
@@ -33,7 +33,7 @@ class Channels:
     notify_urls: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
-    def load(cls) -> Channels:
+    def load(cls) -> TelemetrySettings:
         """Those of the environment and `.env`, whatever is wrong with the other settings.
 
         Raises:
@@ -41,10 +41,10 @@ class Channels:
         """
         variables = given()
         values = variables | {
-            variable_of(name): value for name, value in read_secret_files(SECRETS, variables, {}).items()
+            variable_of(name): value for name, value in read_secret_files(TELEMETRY_SECRETS, variables, {}).items()
         }
         file, gateway, ping, urls = (
-            values.get(variable_of(name), "") for name in ("metrics_file", "pushgateway_url", *SECRETS)
+            values.get(variable_of(name), "") for name in ("metrics_file", "pushgateway_url", *TELEMETRY_SECRETS)
         )
         return cls(file, gateway, ping, split_urls(urls))
 
@@ -72,8 +72,8 @@ def _looks_like_a_token(part: str) -> bool:
     return mixed or any(sign.isdigit() for sign in part) or len(part) > _LONGEST_WORD
 
 
-def unread_channels() -> dict[str, str]:
+def unread_telemetry() -> dict[str, str]:
     """What is wrong with the files that name channels, by variable; a run goes on without them."""
     problems: dict[str, str] = {}
-    read_secret_files(SECRETS, given(), problems)
+    read_secret_files(TELEMETRY_SECRETS, given(), problems)
     return problems

@@ -12,13 +12,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from etl.config.settings import Settings, open_secrets, unknown_variables
-from etl.config.telemetry_settings import unread_channels
+from etl.config.telemetry_settings import unread_telemetry
 from etl.domain.errors import ExitCode, WatchTimeError
 from etl.domain.slices import Slice, slices_of, target_date
-from etl.extract import token_expiry as api_token
+from etl.extract import token_expiry
 from etl.warehouse import citus, schema
-from etl.warehouse import connection as db
-from etl.warehouse.connection import rows, statement
+from etl.warehouse.connection import fetch_rows, open_database, statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,7 +80,7 @@ def examine() -> Iterator[Check]:
         yield _problem("settings", error)
         return
     yield Check("settings", Verdict.OK, f"organization {settings.require('org_id')}, {settings.api_base_url}")
-    if warning := api_token.warning(settings.require("api_token"), now=datetime.now(UTC)):
+    if warning := token_expiry.warning(settings.require("api_token"), now=datetime.now(UTC)):
         yield Check("token", Verdict.WARNING, warning, "get a new one and set WATCH_TIME_API_TOKEN")
     yield from _examine_database(settings)
     yield from _examine_source(settings)
@@ -92,7 +91,7 @@ def examine() -> Iterator[Check]:
 def _examine_database(settings: Settings) -> Iterator[Check]:
     try:
         with (
-            db.opened(settings.require("database_url"), schema=settings.schema_name) as database,
+            open_database(settings.require("database_url"), schema=settings.schema_name) as database,
             database.transaction() as connection,
         ):
             major = connection.info.server_version // 10_000
@@ -111,7 +110,7 @@ def _examine_database(settings: Settings) -> Iterator[Check]:
             if found := citus.examine(connection):
                 yield Check("Citus", Verdict.WARNING if found[1] else Verdict.OK, *found)
             yield Check("tables", Verdict.OK, f"version {schema.HEAD}, of {schema.owner(connection) or 'nobody yet'}")
-            lacking = [row["right"] for row in rows(connection, statement("diagnostics/lacking_rights"))]
+            lacking = [row["right"] for row in fetch_rows(connection, statement("diagnostics/lacking_rights"))]
             if lacking:
                 yield Check(
                     "rights",
@@ -155,11 +154,11 @@ def _examine_archive(settings: Settings) -> Iterator[Check]:
     if settings.archive_url is None:
         return
 
-    from etl.archive import archive as keeping  # noqa: PLC0415 - only where there is an archive
+    from etl.archive import archive  # noqa: PLC0415 - only where there is an archive
     from etl.runtime.cancellation import Stop  # noqa: PLC0415
 
     try:
-        keeping.opened(settings, Stop()).probe()
+        archive.open_archive(settings, Stop()).probe()
         yield Check("archive", Verdict.OK, f"{settings.archive_url} takes, shows and gives up files")
     except WatchTimeError as error:
         yield _problem("archive", error)
@@ -167,17 +166,21 @@ def _examine_archive(settings: Settings) -> Iterator[Check]:
 
 def _examine_channels(settings: Settings) -> Iterator[Check]:
     """Look at those that are configured. None can fail a run, so nothing here is worse than a warning."""
-    from etl.telemetry import notifier as courier  # noqa: PLC0415 - few have them all
-    from etl.telemetry import ping, pushgateway, textfile  # noqa: PLC0415 - as above
+    from etl.telemetry import (  # noqa: PLC0415 - as above
+        notifier,
+        ping,
+        pushgateway,
+        textfile,
+    )
 
-    for variable, problem in unread_channels().items():
+    for variable, problem in unread_telemetry().items():
         yield Check(variable, Verdict.WARNING, problem, "runs tell nothing there; mend the file, or unset the variable")
-    channels = settings.channels()
+    channels = settings.telemetry()
     looks: list[tuple[str, Callable[[str], str], str]] = [
         ("metrics file", textfile.examine, channels.metrics_file),
         ("Pushgateway", pushgateway.examine, channels.pushgateway_url),
         ("ping", ping.examine, channels.ping_url),
-        *(("notices", courier.examine, url) for url in channels.notify_urls),
+        *(("notices", notifier.examine, url) for url in channels.notify_urls),
     ]
     for name, look, value in looks:
         if value:

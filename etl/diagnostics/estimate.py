@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from etl.domain.slices import ReportType
-from etl.warehouse.connection import rows, statement
+from etl.warehouse.connection import fetch_rows, statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,7 +55,7 @@ def estimate(
     wanted = Counter(slice_.report_type for slice_ in slices)
     pace = {
         ReportType(row.pop("report_type")): row
-        for row in rows(connection, statement("diagnostics/read_pace"), {"most": _LOADS})
+        for row in fetch_rows(connection, statement("diagnostics/read_pace"), {"most": _LOADS})
     }
     unknown = tuple(report_type for report_type in wanted if report_type not in pace)
     known = {report_type: pace[report_type] for report_type in wanted if report_type in pace}

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from etl.domain.slices import SETTLING_DAYS, Slice, State
 from etl.pipeline.guards import way_out
-from etl.warehouse import connection as db
 from etl.warehouse import ledger, schema
-from etl.warehouse.connection import rows, statement
+from etl.warehouse.connection import Connection, fetch_rows, open_database, statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,20 +66,23 @@ def read(settings: Settings, slices: Iterable[Slice]) -> list[Story]:
         SchemaNotReady: there are no tables to read, or those of another version.
     """
     url = settings.require("database_url")
-    with db.opened(url, schema=settings.schema_name) as database, database.transaction(writable=False) as connection:
+    with (
+        open_database(url, schema=settings.schema_name) as database,
+        database.transaction(writable=False) as connection,
+    ):
         schema.require_head(database, connection)
         return [_story(connection, slice_, settings) for slice_ in slices]
 
 
-def _story(connection: db.Connection, slice_: Slice, settings: Settings) -> Story:
+def _story(connection: Connection, slice_: Slice, settings: Settings) -> Story:
     record = ledger.read(connection, slice_)
     key = {"report_date": slice_.report_date, "report_type": slice_.report_type.value}
     return Story(
         slice_,
         record,
-        checks=rows(connection, statement("diagnostics/read_checks"), key),
-        revisions=rows(connection, statement("diagnostics/read_slice_revisions"), key),
-        rejects=rows(connection, statement("diagnostics/read_slice_rejects"), {**key, "most": _REJECTS_SHOWN}),
+        checks=fetch_rows(connection, statement("diagnostics/read_checks"), key),
+        revisions=fetch_rows(connection, statement("diagnostics/read_slice_revisions"), key),
+        rejects=fetch_rows(connection, statement("diagnostics/read_slice_rejects"), {**key, "most": _REJECTS_SHOWN}),
         next_step=what_is_next(slice_, record, settings, today=settings.today()),
     )
 

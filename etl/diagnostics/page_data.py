@@ -13,8 +13,7 @@ from psycopg import IsolationLevel
 from etl.diagnostics import explain, status
 from etl.domain.slices import ReportType, Slice, State, dates_between, slices_of, target_date
 from etl.warehouse import citus, freshness, ledger, schema
-from etl.warehouse import connection as db
-from etl.warehouse.connection import rows, statement
+from etl.warehouse.connection import configure, fetch_rows, open_database, statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -142,22 +141,22 @@ def read(settings: Settings, start: date, end: date, *, now: datetime) -> Figure
     """
     url = settings.require("database_url")
     with (
-        db.opened(url, schema=settings.schema_name) as database,
+        open_database(url, schema=settings.schema_name) as database,
         database.connection(writable=False) as connection,
     ):
         # A run may commit at any moment: sums, states and counts must be of the same one.
         connection.isolation_level = IsolationLevel.REPEATABLE_READ
         connection.read_only = True
         with connection.transaction():
-            db.configure(connection, database.schema)
+            configure(connection, database.schema)
             schema.require_head(database, connection)
             return _read(connection, settings, start, end, now=now)
 
 
 def _read(connection: Connection, settings: Settings, start: date, end: date, *, now: datetime) -> Figures:
     known = ledger.read_range(connection, start, end)
-    sums = rows(connection, statement("diagnostics/read_page_sums"), {"start": start, "end": end, "most": _TOP})
-    counted = rows(
+    sums = fetch_rows(connection, statement("diagnostics/read_page_sums"), {"start": start, "end": end, "most": _TOP})
+    counted = fetch_rows(
         connection, citus.dialect(connection).statement("diagnostics/count_daily_viewers"), {"start": start, "end": end}
     )
     per_slice = {

@@ -11,8 +11,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from etl.domain.slices import Slice, State, dates_between, slices_of
-from etl.warehouse import connection as db
 from etl.warehouse import freshness, ledger, schema
+from etl.warehouse.connection import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -101,7 +101,10 @@ def read(settings: Settings, start: date, end: date, *, judged_from: date | None
         SchemaNotReady: there are no tables to read, or those of another version.
     """
     url = settings.require("database_url")
-    with db.opened(url, schema=settings.schema_name) as database, database.transaction(writable=False) as connection:
+    with (
+        open_database(url, schema=settings.schema_name) as database,
+        database.transaction(writable=False) as connection,
+    ):
         schema.require_head(database, connection)
         return Status(
             merge(ledger.read_range(connection, start, end), slices_of(dates_between(start, end))),
@@ -112,7 +115,10 @@ def read(settings: Settings, start: date, end: date, *, judged_from: date | None
 def restatements(settings: Settings, start: date, end: date) -> tuple[list[ledger.Restatement], list[SliceStatus]]:
     """What changed after first publication from `start` to `end`, both included; and the held slices of the range."""
     url = settings.require("database_url")
-    with db.opened(url, schema=settings.schema_name) as database, database.transaction(writable=False) as connection:
+    with (
+        open_database(url, schema=settings.schema_name) as database,
+        database.transaction(writable=False) as connection,
+    ):
         schema.require_head(database, connection)
         known = ledger.read_range(connection, start, end)
         held = [slice_ for slice_, record in known.items() if record.state is State.HELD]

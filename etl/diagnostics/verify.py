@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 from etl.domain.errors import ExitCode, WatchTimeError, WrongUsage, worst
 from etl.domain.report_values import NotThere, Tally
 from etl.domain.slices import dates_between, slices_of
-from etl.extract import report_source as source
+from etl.extract import report_source
 from etl.load.slice_load import Loading
 from etl.transform import normalise
-from etl.warehouse import connection as db
 from etl.warehouse import ledger, schema
-from etl.warehouse.connection import rows, statement
+from etl.warehouse.connection import fetch_rows, open_database, statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -145,7 +144,7 @@ class Verification:
         loading = Loading(connection, slice_, "", aside=True)
         loading.stage(normalise.chunks(path, aliases=self._settings.header_aliases), tally)
         found = loading.merge(tally)
-        (counts,) = rows(connection, statement("load/count_differences"))
+        (counts,) = fetch_rows(connection, statement("load/count_differences"))
         differs = any(counts.values())
         known = ledger.read(connection, slice_)
         is_stored_report = known is not None and known.report_sha256 == sha256
@@ -155,7 +154,7 @@ class Verification:
             compared=True,
             rows=found,
             **counts,
-            first=tuple(rows(connection, statement("diagnostics/first_differences"), {"most": _LISTED})),
+            first=tuple(fetch_rows(connection, statement("diagnostics/first_differences"), {"most": _LISTED})),
             message=rejected if tally.rows_rejected else None,
             next_step=_remedy(slice_, is_stored_report=is_stored_report) if differs else None,
             exit_code=ExitCode.DATA_REFUSED if differs else ExitCode.OK,
@@ -184,17 +183,17 @@ def exit_code(verdicts: Sequence[Verdict]) -> ExitCode:
 
 
 @contextmanager
-def opened(settings: Settings, *, with_source: bool) -> Iterator[Verification]:
+def open_verification(settings: Settings, *, with_source: bool) -> Iterator[Verification]:
     """A verification on the configured warehouse; without the source only files can be compared.
 
     Raises:
         SchemaNotReady, WrongOrganization: there is nothing to verify, or it is another organization's.
     """
-    with db.opened(settings.require("database_url"), schema=settings.schema_name) as database:
+    with open_database(settings.require("database_url"), schema=settings.schema_name) as database:
         database.run(lambda connection: schema.require_head(database, connection))
         if not with_source:
             yield Verification(settings, database, None)
             return
         database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
-        with source.opened(settings, database.stop) as reports:
+        with report_source.open_source(settings, database.stop) as reports:
             yield Verification(settings, database, reports)

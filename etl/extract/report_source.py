@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from etl.domain.outcome import Ask
 from etl.domain.report_values import NotThere, ReportFile
-from etl.extract import scratch_folder as scratch
+from etl.extract import scratch_folder
 from etl.extract.download import Downloader
 from etl.extract.http_clients import api_client, storage_client
 from etl.extract.report_api import ReportApi
@@ -75,7 +75,7 @@ class Source:
         if isinstance(answer, NotThere):
             yield answer
             return
-        with scratch.folder_in(self._folder) as folder:
+        with scratch_folder.folder_in(self._folder) as folder:
             yield self._downloader.download(
                 answer,
                 renew=lambda: api.renew(slice_),
@@ -87,7 +87,7 @@ class Source:
 
 
 @contextmanager
-def opened(settings: Settings, stop: Stop, *, requests_per_second: float | None = None) -> Iterator[Source]:
+def open_source(settings: Settings, stop: Stop, *, requests_per_second: float | None = None) -> Iterator[Source]:
     """The configured source, with its clients and a scratch folder; `settings` must have token and organization.
 
     Args:
@@ -103,7 +103,7 @@ def opened(settings: Settings, stop: Stop, *, requests_per_second: float | None 
     with (
         api_client(settings.api_base_url, token=token, org_id=org_id) as api,
         storage_client(policy) as storage,
-        scratch.folder() as folder,
+        scratch_folder.folder() as folder,
     ):
         patience = Patience(sleep=stop.sleep)
         yield Source(

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from etl.extract import report_source as source
+from etl.extract import report_source
 from etl.pipeline.slice_sync import Pipeline
-from etl.warehouse import connection as db
 from etl.warehouse import schema
+from etl.warehouse.connection import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Workplace:
+class RunContext:
     """An opened warehouse and archive, and the pipeline that brings slices there. Safe to use from several threads."""
 
     database: Database
@@ -31,7 +31,9 @@ class Workplace:
 
 
 @contextmanager
-def opened(settings: Settings, stop: Stop, *, requests_per_second: float | None = None) -> Iterator[Workplace]:
+def open_run_context(
+    settings: Settings, stop: Stop, *, requests_per_second: float | None = None
+) -> Iterator[RunContext]:
     """The configured warehouse, source and archive.
 
     Args:
@@ -43,18 +45,18 @@ def opened(settings: Settings, stop: Stop, *, requests_per_second: float | None 
         SchemaNotReady, WrongOrganization: before anything is asked of the source.
         ArchiveUnavailable, CredentialsRefused, Misconfigured: the configured archive cannot be looked at.
     """
-    with db.opened(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
+    with open_database(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
         database.run(lambda connection: schema.require_head(database, connection))
         database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
         archive = _archive(settings, stop)
-        with source.opened(settings, stop, requests_per_second=requests_per_second) as reports:
-            yield Workplace(database, Pipeline(settings, database, reports, stop, archive), archive, stop)
+        with report_source.open_source(settings, stop, requests_per_second=requests_per_second) as reports:
+            yield RunContext(database, Pipeline(settings, database, reports, stop, archive), archive, stop)
 
 
 def _archive(settings: Settings, stop: Stop) -> Archive | None:
     if settings.archive_url is None:
         return None
 
-    from etl.archive import archive as keeping  # noqa: PLC0415 - only where there is an archive
+    from etl.archive.archive import open_archive  # noqa: PLC0415 - only where there is an archive
 
-    return keeping.opened(settings, stop)
+    return open_archive(settings, stop)

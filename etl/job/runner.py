@@ -26,11 +26,11 @@ from etl.domain.slices import (
     slices_of,
     target_date,
 )
-from etl.extract import token_expiry as api_token
-from etl.job import run_context as workplace
+from etl.extract import token_expiry
+from etl.job import run_context
 from etl.job.thread_executor import Threads
-from etl.load import compaction as compact
-from etl.pipeline import outcome_log as run_log
+from etl.load import compaction
+from etl.pipeline import outcome_log
 from etl.runtime.cancellation import Stop
 from etl.warehouse import ledger
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from etl.config.settings import Settings
     from etl.diagnostics.estimate import Estimate
     from etl.domain.outcome import Outcome
-    from etl.job.run_context import Workplace
+    from etl.job.run_context import RunContext
     from etl.warehouse.ledger import SliceRecord
 
     # Brings the slices of a plan and gives their outcomes as they come; closed early, it gives up on the others. The
@@ -69,7 +69,7 @@ class Job:
     def __init__(
         self,
         settings: Settings,
-        place: Workplace,
+        place: RunContext,
         executor: Executor,
         now: datetime,
         *,
@@ -189,7 +189,7 @@ class Job:
         try:
             with closing(self._executor(plan)) as done:
                 for outcome in done:
-                    run_log.outcome_done(outcome)
+                    outcome_log.outcome_done(outcome)
                     outcomes.append(outcome)
                     on_outcome(outcome)
         except BaseException:
@@ -206,7 +206,7 @@ class Job:
         if self.is_refused:
             return
         try:
-            done, trouble = compact.compact_after_run(
+            done, trouble = compaction.compact_after_run(
                 self._database, self._settings, self._stop, today=self._now.date()
             )
         except WatchTimeError as error:
@@ -248,7 +248,7 @@ class Job:
         ]:
             # One of a date's two reports may be what speaks for the other.
             for outcome in again:
-                run_log.outcome_done(outcome)
+                outcome_log.outcome_done(outcome)
                 graded[outcome.slice] = outcome
         return [
             graded.get(outcome.slice, outcome) if outcome.result is Result.UNAVAILABLE else outcome
@@ -273,7 +273,7 @@ class Job:
 
 
 @contextmanager
-def opened(
+def open_job(
     settings: Settings,
     *,
     stop: Stop | None = None,
@@ -294,24 +294,24 @@ def opened(
         Misconfigured, WrongUsage: the cluster may not be used, or the package for it is not installed.
     """
     stop = stop or Stop()
-    with workplace.opened(settings, stop, requests_per_second=requests_per_second) as place:
-        if warning := api_token.warning(settings.require("api_token"), now=datetime.now(UTC)):
+    with run_context.open_run_context(settings, stop, requests_per_second=requests_per_second) as place:
+        if warning := token_expiry.warning(settings.require("api_token"), now=datetime.now(UTC)):
             log.warning("token_expires", about=warning, next_step="get a new one and set WATCH_TIME_API_TOKEN")
         executor = _executor(settings, place, requests_per_second, dask)
         yield Job(settings, place, executor, settings.now(), requests_per_second=requests_per_second)
 
 
-def _executor(settings: Settings, place: Workplace, requests_per_second: float | None, dask: str | None) -> Executor:
+def _executor(settings: Settings, place: RunContext, requests_per_second: float | None, dask: str | None) -> Executor:
     if dask is None:
         return Threads(place, settings.concurrency)
 
     try:
-        from etl.job.dask import executor as cluster  # noqa: PLC0415 - an extra, and slow to import
+        from etl.job.dask.executor import Cluster  # noqa: PLC0415 - an extra, and slow to import
     except ModuleNotFoundError as error:
         raise Misconfigured(
             f"--dask needs the package {error.name}, which is not installed", next_step="pip install 'watch-time[dask]'"
         ) from None
-    return cluster.Cluster(dask, settings, place, requests_per_second)
+    return Cluster(dask, settings, place, requests_per_second)
 
 
 def _reason(known: SliceRecord | None) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from etl.domain.slices import Slice
-    from etl.job.run_context import Workplace
+    from etl.job.run_context import RunContext
 
 # After SIGTERM, statements are cancelled on the server and rolled back; a worker that hangs in the network holds no
 # transaction and is left behind. With the rest of the way out, which may stop an embedded server, this stays under
@@ -30,7 +30,7 @@ _Done: TypeAlias = "Outcome | tuple[Slice, CredentialsRefused] | BaseException |
 class Threads:
     """So many threads, which take one slice after the other."""
 
-    def __init__(self, workplace: Workplace, count: int) -> None:
+    def __init__(self, workplace: RunContext, count: int) -> None:
         self._workplace = workplace
         self._count = count
 

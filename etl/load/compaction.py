@@ -18,8 +18,7 @@ from etl.domain.slices import ReportType, Slice, dates_between, slices_of
 from etl.load import partitions
 from etl.runtime.cancellation import Stop
 from etl.warehouse import citus, ledger, schema
-from etl.warehouse import connection as db
-from etl.warehouse.connection import in_savepoint, rows, statement
+from etl.warehouse.connection import fetch_rows, in_savepoint, open_database, statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +66,7 @@ def compact_all(settings: Settings) -> tuple[list[Compacted], list[WatchTimeErro
         SchemaNotReady: there are no tables, or those of another version.
     """
     stop, done, trouble = Stop(), list[Compacted](), list[WatchTimeError]()
-    with db.opened(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
+    with open_database(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
         database.run(lambda connection: schema.require_head(database, connection))
         for month in settled_months(database, settings, today=settings.today()):
             try:
@@ -92,7 +91,7 @@ def settled_months(
     """
     window = timedelta(days=max(settings.lookback_days, settings.recheck_days))
     first_open = today - timedelta(days=settings.lag_days) - window
-    known = database.run(lambda connection: rows(connection, statement("load/list_months")))
+    known = database.run(lambda connection: fetch_rows(connection, statement("load/list_months")))
     months = [
         partitions.of_month(row["report_date"])
         for row in known
@@ -212,7 +211,7 @@ def _facts_versions(connection: Connection, month: Partition) -> Mapping[Slice, 
 
 
 def _own_partitions(connection: Connection, month: Partition) -> dict[Slice, str]:
-    found = rows(
+    found = fetch_rows(
         connection, statement("load/list_month_slices"), {"start": month.start.report_date, "end": _last_date(month)}
     )
     return {Slice(row["report_date"], ReportType(row["report_type"])): row["partition"] for row in found}
@@ -222,7 +221,7 @@ def _require_equal(
     connection: Connection, month: Partition, known: Mapping[Slice, int], facts: str, dialect: Dialect
 ) -> None:
     """Compare the month's slices in the table `facts`, `watch_time` or the month's own, with the ledger."""
-    unequal = rows(connection, month.on("load/list_unequal_slices", dialect, facts=sql.Identifier(facts)))
+    unequal = fetch_rows(connection, month.on("load/list_unequal_slices", dialect, facts=sql.Identifier(facts)))
     if not unequal:
         return
     if _facts_versions(connection, month) != known:

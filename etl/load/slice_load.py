@@ -21,7 +21,7 @@ from etl.load import partitions
 from etl.transform.copy_encoder import encoded
 from etl.transform.prefetch import ahead
 from etl.warehouse import citus
-from etl.warehouse.connection import builds_unique, statement
+from etl.warehouse.connection import statement, try_build_unique
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -116,7 +116,7 @@ class Loading:
                 self._merge_lines("load/merge_incoming", tally)
                 self._do("load/compare_slice")
             self._drop_lines()
-        elif not builds_unique(
+        elif not try_build_unique(
             self._connection, self._on("load/build_unique", table=self._lines, query=self._on("load/key_leaf"))
         ):
             self._merge_lines("load/merge_leaf", tally)

@@ -11,20 +11,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from etl.archive import archive as keeping
 from etl.archive import layout, raw
+from etl.archive.archive import open_archive
 from etl.domain.errors import ExitCode, Misconfigured, WatchTimeError, WrongUsage
 from etl.domain.outcome import Result, refusal
 from etl.domain.report_values import Tally
-from etl.extract import scratch_folder as scratch
+from etl.extract import scratch_folder
 from etl.load.slice_load import Loading
-from etl.pipeline import outcome_log as run_log
+from etl.pipeline import outcome_log
 from etl.pipeline.archive_stage import outcome_of, restored
 from etl.pipeline.outcome_recorder import Recorder
 from etl.runtime.cancellation import Stop
 from etl.transform import normalise
-from etl.warehouse import connection as db
 from etl.warehouse import ledger, revisions, schema
+from etl.warehouse.connection import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -82,7 +82,7 @@ class Replay:
             outcome = self._brought(marker)
             if outcome.result is Result.FAILED:
                 broken.add(outcome.slice)
-            run_log.outcome_done(outcome)
+            outcome_log.outcome_done(outcome)
             outcomes.append(outcome)
             on_outcome(outcome)
             if outcome.exit_code is ExitCode.CREDENTIALS_REFUSED:
@@ -94,7 +94,7 @@ class Replay:
         try:
             if self._database.run(lambda connection: self._is_there(connection, marker)):
                 return outcome_of(marker, Result.UNCHANGED)
-            with scratch.folder_in(self._folder) as folder:
+            with scratch_folder.folder_in(self._folder) as folder:
                 csv = self._fetched(marker, folder)
                 return self._recorder.transaction(slice_, lambda connection: self._load(connection, marker, csv))
         except WatchTimeError as error:
@@ -121,7 +121,7 @@ class Replay:
         """The report's bytes, which have the hash that they were accepted with."""
         packed, csv = folder / "report.csv.zst", folder / "report.csv"
         self._archive.storage.fetch(marker.key.raw, packed, size_bytes=marker.accepted.report_bytes)
-        with scratch.needs_room(folder, "an archived report"):
+        with scratch_folder.needs_room(folder, "an archived report"):
             raw.unpack(packed, csv, sha256=marker.accepted.report_sha256)
         packed.unlink()
         return csv
@@ -153,7 +153,7 @@ def _in_order(markers: Iterable[Marker]) -> list[Marker]:
 
 
 @contextmanager
-def opened(settings: Settings, *, stop: Stop | None = None) -> Iterator[Replay]:
+def open_replay(settings: Settings, *, stop: Stop | None = None) -> Iterator[Replay]:
     """A replay on the configured warehouse and archive.
 
     Raises:
@@ -161,8 +161,8 @@ def opened(settings: Settings, *, stop: Stop | None = None) -> Iterator[Replay]:
         ArchiveUnavailable, CredentialsRefused, Misconfigured: the archive cannot be read.
     """
     stop = stop or Stop()
-    with db.opened(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
+    with open_database(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
         database.run(lambda connection: schema.require_head(database, connection))
         database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
-        with scratch.folder() as folder:
-            yield Replay(settings, database, keeping.opened(settings, stop), folder)
+        with scratch_folder.folder() as folder:
+            yield Replay(settings, database, open_archive(settings, stop), folder)

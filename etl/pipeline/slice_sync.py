@@ -184,7 +184,7 @@ class Pipeline:
             self._archiving.keep_stored(connection, known, report, self._chunks(report, aliases))
             return self._recorder.unchanged(connection, known, report)
 
-        from etl.load import slice_load as load  # noqa: PLC0415 - see _get_ready_to_load
+        from etl.load.slice_load import Loading  # noqa: PLC0415 - see _get_ready_to_load
         from etl.transform import normalise  # noqa: PLC0415 - see _get_ready_to_load
 
         work.require_not_overtaken(known)
@@ -196,7 +196,7 @@ class Pipeline:
             is_held=known is not None and known.held_sha256 == report.sha256,
             is_asked_for=work.ask.accept,
         )
-        loading = load.Loading(connection, slice_, report.sha256)
+        loading = Loading(connection, slice_, report.sha256)
         loading.stage(self._chunks(report, aliases), tally)
         overridden = acceptance.override(guards.check_rejects(slice_, tally, self._limits, accepted=accepted))
         rows = loading.merge(tally)

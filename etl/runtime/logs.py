@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor
 
 _OURS: Final = "watch_time"
-_PACKAGE: Final = f"{Path(__file__).parent}{os.sep}"
+_PACKAGE: Final = f"{Path(__file__).parents[1]}{os.sep}"
 
 _WITHHELD: Final = "(message withheld: it may hold data)"
 # The interpreter's own complaints about code; libraries raise the same kinds with the values that displease them.

@@ -16,9 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from etl.domain.slices import ReportType, Slice
-from etl.sandbox import control_api as remote
-from etl.sandbox import demo_extra
-from etl.sandbox import report_storage as storage
+from etl.sandbox import control_api, demo_extra, report_storage
 from etl.sandbox.faults import Answer
 from etl.sandbox.file_cache import GivenUp
 from etl.sandbox.sandbox import LoggedRequest
@@ -50,12 +48,16 @@ _logger = logging.getLogger(__name__)
 
 def create_app(sandbox: Sandbox) -> ASGIApp:
     """The ASGI application that answers for `sandbox`."""
-    signer = storage.Signer(secrets.token_bytes(32))
+    signer = report_storage.Signer(secrets.token_bytes(32))
     app = Starlette(
         routes=[
             Route(REPORT_PATH, _endpoint(partial(_report_url, sandbox, signer)), methods=["GET"]),
-            Route("/storage/{org_id}/{name}", _endpoint(partial(storage.download, sandbox, signer)), methods=["GET"]),
-            *remote.routes(sandbox),
+            Route(
+                "/storage/{org_id}/{name}",
+                _endpoint(partial(report_storage.download, sandbox, signer)),
+                methods=["GET"],
+            ),
+            *control_api.routes(sandbox),
         ]
     )
     return _Recorder(app, sandbox)
@@ -74,12 +76,12 @@ def _endpoint(
     return endpoint
 
 
-async def _report_url(sandbox: Sandbox, signer: storage.Signer, request: Request) -> Answer:
+async def _report_url(sandbox: Sandbox, signer: report_storage.Signer, request: Request) -> Answer:
     slice_ = _slice_asked_for(request)
     return sandbox.next_answer(slice_) or _true_answer(sandbox, signer, request, slice_)
 
 
-def _true_answer(sandbox: Sandbox, signer: storage.Signer, request: Request, slice_: Slice | None) -> Answer:
+def _true_answer(sandbox: Sandbox, signer: report_storage.Signer, request: Request, slice_: Slice | None) -> Answer:
     config = sandbox.config
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), config.token.encode()):
@@ -91,7 +93,7 @@ def _true_answer(sandbox: Sandbox, signer: storage.Signer, request: Request, sli
         return _refusal(400, _INVALID_ARGUMENT, message)
     if not sandbox.offers(slice_):
         return _refusal(404, _NOT_FOUND, "the report is not available yet, or there is no viewing history")
-    path = storage.path_of(slice_, org_id=config.org_id, delivery=sandbox.overridden(slice_))
+    path = report_storage.path_of(slice_, org_id=config.org_id, delivery=sandbox.overridden(slice_))
     query = signer.signed_query(path, now=config.now(), lifetime_s=config.url_lifetime_s)
     return Answer(200, json.dumps({"url": str(request.base_url.replace(path=path, query=query))}))
 
@@ -127,7 +129,7 @@ class _Recorder:
             await send(message)
 
         try:
-            if scope["path"].startswith(remote.PREFIX):
+            if scope["path"].startswith(control_api.PREFIX):
                 await self._app(scope, receive, send)
             else:
                 await asyncio.sleep(self._sandbox.config.latency_s)

@@ -19,15 +19,15 @@ from rich.text import Text
 
 from etl.config.environment import PREFIX
 from etl.config.settings import EMBEDDED
-from etl.display import terminal as screens
+from etl.display import terminal
 from etl.domain.errors import Misconfigured
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
 from etl.sandbox.server import serve as serve_sandbox
-from etl.warehouse import connection as db
 from etl.warehouse import embedded
+from etl.warehouse.connection import Database
 
 if TYPE_CHECKING:
     from datetime import date
@@ -62,7 +62,7 @@ LIMIT 5""",
 def serve(*, host: str, port: int, rows: int, seed: int) -> None:
     """Serve a sandbox until it is stopped, saying on stderr how to use it."""
     config = replace(SandboxConfig(), vod_rows=rows, live_rows=rows * 3 // 10, seed=seed)
-    console = screens.stderr()
+    console = terminal.stderr()
 
     def tell(base_url: str) -> None:
         console.print(f"the sandbox answers at {base_url}; what can be done with it: curl {base_url}/sandbox/")
@@ -79,7 +79,7 @@ def show(folder: Path) -> None:
     Raises:
         Misconfigured: the folder is there and is no demo's.
     """
-    console = screens.stdout()
+    console = terminal.stdout()
     _prepare(folder)
     sandbox = Sandbox()
     target = datetime.now(UTC).date() - timedelta(days=2)
@@ -195,7 +195,7 @@ def _newest_with_history(sandbox: Sandbox, target: date) -> Slice:
 
 
 def _answer(uri: str, query: str) -> Table:
-    with db.Database(uri, schema="public").transaction() as connection:
+    with Database(uri, schema="public").transaction() as connection:
         cursor = connection.execute(query.encode())
         table = Table(box=None, pad_edge=False, header_style="bold")
         for column in cursor.description or ():

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from etl.config.telemetry_settings import Channels
+from etl.config.telemetry_settings import TelemetrySettings
 from etl.domain.errors import Misconfigured
 from etl.runtime import logs
 from etl.telemetry.bounded import Background
@@ -31,7 +31,9 @@ _SEND_S: Final = 17.0
 # For the process to start and to end.
 _PATIENCE_S: Final = 20.0
 # The other process finds the same modules; not by `-m`, which would look into the working folder first.
-_START: Final = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from etl import courier; courier.main()"
+_START: Final = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from etl.telemetry.notifier import main; main()"
+)
 
 
 def send(urls: Sequence[str], title: str, text: str, *, is_trouble: bool) -> int:
@@ -56,7 +58,7 @@ def main() -> None:
     """Send the message that stdin holds, print how many accepted it, and end, whatever still hangs."""
     message = json.load(sys.stdin)
     urls = tuple(message.pop("urls"))
-    logs.configure(secrets=Channels(notify_urls=urls).secrets())
+    logs.configure(secrets=TelemetrySettings(notify_urls=urls).secrets())
     logs.take_over_stderr()
     accepted = _send_all(urls, **message)
     os.write(1, str(accepted).encode())

@@ -17,7 +17,7 @@ import structlog
 
 from etl import __version__
 from etl.config.settings import Settings
-from etl.config.telemetry_settings import Channels, unread_channels
+from etl.config.telemetry_settings import TelemetrySettings, unread_telemetry
 from etl.domain.errors import ExitCode, WatchTimeError
 from etl.runtime import logs
 from etl.telemetry.bounded import within
@@ -86,7 +86,7 @@ class _Watch:
     def __init__(self, command: str) -> None:
         self._command = command
         self._began = time.monotonic()
-        self._channels = _quietly("channels_unread", _channels) or Channels()
+        self._channels = _quietly("channels_unread", _channels) or TelemetrySettings()
         self._ping: Ping | None = None
         if self._channels.ping_url:
             self._ping = _quietly("ping_failed", self._pinged)
@@ -127,8 +127,7 @@ class _Watch:
             _quietly("push_failed", lambda: within(_PUSH_S, lambda: pushgateway.push(gateway, run, standing)))
 
     def _tell_people(self, standing: Standing) -> None:
-        from etl.telemetry import notices  # noqa: PLC0415 - only where they are configured
-        from etl.telemetry import notifier as courier  # noqa: PLC0415 - as above
+        from etl.telemetry import notices, notifier  # noqa: PLC0415 - only where they are configured
         from etl.telemetry.warehouse_snapshot import record_told  # noqa: PLC0415 - as above
 
         changes = notices.changes(standing)
@@ -136,24 +135,24 @@ class _Watch:
             return
         settings = Settings.load(("org_id", "database_url"))
         title, text = notices.message(changes, standing, warehouse=settings.require("org_id"))
-        if courier.send(self._channels.notify_urls, title, text, is_trouble=bool(changes.trouble)):
+        if notifier.send(self._channels.notify_urls, title, text, is_trouble=bool(changes.trouble)):
             within(_NOTE_S, lambda: record_told(settings, changes.trouble, list(changes.fine)))
             log.info("notice_sent", trouble=len(changes.trouble), fine_again=len(changes.fine))
 
 
-def _channels() -> Channels:
+def _channels() -> TelemetrySettings:
     """Where to tell of the run; from here on their secrets are masked in everything that is logged."""
-    channels = Channels.load()
+    channels = TelemetrySettings.load()
     logs.configure(secrets=channels.secrets())
-    for variable, problem in unread_channels().items():
+    for variable, problem in unread_telemetry().items():
         log.warning("channel_unread", variable=variable, problem=problem)
     return channels
 
 
 def _standing() -> Standing:
-    from etl.telemetry import warehouse_snapshot as standing  # noqa: PLC0415 - only where it is needed
+    from etl.telemetry.warehouse_snapshot import read  # noqa: PLC0415 - only where it is needed
 
-    return standing.read(Settings.load(("org_id", "database_url")))
+    return read(Settings.load(("org_id", "database_url")))
 
 
 def _quietly(event: str, work: Callable[[], T]) -> T | None:

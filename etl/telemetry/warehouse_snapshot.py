@@ -7,9 +7,8 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from etl.domain.slices import ReportType, Slice
-from etl.warehouse import connection as db
 from etl.warehouse import freshness, ledger, schema
-from etl.warehouse.connection import rows, statement
+from etl.warehouse.connection import fetch_rows, open_database, statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -46,7 +45,10 @@ def read(settings: Settings) -> Standing:
         WatchTimeError: it cannot be read, or belongs to another organization.
     """
     url = settings.require("database_url")
-    with db.opened(url, schema=settings.schema_name) as database, database.transaction(writable=False) as connection:
+    with (
+        open_database(url, schema=settings.schema_name) as database,
+        database.transaction(writable=False) as connection,
+    ):
         connection.execute("SET TRANSACTION READ ONLY")
         connection.execute(_BRIEFLY)
         schema.require_head(database, connection)
@@ -56,16 +58,20 @@ def read(settings: Settings) -> Standing:
             overview,
             known=ledger.read_range(connection, date.min, date.max),
             withdrawn={
-                _slice(row): str(row["message"]) for row in rows(connection, statement("telemetry/read_withdrawn"))
+                _slice(row): str(row["message"])
+                for row in fetch_rows(connection, statement("telemetry/read_withdrawn"))
             },
-            told={_slice(row): str(row["condition"]) for row in rows(connection, statement("telemetry/read_notices"))},
+            told={
+                _slice(row): str(row["condition"])
+                for row in fetch_rows(connection, statement("telemetry/read_notices"))
+            },
         )
 
 
 def record_told(settings: Settings, trouble: Mapping[Slice, str], fine: Iterable[Slice]) -> None:
     """Remember what people were told, in one transaction."""
     url = settings.require("database_url")
-    with db.opened(url, schema=settings.schema_name) as database, database.transaction() as connection:
+    with open_database(url, schema=settings.schema_name) as database, database.transaction() as connection:
         connection.execute(_BRIEFLY)
         for slice_, condition in trouble.items():
             connection.execute(statement("telemetry/record_notice"), {**_key(slice_), "condition": condition})

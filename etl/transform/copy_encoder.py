@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from etl.domain import contract
 from etl.domain.contract import CONTENT_ID, CREATED_AT, TITLE
-from etl.transform import arrow_pandas as columns
+from etl.transform import arrow_pandas
 from etl.transform.copy_format import encode
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def encoded(chunks: Iterable[Chunk], tally: Tally) -> Iterator[Encoded]:
 def _encoded(chunk: Chunk, tally: Tally, known: _KnownContents) -> Encoded:
     tally.add(chunk)
     return Encoded(
-        encode(columns.table(chunk.rows), contract.FACTS),
-        encode(known.new_in(columns.table(chunk.contents)), contract.CONTENT),
+        encode(arrow_pandas.table(chunk.rows), contract.FACTS),
+        encode(known.new_in(arrow_pandas.table(chunk.contents)), contract.CONTENT),
         _rejects(chunk.rejects),
     )
 

@@ -26,7 +26,7 @@ from etl.domain import contract
 from etl.domain.contract import CONTENT_ID, CREATED_AT, CUSTOMER_ID, STREAMING_TYPE, WATCH_SECONDS
 from etl.domain.errors import MalformedReport, ReconciliationFailed
 from etl.domain.report_values import Chunk, Reject
-from etl.transform import record_splitter as records
+from etl.transform import record_splitter
 from etl.transform.arrow_pandas import array, frame, octets, table
 
 if TYPE_CHECKING:
@@ -51,7 +51,9 @@ _USUAL_MOMENT_BYTES: Final = len("2026-01-02T03:04:05Z")
 _Faults = dict[int, str]
 
 
-def chunks(path: Path, *, aliases: Mapping[str, str], block_bytes: int = records.BLOCK_BYTES) -> Iterator[Chunk]:
+def chunks(
+    path: Path, *, aliases: Mapping[str, str], block_bytes: int = record_splitter.BLOCK_BYTES
+) -> Iterator[Chunk]:
     """Read the report at `path`; a report without rows gives no chunk. Call again to read again.
 
     Args:
@@ -65,7 +67,7 @@ def chunks(path: Path, *, aliases: Mapping[str, str], block_bytes: int = records
         ContractBroken: the header is not that of the contract; comes before any chunk.
     """
     columns = contract.match_header(header(path), aliases)
-    blocks = records.blocks(path, block_bytes=block_bytes)
+    blocks = record_splitter.blocks(path, block_bytes=block_bytes)
     first = next(blocks)
     # Not in a loop, whose variable would keep a block while the next one is read.
     yield from map(partial(_chunk, columns=columns), chain([first.part(1)] if len(first) > 1 else [], blocks))
@@ -77,7 +79,7 @@ def header(path: Path) -> list[str]:
     Raises:
         MalformedReport: there is no header, or it cannot be read.
     """
-    with closing(records.blocks(path, block_bytes=_HEADER_BLOCK_BYTES)) as blocks:
+    with closing(record_splitter.blocks(path, block_bytes=_HEADER_BLOCK_BYTES)) as blocks:
         first = next(blocks, None)
     if first is None:
         raise MalformedReport(
@@ -94,7 +96,7 @@ def header(path: Path) -> list[str]:
     return [field.decode() for field in first.fields(0)]
 
 
-def _chunk(block: records.Block, columns: Sequence[str]) -> Chunk:
+def _chunk(block: record_splitter.Block, columns: Sequence[str]) -> Chunk:
     text, faults = _parse(block, columns)
     streaming_type = _each_distinct(text[STREAMING_TYPE], contract.fold_streaming_type, pa.string())
     value_faults = _value_faults(text, streaming_type)
@@ -122,7 +124,7 @@ def _contents(text: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     return contents.assign(**{CREATED_AT: created_at}), int(counted.column("count_all").to_numpy()[unread].sum())
 
 
-def _parse(block: records.Block, columns: Sequence[str]) -> tuple[pd.DataFrame, _Faults]:
+def _parse(block: record_splitter.Block, columns: Sequence[str]) -> tuple[pd.DataFrame, _Faults]:
     """The block's rows as text, under the position of their record, and the faults of records that are no rows."""
     table = _read(block.data, columns)
     # The usual block: each of its line ends is at the end of a row or within a value, so each record is a row.
@@ -173,7 +175,7 @@ def _line_ends_within(table: pa.Table) -> int:
     return sum(int(np.count_nonzero(octets(chunk) == ord("\n"))) for chunk in chunks)
 
 
-def _record_faults(block: records.Block, width: int) -> _Faults:
+def _record_faults(block: record_splitter.Block, width: int) -> _Faults:
     """Records with more or fewer fields than the header, that are not UTF-8, or that Postgres's text cannot hold."""
     faults: _Faults = {}
     for position, fields in enumerate(block.field_counts().tolist()):
@@ -263,7 +265,7 @@ def _sum(watch_seconds: pd.Series[str]) -> Decimal:
     return Decimal(watch_seconds.astype(pd.ArrowDtype(exact)).sum())
 
 
-def _rejects(block: records.Block, faults: _Faults) -> tuple[Reject, ...]:
+def _rejects(block: record_splitter.Block, faults: _Faults) -> tuple[Reject, ...]:
     if not faults:
         return ()
     positions = sorted(faults)

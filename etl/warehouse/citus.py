@@ -14,7 +14,7 @@ import structlog
 from psycopg import sql
 
 from etl.domain.errors import Misconfigured
-from etl.warehouse.connection import rows, statement
+from etl.warehouse.connection import fetch_rows, statement
 
 if TYPE_CHECKING:
     from etl.warehouse.connection import Connection
@@ -113,17 +113,17 @@ def examine(connection: Connection) -> tuple[str, str | None] | None:
     if missing := _undistributed(connection):
         return f"the extension is there, and not distributed: {', '.join(missing)}", "type: watch-time migrate"
     node = _cluster(connection)
-    if out_of_reach := rows(connection, statement("warehouse/citus/list_nodes_out_of_reach")):
+    if out_of_reach := fetch_rows(connection, statement("warehouse/citus/list_nodes_out_of_reach")):
         nodes = ", ".join(f"{row['node']} from {row['seen_from']}" for row in out_of_reach)
         return f"not reached: {nodes}", "start the node, or let the others connect to it; until then loads end with 75"
     return f"version {node['version']}, watch_time on {node['nodes']} nodes", None
 
 
 def _cluster(connection: Connection) -> dict[str, Any]:
-    (node,) = rows(connection, statement("warehouse/citus/read_cluster"))
+    (node,) = fetch_rows(connection, statement("warehouse/citus/read_cluster"))
     return node
 
 
 def _undistributed(connection: Connection) -> list[str]:
     """Those of the tables that are to be distributed and are not, in the order in which they are to be."""
-    return [row["name"] for row in rows(connection, statement("warehouse/citus/list_undistributed"))]
+    return [row["name"] for row in fetch_rows(connection, statement("warehouse/citus/list_undistributed"))]

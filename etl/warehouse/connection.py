@@ -21,7 +21,7 @@ from etl.config.settings import EMBEDDED
 from etl.domain.errors import Misconfigured
 from etl.runtime.cancellation import Stop
 from etl.warehouse import embedded
-from etl.warehouse.driver_errors import PassingTrouble, in_our_words
+from etl.warehouse.driver_errors import TransientDatabaseError, translate_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,7 +130,7 @@ class Database:
                 return work(connection)
 
         return tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(PassingTrouble),
+            retry=tenacity.retry_if_exception_type(TransientDatabaseError),
             stop=tenacity.stop_after_attempt(_ATTEMPTS),
             wait=tenacity.wait_random_exponential(multiplier=1, max=_LONGEST_PAUSE_S),
             sleep=self.stop.sleep,
@@ -217,7 +217,7 @@ class Database:
             yield
         except psycopg.Error as error:
             self.stop.check()
-            raise in_our_words(error, str(self)) from None
+            raise translate_error(error, str(self)) from None
 
 
 def _cancel(connection: Connection) -> None:
@@ -227,7 +227,7 @@ def _cancel(connection: Connection) -> None:
 
 
 @contextmanager
-def opened(url: str, *, schema: str, stop: Stop | None = None) -> Iterator[Database]:
+def open_database(url: str, *, schema: str, stop: Stop | None = None) -> Iterator[Database]:
     """The database of a setting: a server's URL, or `embedded:DIR`, whose server runs while this is open."""
     with ExitStack() as stack:
         if url.startswith(EMBEDDED):
@@ -253,7 +253,7 @@ def idle_for(connection: Connection, seconds: float) -> Iterator[None]:
     connection.execute("SELECT set_config(%s, %s, true)", [name, _TRANSACTION_SETTINGS[name]])
 
 
-def builds_unique(connection: Connection, build: sql.Composed) -> bool:
+def try_build_unique(connection: Connection, build: sql.Composed) -> bool:
     """Run `build_unique`, filled in; False, and nothing built, when there are duplicates."""
     connection.execute(build)
     row = connection.execute("SELECT current_setting('watch_time.is_unique')").fetchone()
@@ -272,7 +272,9 @@ def in_savepoint(connection: Connection, work: Callable[[], bool]) -> bool:
     return False
 
 
-def rows(connection: Connection, query: sql.SQL | sql.Composed, parameters: object = None) -> list[dict[str, Any]]:
+def fetch_rows(
+    connection: Connection, query: sql.SQL | sql.Composed, parameters: object = None
+) -> list[dict[str, Any]]:
     """The rows of a query, each a dict by column name."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(query, cast("Any", parameters)).fetchall()

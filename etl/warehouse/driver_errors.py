@@ -20,17 +20,17 @@ _RETRIED: Final = (
 )  # fmt: skip
 
 
-class PassingTrouble(DatabaseUnavailable):
+class TransientDatabaseError(DatabaseUnavailable):
     """Database trouble that may pass within seconds."""
 
 
-def in_our_words(error: psycopg.Error, where: str) -> WatchTimeError:
+def translate_error(error: psycopg.Error, where: str) -> WatchTimeError:
     """Sort a driver error. Its own text is shown only where it cannot hold a row's values."""
     state = error.sqlstate
     if not state:
         return _without_state(error, where)
     if node := _NODE_OUT_OF_REACH.match(error.diag.message_primary or ""):
-        return PassingTrouble(f"{where} does not reach its node {node[1]} (SQLSTATE {state})", next_step=_NODE)
+        return TransientDatabaseError(f"{where} does not reach its node {node[1]} (SQLSTATE {state})", next_step=_NODE)
     table = f" on {error.diag.table_name}" if error.diag.table_name else ""
     what = f"{where} refused with SQLSTATE {state} ({type(error).__name__}){table}"
     # With a context it comes from within a function or from COPY, and may quote a row all the same.
@@ -49,7 +49,7 @@ _NODE_OUT_OF_REACH: Final = re.compile(
 _NAMES_ARE_WRONG: Final = ("42", "3D", "3F", "0P", "2BP01")
 # The first that fits. What is not here, cursors, savepoints, functions and the like, is a mistake of ours.
 _KINDS: Final[tuple[tuple[tuple[str, ...], type[WatchTimeError]], ...]] = (
-    (_RETRIED, PassingTrouble),
+    (_RETRIED, TransientDatabaseError),
     # Rolled back, out of something, not ready, operators at work, the server's own system, a bug of the server.
     (("40", "53", "55", "57", "58", "72", "XX"), DatabaseUnavailable),
     (("28",), CredentialsRefused),
@@ -84,7 +84,7 @@ def _without_state(error: psycopg.Error, where: str) -> WatchTimeError:
     if isinstance(error, psycopg.OperationalError):
         return _connection_trouble(error, where)
     if isinstance(error, psycopg.ProgrammingError) and _TWO_ANSWERS in str(error):
-        return PassingTrouble(f"{where} ended the connection", next_step=_LATER)
+        return TransientDatabaseError(f"{where} ended the connection", next_step=_LATER)
     what = f"{where}: {type(error).__name__} in the driver"
     if isinstance(error, psycopg.DataError):
         return DataRefused(what, next_step=_REFUSED)
@@ -98,7 +98,7 @@ def _connection_trouble(error: psycopg.OperationalError, where: str) -> WatchTim
     for signs, kind, next_step in _BY_TEXT:
         if any(re.search(sign, text) for sign in signs):
             return kind(f"{where} does not let us in: {first_line}", next_step=next_step)
-    return PassingTrouble(f"{where} cannot be reached: {first_line}", next_step=_LATER)
+    return TransientDatabaseError(f"{where} cannot be reached: {first_line}", next_step=_LATER)
 
 
 # As servers and libpq write them in English. A server that speaks another language gets its clients' trouble taken for
@@ -126,5 +126,5 @@ _BY_TEXT: Final[tuple[tuple[tuple[str, ...], type[WatchTimeError], str], ...]] =
         Misconfigured,
         "correct WATCH_TIME_DATABASE_URL: its port, or what it has after the ?",
     ),
-    (("session is read-only",), PassingTrouble, _NEXT_STEPS["25006"]),
+    (("session is read-only",), TransientDatabaseError, _NEXT_STEPS["25006"]),
 )  # fmt: skip

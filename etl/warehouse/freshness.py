@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from etl.domain.slices import SETTLING_DAYS, ReportType, Slice, State, dates_between, slices_of, target_date
 from etl.warehouse import ledger
-from etl.warehouse.connection import rows, statement
+from etl.warehouse.connection import fetch_rows, statement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -205,7 +205,7 @@ def _read_lags(connection: Connection, newest_due: date, lag_days: int, zone: Zo
         "ended": [_beginning(day + timedelta(days=1), zone) for day in dates],
         "due": [_beginning(day + timedelta(days=lag_days), zone) for day in dates],
     }
-    found = rows(connection, statement("warehouse/read_lags"), asked)
+    found = fetch_rows(connection, statement("warehouse/read_lags"), asked)
     return {ReportType(row.pop("report_type")): Lag(**row) for row in found}
 
 

@@ -13,7 +13,7 @@ from etl import __version__
 from etl.domain.errors import DataRefused, SliceBusy, kinds_of
 from etl.domain.report_values import Origin
 from etl.domain.slices import ReportType, Slice, State
-from etl.warehouse.connection import rows, statement
+from etl.warehouse.connection import fetch_rows, statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +109,7 @@ def read(connection: Connection, slice_: Slice) -> SliceRecord | None:
 
 def read_range(connection: Connection, start: date, end: date) -> dict[Slice, SliceRecord]:
     """What is known of the slices from `start` to `end`, both included, oldest first."""
-    found = rows(connection, statement("warehouse/read_slices"), {"start": start, "end": end})
+    found = fetch_rows(connection, statement("warehouse/read_slices"), {"start": start, "end": end})
     records = {}
     for row in found:
         slice_ = Slice(row.pop("report_date"), ReportType(row.pop("report_type")))
@@ -121,13 +121,13 @@ def read_range(connection: Connection, start: date, end: date) -> dict[Slice, Sl
 
 def read_oldest_date(connection: Connection) -> date | None:
     """The oldest date of which anything is known; None where nothing is."""
-    oldest: date | None = rows(connection, statement("warehouse/read_oldest_date"))[0]["oldest"]
+    oldest: date | None = fetch_rows(connection, statement("warehouse/read_oldest_date"))[0]["oldest"]
     return oldest
 
 
 def read_evidence(connection: Connection, slice_: Slice) -> tuple[str, ...]:
     """What shows that the source is done with the slice's date, in words; nothing when nothing does."""
-    found = rows(connection, statement("warehouse/read_evidence"), _key(slice_))[0]
+    found = fetch_rows(connection, statement("warehouse/read_evidence"), _key(slice_))[0]
     evidence = []
     if found["other_type"]:
         what = "is empty" if found["other_state"] == State.EMPTY else "is there"
@@ -172,7 +172,7 @@ class Restatement:
 
 def read_restatements(connection: Connection, start: date, end: date) -> list[Restatement]:
     """What changed after first publication in the slices from `start` to `end`, both included, oldest slice first."""
-    found = rows(connection, statement("warehouse/read_revisions"), {"start": start, "end": end})
+    found = fetch_rows(connection, statement("warehouse/read_revisions"), {"start": start, "end": end})
     return [
         Restatement(slice=Slice(row.pop("report_date"), ReportType(row.pop("report_type"))), **row) for row in found
     ]

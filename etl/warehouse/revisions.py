@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from etl.domain.report_values import Origin
 from etl.domain.slices import ReportType, Slice, State
-from etl.warehouse.connection import rows, statement
+from etl.warehouse.connection import fetch_rows, statement
 
 if TYPE_CHECKING:
     from etl.warehouse.connection import Connection
@@ -70,7 +70,7 @@ class Accepted:
 
 def read(connection: Connection, slice_: Slice) -> list[Accepted]:
     """The accepted revisions of a slice, oldest first."""
-    found = rows(
+    found = fetch_rows(
         connection,
         statement("warehouse/read_accepted"),
         {"report_date": slice_.report_date, "report_type": slice_.report_type.value},
@@ -82,7 +82,7 @@ def listed(connection: Connection) -> list[tuple[Slice, int, str]]:
     """Slice, revision and hash of all that was ever accepted, oldest slice first."""
     return [
         (Slice(row["report_date"], ReportType(row["report_type"])), row["revision"], row["report_sha256"])
-        for row in rows(connection, statement("warehouse/list_revisions"))
+        for row in fetch_rows(connection, statement("warehouse/list_revisions"))
     ]
 
 

@@ -478,7 +478,7 @@ def _answers(port: int) -> str:
 
 # An error of ours that nobody foresaw, with data in its message, in whichever process loads.
 BUG = """
-from etl.load import Loading
+from etl.load.slice_load import Loading
 def apply(self, tally, **_):
     raise ValueError("-".join(("viewer", "canary")))
 Loading.apply = apply

@@ -92,6 +92,6 @@ def _run(arguments: Sequence[str], environment: Mapping[str, str], folder: Path,
     for path, number in ((out, 1), (err, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
     sys.argv = ["watch-time", *arguments]
-    from etl.cli import main as cli
+    from etl.cli import main
 
-    cli.main()
+    main.main()

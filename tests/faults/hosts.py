@@ -37,8 +37,8 @@ PORT = 8080
 _FORWARDER = Path(__file__).parents[1] / "engine" / "forwarder.py"
 _SANDBOX = """
 import json, os
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.control import Sandbox
+from etl.sandbox.sandbox_config import SandboxConfig
+from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.server import serve
 serve(Sandbox(SandboxConfig(**json.loads(os.environ["CONFIG"]))), "0.0.0.0", 8080, on_ready=print)
 """

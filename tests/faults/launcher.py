@@ -9,9 +9,9 @@ import os
 import sys
 from pathlib import Path
 
-from etl.cli import main as cli
-from etl.extract import retry as patience
-from etl.warehouse import connection as db
+from etl.cli import main
+from etl.extract import retry
+from etl.warehouse import connection
 from failpoints import arm
 
 # The program's own pauses between two tries, at the database and at the source, made short.
@@ -21,12 +21,12 @@ _BACKOFF_S = 0.05
 
 def start(arguments: list[str], *, failpoint: str | None = None, fired: Path | None = None) -> None:
     """Be the program, from here to its end."""
-    db._LONGEST_PAUSE_S = _LONGEST_PAUSE_S  # type: ignore[misc]
-    patience._BACKOFF_S = _BACKOFF_S  # type: ignore[misc]
+    connection._LONGEST_PAUSE_S = _LONGEST_PAUSE_S  # type: ignore[misc]
+    retry._BACKOFF_S = _BACKOFF_S  # type: ignore[misc]
     if failpoint and fired:
         arm(failpoint, fired)
     sys.argv = ["watch-time", *arguments]
-    cli.main()
+    main.main()
 
 
 if __name__ == "__main__":

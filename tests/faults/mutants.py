@@ -12,16 +12,10 @@ from psycopg import sql
 
 from etl.domain.contract import CUSTOMER_ID, FACTS
 from etl.extract import download, gunzip
-from etl.load import compaction as compact
-from etl.load import partitions
-from etl.load import slice_load as load
-from etl.pipeline import guards
-from etl.pipeline import outcome_recorder as recording
-from etl.pipeline import slice_sync as pipeline
+from etl.load import compaction, partitions, slice_load
+from etl.pipeline import guards, outcome_recorder, slice_sync
 from etl.runtime.redaction import Redactor
-from etl.transform import copy_encoder as encoded
-from etl.transform import copy_format as copy_text
-from etl.transform import normalise
+from etl.transform import copy_encoder, copy_format, normalise
 from etl.warehouse import ledger
 from etl.warehouse.connection import Connection
 
@@ -90,18 +84,18 @@ def _na_is_nothing() -> None:
 
 def _mutilated() -> None:
     """A line of each block of facts gets lost on its way into the database."""
-    original = copy_text.encode
+    original = copy_format.encode
 
     def shorter(table: Any, columns: Any) -> memoryview:
         text = original(table, columns)
         return memoryview(bytes(text).partition(b"\n")[2]) if columns == FACTS else text
 
-    _replace(encoded, "encode", shorter)
+    _replace(copy_encoder, "encode", shorter)
 
 
 def _mutilated_unreconciled() -> None:
     _mutilated()
-    _replace(load.Loading, "_reconcile", lambda *_: None)
+    _replace(slice_load.Loading, "_reconcile", lambda *_: None)
 
 
 def _no_redaction() -> None:
@@ -126,17 +120,17 @@ def _attached_without_key() -> None:
 
 def _overtaking() -> None:
     """A run goes on with what it asked for before another one committed."""
-    _replace(recording.Work, "require_not_overtaken", lambda *_: None)
+    _replace(outcome_recorder.Work, "require_not_overtaken", lambda *_: None)
 
 
 def _blind_to_hashes() -> None:
-    _replace(pipeline.Pipeline, "_is_current", lambda *_: False)
-    _replace(pipeline.Pipeline, "_has_been_read_so", lambda *_: False)
+    _replace(slice_sync.Pipeline, "_is_current", lambda *_: False)
+    _replace(slice_sync.Pipeline, "_has_been_read_so", lambda *_: False)
 
 
 def _swapping_blindly() -> None:
     """A month takes its slices' place whatever was loaded while it was put together."""
-    _replace(compact, "_facts_versions", lambda *_: {})
+    _replace(compaction, "_facts_versions", lambda *_: {})
 
 
 _MUTANTS: Final[dict[str, Callable[[], None]]] = {

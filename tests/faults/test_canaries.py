@@ -54,12 +54,12 @@ SAYS = f"bad header Authorization: Bearer {TOKEN}"
 # A bug: an error of ours that nobody foresaw, with data in its message.
 BUG = """
 import sys
-from etl.load import Loading
+from etl.load.slice_load import Loading
 viewer, token = sys.argv.pop(), sys.argv.pop()
 def apply(self, tally, **_):
     raise ValueError(f"{viewer} {token}") from KeyError(viewer)
 Loading.apply = apply
-from etl.cli import main
+from etl.cli.main import main
 main()
 """
 

@@ -22,8 +22,7 @@ import strict_csv
 from effort import SEED, effort
 from etl.domain import contract
 from etl.domain.errors import DataRefused
-from etl.transform import normalise
-from etl.transform import record_splitter as records
+from etl.transform import normalise, record_splitter
 from strict_csv import Reading, Refused
 from tally import record
 
@@ -37,7 +36,7 @@ HEADER = ["Content Title", "Content ID", "Streaming Type", "Created At", "Custom
 # Divided, so that several workers have something to do, and none for too long.
 PARTS = effort(10)
 FILES_PER_PART = 300
-BLOCK_SIZES = (1, 7, 64, 300, 10_000, records.BLOCK_BYTES)
+BLOCK_SIZES = (1, 7, 64, 300, 10_000, record_splitter.BLOCK_BYTES)
 KINDS = {"fields$": "fields", "a NUL character": "NUL", "not UTF-8$": "UTF-8"}
 
 SPLITTING = "cannot be split into records"
@@ -202,7 +201,7 @@ def test_damaged_reports_are_read_as_a_plain_reader_reads_them(path: Path, part:
     for case in range(FILES_PER_PART):
         data = mutated(a_report(chance), chance)
         # Small blocks are ten times the work: each is a table of its own.
-        sizes = chance.choice([*[(10_000,)] * 3, (records.BLOCK_BYTES, chance.choice(BLOCK_SIZES))])
+        sizes = chance.choice([*[(10_000,)] * 3, (record_splitter.BLOCK_BYTES, chance.choice(BLOCK_SIZES))])
         if what := disagreement(path, data, sizes):
             name = kept_in_corpus(data, path, sizes)
             pytest.fail(f"seed {SEED}, part {part}, case {case}, kept as {name}: {what}")

@@ -16,11 +16,11 @@ from conftest import TODAY, VOD, Warehouse
 from etl.domain.errors import ExitCode
 from etl.domain.outcome import Ask
 from etl.domain.slices import ReportType, Slice
-from etl.job import runner as job
-from etl.load import compaction as compact
+from etl.job import runner
+from etl.load import compaction
 from etl.load.slice_load import Loading
 from etl.runtime.cancellation import Stop
-from etl.warehouse import connection as db
+from etl.warehouse.connection import Connection, open_database
 from pooled import pooled
 from short_pauses import Impatient
 
@@ -44,7 +44,7 @@ def _end_before(
     monkeypatch: pytest.MonkeyPatch,
     where: Any,
     name: str,
-    connection_of: Callable[..., db.Connection],
+    connection_of: Callable[..., Connection],
 ) -> list[int]:
     """Have the server end the connection of the first call, just before it; gives whose were ended."""
     real, ended = getattr(where, name), list[int]()
@@ -67,7 +67,7 @@ def test_a_connection_that_ended_before_a_copy_is_opened_again(
     ended = _end_before(newest_warehouse, monkeypatch, Loading, "_copy_facts", lambda loading, *_: loading._connection)
     with _reached(newest_warehouse, through_pool=through_pool) as url:
         settings = newest_warehouse.configured(database_url=url)
-        with job.opened(settings, stop=Impatient(0.05)) as opened:
+        with runner.open_job(settings, stop=Impatient(0.05)) as opened:
             outcome = opened._pipeline.bring(VOD, Ask())
     assert len(ended) == 1
     assert (outcome.exit_code, outcome.revision) == (ExitCode.OK, 1), outcome
@@ -80,12 +80,12 @@ def test_a_month_whose_writing_connection_ended_is_put_together_again(
 ) -> None:
     slice_ = Slice(OLD, ReportType.VOD)
     newest_warehouse.bring(slice_=slice_)
-    ended = _end_before(newest_warehouse, monkeypatch, compact, "_copy", lambda _, connection, *__: connection)
+    ended = _end_before(newest_warehouse, monkeypatch, compaction, "_copy", lambda _, connection, *__: connection)
     with (
         _reached(newest_warehouse, through_pool=through_pool) as url,
-        db.opened(url, schema="public", stop=Impatient(0.05)) as database,
+        open_database(url, schema="public", stop=Impatient(0.05)) as database,
     ):
-        (month,) = compact.settled_months(database, newest_warehouse.configured(), today=TODAY)
-        assert compact.compact(database, month, Stop()) == compact.Compacted(month, 1)
+        (month,) = compaction.settled_months(database, newest_warehouse.configured(), today=TODAY)
+        assert compaction.compact(database, month, Stop()) == compaction.Compacted(month, 1)
     assert len(ended) == 1
     assert violations(newest_warehouse.url, newest_warehouse.sandbox, [slice_]) == []

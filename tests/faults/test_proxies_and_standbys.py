@@ -20,7 +20,7 @@ from conftest import Warehouse
 from effort import SEED, effort
 from etl.domain.errors import DatabaseUnavailable
 from etl.domain.slices import ReportType, Slice
-from etl.job import runner as job
+from etl.job import runner
 from etl.sandbox.sandbox_config import SandboxConfig
 from forked import Forked
 from needing import lacking
@@ -156,7 +156,7 @@ class TestStandby:
         settings = Warehouse(standby.url, sandbox, base_url).configured()
         with (
             pytest.raises(DatabaseUnavailable, match="session is read-only") as refused,
-            job.opened(settings, stop=Impatient(0.02)),
+            runner.open_job(settings, stop=Impatient(0.02)),
         ):
             pass
         assert refused.value.exit_code == 75

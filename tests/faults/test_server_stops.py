@@ -17,7 +17,7 @@ from conftest import NOON, TODAY, Warehouse
 from effort import SEED, effort
 from etl.domain.errors import ExitCode, TryLater
 from etl.domain.slices import ReportType, Slice
-from etl.job import runner as job
+from etl.job import runner
 from etl.job.runner import LOADED_ONLY, NOT_LOADED
 from etl.sandbox.sandbox_config import SandboxConfig
 from own_server import OwnServer, own_server
@@ -75,7 +75,7 @@ class Loader(threading.Thread):
         dates = [slice_.report_date for slice_ in SLICES]
         with (
             suppress(TryLater),
-            job.opened(self._warehouse.configured(concurrency=3), stop=Impatient(OUTLASTS_A_RESTART_S)) as opened,
+            runner.open_job(self._warehouse.configured(concurrency=3), stop=Impatient(OUTLASTS_A_RESTART_S)) as opened,
         ):
             opened._now = NOON
             plan = opened.backfill_plan(min(dates), max(dates), wanted=NOT_LOADED | LOADED_ONLY)

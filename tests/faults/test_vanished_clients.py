@@ -12,9 +12,9 @@ from checker import violations
 from conftest import TODAY, Warehouse
 from etl.domain.outcome import Ask
 from etl.domain.slices import ReportType, Slice
-from etl.job import runner as job
+from etl.job import runner
 from etl.sandbox.sandbox_config import SandboxConfig
-from etl.warehouse import connection as db
+from etl.warehouse import connection
 from needing import lacking
 from own_server import own_server
 from short_pauses import Impatient
@@ -38,12 +38,12 @@ def test_a_client_that_vanished_in_the_middle_of_copy_frees_its_slice(
 ) -> None:
     """The server asks whether the client is there; here after a second."""
     _require_right_to_vanish()
-    assert int(db._TRANSACTION_SETTINGS["tcp_keepalives_idle"]) <= 60
-    monkeypatch.setitem(db._TRANSACTION_SETTINGS, "tcp_keepalives_idle", "1")
+    assert int(connection._TRANSACTION_SETTINGS["tcp_keepalives_idle"]) <= 60
+    monkeypatch.setitem(connection._TRANSACTION_SETTINGS, "tcp_keepalives_idle", "1")
     with own_server() as server, proxied(server.url) as proxy:
         warehouse = Warehouse(server.url, sandbox, base_url)
         proxy.arm(Cut("client", 1, "half", "vanish", kind=COPY_DATA))
-        with job.opened(warehouse.configured(database_url=proxy.url), stop=Impatient(0.05)) as opened:
+        with runner.open_job(warehouse.configured(database_url=proxy.url), stop=Impatient(0.05)) as opened:
             outcome = opened._pipeline.bring(SLICE, Ask())
         assert proxy.cut_at == COPY_DATA
         assert outcome.revision == 1, outcome

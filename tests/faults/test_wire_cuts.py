@@ -22,9 +22,9 @@ from effort import SEED, effort
 from etl.domain.errors import ExitCode
 from etl.domain.outcome import Ask, Outcome, Result
 from etl.domain.slices import ReportType, Slice
-from etl.job import runner as job
+from etl.job import runner
 from etl.sandbox.sandbox_config import SandboxConfig
-from etl.transform import record_splitter as records
+from etl.transform import record_splitter
 from looker import NOTHING, Seen, expected, looking
 from pooled import pooled
 from short_pauses import Impatient
@@ -56,7 +56,7 @@ class Bench(NamedTuple):
         """As a run of its own does it, from connecting to closing."""
         self.proxy.arm(cut)
         settings = self.warehouse.configured(database_url=self.proxy.url)
-        with job.opened(settings, stop=Impatient(0.02)) as opened:
+        with runner.open_job(settings, stop=Impatient(0.02)) as opened:
             return opened._pipeline.bring(slice_, Ask())
 
 
@@ -77,7 +77,7 @@ def bench(newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Itera
 def _bench(warehouse: Warehouse, url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """With the proxy in front of what answers at `url`."""
     # Three blocks, and so three COPYs of facts and of contents, of fifty lines.
-    monkeypatch.setattr(records, "BLOCK_RECORDS", 20)
+    monkeypatch.setattr(record_splitter, "BLOCK_RECORDS", 20)
     # Nothing here speaks TLS, and reading the certificates would be a third of each run.
     monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", lambda *_, **__: None)
     with proxied(url, silence_s=0.1) as proxy, looking(warehouse.url) as looker:

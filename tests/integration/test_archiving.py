@@ -21,18 +21,17 @@ from psycopg.conninfo import conninfo_to_dict
 import archives
 from archives import IN_THE_WAREHOUSE, Place, bucket, query, stalling
 from conftest import DAY, HEADER, VOD, Program, Warehouse
-from etl.archive import archive as keeping
-from etl.archive import timed_store as storage
+from etl.archive import timed_store
+from etl.archive.archive import open_archive
 from etl.archive.layout import Key, published
 from etl.domain.errors import ArchiveUnavailable, ExitCode, Misconfigured, ReconciliationFailed, WrongOrganization
 from etl.domain.outcome import Ask, Result
 from etl.domain.report_values import ReportFile
 from etl.domain.slices import ReportType, Slice
-from etl.load import compaction as compact
-from etl.load import partitions
+from etl.load import compaction, partitions
 from etl.runtime.cancellation import Stop
 from etl.sandbox.faults import Delivery
-from etl.warehouse import connection as db
+from etl.warehouse.connection import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,8 +122,8 @@ def test_on_every_postgres_a_slice_is_archived_alone_and_in_a_compacted_month(
         assert warehouse.bring(report, slice_=slice_, archive_url=folder.url).result is Result.LOADED
         assert folder.facts() == warehouse.query(IN_THE_WAREHOUSE)
     before = folder.files()
-    with db.opened(warehouse.url, schema="public") as database:
-        assert compact.compact(database, partitions.of_month(DAY), Stop()) is not None
+    with open_database(warehouse.url, schema="public") as database:
+        assert compaction.compact(database, partitions.of_month(DAY), Stop()) is not None
     assert warehouse.bring(OTHER, archive_url=folder.url).result is Result.UNCHANGED
     assert folder.files() == before
     assert warehouse.bring(SMALLER, shrink_limit="0", archive_url=folder.url).result is Result.LOADED
@@ -214,7 +213,7 @@ def test_a_store_that_is_gone_ends_the_run_before_anything_is_asked(
     address = bucket()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setattr(storage, "_PATIENCE_S", 5.0)
+    monkeypatch.setattr(timed_store, "_PATIENCE_S", 5.0)
     with pytest.raises(ArchiveUnavailable, match=address):
         newest_warehouse.bring(REPORT, archive_url=address)
     assert newest_warehouse.query("SELECT count(*) FROM report_slice") == [(0,)]
@@ -235,7 +234,7 @@ def test_a_store_that_stalls_holds_the_slice_for_a_bounded_time(
     with stalling(on=what) as endpoint:
         began = time.monotonic()
         with monkeypatch.context() as through_it:
-            through_it.setattr(storage, "_PATIENCE_S", 3.0)
+            through_it.setattr(timed_store, "_PATIENCE_S", 3.0)
             through_it.setenv("AWS_ENDPOINT_URL", endpoint)
             outcome = newest_warehouse.bring(REPORT, archive_url=address)
         elapsed_s = time.monotonic() - began
@@ -253,8 +252,8 @@ def test_the_copy_that_readers_see_has_as_long_as_its_size_allows(
     place = Place(bucket(), Path())
     newest_warehouse.bring(REPORT, archive_url=place.url)
     with monkeypatch.context() as through_it, stalling(on=b"x-amz-copy-source", for_s=6.0) as endpoint:
-        through_it.setattr(storage, "_PATIENCE_S", 5.0)
-        through_it.setattr(storage, "_SLOWEST_BYTES_PER_S", 100)
+        through_it.setattr(timed_store, "_PATIENCE_S", 5.0)
+        through_it.setattr(timed_store, "_SLOWEST_BYTES_PER_S", 100)
         through_it.setenv("AWS_ENDPOINT_URL", endpoint)
         outcome = newest_warehouse.bring(OTHER, archive_url=place.url)
     assert (outcome.result, outcome.message) == (Result.LOADED, None)
@@ -271,9 +270,9 @@ def test_a_file_that_is_not_the_report_is_not_archived(
     key = _key(REPORT)
     report = ReportFile(path, key.sha256, len(REPORT), len(REPORT), None, 0.0)
     lines = [f'"{content}","A",,"VOD","{customer}",{seconds}\n'.encode() for content, customer, seconds in rows]
-    archive = keeping.opened(newest_warehouse.configured(archive_url=folder.url), Stop())
+    archive = open_archive(newest_warehouse.configured(archive_url=folder.url), Stop())
     with (
-        db.opened(newest_warehouse.url, schema="public") as database,
+        open_database(newest_warehouse.url, schema="public") as database,
         pytest.raises(ReconciliationFailed, match=r"the report has 2 rows and 15\.5 s, the file .* would have"),
         database.transaction() as connection,
     ):

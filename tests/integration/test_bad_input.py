@@ -333,7 +333,7 @@ class TestDatabaseTrouble:
         newest_warehouse.settings["archive_url"] = f"{tmp_path}"
         with newest_warehouse.job() as opened:
             opened.work(opened.backfill_plan(DAY - timedelta(days=1), DAY))
-        with replay.opened(newest_warehouse.configured()) as opened_replay:
+        with replay.open_replay(newest_warehouse.configured()) as opened_replay:
             plan = opened_replay.plan(None, None, tuple(ReportType))
             locked_out()
             refused = opened_replay.work(plan)

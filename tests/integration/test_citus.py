@@ -19,14 +19,12 @@ from etl.diagnostics.doctor import Verdict, examine
 from etl.domain.errors import ExitCode, Misconfigured
 from etl.domain.outcome import Outcome, Result
 from etl.domain.slices import ReportType, Slice
-from etl.load import compaction as compact
-from etl.load import partitions
-from etl.load import slice_load as load
+from etl.load import compaction, partitions, slice_load
 from etl.runtime.cancellation import Stop
 from etl.sandbox.sandbox_config import SandboxConfig
-from etl.warehouse import connection as db
+from etl.warehouse import connection as connecting
 from etl.warehouse import schema
-from etl.warehouse.connection import Database
+from etl.warehouse.connection import Connection, Database, open_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,10 +173,10 @@ class TestKilled:
 
     def test_connections_between_the_nodes_that_break_are_tried_again(self, on_cluster: Warehouse) -> None:
         """All of them to one worker, in the middle of a load."""
-        copy = db.Connection.execute
+        copy = Connection.execute
         struck: list[str] = []
 
-        def execute(self: db.Connection, query: Any, *arguments: Any, **more: Any) -> Any:
+        def execute(self: Connection, query: Any, *arguments: Any, **more: Any) -> Any:
             if not struck and "create_distributed_table" in str(query):
                 struck.append(str(query))
                 result = copy(self, query, *arguments, **more)
@@ -191,7 +189,7 @@ class TestKilled:
             return copy(self, query, *arguments, **more)
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(db.Connection, "execute", execute)
+            patched.setattr(Connection, "execute", execute)
             outcome = on_cluster.bring()
         assert struck
         assert outcome.result is Result.LOADED, outcome.message
@@ -205,9 +203,9 @@ def test_changes_of_two_slices_do_not_wait_for_each_other(
     for slice_ in (VOD, LIVE):
         on_cluster.bring(slice_=slice_)
         on_cluster.sandbox.restate(slice_)
-    reconcile, ends = load.Loading._reconcile, list[Outcome]()
+    reconcile, ends = slice_load.Loading._reconcile, list[Outcome]()
 
-    def after_another(self: load.Loading, *arguments: Any) -> None:
+    def after_another(self: slice_load.Loading, *arguments: Any) -> None:
         if self.slice == VOD:
             other = threading.Thread(target=lambda: ends.append(on_cluster.bring(slice_=LIVE)))
             other.start()
@@ -215,7 +213,7 @@ def test_changes_of_two_slices_do_not_wait_for_each_other(
             assert ends, "it waits"
         reconcile(self, *arguments)
 
-    monkeypatch.setattr(load.Loading, "_reconcile", after_another)
+    monkeypatch.setattr(slice_load.Loading, "_reconcile", after_another)
     assert on_cluster.bring().result is Result.LOADED
     assert [end.result for end in ends] == [Result.LOADED]
     assert violations(on_cluster.url, on_cluster.sandbox, [VOD, LIVE], revisions=(1,)) == []
@@ -237,8 +235,8 @@ def _program(bare_program: Program, warehouse: Warehouse) -> Program:
 def test_a_node_that_takes_no_connections_ends_with_75(
     on_cluster: Warehouse, given: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(db, "_ATTEMPTS", 2)
-    monkeypatch.setattr(db, "_LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(connecting, "_ATTEMPTS", 2)
+    monkeypatch.setattr(connecting, "_LONGEST_PAUSE_S", 0.01)
     worker = cluster.nodes(given)[1][0]
     name = conninfo.conninfo_to_dict(on_cluster.url)["dbname"]
     with psycopg.connect(worker.url(given, "postgres"), autocommit=True) as connection:
@@ -285,8 +283,8 @@ def test_a_compacted_month_lies_beside_the_others(on_cluster: Warehouse) -> None
     for slice_ in (VOD, LIVE):
         on_cluster.bring(slice_=slice_)
     before = on_cluster.everything()
-    with db.opened(on_cluster.url, schema="public") as database:
-        assert compact.compact(database, partitions.of_month(DAY), Stop()) is not None
+    with open_database(on_cluster.url, schema="public") as database:
+        assert compaction.compact(database, partitions.of_month(DAY), Stop()) is not None
     assert on_cluster.everything() == before
     assert set(_distributed(on_cluster)) == {"content", "watch_time", "watch_time_202611"}
     _no_row_on_the_coordinator(on_cluster)

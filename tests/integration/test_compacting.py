@@ -10,16 +10,15 @@ import psycopg
 import pytest
 
 from conftest import TODAY
-from etl.diagnostics import page_data as figures
+from etl.diagnostics import page_data
 from etl.domain.errors import Misconfigured, ReconciliationFailed, SliceBusy
 from etl.domain.outcome import Ask, Result, Trust
 from etl.domain.slices import ReportType, Slice, slices_of
-from etl.load import compaction as compact
-from etl.load import partitions
+from etl.load import compaction, partitions
 from etl.runtime.cancellation import Stop
 from etl.sandbox.sandbox_config import SandboxConfig
-from etl.warehouse import connection as db
 from etl.warehouse import ledger
+from etl.warehouse.connection import Connection, Database, open_database, statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,8 +48,8 @@ def october(warehouse: Warehouse) -> Warehouse:
 
 
 @pytest.fixture
-def database(warehouse: Warehouse) -> Iterator[db.Database]:
-    with db.opened(warehouse.url, schema="public") as opened:
+def database(warehouse: Warehouse) -> Iterator[Database]:
+    with open_database(warehouse.url, schema="public") as opened:
         yield opened
 
 
@@ -69,9 +68,9 @@ def _tables(warehouse: Warehouse) -> list[tuple[Any, ...]]:
     )
 
 
-def test_a_month_becomes_one_partition_with_the_same_facts(october: Warehouse, database: db.Database) -> None:
+def test_a_month_becomes_one_partition_with_the_same_facts(october: Warehouse, database: Database) -> None:
     before = october.everything()
-    done = compact.compact(database, OCTOBER, Stop())
+    done = compaction.compact(database, OCTOBER, Stop())
     assert done is not None
     assert done.partitions_before == 9
     assert _partitions(october) == [
@@ -79,12 +78,12 @@ def test_a_month_becomes_one_partition_with_the_same_facts(october: Warehouse, d
         "watch_time_20261101_vod",
     ]  # fmt: skip
     assert october.everything() == before
-    assert compact.compact(database, OCTOBER, Stop()) is None, "nothing to do any more"
+    assert compaction.compact(database, OCTOBER, Stop()) is None, "nothing to do any more"
 
 
-def test_its_days_go_on_being_loaded(october: Warehouse, database: db.Database) -> None:
+def test_its_days_go_on_being_loaded(october: Warehouse, database: Database) -> None:
     """Unchanged, restated, late for the first time, emptied: all by the second way of loading."""
-    compact.compact(database, OCTOBER, Stop())
+    compaction.compact(database, OCTOBER, Stop())
     assert october.bring(slice_=SOME).result is Result.UNCHANGED
     restated = october.sandbox.restate(SOME)
     outcome = october.bring(slice_=SOME)
@@ -102,8 +101,8 @@ def test_its_days_go_on_being_loaded(october: Warehouse, database: db.Database) 
         assert october.bring(slice_=slice_).result is Result.UNCHANGED
 
 
-def test_a_slice_is_found_by_its_date_without_reading_the_month(october: Warehouse, database: db.Database) -> None:
-    compact.compact(database, OCTOBER, Stop())
+def test_a_slice_is_found_by_its_date_without_reading_the_month(october: Warehouse, database: Database) -> None:
+    compaction.compact(database, OCTOBER, Stop())
     with psycopg.connect(october.url) as connection:
         # Where there are other nodes, it is said to them too.
         connection.execute("SET LOCAL citus.propagate_set_commands = 'local'")
@@ -114,44 +113,44 @@ def test_a_slice_is_found_by_its_date_without_reading_the_month(october: Warehou
     assert any("Bitmap Index Scan on watch_time_202610_report_date_report_type_idx" in line for (line,) in plan)
 
 
-def test_only_months_that_no_run_asks_about_any_more_are_settled(october: Warehouse, database: db.Database) -> None:
+def test_only_months_that_no_run_asks_about_any_more_are_settled(october: Warehouse, database: Database) -> None:
     settings = october.configured(lookback_days=5, recheck_days=7)
 
     def names(today: date) -> list[str]:
-        return [month.name for month in compact.settled_months(database, settings, today=today)]
+        return [month.name for month in compaction.settled_months(database, settings, today=today)]
 
     # October ends with the first of November, and that has to lie outside the windows of the target date.
     assert names(date(2026, 11, 9)) == ["watch_time_202609"]
     assert names(date(2026, 11, 10)) == ["watch_time_202609", "watch_time_202610"]
-    compact.compact(database, OCTOBER, Stop())
+    compaction.compact(database, OCTOBER, Stop())
     assert names(date(2026, 11, 10)) == ["watch_time_202609"]
 
 
-def test_readers_that_stay_are_left_alone(october: Warehouse, database: db.Database) -> None:
+def test_readers_that_stay_are_left_alone(october: Warehouse, database: Database) -> None:
     before, tables = october.everything(), _tables(october)
     with psycopg.connect(october.url) as reader:
         reader.execute("SELECT count(*) FROM watch_time")
         with pytest.raises(SliceBusy, match="others were reading or loading all the time"):
-            compact.compact(database, OCTOBER, Stop(), tries=2)
+            compaction.compact(database, OCTOBER, Stop(), tries=2)
         assert reader.execute("SELECT count(*) FROM watch_time").fetchone() == (len(before["facts"]),)
     assert (october.everything(), _tables(october)) == (before, tables)
 
 
-def test_a_slice_that_is_being_loaded_is_not_waited_for_with_locks(october: Warehouse, database: db.Database) -> None:
+def test_a_slice_that_is_being_loaded_is_not_waited_for_with_locks(october: Warehouse, database: Database) -> None:
     with psycopg.connect(october.url) as loader:
-        lock = db.statement("warehouse/try_lock_slice")
+        lock = statement("warehouse/try_lock_slice")
         loader.execute(lock, {"slice": str(GAP)})
         with pytest.raises(SliceBusy):
-            compact.compact(database, OCTOBER, Stop(), tries=2)
-    assert compact.compact(database, OCTOBER, Stop()) is not None
+            compaction.compact(database, OCTOBER, Stop(), tries=2)
+    assert compaction.compact(database, OCTOBER, Stop()) is not None
 
 
 @pytest.mark.parametrize("step", ["_copy", "_require_equal"])
 def test_a_slice_that_was_loaded_meanwhile_is_not_lost(
-    october: Warehouse, database: db.Database, monkeypatch: pytest.MonkeyPatch, step: str
+    october: Warehouse, database: Database, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """A restatement commits after the copying, or only after the comparison, before the swap."""
-    original = getattr(compact, step)
+    original = getattr(compaction, step)
 
     def restate_after(*arguments: Any) -> None:
         original(*arguments)
@@ -159,36 +158,36 @@ def test_a_slice_that_was_loaded_meanwhile_is_not_lost(
             october.sandbox.restate(SOME)
             assert october.bring(slice_=SOME).revision == 2
 
-    monkeypatch.setattr(compact, step, restate_after)
+    monkeypatch.setattr(compaction, step, restate_after)
     with pytest.raises(SliceBusy, match="a slice of watch_time_202610 was loaded while the month was being put"):
-        compact.compact(database, OCTOBER, Stop())
+        compaction.compact(database, OCTOBER, Stop())
     monkeypatch.undo()
     report = october.sandbox.report(SOME)
     assert sum(row[3] for row in october.facts(SOME)) == report.watch_seconds
-    assert compact.compact(database, OCTOBER, Stop()) is not None
+    assert compaction.compact(database, OCTOBER, Stop()) is not None
     assert sum(row[3] for row in october.facts(SOME)) == report.watch_seconds
 
 
 def test_facts_that_are_corrected_meanwhile_are_not_lost(
-    october: Warehouse, database: db.Database, monkeypatch: pytest.MonkeyPatch
+    october: Warehouse, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Corrected within their revision, and to the same number and sum: nothing else in the ledger changes."""
     before = october.everything()
     with psycopg.connect(october.url) as connection:
         connection.execute("UPDATE watch_time SET customer_id = customer_id || 'x' WHERE report_date = '2026-10-04'")
-    original = compact._require_equal
+    original = compaction._require_equal
 
     def correct_after(*arguments: Any) -> None:
         original(*arguments)
         if "watch_time" not in arguments:
             assert october.bring(slice_=SOME, ask=Ask(trust=Trust.NOTHING)).revision == 1
 
-    monkeypatch.setattr(compact, "_require_equal", correct_after)
+    monkeypatch.setattr(compaction, "_require_equal", correct_after)
     with pytest.raises(SliceBusy, match="a slice of watch_time_202610 was loaded while the month was being put"):
-        compact.compact(database, OCTOBER, Stop())
+        compaction.compact(database, OCTOBER, Stop())
     monkeypatch.undo()
     october.bring(slice_=Slice(SOME.report_date, ReportType.LIVE), ask=Ask(trust=Trust.NOTHING))
-    assert compact.compact(database, OCTOBER, Stop()) is not None
+    assert compaction.compact(database, OCTOBER, Stop()) is not None
     assert october.everything() == before
 
 
@@ -208,22 +207,22 @@ _OF_THE_OWNER = """
 
 @pytest.mark.single_server("a month is keyed there as before, and the owner's own indexes are ATTACH's")
 def test_an_index_of_the_owner_s_is_not_built_while_readers_are_kept_out(
-    october: Warehouse, database: db.Database, monkeypatch: pytest.MonkeyPatch
+    october: Warehouse, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the lock on only the catalog is written: nothing is built, scanned or checked, says the server itself."""
     with psycopg.connect(october.url) as owner:
         owner.execute(_OF_THE_OWNER)
     before, told = october.everything(), list[str | None]()
-    require_equal = compact._require_equal
+    require_equal = compaction._require_equal
 
-    def listen_after(connection: db.Connection, *arguments: Any) -> None:
+    def listen_after(connection: Connection, *arguments: Any) -> None:
         require_equal(connection, *arguments)
         if "watch_time" not in arguments:
             connection.add_notice_handler(lambda notice: told.append(notice.message_primary))
             connection.execute("SET LOCAL client_min_messages = debug1")
 
-    monkeypatch.setattr(compact, "_require_equal", listen_after)
-    assert compact.compact(database, OCTOBER, Stop()) is not None
+    monkeypatch.setattr(compaction, "_require_equal", listen_after)
+    assert compaction.compact(database, OCTOBER, Stop()) is not None
     assert 'partition constraint for table "watch_time_202610" is implied by existing constraints' in told
     work = ("building index", "verifying table", "validating foreign key")
     assert [each for each in told if each and each.startswith(work)] == []
@@ -238,110 +237,108 @@ def test_an_index_of_the_owner_s_is_not_built_while_readers_are_kept_out(
     assert october.bring(slice_=SOME).result is Result.LOADED
 
 
-def test_who_began_to_read_before_the_swap_sees_the_same_facts_after_it(
-    october: Warehouse, database: db.Database
-) -> None:
+def test_who_began_to_read_before_the_swap_sees_the_same_facts_after_it(october: Warehouse, database: Database) -> None:
     """A transaction of one moment that looks at the facts late: to it the month must not look empty."""
     count = "SELECT count(*), sum(watch_seconds) FROM watch_time"
     before = october.query(count)
     with psycopg.connect(october.url) as reader:
         reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         reader.execute("SELECT count(*) FROM report_slice")
-        assert compact.compact(database, OCTOBER, Stop()) is not None
+        assert compaction.compact(database, OCTOBER, Stop()) is not None
         assert reader.execute(count.encode()).fetchall() == before
 
 
 def test_the_page_of_a_warehouse_that_is_being_compacted_is_whole(
-    october: Warehouse, database: db.Database, monkeypatch: pytest.MonkeyPatch
+    october: Warehouse, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, now = october.configured(), datetime(2026, 11, 22, tzinfo=UTC)
-    before = figures.read(settings, FIRST, LAST, now=now).seconds
+    before = page_data.read(settings, FIRST, LAST, now=now).seconds
     read_range = ledger.read_range
 
     def compact_first(*arguments: Any) -> object:
         known = read_range(*arguments)
         monkeypatch.undo()
-        assert compact.compact(database, OCTOBER, Stop()) is not None
+        assert compaction.compact(database, OCTOBER, Stop()) is not None
         return known
 
     monkeypatch.setattr(ledger, "read_range", compact_first)
-    assert figures.read(settings, FIRST, LAST, now=now).seconds == before
+    assert page_data.read(settings, FIRST, LAST, now=now).seconds == before
 
 
 def test_nothing_is_built_where_the_swap_would_have_to_be_given_up(
-    october: Warehouse, database: db.Database, monkeypatch: pytest.MonkeyPatch
+    october: Warehouse, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compact, "_copy", lambda *_: pytest.fail("the month was built"))
+    monkeypatch.setattr(compaction, "_copy", lambda *_: pytest.fail("the month was built"))
     with psycopg.connect(october.url) as reader:
         reader.execute("SELECT count(*) FROM watch_time")
         with pytest.raises(SliceBusy):
-            compact.compact(database, OCTOBER, Stop(), tries=1)
+            compaction.compact(database, OCTOBER, Stop(), tries=1)
 
 
-def test_a_month_that_a_backfill_may_be_loading_is_left_to_it(october: Warehouse, database: db.Database) -> None:
+def test_a_month_that_a_backfill_may_be_loading_is_left_to_it(october: Warehouse, database: Database) -> None:
     settings = october.configured()
-    assert compact.compact_after_run(database, settings, Stop(), today=TODAY) == (None, [])
+    assert compaction.compact_after_run(database, settings, Stop(), today=TODAY) == (None, [])
     _rest(october)
-    done, trouble = compact.compact_after_run(database, settings, Stop(), today=TODAY)
+    done, trouble = compaction.compact_after_run(database, settings, Stop(), today=TODAY)
     assert trouble == []
     assert done is not None
     assert done.month.name == "watch_time_202609", "the oldest"
 
 
-def test_a_month_whose_name_is_taken_is_named_with_what_to_do(october: Warehouse, database: db.Database) -> None:
+def test_a_month_whose_name_is_taken_is_named_with_what_to_do(october: Warehouse, database: Database) -> None:
     with psycopg.connect(october.url) as somebody:
         somebody.execute("CREATE TABLE watch_time_202610 ()")
     with pytest.raises(Misconfigured, match="watch_time_202610") as told:
-        compact.compact(database, OCTOBER, Stop())
+        compaction.compact(database, OCTOBER, Stop())
     assert told.value.next_step == "rename or drop what has that name: watch-time needs it"
 
 
 @pytest.mark.single_server("there such a month is only found out once it is built")
 def test_two_months_that_cannot_be_compacted_do_not_stop_the_third_and_are_not_built(
-    october: Warehouse, database: db.Database, monkeypatch: pytest.MonkeyPatch
+    october: Warehouse, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _rest(october)
     with psycopg.connect(october.url) as somebody:
         somebody.execute("CREATE VIEW of_one_day AS SELECT * FROM watch_time_20260930_vod")
         somebody.execute("DELETE FROM watch_time WHERE (report_date, report_type) = ('2026-10-04', 'VOD')")
     built = list[str]()
-    copy = compact._copy
+    copy = compaction._copy
 
     def note(*arguments: Any) -> None:
         built.append(arguments[2].name)
         copy(*arguments)
 
-    monkeypatch.setattr(compact, "_copy", note)
+    monkeypatch.setattr(compaction, "_copy", note)
     settings, in_january = october.configured(), date(2027, 1, 22)
-    done, trouble = compact.compact_after_run(database, settings, Stop(), today=in_january)
+    done, trouble = compaction.compact_after_run(database, settings, Stop(), today=in_january)
     assert done is not None
     assert done.month.name == "watch_time_202611"
     assert [type(error) for error in trouble] == [Misconfigured, ReconciliationFailed]
     # The next run says it again, and builds nothing either.
-    done, trouble = compact.compact_after_run(database, settings, Stop(), today=in_january)
+    done, trouble = compaction.compact_after_run(database, settings, Stop(), today=in_january)
     assert (done, len(trouble)) == (None, 2)
     assert built == ["watch_time_202611"]
 
 
-def test_where_readers_stay_no_other_month_is_tried_after_a_run(october: Warehouse, database: db.Database) -> None:
+def test_where_readers_stay_no_other_month_is_tried_after_a_run(october: Warehouse, database: Database) -> None:
     """It would take as long for each, and they are in the way of all."""
     _rest(october)
     with psycopg.connect(october.url) as reader:
         reader.execute("SELECT count(*) FROM watch_time")
-        done, trouble = compact.compact_after_run(database, october.configured(), Stop(), today=TODAY)
+        done, trouble = compaction.compact_after_run(database, october.configured(), Stop(), today=TODAY)
     assert done is None
     assert [type(error) for error in trouble] == [SliceBusy]
 
 
 @pytest.mark.single_server("there it is only found out once the month is built")
 def test_a_view_on_a_slice_s_partition_is_named_before_the_month_is_built(
-    october: Warehouse, database: db.Database, monkeypatch: pytest.MonkeyPatch
+    october: Warehouse, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compact, "_copy", lambda *_: pytest.fail("the month was built"))
+    monkeypatch.setattr(compaction, "_copy", lambda *_: pytest.fail("the month was built"))
     with psycopg.connect(october.url) as analyst:
         analyst.execute("CREATE VIEW of_one_day AS SELECT * FROM watch_time_20261004_vod")
     with pytest.raises(Misconfigured, match="other objects depend on") as told:
-        compact.compact(database, OCTOBER, Stop())
+        compaction.compact(database, OCTOBER, Stop())
     assert "drop what depends on it, or make it depend on watch_time" in told.value.next_step
     assert len(_partitions(october)) > 5
 
@@ -353,14 +350,14 @@ def _rest(warehouse: Warehouse) -> None:
 
 
 @pytest.mark.parametrize("days", [[FIRST] * 3, [FIRST, date(2026, 9, 30)]], ids=["of one month", "of two"])
-def test_several_at_once_do_it_once(october: Warehouse, database: db.Database, days: list[date]) -> None:
+def test_several_at_once_do_it_once(october: Warehouse, database: Database, days: list[date]) -> None:
     """Of two months the second is left to a later time: they would wait for each other's reading."""
     before = october.everything()
     ends: list[object] = []
 
     def build(day: date) -> None:
         try:
-            ends.append(compact.compact(database, partitions.of_month(day), Stop(), tries=2))
+            ends.append(compaction.compact(database, partitions.of_month(day), Stop(), tries=2))
         except SliceBusy as error:
             ends.append(error)
 
@@ -369,13 +366,13 @@ def test_several_at_once_do_it_once(october: Warehouse, database: db.Database, d
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert sum(isinstance(end, compact.Compacted) for end in ends) == 1
+    assert sum(isinstance(end, compaction.Compacted) for end in ends) == 1
     assert len(ends) == len(days)
     assert october.everything() == before
     assert _tables(october) == [(name,) for name in _partitions(october)]
 
 
-def test_what_does_not_equal_the_ledger_is_not_touched(october: Warehouse, database: db.Database) -> None:
+def test_what_does_not_equal_the_ledger_is_not_touched(october: Warehouse, database: Database) -> None:
     with psycopg.connect(october.url) as tamperer:
         tamperer.execute(
             "DELETE FROM watch_time WHERE (report_date, report_type) = ('2026-10-04', 'VOD') AND content_id = "
@@ -383,7 +380,7 @@ def test_what_does_not_equal_the_ledger_is_not_touched(october: Warehouse, datab
         )
     tables = _tables(october)
     with pytest.raises(ReconciliationFailed) as told:
-        compact.compact(database, OCTOBER, Stop())
+        compaction.compact(database, OCTOBER, Stop())
     assert told.value.message == (
         "watch_time_202610: rows or seconds differ from the ledger's in 2026-10-04 VOD; rolled back"
     )
@@ -394,7 +391,7 @@ def test_what_does_not_equal_the_ledger_is_not_touched(october: Warehouse, datab
     assert _tables(october) == tables
 
 
-def test_of_many_slices_that_do_not_equal_the_ledger_some_are_named(october: Warehouse, database: db.Database) -> None:
+def test_of_many_slices_that_do_not_equal_the_ledger_some_are_named(october: Warehouse, database: Database) -> None:
     """With fewer rows, other seconds, or rows that the ledger knows nothing of."""
     with psycopg.connect(october.url) as tamperer:
         tamperer.execute("DELETE FROM watch_time WHERE (report_date, report_type) = ('2026-10-01', 'LIVE')")
@@ -407,15 +404,15 @@ def test_of_many_slices_that_do_not_equal_the_ledger_some_are_named(october: War
             "WHERE report_date BETWEEN '2026-10-03' AND '2026-10-31'"
         )
     with pytest.raises(ReconciliationFailed) as told:
-        compact.compact(database, OCTOBER, Stop())
+        compaction.compact(database, OCTOBER, Stop())
     assert "in 2026-10-01 LIVE, 2026-10-02 VOD, 2026-10-03 VOD and 4 more; rolled back" in told.value.message
     assert told.value.next_step.count("watch-time backfill --start") == 3
 
 
-def test_years_of_days_end_in_few_partitions(october: Warehouse, database: db.Database) -> None:
+def test_years_of_days_end_in_few_partitions(october: Warehouse, database: Database) -> None:
     """Each settled month is one; what is young keeps a partition a slice."""
-    for month in compact.settled_months(database, october.configured(), today=TODAY):
-        compact.compact(database, month, Stop())
+    for month in compaction.settled_months(database, october.configured(), today=TODAY):
+        compaction.compact(database, month, Stop())
     assert _partitions(october) == [
         "watch_time_202609", "watch_time_202610", "watch_time_20261101_live", "watch_time_20261101_vod",
     ]  # fmt: skip

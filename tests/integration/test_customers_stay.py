@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from conftest import HEADER
-from etl.warehouse import connection as db
-from etl.warehouse import driver_errors as db_errors
+from etl.warehouse import connection as connecting
+from etl.warehouse import driver_errors
 
 if TYPE_CHECKING:
     from conftest import Warehouse
@@ -29,13 +29,13 @@ TRIGGER: LiteralString = """
 def server_said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the driver's errors held, to show that there was something to keep back."""
     said: list[str] = []
-    sort = db_errors.in_our_words
+    sort = driver_errors.translate_error
 
     def listen(error: psycopg.Error, where: str) -> WatchTimeError:
         said.append(f"{error} {error.diag.message_detail} {error.diag.context}")
         return sort(error, where)
 
-    monkeypatch.setattr(db, "in_our_words", listen)
+    monkeypatch.setattr(connecting, "translate_error", listen)
     return said
 
 

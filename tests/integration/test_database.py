@@ -24,8 +24,8 @@ from etl.domain.errors import (
 from etl.domain.slices import ReportType, Slice
 from etl.runtime.cancellation import Stop, Stopped
 from etl.warehouse import citus, ledger
-from etl.warehouse import connection as db
-from etl.warehouse.connection import Connection, Database, builds_unique, configure, statement
+from etl.warehouse import connection as connecting
+from etl.warehouse.connection import Connection, Database, configure, open_database, statement, try_build_unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def stop() -> ImpatientStop:
 @contextmanager
 def with_notes(url: str, stop: Stop) -> Iterator[Database]:
     """The database, with a little table."""
-    with db.opened(url, schema="public", stop=stop) as database:
+    with open_database(url, schema="public", stop=stop) as database:
         with database.connection() as connection:
             connection.execute("CREATE TABLE note (id int PRIMARY KEY, customer text NOT NULL)")
             connection.execute("INSERT INTO note VALUES (1, 'one'), (2, 'two')")
@@ -256,8 +256,8 @@ def test_a_node_of_a_cluster_that_is_out_of_reach_is_named_and_tried_again(
     newest_database: Database, monkeypatch: pytest.MonkeyPatch, said: str, node: str, state: str
 ) -> None:
     """As Citus puts it, sometimes as an internal error."""
-    monkeypatch.setattr(db, "_ATTEMPTS", 2)
-    monkeypatch.setattr(db, "_LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(connecting, "_ATTEMPTS", 2)
+    monkeypatch.setattr(connecting, "_LONGEST_PAUSE_S", 0.01)
     tries: list[Connection] = []
 
     def work(connection: Connection) -> None:
@@ -362,11 +362,11 @@ def test_a_server_that_lets_nobody_in_is_told_apart(
 def test_a_key_over_duplicates_is_undone_and_the_transaction_goes_on(newest_database: Database) -> None:
     key = sql.SQL("ALTER TABLE {} ADD UNIQUE (customer)").format(sql.Identifier("note"))
     with newest_database.transaction() as connection:
-        assert builds_unique(connection, statement("load/build_unique").format(query=key))
+        assert try_build_unique(connection, statement("load/build_unique").format(query=key))
     with newest_database.transaction() as connection:
         connection.execute("CREATE TABLE double AS SELECT 'same' AS customer FROM generate_series(1, 2)")
         key = sql.SQL("ALTER TABLE {} ADD UNIQUE (customer)").format(sql.Identifier("double"))
-        assert not builds_unique(connection, statement("load/build_unique").format(query=key))
+        assert not try_build_unique(connection, statement("load/build_unique").format(query=key))
         assert connection.execute("SELECT count(*) FROM double").fetchone() == (2,)
 
 
@@ -420,7 +420,7 @@ def test_transactions_without_trouble_share_a_connection(database: Database) -> 
 def test_a_connection_that_waited_too_long_is_not_used_again(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(db, "_IDLE_S", 0.0)
+    monkeypatch.setattr(connecting, "_IDLE_S", 0.0)
     assert len(set(_backends(database))) == 3
 
 
@@ -428,7 +428,7 @@ def test_of_connections_that_broke_meanwhile_one_try_is_lost(database: Database,
     """As by a restart of the server: not one try for each of them."""
     together = threading.Barrier(8)
 
-    def pid(connection: db.Connection) -> int:
+    def pid(connection: Connection) -> int:
         together.wait(10)
         return connection.info.backend_pid
 
@@ -442,7 +442,7 @@ def test_of_connections_that_broke_meanwhile_one_try_is_lost(database: Database,
 
 
 def test_what_was_kept_is_closed_at_the_end(database_url: str) -> None:
-    with db.opened(database_url, schema="public") as opened:
+    with open_database(database_url, schema="public") as opened:
         pid = opened.run(lambda connection: connection.info.backend_pid)
     # Within a transaction the server would go on showing what it showed first.
     with psycopg.connect(database_url, autocommit=True) as connection:

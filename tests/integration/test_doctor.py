@@ -17,7 +17,7 @@ from psycopg import sql
 from etl.diagnostics import doctor
 from etl.diagnostics.doctor import Check, Verdict, _clock, examine
 from etl.domain.slices import ReportType, Slice
-from etl.extract import retry as patience
+from etl.extract import retry
 from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
 
@@ -125,7 +125,7 @@ def test_one_trouble_leaves_the_other_checks_alone(
     settings: dict[str, str],
     expected: tuple[str, Verdict, int],
 ) -> None:
-    monkeypatch.setattr(patience, "Patience", partial(patience.Patience, sleep=lambda _: None))
+    monkeypatch.setattr(retry, "Patience", partial(retry.Patience, sleep=lambda _: None))
     configure(monkeypatch, configured, **settings)
     assert amiss() == [expected]
     assert found()[expected[0]].next_step

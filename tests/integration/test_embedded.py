@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from etl.domain.errors import DatabaseUnavailable, Misconfigured
-from etl.warehouse import connection as db
 from etl.warehouse import embedded, schema
+from etl.warehouse.connection import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _HOLD = """
 import sys
 from pathlib import Path
-from etl import embedded
+from etl.warehouse import embedded
 with embedded.server(Path(sys.argv[1])) as url:
     print(url, flush=True)
     sys.stdin.read()
@@ -43,11 +43,11 @@ def server_pid(folder: Path) -> int:
 
 def test_a_folder_becomes_a_warehouse_and_stays_one(folder: Path) -> None:
     url = f"embedded:{folder}"
-    with db.opened(url, schema="public") as database:
+    with open_database(url, schema="public") as database:
         assert schema.migrate(database) == (None, schema.HEAD)
         assert server_pid(folder)
     assert not (folder / "postmaster.pid").exists()
-    with db.opened(url, schema="public") as database, database.transaction() as connection:
+    with open_database(url, schema="public") as database, database.transaction() as connection:
         schema.require_head(database, connection)
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from etl.config.settings import Settings
 from etl.domain.slices import ReportType, Slice
-from etl.warehouse import connection as db
 from etl.warehouse import freshness
+from etl.warehouse.connection import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +63,7 @@ class Ledger:
         settings = Settings.load().model_copy(
             update={"time_zone": time_zone, "first_date": first_date, "lag_days": lag_days}
         )
-        with db.opened(self.url, schema="public") as database, database.transaction(writable=False) as connection:
+        with open_database(self.url, schema="public") as database, database.transaction(writable=False) as connection:
             return freshness.read(connection, settings, now=now, start=start)
 
     def _state(self, slice_: Slice, state: str, revision: int) -> None:

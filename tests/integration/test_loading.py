@@ -15,7 +15,7 @@ import pytest
 from conftest import DAY, HEADER, VOD, Warehouse
 from etl.domain.outcome import Outcome, Result
 from etl.domain.slices import ReportType, Slice
-from etl.load import slice_load as load
+from etl.load import slice_load
 from etl.sandbox.faults import Delivery
 from etl.transform import normalise
 
@@ -173,7 +173,7 @@ def test_facts_contents_and_rejects_take_turns_when_there_are_many(
     good = [f"t{number},c{number % 40},VOD,,u{number},{number}" for number in range(200)]
     bad = [f"t,c,VOD,,u{number},-1" for number in range(50)]
     monkeypatch.setattr(normalise, "chunks", partial(normalise.chunks, block_bytes=300))
-    monkeypatch.setattr(load, "_BESIDE_BYTES", 0)
+    monkeypatch.setattr(slice_load, "_BESIDE_BYTES", 0)
 
     outcome = warehouse.bring(_lines(*good[:100], *bad, *good[100:]), max_reject_ratio="0.5")
 

@@ -16,8 +16,7 @@ from aiosmtpd.controller import Controller
 from etl.domain.slices import ReportType, Slice, dates_between, slices_of
 from etl.sandbox.faults import Answer, Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
-from etl.telemetry import notices
-from etl.telemetry import warehouse_snapshot as standing
+from etl.telemetry import notices, warehouse_snapshot
 from etl.telemetry.notices import Changes
 from listening import free_port, hanging, listening
 
@@ -257,7 +256,7 @@ def test_nothing_configured_nothing_recorded(program: Program, newest_warehouse:
 
 
 def test_a_message_names_twenty_slices_and_how_many_more(newest_warehouse: Warehouse) -> None:
-    now = standing.read(newest_warehouse.configured())
+    now = warehouse_snapshot.read(newest_warehouse.configured())
     many = slices_of(dates_between(TARGET - timedelta(days=49), TARGET))
     title, text = notices.message(Changes(dict.fromkeys(many, "late"), {}), now, warehouse="an organization")
     assert title == "watch-time: 100 in trouble (an organization)"
@@ -279,7 +278,7 @@ def _record(warehouse: Warehouse, slice_: Slice, state: str, reason: str) -> Non
 
 def test_a_late_slice_that_is_presumed_empty_now_is_not_called_fine(newest_warehouse: Warehouse) -> None:
     _record(newest_warehouse, VOD, "empty", "no report: 404, asked 2 times")
-    now = standing.read(newest_warehouse.configured())
+    now = warehouse_snapshot.read(newest_warehouse.configured())
     _, text = notices.message(Changes({}, {VOD: "late"}), now, warehouse="an organization")
     assert text == f"{VOD} is presumed empty (was late): no report: 404, asked 2 times"
 
@@ -288,6 +287,6 @@ def test_of_dates_before_the_first_one_that_matters_nothing_is_told(newest_wareh
     for slice_ in slices_of([TARGET - timedelta(days=900)]):
         _record(newest_warehouse, slice_, "failed", "the API answered 503")
     _record(newest_warehouse, VOD, "failed", "the API answered 503")
-    judged = standing.read(newest_warehouse.configured(first_date=TARGET))
+    judged = warehouse_snapshot.read(newest_warehouse.configured(first_date=TARGET))
     assert notices.conditions(judged) == {VOD: "failed"}
-    assert len(notices.conditions(standing.read(newest_warehouse.configured()))) == 1_801
+    assert len(notices.conditions(warehouse_snapshot.read(newest_warehouse.configured()))) == 1_801

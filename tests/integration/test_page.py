@@ -22,7 +22,7 @@ import pytest
 from psycopg import sql
 
 from conftest import HEADER, TODAY, VOD, Program, Warehouse, hide_settings
-from etl.diagnostics import page_data as figures
+from etl.diagnostics import page_data
 from etl.diagnostics.status import SIGNS
 from etl.display.page import publish, theme
 from etl.domain.errors import ExitCode, Misconfigured, WrongUsage
@@ -31,7 +31,7 @@ from etl.domain.slices import ReportType, Slice, dates_between, slices_of
 from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from etl.warehouse import connection as db
+from etl.warehouse.connection import fetch_rows, statement
 from needing import lacking
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def drawn(newest_server: Server, tmp_path_factory: pytest.TempPathFactory) -> It
         page, picture = folder / "page.html", folder / "page.png"
         for output in (page, picture):
             publish.publish(settings, output, FIRST, LAST, now=NOW)
-        found = figures.read(settings, FIRST, LAST, now=NOW)
+        found = page_data.read(settings, FIRST, LAST, now=NOW)
         yield Drawn(warehouse, found, *_read(bodies), page, picture)
 
 
@@ -264,7 +264,7 @@ class TestFigures:
 
     def test_of_dates_before_the_first_one_that_matters_nothing_is_open(self, drawn: Drawn) -> None:
         settings = drawn.warehouse.configured(first_date=GAPS[-1].report_date)
-        found = figures.read(settings, FIRST, LAST, now=NOW)
+        found = page_data.read(settings, FIRST, LAST, now=NOW)
         assert [(one.first, one.last) for one in found.open if one.state == "never tried"] == [
             (GAPS[-1].report_date, GAPS[-1].report_date)
         ]
@@ -277,7 +277,7 @@ class TestFigures:
         )
         for slice_ in (*both, *alone):
             assert newest_warehouse.bring(HEADER + "t,c1,VOD,,u1,-1\n", slice_=slice_).result is Result.HELD
-        found = figures.read(newest_warehouse.configured(), FIRST, LAST, now=NOW)
+        found = page_data.read(newest_warehouse.configured(), FIRST, LAST, now=NOW)
         assert [(one.state, one.next_step) for one in found.open[:2]] == [
             ("held", f"watch-time revisions --start {FIRST} --end {FIRST}"),
             ("held", "watch-time revisions --start 2026-11-02 --end 2026-11-03"),
@@ -298,7 +298,7 @@ class TestFigures:
     )
     def test_only_the_partitions_of_the_range_are_read(self, drawn: Drawn, query: str, beside: set[str]) -> None:
         with psycopg.connect(drawn.warehouse.url) as connection:
-            explain = sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON) {}").format(db.statement(query))
+            explain = sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON) {}").format(statement(query))
             asked = {"start": date(2026, 11, 1), "end": date(2026, 11, 2), "most": 10}
             (((explained,),),) = connection.execute(explain, asked).fetchall()
         loops: defaultdict[str, int] = defaultdict(int)
@@ -320,15 +320,15 @@ class TestFigures:
         """A run that commits between two of our queries is not half seen."""
         newest_warehouse.bring()
         (before,) = newest_warehouse.query("SELECT sum(watch_seconds) FROM watch_time")
-        rows = db.rows
+        rows = fetch_rows
 
         def rows_while_a_run_commits(*arguments: Any) -> list[dict[str, Any]]:
             with psycopg.connect(newest_warehouse.url) as connection:
                 connection.execute("UPDATE watch_time SET watch_seconds = watch_seconds * 2")
             return rows(*arguments)
 
-        monkeypatch.setattr(figures, "rows", rows_while_a_run_commits)
-        found = figures.read(newest_warehouse.configured(), VOD.report_date, VOD.report_date, now=NOW)
+        monkeypatch.setattr(page_data, "fetch_rows", rows_while_a_run_commits)
+        found = page_data.read(newest_warehouse.configured(), VOD.report_date, VOD.report_date, now=NOW)
         assert (found.seconds,) == before
         assert newest_warehouse.query("SELECT sum(watch_seconds) FROM watch_time") != [before]
 

@@ -13,13 +13,12 @@ import pytest
 from typer.testing import CliRunner
 
 from conftest import DAY, HEADER, VOD, Warehouse
-from etl.cli import main as cli
+from etl.cli import main
 from etl.domain.errors import DatabaseUnavailable
 from etl.domain.outcome import Ask, Outcome, Result, Trust
 from etl.domain.slices import ReportType, State
 from etl.job.runner import Job
-from etl.load import compaction as compact
-from etl.load import partitions
+from etl.load import compaction, partitions
 from etl.runtime.cancellation import Stop
 from etl.sandbox.faults import Answer, Delivery
 from etl.warehouse import schema
@@ -341,7 +340,7 @@ class TestDamagedFacts:
         before = warehouse.everything()
         if compacted:
             with warehouse.job() as opened:
-                assert compact.compact(opened._database, partitions.of_month(DAY), Stop())
+                assert compaction.compact(opened._database, partitions.of_month(DAY), Stop())
         self._damage(warehouse)
         assert warehouse.bring().result is Result.UNCHANGED, "the daily job trusts the ledger"
         outcome = warehouse.bring(ask=Ask(trust=trust))
@@ -487,7 +486,7 @@ def test_trouble_after_the_target_date_is_told_beside_what_came_of_it(
     settings = newest_warehouse.configured()
     for name in ("API_TOKEN", "ORG_ID", "DATABASE_URL", "API_BASE_URL"):
         monkeypatch.setenv(f"WATCH_TIME_{name}", settings.require(name.lower()))  # type: ignore[arg-type]  # names of settings
-    done = CliRunner().invoke(cli.app, ["run", "--date", f"{DAY}", "--yes", "--json"])
+    done = CliRunner().invoke(main.app, ["run", "--date", f"{DAY}", "--yes", "--json"])
     assert done.exit_code == 65
     document = json.loads(done.stdout)
     assert document["exit_code"] == 65

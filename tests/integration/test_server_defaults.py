@@ -12,12 +12,11 @@ from conftest import DAY, HEADER, VOD
 from etl.domain.errors import SliceBusy
 from etl.domain.outcome import Ask, Result
 from etl.domain.slices import ReportType
-from etl.job import runner as job
-from etl.load import compaction as compact
-from etl.load import partitions
+from etl.job import runner
+from etl.load import compaction, partitions
 from etl.runtime.cancellation import Stop
-from etl.warehouse import connection as db
 from etl.warehouse import schema
+from etl.warehouse.connection import Database, open_database, statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,8 +62,8 @@ class _Waiting(Stop):
 def test_every_transaction_sees_what_others_have_committed_by_then(server: Server) -> None:
     with server.database(migrated=False) as url:
         _set_defaults(url)
-        schema.migrate(db.Database(url, schema="public"))
-        with db.opened(url, schema="public") as database:
+        schema.migrate(Database(url, schema="public"))
+        with open_database(url, schema="public") as database:
             for writable in (True, False):
                 with database.transaction(writable=writable) as connection:
                     assert connection.execute("SHOW transaction_isolation").fetchone() == ("read committed",)
@@ -75,7 +74,7 @@ def test_every_transaction_sees_what_others_have_committed_by_then(server: Serve
 
 def _hold(connection: psycopg.Connection[Any], name: str) -> None:
     """Take the slice's lock, as a run does."""
-    assert connection.execute(db.statement("load/try_lock_slices"), {"slices": [name]}).fetchone() == (True,)
+    assert connection.execute(statement("load/try_lock_slices"), {"slices": [name]}).fetchone() == (True,)
 
 
 @pytest.mark.single_server("access methods and defaults are those of one server")
@@ -89,7 +88,7 @@ def test_a_run_that_waited_for_another_one_s_first_load_finds_it(warehouse: Ware
             other.rollback()
             assert warehouse.bring().result is Result.LOADED
 
-        with job.opened(warehouse.configured(), stop=_Waiting(load_meanwhile)) as opened:
+        with runner.open_job(warehouse.configured(), stop=_Waiting(load_meanwhile)) as opened:
             outcome = opened._pipeline.bring(VOD, Ask())
     assert (outcome.result, outcome.revision) == (Result.UNCHANGED, 1)
 
@@ -104,7 +103,7 @@ def test_what_is_restated_between_the_comparison_and_the_swap_is_not_lost(
         _set_defaults(warehouse.url)
     warehouse.bring()
     month = partitions.of_month(DAY)
-    with psycopg.connect(warehouse.url) as other, db.opened(warehouse.url, schema="public") as database:
+    with psycopg.connect(warehouse.url) as other, open_database(warehouse.url, schema="public") as database:
         _hold(other, str(VOD))
 
         def restate() -> None:
@@ -112,7 +111,7 @@ def test_what_is_restated_between_the_comparison_and_the_swap_is_not_lost(
             warehouse.bring(RESTATED, shrink_limit="0")
 
         with pytest.raises(SliceBusy, match="was loaded while the month was being put together"):
-            compact.compact(database, month, _Waiting(restate))
+            compaction.compact(database, month, _Waiting(restate))
     assert [row[:2] for row in warehouse.facts()] == [("c1", "u1"), ("c2", "u2")]
     assert warehouse.query("SELECT revision, rows_stored FROM report_slice") == [(2, 2)]
 
@@ -126,7 +125,7 @@ def test_a_slice_is_stored_as_it_always_is(warehouse: Warehouse) -> None:
     assert warehouse.query(
         "SELECT amname FROM pg_class JOIN pg_am ON pg_am.oid = relam WHERE relname = 'watch_time_20261116_vod'"
     ) == [("heap",)]
-    with db.opened(warehouse.url, schema="public") as database, database.transaction() as connection:
+    with open_database(warehouse.url, schema="public") as database, database.transaction() as connection:
         found = connection.execute("SELECT created_at FROM content WHERE content_id = 'c1'").fetchone()
     assert found is not None
     assert found[0].isoformat() == "2026-01-02T03:04:05+00:00"

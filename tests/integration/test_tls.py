@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from etl.warehouse import connection as db
 from etl.warehouse import schema
+from etl.warehouse.connection import Database, open_database
 from needing import lacking
 
 if TYPE_CHECKING:
@@ -100,14 +100,14 @@ def server() -> Iterator[TlsServer]:
             # libpq reads it, as any user's process.
             folder.chmod(0o755)
             made = TlsServer(port, folder / "authority.pem")
-            schema.migrate(db.Database(made.url(), schema="public"))
+            schema.migrate(Database(made.url(), schema="public"))
             yield made
 
 
 def test_a_server_with_the_right_certificate_is_worked_with(server: TlsServer, bare_program: Program) -> None:
     assert bare_program("migrate", DATABASE_URL=server.url()).returncode == 0
     assert bare_program("status", DATABASE_URL=server.url()).returncode == 0
-    with db.opened(server.url(), schema="public") as database, database.connection() as connection:
+    with open_database(server.url(), schema="public") as database, database.connection() as connection:
         row = connection.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone()
     assert row == (True,)
 

@@ -20,14 +20,10 @@ from etl.config.settings import Settings
 from etl.domain.errors import ClusterUnavailable, Misconfigured
 from etl.domain.outcome import Ask, Planned, Result
 from etl.domain.slices import slices_of
-from etl.job import dask
-from etl.job import runner as job
-from etl.job.dask import client as scheduler
-from etl.job.dask import database_identity as beacon
-from etl.job.dask import executor as cluster
-from etl.job.dask import worker
+from etl.job import dask, runner
+from etl.job.dask import client, database_identity, executor, worker
 from etl.runtime.cancellation import Stopped
-from etl.warehouse import connection as db
+from etl.warehouse.connection import Connection, open_database
 from shown import DOCS
 
 if TYPE_CHECKING:
@@ -66,39 +62,41 @@ def test_all_settings_travel_but_secrets_and_what_is_the_machines() -> None:
 
 
 @pytest.fixture
-def lit(newest_warehouse: Warehouse) -> Iterator[int]:
-    with db.opened(newest_warehouse.url, schema="public") as database, beacon.lit(database) as number:
+def identity_lock(newest_warehouse: Warehouse) -> Iterator[int]:
+    with open_database(newest_warehouse.url, schema="public") as database, database_identity.hold(database) as number:
         yield number
 
 
-def test_a_beacon_is_seen_in_its_own_database_alone(
-    newest_warehouse: Warehouse, newest_server: postgres.Server, lit: int
+def test_the_identity_lock_is_seen_in_its_own_database_alone(
+    newest_warehouse: Warehouse, newest_server: postgres.Server, identity_lock: int
 ) -> None:
     """The other has the same tables, on the same server."""
-    with db.Connection.connect(newest_warehouse.url) as same:
-        assert beacon.is_seen(same, lit)
-        assert not beacon.is_seen(same, lit ^ 1)
-    with newest_server.database() as other, db.Connection.connect(other) as connection:
-        assert not beacon.is_seen(connection, lit)
+    with Connection.connect(newest_warehouse.url) as same:
+        assert database_identity.is_held(same, identity_lock)
+        assert not database_identity.is_held(same, identity_lock ^ 1)
+    with newest_server.database() as other, Connection.connect(other) as connection:
+        assert not database_identity.is_held(connection, identity_lock)
 
 
-def test_a_beacon_is_lit_again_and_holds_nothing_back(newest_warehouse: Warehouse, lit: int) -> None:
+def test_an_identity_lock_that_was_lost_is_taken_again_and_holds_no_vacuum_back(
+    newest_warehouse: Warehouse, identity_lock: int
+) -> None:
     burning = "FROM pg_stat_activity WHERE application_name = 'watch-time' AND datname = current_database()"
-    with db.Connection.connect(newest_warehouse.url, autocommit=True) as same:
+    with Connection.connect(newest_warehouse.url, autocommit=True) as same:
         assert same.execute(f"SELECT backend_xid, backend_xmin {burning}".encode()).fetchall() == [(None, None)]
         same.execute(f"SELECT pg_terminate_backend(pid) {burning}".encode())
-        until(lambda: not beacon.is_seen(same, lit), "it still burns")
-        until(lambda: beacon.is_seen(same, lit), "it was not lit again")
+        until(lambda: not database_identity.is_held(same, identity_lock), "it is still held")
+        until(lambda: database_identity.is_held(same, identity_lock), "it was not taken again")
 
 
-def test_a_beacon_goes_out_at_the_end(newest_warehouse: Warehouse) -> None:
+def test_the_identity_lock_is_released_at_the_end(newest_warehouse: Warehouse) -> None:
     with (
-        db.opened(newest_warehouse.url, schema="public") as database,
-        db.Connection.connect(newest_warehouse.url, autocommit=True) as same,
+        open_database(newest_warehouse.url, schema="public") as database,
+        Connection.connect(newest_warehouse.url, autocommit=True) as same,
     ):
-        with beacon.lit(database) as number:
-            until(lambda: beacon.is_seen(same, number), "it was not lit")
-        until(lambda: not beacon.is_seen(same, number), "it still burns")
+        with database_identity.hold(database) as number:
+            until(lambda: database_identity.is_held(same, number), "it was not taken")
+        until(lambda: not database_identity.is_held(same, number), "it is still held")
 
 
 class _Interrupted(dict[str, Any]):
@@ -119,13 +117,13 @@ class _Interrupted(dict[str, Any]):
 
 @pytest.mark.parametrize("interrupts", ["the idle thread", "the stop itself"])
 def test_a_stop_finds_a_slice_that_had_only_just_asked_for_its_place(
-    newest_warehouse: Warehouse, lit: int, monkeypatch: pytest.MonkeyPatch, interrupts: str
+    newest_warehouse: Warehouse, identity_lock: int, monkeypatch: pytest.MonkeyPatch, interrupts: str
 ) -> None:
     monkeypatch.setenv("WATCH_TIME_API_TOKEN", newest_warehouse.sandbox.config.token)
     monkeypatch.setenv("WATCH_TIME_DATABASE_URL", newest_warehouse.url)
     monkeypatch.setattr(worker, "_LOOK_EVERY_S", 0.02)
     run = f"run of {interrupts}"
-    terms = worker.Terms(run, etl.__version__, lit, None, worker.travelling(newest_warehouse.configured()))
+    terms = worker.Terms(run, etl.__version__, identity_lock, None, worker.travelling(newest_warehouse.configured()))
     assert worker.bring(PLAN[0], terms).result is Result.LOADED
 
     def idle() -> None:
@@ -179,9 +177,9 @@ def _quiet(wait: Callable[[], None]) -> Callable[[], None]:
 
 
 def test_where_no_scheduler_answers_the_run_ends(newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler, "_CONNECT_S", 0.5)
+    monkeypatch.setattr(client, "_CONNECT_S", 0.5)
     with (
-        job.opened(newest_warehouse.configured(), dask="tcp://127.0.0.1:1") as opened,
+        runner.open_job(newest_warehouse.configured(), dask="tcp://127.0.0.1:1") as opened,
         pytest.raises(ClusterUnavailable, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1") as lost,
     ):
         opened.work(PLAN)
@@ -192,14 +190,14 @@ def test_where_no_scheduler_answers_the_run_ends(newest_warehouse: Warehouse, mo
 def test_where_no_worker_comes_every_slice_is_named_within_bounded_time(
     newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "_NO_WORKER_S", 2.0)
-    monkeypatch.setattr(cluster, "_NO_WORKER_TOLD_S", 0.5)
+    monkeypatch.setattr(executor, "_NO_WORKER_S", 2.0)
+    monkeypatch.setattr(executor, "_NO_WORKER_TOLD_S", 0.5)
     with (
         LocalCluster(
             n_workers=0, processes=False, protocol="tcp", dashboard_address=None,
             scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
         ) as empty,
-        job.opened(newest_warehouse.configured(), dask=empty.scheduler_address) as opened,
+        runner.open_job(newest_warehouse.configured(), dask=empty.scheduler_address) as opened,
     ):  # fmt: skip
         outcomes = opened.work(PLAN)
     assert [(outcome.slice, outcome.result, int(outcome.exit_code)) for outcome in outcomes] == [
@@ -217,7 +215,7 @@ def test_without_the_package_the_line_that_installs_it_is_told(
     monkeypatch.setitem(sys.modules, "distributed", None)
     with (
         pytest.raises(Misconfigured, match="--dask needs the package distributed") as refused,
-        job.opened(newest_warehouse.configured(), dask="local"),
+        runner.open_job(newest_warehouse.configured(), dask="local"),
     ):
         pass
     assert refused.value.next_step == "pip install 'watch-time[dask]'"
@@ -225,12 +223,15 @@ def test_without_the_package_the_line_that_installs_it_is_told(
 
 def test_an_archive_in_a_folder_stays_on_its_machine(newest_warehouse: Warehouse, tmp_path: Path) -> None:
     settings = newest_warehouse.configured(archive_url=f"{tmp_path}")
-    with pytest.raises(Misconfigured, match="is a folder"), job.opened(settings, dask="tcp://127.0.0.1:1"):
+    with pytest.raises(Misconfigured, match="is a folder"), runner.open_job(settings, dask="tcp://127.0.0.1:1"):
         pass
-    with job.opened(settings, dask="local"):
+    with runner.open_job(settings, dask="local"):
         pass
 
 
 def test_an_empty_plan_needs_no_cluster(newest_warehouse: Warehouse) -> None:
-    with job.opened(newest_warehouse.configured(), dask="tcp://127.0.0.1:1") as opened, closing(opened._executor([])):
+    with (
+        runner.open_job(newest_warehouse.configured(), dask="tcp://127.0.0.1:1") as opened,
+        closing(opened._executor([])),
+    ):
         assert opened.work([]) == []

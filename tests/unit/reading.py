@@ -11,8 +11,7 @@ import pyarrow as pa
 
 from etl.domain import contract
 from etl.domain.report_values import add_exactly
-from etl.transform import normalise
-from etl.transform import record_splitter as records
+from etl.transform import normalise, record_splitter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +35,9 @@ class Read:
     unknown_types: int
 
 
-def read(path: Path, *, aliases: Mapping[str, str] | None = None, block_bytes: int = records.BLOCK_BYTES) -> Read:
+def read(
+    path: Path, *, aliases: Mapping[str, str] | None = None, block_bytes: int = record_splitter.BLOCK_BYTES
+) -> Read:
     chunks = list(normalise.chunks(path, aliases=aliases or {}, block_bytes=block_bytes))
     return Read(
         rows=[row for chunk in chunks for row in _rows(chunk.rows, contract.FACTS)],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from etl.config.settings import Settings, unknown_variables
-from etl.config.telemetry_settings import Channels, split_urls
+from etl.config.telemetry_settings import TelemetrySettings, split_urls
 from etl.runtime.redaction import Redactor
 
 NOTIFY = (
@@ -25,7 +25,7 @@ def test_urls_are_split_as_apprise_does() -> None:
 
 
 def test_what_opens_a_channel_is_masked_and_words_are_not() -> None:
-    channels = Channels(
+    channels = TelemetrySettings(
         pushgateway_url="http://prometheus:swordfish@gateway.example.com",
         ping_url="https://hc-ping.com/5bf66975-d4c7-4bf5-bcc8-b8d8a82ea278",
         notify_urls=split_urls(NOTIFY),
@@ -46,7 +46,7 @@ def test_channels_are_read_whatever_is_wrong_with_the_rest(monkeypatch: pytest.M
     monkeypatch.setenv("WATCH_TIME_LAG_DAYS", "two")
     monkeypatch.setenv("WATCH_TIME_PING_URL", "https://hc-ping.com/x")
     monkeypatch.setenv("WATCH_TIME_NOTIFY_URLS_FILE", "missing")
-    assert Channels.load() == Channels(ping_url="https://hc-ping.com/x")
+    assert TelemetrySettings.load() == TelemetrySettings(ping_url="https://hc-ping.com/x")
     assert unknown_variables() == {}
 
 
@@ -59,6 +59,6 @@ def test_the_settings_know_the_same_channels_and_mask_them(monkeypatch: pytest.M
     }.items():
         monkeypatch.setenv(f"WATCH_TIME_{name}", value)
     settings = Settings.load()
-    assert settings.channels() == Channels.load()
+    assert settings.telemetry() == TelemetrySettings.load()
     assert {"Canary-42", *split_urls(NOTIFY)} <= set(settings.secrets())
     assert "Canary" not in f"{settings!r} {settings.model_dump_json()}"

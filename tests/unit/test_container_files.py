@@ -13,7 +13,7 @@ import pytest
 import typer.main
 import yaml
 
-from etl.cli import main as cli
+from etl.cli import main
 from etl.config.settings import Settings, unknown_variables
 from etl.sandbox.sandbox_config import SandboxConfig
 
@@ -114,7 +114,7 @@ def test_what_compose_refers_to_exists() -> None:
 
 
 def test_compose_runs_commands_that_there_are() -> None:
-    parser = typer.main.get_command(cli.app)
+    parser = typer.main.get_command(main.app)
     for service in _of_ours(_compose()).values():
         name, *options = service["command"]
         command = parser.commands[name]  # type: ignore[attr-defined]  # it is a group

@@ -10,7 +10,7 @@ from psycopg import errors
 
 from etl.domain.errors import CredentialsRefused, DataRefused, Misconfigured, WatchTimeError
 from etl.warehouse.connection import Database
-from etl.warehouse.driver_errors import PassingTrouble, in_our_words
+from etl.warehouse.driver_errors import TransientDatabaseError, translate_error
 
 STATES = sorted(code for code in errors._sqlcodes if re.fullmatch(r"[0-9A-Z]{5}", code))
 
@@ -30,14 +30,14 @@ RETRIED = {
 
 
 def words(error: psycopg.Error) -> WatchTimeError:
-    return in_our_words(error, "db.example.com/warehouse")
+    return translate_error(error, "db.example.com/warehouse")
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_every_sqlstate_has_its_exit_code_and_its_next_step(state: str) -> None:
     error = words(errors.lookup(state)("(customer_id)=(canary)"))
     assert error.exit_code == CODES.get(state, CODES.get(state[:2], 70))
-    assert isinstance(error, PassingTrouble) is (state in RETRIED)
+    assert isinstance(error, TransientDatabaseError) is (state in RETRIED)
     assert state in error.message
     assert "canary" not in error.message
     assert error.next_step
@@ -59,14 +59,14 @@ def test_an_unheard_of_sqlstate_goes_by_its_class() -> None:
     ("text", "kind"),
     [
         ('connection failed: connection to server at "h" (10.0.0.1), port 5432 failed: Connection refused\n\tIs it up?',
-         PassingTrouble),
-        ("failed to resolve host 'h': [Errno -2] Name or service not known", PassingTrouble),
-        ("connection failed: FATAL:  the database system is starting up", PassingTrouble),
-        ("connection failed: FATAL:  sorry, too many clients already", PassingTrouble),
-        ("connection failed: session is read-only", PassingTrouble),
-        ("consuming input failed: server closed the connection unexpectedly", PassingTrouble),
-        ("the connection is lost", PassingTrouble),
-        ("", PassingTrouble),
+         TransientDatabaseError),
+        ("failed to resolve host 'h': [Errno -2] Name or service not known", TransientDatabaseError),
+        ("connection failed: FATAL:  the database system is starting up", TransientDatabaseError),
+        ("connection failed: FATAL:  sorry, too many clients already", TransientDatabaseError),
+        ("connection failed: session is read-only", TransientDatabaseError),
+        ("consuming input failed: server closed the connection unexpectedly", TransientDatabaseError),
+        ("the connection is lost", TransientDatabaseError),
+        ("", TransientDatabaseError),
         ('connection failed: FATAL:  password authentication failed for user "u"', CredentialsRefused),
         ("connection failed: fe_sendauth: no password supplied", CredentialsRefused),
         ('connection failed: FATAL:  no pg_hba.conf entry for host "h"', CredentialsRefused),

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from etl.cli import main as cli
-from etl.cli import output as console
+from etl.cli import main, output
 from etl.config.environment import variable_of
 from etl.config.settings import Settings
 from etl.domain import contract
@@ -35,7 +34,7 @@ def _between(mark: str) -> str:
 
 def _default(name: str, value: object) -> str:
     if value is None:
-        return "required" if name in console.NEEDS else "none"
+        return "required" if name in output.NEEDS else "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return f"`{value}`" if str(value) not in {"()", "{}"} else "none"
@@ -54,7 +53,7 @@ def test_the_settings_table_is_that_of_the_program() -> None:
 
 
 def test_every_command_is_described_and_every_described_one_exists() -> None:
-    commands = set(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]  # it is a group
+    commands = set(typer.main.get_command(main.app).commands)  # type: ignore[attr-defined]  # it is a group
     assert set(re.findall(r"^\| `watch-time (\w+)", README, re.MULTILINE)) == commands
     assert {name for name in re.findall(r"`?watch-time ([a-z]+)", README) if name in commands} == commands
 
@@ -64,7 +63,7 @@ def test_every_command_is_described_and_every_described_one_exists() -> None:
     ["run", "backfill", "status", "explain", "revisions", "verify", "archive", "report", "doctor", "sandbox", "demo"],
 )
 def test_every_option_that_is_shown_exists(command: str) -> None:
-    group = typer.main.get_command(cli.app)
+    group = typer.main.get_command(main.app)
     options = {name for option in group.commands[command].params for name in option.opts}  # type: ignore[attr-defined]
     row = next(line for line in README.splitlines() if line.startswith(f"| `watch-time {command}"))
     assert set(re.findall(r"--[a-z-]+", row)) <= options

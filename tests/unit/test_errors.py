@@ -10,7 +10,7 @@ import pytest
 
 from etl.domain import errors
 from etl.domain.errors import ExitCode, WatchTimeError, worst
-from etl.warehouse import driver_errors as db_errors
+from etl.warehouse import driver_errors
 
 
 def descendants(kind: type[WatchTimeError]) -> list[type[WatchTimeError]]:
@@ -42,7 +42,7 @@ def test_the_drawing_is_the_tree() -> None:
 
 def test_no_other_module_makes_an_error_of_another_code() -> None:
     elsewhere = [kind for kind in descendants(WatchTimeError) if kind not in KINDS]
-    assert db_errors.PassingTrouble in elsewhere
+    assert driver_errors.TransientDatabaseError in elsewhere
     assert all(kind.exit_code == kind.__mro__[1].exit_code for kind in elsewhere)  # type: ignore[attr-defined]
 
 

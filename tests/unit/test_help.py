@@ -10,12 +10,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from etl.cli import main as cli
+from etl.cli import main
 
 if TYPE_CHECKING:
     from typer.core import TyperGroup
 
-PROGRAM = cast("TyperGroup", typer.main.get_command(cli.app))
+PROGRAM = cast("TyperGroup", typer.main.get_command(main.app))
 EXAMPLES = [
     (name, line.strip())
     for name, command in PROGRAM.commands.items()
@@ -25,7 +25,7 @@ EXAMPLES = [
 
 
 def _help(*command: str) -> str:
-    done = CliRunner().invoke(cli.app, [*command, "--help"], terminal_width=100)
+    done = CliRunner().invoke(main.app, [*command, "--help"], terminal_width=100)
     assert done.exit_code == 0
     return done.output
 

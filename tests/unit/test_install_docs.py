@@ -15,7 +15,7 @@ import typer.main
 import yaml
 
 from etl import __version__
-from etl.cli import main as cli
+from etl.cli import main
 from etl.config.environment import PREFIX, variable_of
 from etl.config.settings import Settings
 from etl.domain.errors import ExitCode, TryLater
@@ -68,7 +68,7 @@ def test_every_setting_and_command_of_the_program_that_is_named_exists(page: str
     known = {variable_of(name) for name in Settings.model_fields}
     named = set(re.findall(rf"{PREFIX}[A-Z_]+", PAGES[page]))
     assert named - known - {f"{name}_FILE" for name in known} == set()
-    commands = set(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]  # a group
+    commands = set(typer.main.get_command(main.app).commands)  # type: ignore[attr-defined]  # a group
     assert set(re.findall(r"bin/watch-time ([a-z]+)", PAGES[page])) <= commands
 
 

@@ -14,8 +14,8 @@ from etl.domain.errors import ExitCode
 from etl.domain.outcome import Outcome, Result
 from etl.domain.report_values import Change
 from etl.domain.slices import ReportType, Slice, State
-from etl.job import runner as job
-from etl.pipeline import outcome_log as run_log
+from etl.job import runner
+from etl.pipeline import outcome_log
 from etl.runtime import logs
 from etl.warehouse.ledger import SliceRecord
 
@@ -42,7 +42,7 @@ def line(stream: io.StringIO) -> dict[str, Any]:
 
 
 def test_a_loaded_slice_is_told_with_all_its_figures(stream: io.StringIO) -> None:
-    run_log.outcome_done(LOADED)
+    outcome_log.outcome_done(LOADED)
     assert line(stream) == {
         "event": "slice_done", "level": "info", "slice": "2026-11-16 VOD", "result": "loaded", "exit_code": 0,
         "elapsed_s": 0.123, "revision": 2, "rows": 9, "watch_seconds": "1.50", "report_bytes": 100,
@@ -51,7 +51,7 @@ def test_a_loaded_slice_is_told_with_all_its_figures(stream: io.StringIO) -> Non
 
 
 def test_a_failed_slice_is_told_with_the_next_step_and_without_figures(stream: io.StringIO) -> None:
-    run_log.outcome_done(Outcome(VOD, Result.FAILED, ExitCode.TRY_LATER, "down", "wait"))
+    outcome_log.outcome_done(Outcome(VOD, Result.FAILED, ExitCode.TRY_LATER, "down", "wait"))
     assert line(stream) == {
         "event": "slice_done", "level": "error", "slice": "2026-11-16 VOD", "result": "failed", "exit_code": 75,
         "elapsed_s": 0.0, "message": "down", "next_step": "wait",
@@ -69,14 +69,14 @@ def test_a_failed_slice_is_told_with_the_next_step_and_without_figures(stream: i
     ],
 )
 def test_the_level_says_whether_anybody_should_look(stream: io.StringIO, outcome: Outcome, level: str) -> None:
-    run_log.outcome_done(outcome)
+    outcome_log.outcome_done(outcome)
     assert line(stream)["level"] == level
 
 
 def test_the_run_is_summed_up(stream: io.StringIO) -> None:
     held = Outcome(VOD, Result.HELD, ExitCode.DATA_REFUSED)
     late = Outcome(VOD, Result.FAILED, ExitCode.TRY_LATER)
-    run_log.run_done("run", iter([LOADED, LOADED, held, late]), ExitCode.DATA_REFUSED)
+    outcome_log.run_done("run", iter([LOADED, LOADED, held, late]), ExitCode.DATA_REFUSED)
     assert line(stream) == {
         "event": "run_done", "level": "info", "command": "run", "exit_code": 65, "slices": 4, "loaded": 2, "held": 1,
         "failed": 1, "rows_loaded": 10,
@@ -84,7 +84,7 @@ def test_the_run_is_summed_up(stream: io.StringIO) -> None:
 
 
 def test_a_run_without_work_is_a_success(stream: io.StringIO) -> None:
-    run_log.run_done("backfill", [], ExitCode.OK)
+    outcome_log.run_done("backfill", [], ExitCode.OK)
     assert line(stream) == {
         "event": "run_done", "level": "info", "command": "backfill", "exit_code": 0, "slices": 0, "rows_loaded": 0,
     }  # fmt: skip
@@ -105,4 +105,4 @@ def known(state: State, *, reason: str | None = None) -> SliceRecord:
     ],
 )
 def test_a_plan_says_why_a_slice_is_worked_on(record: SliceRecord | None, reason: str) -> None:
-    assert job._reason(record) == reason
+    assert runner._reason(record) == reason

@@ -13,7 +13,7 @@ import pytest
 import typer.main
 
 from etl import __version__
-from etl.cli import main as cli
+from etl.cli import main
 from etl.config.settings import Settings
 from etl.domain.errors import ExitCode, TryLater
 from etl.extract import download, report_api
@@ -276,7 +276,7 @@ class TestNetworkPolicy:
 
 @every_job
 def test_its_arguments_are_commands_and_options_of_the_program(manifest: Manifest) -> None:
-    commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]  # a group, since there are several
+    commands = typer.main.get_command(main.app).commands  # type: ignore[attr-defined]  # a group, since there are several
     (container,) = containers(manifest)
     assert "command" not in container, "the image's entry point is the program"
     command, *options = container["args"]

@@ -19,8 +19,7 @@ from reading import HEADER, Read, read
 from etl.domain import contract
 from etl.domain.errors import ContractBroken, MalformedReport, ReconciliationFailed
 from etl.domain.report_values import Reject
-from etl.transform import normalise
-from etl.transform import record_splitter as records
+from etl.transform import normalise, record_splitter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -230,7 +229,7 @@ def test_the_short_way_of_reading_creation_times_reads_them_like_the_long_one(
 def test_the_sum_of_watch_time_is_exact(file: Callable[[bytes], Path], texts: list[str], expected: str) -> None:
     path = file(b"".join(b"c,u,VOD,%s,t,\n" % text.encode() for text in texts))
 
-    (chunk,) = normalise.chunks(path, aliases={}, block_bytes=8 * records.BLOCK_BYTES)  # all in the first one
+    (chunk,) = normalise.chunks(path, aliases={}, block_bytes=8 * record_splitter.BLOCK_BYTES)  # all in the first one
 
     assert isinstance(chunk.watch_seconds, Decimal)
     assert chunk.watch_seconds == Decimal(expected)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from etl.domain.errors import MalformedReport
-from etl.transform import record_splitter as records
+from etl.transform import record_splitter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-SIZES = pytest.mark.parametrize("block_bytes", [1, 7, 64, records.BLOCK_BYTES])
+SIZES = pytest.mark.parametrize("block_bytes", [1, 7, 64, record_splitter.BLOCK_BYTES])
 
 
 @pytest.fixture
@@ -30,11 +30,11 @@ def file(tmp_path: Path) -> Callable[[bytes], Path]:
     return write
 
 
-def split(path: Path, block_bytes: int = records.BLOCK_BYTES) -> list[tuple[int, bytes]]:
+def split(path: Path, block_bytes: int = record_splitter.BLOCK_BYTES) -> list[tuple[int, bytes]]:
     """Line number and bytes of every record."""
     return [
         (line_number, block.record(index))
-        for block in records.blocks(path, block_bytes=block_bytes)
+        for block in record_splitter.blocks(path, block_bytes=block_bytes)
         for index, line_number in enumerate(block.line_numbers(range(len(block))))
     ]
 
@@ -139,19 +139,21 @@ def test_a_fault_is_told_without_showing_data(file: Callable[[bytes], Path]) -> 
         assert "secret" not in refused.value.message + refused.value.next_step
 
 
-@pytest.mark.parametrize("block_bytes", [100_000, records.BLOCK_BYTES])
+@pytest.mark.parametrize("block_bytes", [100_000, record_splitter.BLOCK_BYTES])
 @pytest.mark.parametrize("line_end", [b"\n", b""])
 def test_a_record_has_a_limit_and_reaches_it(file: Callable[[bytes], Path], line_end: bytes, block_bytes: int) -> None:
-    longest = b'"\n' + b"x" * (records.RECORD_LIMIT_BYTES - 3) + b'"'
+    longest = b'"\n' + b"x" * (record_splitter.RECORD_LIMIT_BYTES - 3) + b'"'
     assert split(file(b"a\n" + longest + line_end), block_bytes) == [(1, b"a"), (2, longest)]
 
     with pytest.raises(MalformedReport, match="a record longer than 1,048,576 bytes on line 2"):
         split(file(b"a\n" + longest[:-1] + b'x"' + line_end), block_bytes)
 
 
-@pytest.mark.parametrize("before", [0, 1, records.RECORD_LIMIT_BYTES // 2, records.RECORD_LIMIT_BYTES, 3_000_001])
+@pytest.mark.parametrize(
+    "before", [0, 1, record_splitter.RECORD_LIMIT_BYTES // 2, record_splitter.RECORD_LIMIT_BYTES, 3_000_001]
+)
 def test_the_limit_holds_anywhere_in_a_block(file: Callable[[bytes], Path], before: int) -> None:
-    longest = b"x" * records.RECORD_LIMIT_BYTES
+    longest = b"x" * record_splitter.RECORD_LIMIT_BYTES
     short = b"a\n" * (before // 2)
     assert split(file(short + longest + b"\n" + short))[before // 2] == (before // 2 + 1, longest)
 
@@ -159,13 +161,13 @@ def test_the_limit_holds_anywhere_in_a_block(file: Callable[[bytes], Path], befo
         split(file(short + longest + b"x\n" + short))
 
 
-@pytest.mark.parametrize("block_bytes", [100_000, records.BLOCK_BYTES])
+@pytest.mark.parametrize("block_bytes", [100_000, record_splitter.BLOCK_BYTES])
 def test_a_fault_within_a_record_that_is_too_long_is_the_one_that_is_told(
     file: Callable[[bytes], Path], block_bytes: int
 ) -> None:
     """The lost quote is what makes the record long: it is the line to look at."""
     with pytest.raises(MalformedReport, match=f"{QUOTE_INSIDE} 2"):
-        split(file(b'a\nb"c\n' + b"x\n" * records.RECORD_LIMIT_BYTES), block_bytes)
+        split(file(b'a\nb"c\n' + b"x\n" * record_splitter.RECORD_LIMIT_BYTES), block_bytes)
 
 
 def test_a_line_of_a_gibibyte_is_refused_in_a_few_blocks_of_memory(tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ def test_a_line_of_a_gibibyte_is_refused_in_a_few_blocks_of_memory(tmp_path: Pat
         peak_bytes = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak_bytes < 12 * records.BLOCK_BYTES
+    assert peak_bytes < 12 * record_splitter.BLOCK_BYTES
 
 
 @pytest.mark.parametrize(
@@ -195,27 +197,27 @@ def test_a_line_of_a_gibibyte_is_refused_in_a_few_blocks_of_memory(tmp_path: Pat
 def test_a_report_of_nothing_but_marks_is_split_in_a_few_blocks_of_memory(
     file: Callable[[bytes], Path], line: bytes
 ) -> None:
-    path = file(b"a\n" + line * (3 * records.BLOCK_BYTES // len(line)))
+    path = file(b"a\n" + line * (3 * record_splitter.BLOCK_BYTES // len(line)))
     tracemalloc.start()
     try:
-        for block in records.blocks(path):
+        for block in record_splitter.blocks(path):
             block.field_counts()
         peak_bytes = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak_bytes < 10 * records.BLOCK_BYTES
+    assert peak_bytes < 10 * record_splitter.BLOCK_BYTES
 
 
 def test_a_block_has_a_limited_number_of_records(file: Callable[[bytes], Path]) -> None:
-    blocks = list(records.blocks(file(b"a\n\n" * (records.BLOCK_RECORDS + 1))))
+    blocks = list(record_splitter.blocks(file(b"a\n\n" * (record_splitter.BLOCK_RECORDS + 1))))
 
-    assert [len(block) for block in blocks] == [records.BLOCK_RECORDS, 1]
-    assert [block.line_number for block in blocks] == [1, 2 * records.BLOCK_RECORDS + 1]
+    assert [len(block) for block in blocks] == [record_splitter.BLOCK_RECORDS, 1]
+    assert [block.line_number for block in blocks] == [1, 2 * record_splitter.BLOCK_RECORDS + 1]
 
 
 def test_fields_are_those_of_the_standard_library(file: Callable[[bytes], Path]) -> None:
     data = b'a,,"b,c"\n"""","d""e",\n"f\n,g",h,\xc3\xa9\ni\n,\n'
-    (block,) = records.blocks(file(data))
+    (block,) = record_splitter.blocks(file(data))
 
     fields = [block.fields(index) for index in range(len(block))]
 
@@ -225,7 +227,7 @@ def test_fields_are_those_of_the_standard_library(file: Callable[[bytes], Path])
 
 
 def test_a_part_of_a_block_is_the_same_records(file: Callable[[bytes], Path]) -> None:
-    (block,) = records.blocks(file(b'a\n\n"b\n"\nc\n'))
+    (block,) = record_splitter.blocks(file(b'a\n\n"b\n"\nc\n'))
 
     part = block.part(1)
 

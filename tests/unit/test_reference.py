@@ -12,7 +12,7 @@ import typer.main
 
 import reference_pages
 import shown
-from etl.cli import main as cli
+from etl.cli import main
 from etl.config.environment import PREFIX, variable_of
 from etl.config.settings import Settings
 from etl.domain.errors import ExitCode
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from typer.core import TyperGroup
 
-PROGRAM = cast("TyperGroup", typer.main.get_command(cli.app))
+PROGRAM = cast("TyperGroup", typer.main.get_command(main.app))
 PAGES = {str(file.relative_to(shown.DOCS)): file.read_text(encoding="utf-8") for file in shown.DOCS.rglob("*.md")}
 MADE = re.findall(r"^([a-z]+):", (shown.REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 EXIT_CODES = PAGES["operations/exit-codes.md"]

@@ -304,9 +304,9 @@ def test_a_large_report_does_not_sit_in_memory() -> None:
         """
 import resource
 from datetime import date
-from etl.sandbox.config import SandboxConfig
-from etl.sandbox.control import Sandbox
-from etl.slices import ReportType, Slice
+from etl.sandbox.sandbox_config import SandboxConfig
+from etl.sandbox.sandbox import Sandbox
+from etl.domain.slices import ReportType, Slice
 slice_ = Slice(date(2023, 7, 3), ReportType.VOD)
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 Sandbox(SandboxConfig(vod_rows=200_000)).report(slice_)

@@ -14,13 +14,13 @@ import pytest
 
 from conftest import fill
 from etl.domain.errors import TryLater
-from etl.extract import scratch_folder as scratch
+from etl.extract import scratch_folder
 from etl.extract.spool import Spool
 
 _HOLD_A_FOLDER = """
 import sys
-from etl import scratch
-with scratch.folder() as folder:
+from etl.extract import scratch_folder
+with scratch_folder.folder() as folder:
     (folder / "report.csv").write_text("a day")
     print(folder, flush=True)
     sys.stdin.read()
@@ -44,7 +44,7 @@ def another_run() -> tuple[subprocess.Popen[str], Path]:
 
 
 def test_the_folder_is_private_and_ends_with_its_use(temporary_folder: Path) -> None:
-    with scratch.folder() as folder:
+    with scratch_folder.folder() as folder:
         (folder / "sub").mkdir()
         (folder / "sub" / "report.csv").touch()
         assert folder.parent == temporary_folder
@@ -53,7 +53,7 @@ def test_the_folder_is_private_and_ends_with_its_use(temporary_folder: Path) -> 
 
 
 def test_the_folder_ends_with_an_error_too(temporary_folder: Path) -> None:
-    with pytest.raises(SystemExit), scratch.folder():
+    with pytest.raises(SystemExit), scratch_folder.folder():
         raise SystemExit(143)
     assert list(temporary_folder.iterdir()) == []
 
@@ -65,7 +65,7 @@ def test_a_killed_run_is_cleaned_up_after_and_a_living_one_left_alone(temporary_
         killed.send_signal(signal.SIGKILL)
         killed.wait()
         assert (left_over / "report.csv").exists()
-        with scratch.folder() as own:
+        with scratch_folder.folder() as own:
             assert set(temporary_folder.iterdir()) == {own, in_use}
         assert (in_use / "report.csv").exists()
         living.communicate("")
@@ -76,23 +76,23 @@ def test_a_folder_that_is_just_being_made_is_left_alone(temporary_folder: Path) 
     just_made = temporary_folder / "watch-time-run-new"
     just_made.mkdir()
     (just_made / "lock.new").touch()
-    with scratch.folder():
+    with scratch_folder.folder():
         assert just_made.exists()
 
 
 def test_a_full_disk_is_trouble_that_names_the_folder(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And no bug, whichever of the run's folders and files is to be made next."""
     monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
-    with scratch.folder() as folder:
-        with scratch.folder_in(folder) as for_a_slice:
+    with scratch_folder.folder() as folder:
+        with scratch_folder.folder_in(folder) as for_a_slice:
             fill(small_disk)
             with pytest.raises(TryLater, match=f"no room left in {for_a_slice}"):
                 Spool(for_a_slice / "report.csv")
         fill(small_disk)
-        with pytest.raises(TryLater, match=f"no room left in {folder}"), scratch.folder_in(folder):
+        with pytest.raises(TryLater, match=f"no room left in {folder}"), scratch_folder.folder_in(folder):
             pass
     fill(small_disk)
-    with pytest.raises(TryLater, match=f"no room left in {small_disk}") as full, scratch.folder():
+    with pytest.raises(TryLater, match=f"no room left in {small_disk}") as full, scratch_folder.folder():
         pass
     assert full.value.next_step == "make room there, or point TMPDIR to a larger disk, and run again"
 
@@ -101,7 +101,7 @@ def test_where_no_folder_takes_a_file_those_that_were_tried_are_named(monkeypatc
     """Python tries TMPDIR first, and then the usual ones."""
     tried = ["/proc/no-such-folder", "/sys/no-such-folder"]
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: tried)
-    with pytest.raises(TryLater, match="No usable temporary directory found in") as nowhere, scratch.folder():
+    with pytest.raises(TryLater, match="No usable temporary directory found in") as nowhere, scratch_folder.folder():
         pass
     assert all(folder in nowhere.value.message for folder in tried)
 
@@ -115,7 +115,7 @@ def test_the_lock_has_its_name_only_once_it_is_held(monkeypatch: pytest.MonkeyPa
         flock(file, how)
 
     monkeypatch.setattr("etl.extract.scratch_folder.fcntl.flock", noted)
-    with scratch.folder() as folder:
+    with scratch_folder.folder() as folder:
         names.append([path.name for path in folder.iterdir()])
     assert names == [["lock.new"], ["lock"]]
 
@@ -123,6 +123,6 @@ def test_the_lock_has_its_name_only_once_it_is_held(monkeypatch: pytest.MonkeyPa
 def test_what_belongs_to_others_is_left_alone(temporary_folder: Path) -> None:
     (temporary_folder / "watch-time-run-file").touch()
     (temporary_folder / "watch-time-data").mkdir()
-    with scratch.folder():
+    with scratch_folder.folder():
         pass
     assert {path.name for path in temporary_folder.iterdir()} == {"watch-time-run-file", "watch-time-data"}

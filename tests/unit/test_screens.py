@@ -16,9 +16,8 @@ from rich.progress import Progress
 from etl.diagnostics.doctor import Check, Verdict
 from etl.diagnostics.estimate import Estimate
 from etl.diagnostics.status import NEVER_TRIED, SliceStatus
-from etl.display import narrative as sentences
-from etl.display import progress
-from etl.display import terminal as screens
+from etl.display import narrative, progress
+from etl.display.terminal import checks_table, compacted_table, outcomes_table, plan_page, plan_table, status_table
 from etl.domain.outcome import Outcome, Result
 from etl.domain.report_values import Change
 from etl.domain.slices import ReportType, Slice, State
@@ -53,7 +52,7 @@ def test_a_first_load_shows_what_came() -> None:
     outcome = Outcome(
         VOD, Result.LOADED, revision=1, rows=1234, watch_seconds=Decimal("98765.4321"), change=change
     )  # fmt: skip
-    assert words(screens.outcomes_table([outcome])) == [
+    assert words(outcomes_table([outcome])) == [
         ["2026-11-16", "VOD", "loaded", "1,234", "98,765.4321", "first", "load"]
     ]
 
@@ -61,21 +60,21 @@ def test_a_first_load_shows_what_came() -> None:
 def test_a_restated_report_shows_what_changed_and_what_to_know() -> None:
     change = Change(inserted=1000, updated=2, deleted=3, unchanged=0, merged=0, repeated=0)
     outcome = Outcome(VOD, Result.LOADED, revision=2, rows=9, change=change, warnings=("one", "two"))
-    line, _, *notes = shown(screens.outcomes_table([outcome])).splitlines()[1:]
+    line, _, *notes = shown(outcomes_table([outcome])).splitlines()[1:]
     assert line.endswith("+1,000 -3 ~2")
     assert notes == ["2026-11-16 VOD warning: one", "2026-11-16 VOD warning: two"]
 
 
 def test_a_failure_comes_with_what_to_do() -> None:
     outcomes = [Outcome(VOD, Result.UNCHANGED), Outcome(VOD, Result.FAILED, message="down", next_step="run again")]
-    _, _, *notes = shown(screens.outcomes_table(outcomes)).splitlines()[1:]
+    _, _, *notes = shown(outcomes_table(outcomes)).splitlines()[1:]
     assert notes[:3] == ["", "2026-11-16 VOD failed: down", "  next: run again"]
 
 
 def test_several_slices_are_summed_up() -> None:
     change = Change(inserted=1000, updated=2, deleted=3, unchanged=0, merged=0, repeated=0)
     loaded = Outcome(VOD, Result.LOADED, change=change, report_bytes=1_500_000)
-    page = shown(screens.outcomes_table([loaded, loaded, Outcome(VOD, Result.EMPTY)]))
+    page = shown(outcomes_table([loaded, loaded, Outcome(VOD, Result.EMPTY)]))
     assert page.splitlines()[-1] == "3 slices: 2 loaded, 1 empty; 2,010 rows written, 3.0 MB of reports read"
 
 
@@ -97,15 +96,15 @@ def test_several_slices_are_summed_up() -> None:
     ],
 )
 def test_a_plan_ends_with_its_cost(cost: Estimate, told: str) -> None:
-    page = shown(screens.plan_page([("2026-11-16", "VOD", "never tried")], cost))
+    page = shown(plan_page([("2026-11-16", "VOD", "never tried")], cost))
     assert page.partition("\n\n")[2].strip() == told.replace("LAST", "going by the last")
 
 
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(screens.outcomes_table([]), id="outcomes"),
-        pytest.param(screens.plan_page([], Estimate(0, None, None, 0, ())), id="dry run"),
+        pytest.param(outcomes_table([]), id="outcomes"),
+        pytest.param(plan_page([], Estimate(0, None, None, 0, ())), id="dry run"),
     ],
 )
 def test_nothing_to_do_is_a_sentence_and_no_header_without_lines(page: RenderableType) -> None:
@@ -114,19 +113,19 @@ def test_nothing_to_do_is_a_sentence_and_no_header_without_lines(page: Renderabl
 
 
 def test_where_there_is_nothing_to_say_there_is_only_the_table() -> None:
-    assert len(words(screens.outcomes_table([Outcome(VOD, Result.UNCHANGED)]))) == 1
-    assert len(words(screens.status_table([status("loaded")]))) == 1
+    assert len(words(outcomes_table([Outcome(VOD, Result.UNCHANGED)]))) == 1
+    assert len(words(status_table([status("loaded")]))) == 1
 
 
 @pytest.mark.parametrize("result", list(Result))
 def test_every_result_has_a_line(result: Result) -> None:
-    line, *_ = words(screens.outcomes_table([Outcome(VOD, result, message="why")]))
+    line, *_ = words(outcomes_table([Outcome(VOD, result, message="why")]))
     assert line == ["2026-11-16", "VOD", result.value]
 
 
 def test_every_state_has_a_line_and_a_colour() -> None:
     states = [*(state.value for state in State), NEVER_TRIED]
-    table = screens.status_table([status(state) for state in states])
+    table = status_table([status(state) for state in states])
     assert [" ".join(line[2:]) for line in words(table)] == states
     coloured = shown(table, terminal=True).splitlines()[1:]
     assert all(re.search(rf"\x1b\[\d+m{state}", line) for state, line in zip(states, coloured, strict=True))
@@ -134,14 +133,14 @@ def test_every_state_has_a_line_and_a_colour() -> None:
 
 @pytest.mark.parametrize("verdict", list(Verdict))
 def test_every_verdict_has_a_colour(verdict: Verdict) -> None:
-    line = shown(screens.checks_table([Check("API", verdict, "why")]), terminal=True).splitlines()[1]
+    line = shown(checks_table([Check("API", verdict, "why")]), terminal=True).splitlines()[1]
     assert re.search(rf"\x1b\[3[1-3]m{verdict}", line)
 
 
 def test_a_status_line_has_figures_and_time() -> None:
     loaded_at = datetime(2026, 11, 18, 4, 5, 6, tzinfo=UTC)
     line = status("loaded", revision=3, rows=2_000_000, watch_seconds=Decimal("1E+6"), loaded_at=loaded_at)
-    assert words(screens.status_table([line])) == [
+    assert words(status_table([line])) == [
         ["2026-11-16", "VOD", "loaded", "3", "2,000,000", "1,000,000", "2026-11-18", "04:05"]
     ]
 
@@ -149,12 +148,12 @@ def test_a_status_line_has_figures_and_time() -> None:
 @pytest.mark.parametrize(
     "table",
     [
-        pytest.param(screens.outcomes_table([Outcome(VOD, Result.FAILED, message=BRACKETS)]), id="outcomes"),
-        pytest.param(screens.outcomes_table([Outcome(VOD, Result.LOADED, warnings=(BRACKETS,))]), id="warnings"),
-        pytest.param(screens.status_table([status("failed", reason=BRACKETS)]), id="status"),
-        pytest.param(screens.plan_table([("2026-11-16", "VOD", BRACKETS)]), id="plan"),
-        pytest.param(screens.checks_table([Check("API", Verdict.PROBLEM, BRACKETS)]), id="check"),
-        pytest.param(screens.checks_table([Check("API", Verdict.PROBLEM, "", BRACKETS)]), id="next step"),
+        pytest.param(outcomes_table([Outcome(VOD, Result.FAILED, message=BRACKETS)]), id="outcomes"),
+        pytest.param(outcomes_table([Outcome(VOD, Result.LOADED, warnings=(BRACKETS,))]), id="warnings"),
+        pytest.param(status_table([status("failed", reason=BRACKETS)]), id="status"),
+        pytest.param(plan_table([("2026-11-16", "VOD", BRACKETS)]), id="plan"),
+        pytest.param(checks_table([Check("API", Verdict.PROBLEM, BRACKETS)]), id="check"),
+        pytest.param(checks_table([Check("API", Verdict.PROBLEM, "", BRACKETS)]), id="next step"),
     ],
 )
 def test_brackets_are_text(table: RenderableType) -> None:
@@ -189,13 +188,13 @@ def _figures(rows: int) -> list[tuple[str, RenderableType, list[str]]]:
     return [
         (
             "outcomes",
-            screens.outcomes_table(outcomes),
+            outcomes_table(outcomes),
             [*slice_, *large, f"+{count}", f"-{count}", f"~{count}", *map(str, Result)],
         ),
-        ("status", screens.status_table(states), [*slice_, *large, "12", "2026-11-18", "14:05", *map(str, State)]),
-        ("plan", screens.plan_table([("2026-11-16", "LIVE", "never tried")]), ["2026-11-16", "LIVE", "never", "tried"]),
-        ("compacted", screens.compacted_table([Compacted(MONTH, rows)]), ["2026-11", MONTH.name, count]),
-        ("freshness", next(sentences.freshness(overview)), ["LIVE", "VOD", "2026-11-16", "1.3", "12.5", "days", count]),
+        ("status", status_table(states), [*slice_, *large, "12", "2026-11-18", "14:05", *map(str, State)]),
+        ("plan", plan_table([("2026-11-16", "LIVE", "never tried")]), ["2026-11-16", "LIVE", "never", "tried"]),
+        ("compacted", compacted_table([Compacted(MONTH, rows)]), ["2026-11", MONTH.name, count]),
+        ("freshness", next(narrative.freshness(overview)), ["LIVE", "VOD", "2026-11-16", "1.3", "12.5", "days", count]),
     ]
 
 
@@ -226,10 +225,10 @@ REASON = " ".join(f"word{number}" for number in range(100)) + " " + "x" * 300
 @pytest.mark.parametrize(
     "table",
     [
-        pytest.param(screens.outcomes_table([Outcome(VOD, Result.HELD, message=REASON)]), id="outcomes"),
-        pytest.param(screens.status_table([status("held", reason=REASON)]), id="status"),
-        pytest.param(screens.plan_table([("2026-11-16", "VOD", REASON)]), id="plan"),
-        pytest.param(screens.checks_table([Check("API", Verdict.PROBLEM, REASON)]), id="checks"),
+        pytest.param(outcomes_table([Outcome(VOD, Result.HELD, message=REASON)]), id="outcomes"),
+        pytest.param(status_table([status("held", reason=REASON)]), id="status"),
+        pytest.param(plan_table([("2026-11-16", "VOD", REASON)]), id="plan"),
+        pytest.param(checks_table([Check("API", Verdict.PROBLEM, REASON)]), id="checks"),
     ],
 )
 def test_long_reasons_are_wrapped_and_lose_nothing(table: RenderableType, width: int) -> None:
@@ -240,7 +239,7 @@ def test_long_reasons_are_wrapped_and_lose_nothing(table: RenderableType, width:
 
 def test_checks_come_with_what_to_do() -> None:
     check = Check("clock", Verdict.WARNING, "an hour behind", "set the clock")
-    assert words(screens.checks_table([check])) == [
+    assert words(checks_table([check])) == [
         ["clock", "warning", "an", "hour", "behind"],
         ["next:", "set", "the", "clock"],
     ]

@@ -14,7 +14,7 @@ from etl.runtime.cancellation import Stop, Stopped
 
 _WORK = """
 import time
-from etl.stop import exit_on_signals
+from etl.runtime.cancellation import exit_on_signals
 exit_on_signals()
 try:
     print("working", flush=True)

@@ -40,13 +40,12 @@ def publish(settings: Settings, output: Path, start: date, end: date, *, now: da
         )
     _require_extra()
     _require_writable(output)
-    from etl.diagnostics import page_data as figures  # noqa: PLC0415 - only now is it known that they can be imported
-    from etl.display.page import image as picture  # noqa: PLC0415 - as above
-    from etl.display.page import render  # noqa: PLC0415 - as above
+    from etl.diagnostics import page_data  # noqa: PLC0415 - only now is it known that they can be imported
+    from etl.display.page import image, render  # noqa: PLC0415 - as above
 
     zone = ZoneInfo(settings.time_zone)
-    found = figures.read(settings, start, end, now=(now or datetime.now(UTC)).astimezone(zone))
-    content = picture.png(found) if output.suffix.lower() == ".png" else render.html(found).encode()
+    found = page_data.read(settings, start, end, now=(now or datetime.now(UTC)).astimezone(zone))
+    content = image.png(found) if output.suffix.lower() == ".png" else render.html(found).encode()
     try:
         _replace(output, content)
     except OSError as error:

@@ -27,45 +27,45 @@ log = structlog.get_logger("watch_time")
 _BITS: Final = 63
 # Well below the time after which a transaction that says nothing is ended.
 _WORD_EVERY_S: Final = 15.0
-_RELIT_AFTER_S: Final = 1.0
+_RETRY_AFTER_S: Final = 1.0
 _STARTS_WITHIN_S: Final = 30.0
 
 
 @contextmanager
-def lit(database: Database) -> Iterator[int]:
+def hold(database: Database) -> Iterator[int]:
     """Hold a lock as long as this is open, on a connection of its own; gives its number.
 
     Where the connection breaks it is made again: whoever looks should look for a while.
     """
     number = secrets.randbits(_BITS)
-    out, burning = threading.Event(), threading.Event()
+    out, held = threading.Event(), threading.Event()
 
-    def burn() -> None:
+    def hold_on() -> None:
         while not out.is_set():
             try:
                 with database.transaction() as connection:
-                    connection.execute(statement("job/light_beacon"), {"number": number})
+                    connection.execute(statement("job/hold_identity_lock"), {"number": number})
                     while not out.is_set():
                         # Also at once: what is left of a statement with parameters would keep rows from being vacuumed.
                         connection.execute("SELECT 1")
-                        burning.set()
+                        held.set()
                         out.wait(_WORD_EVERY_S)
             except WatchTimeError as error:
                 if not out.is_set():
-                    log.warning("beacon_out", error=error)
-                out.wait(_RELIT_AFTER_S)
+                    log.warning("identity_lock_lost", error=error)
+                out.wait(_RETRY_AFTER_S)
 
     # A daemon: a database that hangs must not keep a stopped process alive.
-    thread = threading.Thread(target=burn, name="beacon", daemon=True)
+    thread = threading.Thread(target=hold_on, name="identity-lock", daemon=True)
     thread.start()
     try:
-        burning.wait(_STARTS_WITHIN_S)
+        held.wait(_STARTS_WITHIN_S)
         yield number
     finally:
         out.set()
         thread.join(1.0)
 
 
-def is_seen(connection: Connection, number: int) -> bool:
+def is_held(connection: Connection, number: int) -> bool:
     """Whether the lock of that number is held in the connection's database."""
-    return connection.execute(statement("job/see_beacon"), {"number": number}).fetchone() == (True,)
+    return connection.execute(statement("job/see_identity_lock"), {"number": number}).fetchone() == (True,)

@@ -20,10 +20,8 @@ from distributed import Future, KilledWorker
 from etl import __version__
 from etl.domain.errors import ClusterUnavailable, CredentialsRefused, ExitCode, Misconfigured, WatchTimeError
 from etl.domain.outcome import Outcome, Result, refusal
-from etl.job.dask import client as scheduler
-from etl.job.dask import database_identity as beacon
-from etl.job.dask import worker
-from etl.job.dask.client import in_time
+from etl.job.dask import database_identity, worker
+from etl.job.dask.client import connected, in_time, started, trusted
 from etl.runtime.cancellation import Stopped
 
 if TYPE_CHECKING:
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
 
     from etl.config.settings import Settings
     from etl.domain.outcome import Planned
-    from etl.job.run_context import Workplace
+    from etl.job.run_context import RunContext
     from etl.pipeline.slice_sync import Pipeline
 
 log = structlog.get_logger("watch_time")
@@ -55,7 +53,7 @@ class Cluster:
     """The workers of a Dask scheduler, or processes of this machine for the time of a plan."""
 
     def __init__(
-        self, address: str, settings: Settings, place: Workplace, requests_per_second: float | None = None
+        self, address: str, settings: Settings, place: RunContext, requests_per_second: float | None = None
     ) -> None:
         """Nothing is asked of the cluster yet.
 
@@ -69,7 +67,7 @@ class Cluster:
             WrongUsage: it is no address.
             Misconfigured: it may not be used: what it says would be believed without knowing who says it.
         """
-        self._address = None if address == LOCAL else scheduler.trusted(address, without_tls=settings.dask_without_tls)
+        self._address = None if address == LOCAL else trusted(address, without_tls=settings.dask_without_tls)
         self._settings = settings
         self._place = place
         self._requests_per_second = requests_per_second
@@ -87,9 +85,8 @@ class Cluster:
         with ExitStack() as stack:
             # Of a cluster of our own each worker gets its share; for others there is no rate.
             workers, rate = min(self._settings.concurrency, len(plan)), self._requests_per_second
-            connected = scheduler.connected(self._address) if self._address else scheduler.started(workers)
-            client = stack.enter_context(connected)
-            number = stack.enter_context(beacon.lit(self._place.database))
+            client = stack.enter_context(connected(self._address) if self._address else started(workers))
+            number = stack.enter_context(database_identity.hold(self._place.database))
             terms = worker.Terms(
                 secrets.token_hex(4), __version__, number, rate and rate / workers, worker.travelling(self._settings)
             )

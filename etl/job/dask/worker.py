@@ -22,8 +22,8 @@ from pydantic import SecretStr
 from etl import __version__
 from etl.config.settings import Settings
 from etl.domain.errors import Misconfigured, NeedsAPerson, WatchTimeError
-from etl.job import run_context as workplace
-from etl.job.dask import database_identity as beacon
+from etl.job import run_context
+from etl.job.dask.database_identity import is_held
 from etl.runtime import logs
 from etl.runtime.cancellation import Stop, Stopped
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from distributed import Worker
 
     from etl.domain.outcome import Outcome, Planned
-    from etl.job.run_context import Workplace
+    from etl.job.run_context import RunContext
     from etl.warehouse.connection import Database
 
 log = structlog.get_logger("watch_time")
@@ -45,9 +45,9 @@ _OF_THE_MACHINE: Final = frozenset({"weakest_sslmode", "metrics_file", "pushgate
 # A command that was killed says no goodbye. Connections to the database are not kept for longer either.
 _IDLE_S: Final = 10.0
 _LOOK_EVERY_S: Final = 2.0
-# A beacon that went out is lit again within a second or two.
-_BEACON_PATIENCE_S: Final = 5.0
-_BEACON_POLL_S: Final = 0.5
+# A lock that was lost with its connection is taken again within a second or two.
+_LOCK_PATIENCE_S: Final = 5.0
+_LOCK_POLL_S: Final = 0.5
 _STOP_POLL_S: Final = 0.2
 
 
@@ -58,14 +58,14 @@ class Terms:
     Attributes:
         run: a name for the run.
         version: of the command's watch-time.
-        beacon: burns in the run's database; see `etl.job.dask.database_identity`.
+        database_lock: held in the run's database; see `etl.job.dask.database_identity`.
         requests_per_second: of this worker to the report API; None: as fast as it answers.
         settings: the command's, but for secrets and what is a matter of the machine.
     """
 
     run: str
     version: str
-    beacon: int
+    database_lock: int
     requests_per_second: float | None
     settings: Mapping[str, Any] = field(repr=False)
 
@@ -203,9 +203,9 @@ class _Place:
         self._stop = Stop()
         self._lock = threading.Lock()
         self._stack: ExitStack | None = None
-        self._place: Workplace | None = None
+        self._place: RunContext | None = None
 
-    def opened(self) -> Workplace:
+    def opened(self) -> RunContext:
         """The workplace. Its threads share it."""
         with self._lock:
             self._stop.check()
@@ -224,15 +224,15 @@ class _Place:
         if stack:
             stack.close()
 
-    def _open(self) -> Workplace:
+    def _open(self) -> RunContext:
         with ExitStack() as stack:
             settings = Settings.load(("api_token", "database_url"))
             logs.configure(secrets=settings.secrets(), stream=_stream)
             settings = settings.model_copy(update=dict(self._terms.settings))
             place = stack.enter_context(
-                workplace.opened(settings, self._stop, requests_per_second=self._terms.requests_per_second)
+                run_context.open_run_context(settings, self._stop, requests_per_second=self._terms.requests_per_second)
             )
-            _require_seen(place.database, self._terms.beacon, self._stop)
+            _require_seen(place.database, self._terms.database_lock, self._stop)
             self._stack, self._place = stack.pop_all(), place
         threading.Thread(target=self._close_when_idle, name="idle", daemon=True).start()
         return place
@@ -287,14 +287,14 @@ def _require_seen(database: Database, number: int, stop: Stop) -> None:
     Raises:
         Misconfigured: they are two; or the command is gone.
     """
-    deadline = time.monotonic() + _BEACON_PATIENCE_S
-    while not database.run(lambda connection: beacon.is_seen(connection, number)):
+    deadline = time.monotonic() + _LOCK_PATIENCE_S
+    while not database.run(lambda connection: is_held(connection, number)):
         if time.monotonic() > deadline:
             raise Misconfigured(
                 f"its WATCH_TIME_DATABASE_URL leads to {database}, which is not the database that the command works on",
                 next_step="give the workers the command's WATCH_TIME_DATABASE_URL, and start them again",
             )
-        stop.sleep(_BEACON_POLL_S)
+        stop.sleep(_LOCK_POLL_S)
 
 
 def _name() -> str:
