@@ -19,7 +19,7 @@ import postgres
 from etl.config.environment import PREFIX
 from etl.config.settings import Settings
 from etl.domain.errors import CredentialsRefused
-from etl.domain.outcome import Ask, Outcome
+from etl.domain.outcome import FetchOptions, Outcome
 from etl.domain.slices import ReportType, Slice
 from etl.job.runner import open_job
 from etl.runtime import logs
@@ -160,14 +160,14 @@ class Warehouse:
         return Settings(**(known | self.settings | settings))
 
     def bring(
-        self, body: bytes | str | None = None, *, slice_: Slice = VOD, ask: Ask | None = None, **settings: Any
+        self, body: bytes | str | None = None, *, slice_: Slice = VOD, ask: FetchOptions | None = None, **settings: Any
     ) -> Outcome:
         """Bring one slice; with `body`, exactly that as its report."""
         if body is not None:
             self.sandbox.override(slice_, Delivery(body=body))
         with self.job(**settings) as opened:
             try:
-                return opened._pipeline.bring(slice_, ask or Ask())
+                return opened._pipeline.sync_slice(slice_, ask or FetchOptions())
             except CredentialsRefused as refused:  # ends a run, with this slice
                 return opened._pipeline.refused(slice_, refused)
 

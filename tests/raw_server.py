@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from etl.extract.retry import Patience
+from etl.extract.retry import RetryPolicy
 
 if TYPE_CHECKING:
     import ssl
@@ -189,9 +189,9 @@ class FakeTime:
         self.pauses.append(seconds)
         self.now_s += seconds
 
-    def patience(self) -> Patience:
+    def patience(self) -> RetryPolicy:
         midnight = datetime(2023, 7, 5, tzinfo=UTC)
-        return Patience(
+        return RetryPolicy(
             sleep=self.sleep,
             clock=lambda: self.now_s,
             now=lambda: midnight + timedelta(seconds=self.now_s),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from etl import __main__  # noqa: F401 - as the program does: the first settles its memory
 from etl.config.settings import Settings
-from etl.domain.outcome import Ask, Result
+from etl.domain.outcome import FetchOptions, Result
 from etl.domain.report_values import ReportFile
 from etl.domain.slices import ReportType, Slice
 from etl.load import slice_load  # noqa: F401 - as the program does: the first settles its memory
@@ -40,7 +40,7 @@ class AtHand:
         self._file = ReportFile(path, sha256, size_bytes, received_bytes=size_bytes, origin=None, elapsed_s=0.0)
 
     @contextmanager
-    def fetched(self, *_: Any, **__: Any) -> Iterator[ReportFile]:
+    def fetch(self, *_: Any, **__: Any) -> Iterator[ReportFile]:
         """The report."""
         yield self._file
 
@@ -51,7 +51,7 @@ def main(url: str, csv: str, sha256: str) -> None:
     source = cast("Source", AtHand(Path(csv), sha256))
     pipeline = Pipeline(Settings.model_validate({}), Database(url, schema="public", stop=stop), source, stop)
     began_s = time.monotonic()
-    outcome = pipeline.bring(Slice(date(2026, 1, 5), ReportType.VOD), Ask())
+    outcome = pipeline.sync_slice(Slice(date(2026, 1, 5), ReportType.VOD), FetchOptions())
     elapsed_s = time.monotonic() - began_s
     if outcome.result not in (Result.LOADED, Result.UNCHANGED):
         raise SystemExit(f"{outcome.result}: {outcome.message}")

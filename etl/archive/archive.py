@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from psycopg.abc import Buffer
 
-    from etl.archive.timed_store import Storage
+    from etl.archive.timed_store import TimedStore
     from etl.config.settings import Settings
     from etl.domain.report_values import ReportFile
     from etl.domain.slices import Slice
@@ -75,20 +75,20 @@ class Archive:
         storage: where it lies.
     """
 
-    def __init__(self, store: Storage, org_id: str, stop: Stop, *, names: Collection[str], is_claimed: bool) -> None:
+    def __init__(self, store: TimedStore, org_id: str, stop: Stop, *, names: Collection[str], is_claimed: bool) -> None:
         self.storage = store
         self._org_id = org_id
         self._stop = stop
         self._names = names
         self._is_claimed = is_claimed
-        self._newest = {key.slice: key for key in sorted(filter(None, map(layout.key_of, names)))}
+        self._newest = {key.slice: key for key in sorted(filter(None, map(layout.parse_key, names)))}
 
-    def is_whole(self, slice_: Slice, revision: int, sha256: str) -> bool:
+    def is_complete(self, slice_: Slice, revision: int, sha256: str) -> bool:
         """Whether all of a revision was there when the archive was opened, and the slice's file for readers with it."""
         key = Key(slice_, revision, sha256)
         return all(name in self._names for name in (key.raw, key.parquet, key.marker, layout.published(slice_)))
 
-    def lost(self, slice_: Slice, known: SliceRecord | None) -> Key | None:
+    def check_history(self, slice_: Slice, known: SliceRecord | None) -> Key | None:
         """The committed revision that the ledger lacks, where it is the one after the stored one; None: it lacks none.
 
         Raises:
@@ -120,7 +120,7 @@ class Archive:
             "WATCH_TIME_ARCHIVE_URL",
         )
 
-    def keep(
+    def store_revision(
         self,
         connection: Connection,
         slice_: Slice,
@@ -140,7 +140,7 @@ class Archive:
             slice_: whose revision.
             revision: its number.
             report: the raw bytes; its folder takes the files before they are sent.
-            lines: `Loading.stored_rows`.
+            lines: `SliceLoad.stored_rows`.
             expected: how many they must be, and the sum of their seconds.
             read_as: how the report's columns were named by settings.
 
@@ -256,7 +256,7 @@ class Archive:
             if self.storage.read(twin) != data or not {name, twin} <= self.storage.names(layout.PROBES).keys():
                 raise ArchiveDamaged(
                     f"the archive {self.storage.url} does not show what was just written there",
-                    next_step="use a store that is consistent: S3, Google Cloud Storage, Azure, or a local folder",
+                    next_step="use a store that is consistent: S3, Google Cloud TimedStore, Azure, or a local folder",
                 )
         finally:
             self.storage.remove(twin)
@@ -291,7 +291,7 @@ def open_archive(settings: Settings, stop: Stop) -> Archive:
     return Archive(store, org_id, stop, names=frozenset(names), is_claimed=owner is not None)
 
 
-def _owner(store: Storage) -> str | None:
+def _owner(store: TimedStore) -> str | None:
     """The organization whose archive this is; None: nobody's yet."""
     try:
         whose = json.loads(store.read(layout.ORGANIZATION))

@@ -58,7 +58,7 @@ class Audit:
         superseded: earlier revisions that were loaded without it, and that nothing brings back.
         unknown: committed revisions in the archive that the ledger does not know.
         unreferenced: files that nothing refers to: `--sweep` removes them.
-        strangers: files that watch-time did not write; they stay.
+        foreign: files that watch-time did not write; they stay.
     """
 
     url: str
@@ -70,7 +70,7 @@ class Audit:
     superseded: tuple[Key, ...]
     unknown: tuple[Key, ...]
     unreferenced: tuple[File, ...]
-    strangers: tuple[str, ...]
+    foreign: tuple[str, ...]
 
     @property
     def exit_code(self) -> ExitCode:
@@ -93,12 +93,12 @@ class Audit:
             "superseded": [_key_json(key) for key in self.superseded],
             "unknown": [_key_json(key) for key in self.unknown],
             "unreferenced": [file.as_json() for file in self.unreferenced],
-            "strangers": list(self.strangers),
+            "foreign": list(self.foreign),
             "exit_code": int(self.exit_code),
         }
 
 
-def examine(database: Database, archive: Archive) -> Audit:
+def audit_archive(database: Database, archive: Archive) -> Audit:
     """Compare; nothing is changed. Files that a load is just writing are among the unreferenced ones."""
     # In this order: what is committed in between is in the ledger then.
     names = archive.storage.names(layout.FACTS, layout.REVISIONS, layout.RAW)
@@ -121,11 +121,11 @@ def examine(database: Database, archive: Archive) -> Audit:
             File(name, names[name], (now - archive.storage.modified(name)).total_seconds())
             for name in _unreferenced(known, names)
         ),
-        strangers=tuple(sorted(name for name in names if layout.slice_of(name) is None)),
+        foreign=tuple(sorted(name for name in names if layout.slice_of(name) is None)),
     )
 
 
-def settle(database: Database, archive: Archive) -> list[Slice]:
+def finish_pending(database: Database, archive: Archive) -> list[Slice]:
     """Publish and mark what is committed and was not, as after a crash between the two; gives the slices."""
     names = archive.storage.names(layout.FACTS, layout.REVISIONS)
     pending = _pending(_known(database), names)
@@ -157,10 +157,10 @@ def _removed(database: Database, archive: Archive, slice_: Slice, candidates: Co
         with idle_for(connection, SETTLING_S):
             trees = (layout.FACTS, layout.REVISIONS, layout.RAW)
             names = archive.storage.names(*(layout.folder(tree, slice_) for tree in trees))
-            doomed = [name for name in _unreferenced(known, names) if name in candidates]
-            for name in doomed:
+            to_delete = [name for name in _unreferenced(known, names) if name in candidates]
+            for name in to_delete:
                 archive.storage.remove(name)
-        return doomed
+        return to_delete
 
     return database.run(remove)
 
@@ -170,7 +170,7 @@ def _known(database: Database) -> list[Key]:
 
 
 def _markers(names: Iterable[str]) -> set[Key]:
-    return set(filter(None, map(layout.key_of, names)))
+    return set(filter(None, map(layout.parse_key, names)))
 
 
 def _pending(known: Iterable[Key], names: Collection[str]) -> list[Slice]:

@@ -3,7 +3,7 @@
 A file is there whole under its name or not at all, also when the process is killed while it writes.
 """
 
-# ruff: noqa: D102 - `Storage` has the same methods, and says of each what it does.
+# ruff: noqa: D102 - `TimedStore` has the same methods, and says of each what it does.
 
 from __future__ import annotations
 

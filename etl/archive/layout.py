@@ -87,7 +87,7 @@ def slice_of(name: str) -> Slice | None:
     return None
 
 
-def key_of(marker: str) -> Key | None:
+def parse_key(marker: str) -> Key | None:
     """The revision that a marker's name speaks of; None: it is no marker."""
     found, slice_ = _SHAPES[REVISIONS].fullmatch(marker), slice_of(marker)
     if not found or slice_ is None or found["kind"] != "json":

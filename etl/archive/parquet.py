@@ -43,7 +43,7 @@ def write(path: Path, lines: Iterable[Any], about: Mapping[str, str]) -> tuple[i
 
     Args:
         path: made anew.
-        lines: bytes of CSV, whole records each: `Loading.stored_rows`.
+        lines: bytes of CSV, whole records each: `SliceLoad.stored_rows`.
         about: what the footer says of the file.
     """
     rows, watch_seconds = 0, Decimal(0)

@@ -43,7 +43,7 @@ _REFUSED: Final = {"401", "403"}
 _TEXT_CHARACTERS: Final = 200
 
 
-class Storage:
+class TimedStore:
     """A store of files. Safe to use from several threads.
 
     Names are relative, with `/` between their parts. Every method raises `ArchiveUnavailable` where the store fails or
@@ -209,14 +209,14 @@ def _is_absence(error: BaseException) -> bool:
     return isinstance(error, FileNotFoundError) or type(error).__name__ == "ResourceNotFoundError"
 
 
-def open_store(url: str, stop: Stop) -> Storage:
+def open_store(url: str, stop: Stop) -> TimedStore:
     """The store of `WATCH_TIME_ARCHIVE_URL`; nothing is asked of it yet.
 
     Raises:
         Misconfigured: the library for this kind of store is not installed, or does not take the address.
     """
     if "://" not in url:
-        return Storage(url, Folder(Path(url).expanduser().absolute()), stop)
+        return TimedStore(url, Folder(Path(url).expanduser().absolute()), stop)
     scheme = url.partition("://")[0]
     try:
         import fsspec  # noqa: PLC0415 - only where it is needed
@@ -235,7 +235,7 @@ def open_store(url: str, stop: Stop) -> Storage:
             f"the archive {url} cannot be opened ({redact(str(error))[:_TEXT_CHARACTERS]})",
             next_step="correct WATCH_TIME_ARCHIVE_URL, or set what the store's library asks for in the environment",
         ) from None
-    return Storage(url, (AzureBlobs if scheme == "abfs" else Objects)(fs, root.rstrip("/")), stop)
+    return TimedStore(url, (AzureBlobs if scheme == "abfs" else Objects)(fs, root.rstrip("/")), stop)
 
 
 _EXTRAS: Final = {"s3": "archive", "gs": "archive-gs", "abfs": "archive-azure"}

@@ -37,10 +37,10 @@ def archive(
         database.run(lambda connection: schema.require_head(database, connection))
         database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
         opened = open_archive(settings, stop)
-        found, removed = audit.examine(database, opened), list[str]()
+        found, removed = audit.audit_archive(database, opened), list[str]()
         if sweep:
             removed = audit.sweep(database, opened, found, stop)
-            found = audit.examine(database, opened)
+            found = audit.audit_archive(database, opened)
     output.show({**found.as_json(), "removed": removed}, lambda: _page(found, removed), as_json=as_json)
     raise typer.Exit(int(found.exit_code))
 
@@ -83,7 +83,7 @@ def _page(found: Audit, removed: Sequence[str]) -> RenderableType:
         [f"{file.name}: {file.size_bytes:,} bytes, {file.age_s / 3600:.1f} h old" for file in found.unreferenced],
         "watch-time archive --sweep removes what is not at work",
     )
-    lines += _told("not of watch-time, and left alone", found.strangers)
+    lines += _told("not of watch-time, and left alone", found.foreign)
     lines += _told("removed", removed)
     return Group(*(Text(line) for line in lines))
 

@@ -130,6 +130,6 @@ def doctor(as_json: options.Json = False) -> None:
     from etl.diagnostics import doctor
     from etl.display import terminal
 
-    checks = list(doctor.examine())
+    checks = list(doctor.run_checks())
     out.show([check.as_json() for check in checks], lambda: terminal.checks_table(checks), as_json=as_json)
     raise typer.Exit(int(worst(check.exit_code for check in checks)))

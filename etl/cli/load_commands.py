@@ -14,7 +14,7 @@ from etl.runtime import logs
 
 if TYPE_CHECKING:
     from etl.diagnostics.estimate import Estimate
-    from etl.domain.outcome import Outcome, Planned
+    from etl.domain.outcome import Outcome, PlannedSlice
 
 
 def run(
@@ -59,7 +59,7 @@ def backfill(
         bool,
         typer.Option(
             "--refresh",
-            help="Ask again for loaded slices too; load those that changed, there or in the warehouse.",
+            help="FetchOptions again for loaded slices too; load those that changed, there or in the warehouse.",
         ),
     ] = False,
     reload: Annotated[
@@ -138,7 +138,7 @@ def backfill(
             stderr = terminal.stderr()
             if stderr.is_terminal:
                 logs.only_warnings()
-            with progress.shown(len(plan), stderr) as advance:
+            with progress.progress_bar(len(plan), stderr) as advance:
                 watched.outcomes += opened.work(plan, on_outcome=advance)
             watched.not_tried = opened.not_tried
             opened.settle_archive()
@@ -214,12 +214,12 @@ def _replayed(start: date | None, end: date | None, report_type: ReportType | No
         stderr = terminal.stderr()
         if stderr.is_terminal:
             logs.only_warnings()
-        with progress.shown(len(plan), stderr) as advance:
+        with progress.progress_bar(len(plan), stderr) as advance:
             outcomes = opened.work(plan, on_outcome=advance)
     return _shown("backfill", outcomes, len(plan) - len(outcomes), as_json=as_json)
 
 
-def _show_plan(plan: list[Planned], cost: Estimate, shard: Shard, *, as_json: bool) -> None:
+def _show_plan(plan: list[PlannedSlice], cost: Estimate, shard: Shard, *, as_json: bool) -> None:
     from etl.display import terminal
 
     lines = [(str(planned.slice.report_date), planned.slice.report_type.value, planned.reason) for planned in plan]

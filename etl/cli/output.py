@@ -137,7 +137,7 @@ def say(text: str) -> None:
 
 def tell(error: WatchTimeError) -> None:
     """An error, for people: what happened, and what to type next."""
-    typer.secho(redact(f"error: {error.message}"), err=True, fg=typer.colors.RED)
+    typer.secho(redact(f"error: {error}"), err=True, fg=typer.colors.RED)
     typer.echo(redact(f"  next: {error.next_step}"), err=True)
 
 
@@ -145,7 +145,7 @@ def described(error: WatchTimeError) -> dict[str, object]:
     """An error, for programs."""
     return {
         "class": type(error).__name__,
-        "message": redact(error.message),
+        "message": redact(str(error)),
         "next_step": redact(error.next_step),
         "exit_code": int(error.exit_code),
     }

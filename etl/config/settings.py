@@ -325,10 +325,10 @@ def unknown_variables() -> dict[str, str | None]:
     """
     known = {variable_of(name) for name in Settings.model_fields}
     known |= {f"{variable_of(name)}_FILE" for name in (*_SECRETS, *TELEMETRY_SECRETS)}
-    strangers = sorted(name for name in given() if name.startswith(PREFIX) and name not in known)
+    foreign = sorted(name for name in given() if name.startswith(PREFIX) and name not in known)
     return {
         name: next(iter(difflib.get_close_matches(name, known, n=1)), None)
-        for name in strangers
+        for name in foreign
         if not name.startswith(f"{PREFIX}TEST_")
     }
 

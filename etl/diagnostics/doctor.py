@@ -64,7 +64,7 @@ class Check:
         }
 
 
-def examine() -> Iterator[Check]:
+def run_checks() -> Iterator[Check]:
     """Look at the settings, the database, the API, the clock and the download host, in this order."""
     try:
         for name, nearest in unknown_variables().items():
@@ -107,7 +107,7 @@ def _examine_database(settings: Settings) -> Iterator[Check]:
                 )
             schema.require_head(database, connection)
             schema.require_owner(database, connection, settings.require("org_id"))
-            if found := citus.examine(connection):
+            if found := citus.check_cluster(connection):
                 yield Check("Citus", Verdict.WARNING if found[1] else Verdict.OK, *found)
             yield Check("tables", Verdict.OK, f"version {schema.HEAD}, of {schema.owner(connection) or 'nobody yet'}")
             lacking = [row["right"] for row in fetch_rows(connection, statement("diagnostics/lacking_rights"))]
@@ -177,26 +177,26 @@ def _examine_channels(settings: Settings) -> Iterator[Check]:
         yield Check(variable, Verdict.WARNING, problem, "runs tell nothing there; mend the file, or unset the variable")
     channels = settings.telemetry()
     looks: list[tuple[str, Callable[[str], str], str]] = [
-        ("metrics file", textfile.examine, channels.metrics_file),
-        ("Pushgateway", pushgateway.examine, channels.pushgateway_url),
-        ("ping", ping.examine, channels.ping_url),
-        *(("notices", notifier.examine, url) for url in channels.notify_urls),
+        ("metrics file", textfile.probe, channels.metrics_file),
+        ("Pushgateway", pushgateway.probe, channels.pushgateway_url),
+        ("ping", ping.probe, channels.ping_url),
+        *(("notices", notifier.probe, url) for url in channels.notify_urls),
     ]
     for name, look, value in looks:
         if value:
             try:
                 yield Check(name, Verdict.OK, look(value))
             except WatchTimeError as error:
-                yield Check(name, Verdict.WARNING, error.message, error.next_step)
+                yield Check(name, Verdict.WARNING, str(error), error.next_step)
 
 
 def _find_report(api: httpx.Client, settings: Settings) -> tuple[Slice, ReportAddress | None]:
     """An address of a recent report, or the last slice that was asked for in vain."""
     from etl.domain.report_values import ReportAddress  # noqa: PLC0415
     from etl.extract.report_api import ReportApi  # noqa: PLC0415
-    from etl.extract.retry import Patience  # noqa: PLC0415
+    from etl.extract.retry import RetryPolicy  # noqa: PLC0415
 
-    source = ReportApi(api, patience=Patience(), strict_not_found=settings.strict_not_found)
+    source = ReportApi(api, patience=RetryPolicy(), strict_not_found=settings.strict_not_found)
     newest = target_date(settings.now(), settings.lag_days)
     slices = slices_of(newest - timedelta(days=back) for back in range(_DAYS_TRIED))[::-1]
     for slice_ in slices:
@@ -246,4 +246,4 @@ def _download_host(storage: httpx.Client, policy: UrlPolicy, address: ReportAddr
 
 
 def _problem(name: str, error: WatchTimeError) -> Check:
-    return Check(name, Verdict.PROBLEM, error.message, error.next_step, error.exit_code)
+    return Check(name, Verdict.PROBLEM, str(error), error.next_step, error.exit_code)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from etl.domain.slices import SETTLING_DAYS, Slice, State
-from etl.pipeline.guards import way_out
+from etl.pipeline.guards import remedy
 from etl.warehouse import ledger, schema
 from etl.warehouse.connection import Connection, fetch_rows, open_database, statement
 
@@ -96,7 +96,7 @@ def what_is_next(slice_: Slice, record: ledger.SliceRecord | None, settings: Set
     window = settings.recheck_days if state is State.LOADED else settings.lookback_days
     last = due + timedelta(days=window)
     if record and state is State.HELD:
-        by_hand = way_out(slice_, record.error_class)
+        by_hand = remedy(slice_, record.error_code)
     else:
         by_hand = f"by hand: watch-time backfill --start {day} --end {day} --type {slice_.report_type}"
         by_hand += " --refresh" if state is State.LOADED else ""

@@ -54,7 +54,7 @@ class SliceStatus:
     checked_at: datetime | None
     loaded_at: datetime | None
     reason: str | None
-    error_class: str | None
+    error_code: str | None
     last_check: str | None
     shown_as: str
 
@@ -71,7 +71,7 @@ class SliceStatus:
             "checked_at": self.checked_at and self.checked_at.isoformat(),
             "loaded_at": self.loaded_at and self.loaded_at.isoformat(),
             "reason": self.reason,
-            "error_class": self.error_class,
+            "error_code": self.error_code,
             "last_check": self.last_check,
         }
 
@@ -149,7 +149,7 @@ def _status(slice_: Slice, record: ledger.SliceRecord | None) -> SliceStatus:
         checked_at=record.checked_at,
         loaded_at=record.loaded_at,
         reason=record.reason,
-        error_class=record.error_class,
+        error_code=record.error_code,
         last_check=record.last_check,
         shown_as=shown_as(record),
     )

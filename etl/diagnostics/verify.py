@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from etl.domain.errors import ExitCode, WatchTimeError, WrongUsage, worst
-from etl.domain.report_values import NotThere, Tally
+from etl.domain.report_values import ReportNotFound, Tally
 from etl.domain.slices import dates_between, slices_of
 from etl.extract import report_source
-from etl.load.slice_load import Loading
+from etl.load.difference import DifferenceLoad
 from etl.transform import normalise
 from etl.warehouse import ledger, schema
 from etl.warehouse.connection import fetch_rows, open_database, statement
@@ -121,15 +121,15 @@ class Verification:
                 return self._with(slice_, file, _sha256(file))
             if self._source is None:
                 raise ValueError("without a source only files can be compared")
-            with self._source.fetched(slice_) as report:
-                if isinstance(report, NotThere):
+            with self._source.fetch(slice_) as report:
+                if isinstance(report, ReportNotFound):
                     return Verdict(slice_, compared=False, message="the source has no report (404): nothing to compare")
                 return self._with(slice_, report.path, report.sha256)
         except WatchTimeError as error:
             return Verdict(
                 slice_,
                 compared=False,
-                message=error.message,
+                message=str(error),
                 next_step=error.next_step,
                 exit_code=error.exit_code,
             )
@@ -141,9 +141,9 @@ class Verification:
         # Under the slice's lock: a load that commits in the middle would look like a difference.
         ledger.lock(connection, slice_, sleep=self._database.stop.sleep)
         tally = Tally()
-        loading = Loading(connection, slice_, "", aside=True)
-        loading.stage(normalise.chunks(path, aliases=self._settings.header_aliases), tally)
-        found = loading.merge(tally)
+        load = DifferenceLoad(connection, slice_, "")
+        load.stage(normalise.chunks(path, aliases=self._settings.header_aliases), tally)
+        found = load.deduplicate(tally)
         (counts,) = fetch_rows(connection, statement("load/count_differences"))
         differs = any(counts.values())
         known = ledger.read(connection, slice_)

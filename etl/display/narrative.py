@@ -12,7 +12,7 @@ from etl.diagnostics.status import shown_as
 from etl.display.terminal import calendar, new_table, note, state_text, status_table
 from etl.domain.errors import ExitCode, worst
 from etl.domain.report_values import plain
-from etl.pipeline.guards import way_out
+from etl.pipeline.guards import remedy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -81,7 +81,7 @@ def restatements_page(restatements: Iterable[Restatement], held: Sequence[SliceS
     for status in held:
         lines += [
             note(status.slice, status.state, status.reason or ""),
-            Text(f"  next: {way_out(status.slice, status.error_class)}", style="bold"),
+            Text(f"  next: {remedy(status.slice, status.error_code)}", style="bold"),
         ]
     return Group(*(lines or [Text("nothing changed after first publication, and nothing is held")]))
 

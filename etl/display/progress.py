@@ -37,7 +37,7 @@ class Speed(ProgressColumn):
 
 
 @contextmanager
-def shown(total: int, console: Console) -> Iterator[Callable[[Outcome], None]]:
+def progress_bar(total: int, console: Console) -> Iterator[Callable[[Outcome], None]]:
     """A progress bar on a terminal, nothing elsewhere (there the log has a line per slice); call it per outcome."""
     with Progress(
         TextColumn("{task.description}"),

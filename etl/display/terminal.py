@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from etl.diagnostics.status import PRESUMED_EMPTY, SIGNS
+from etl.domain.errors import with_request_id
 from etl.domain.outcome import Result
 from etl.domain.slices import WHOLE, State, slices_of
 
@@ -210,7 +211,7 @@ def _with_notes(table: Table, notes: Sequence[Text]) -> Group:
 
 def _notes(outcome: Outcome) -> Iterator[Text]:
     if outcome.message:
-        yield note(outcome.slice, outcome.result.value, outcome.message)
+        yield note(outcome.slice, outcome.result.value, with_request_id(outcome.message, outcome.request_id))
     for warning in outcome.warnings:
         yield note(outcome.slice, "warning", warning)
     if outcome.next_step:

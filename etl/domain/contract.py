@@ -111,14 +111,14 @@ def match_header(found: Sequence[str], aliases: Mapping[str, str]) -> tuple[str,
     )
 
 
-def read_as(found: Sequence[str], columns: Sequence[str]) -> str:
+def header_mapping(found: Sequence[str], columns: Sequence[str]) -> str:
     """How a header was read, for the ledger: a JSON object, header text to column or `IGNORE`."""
     return json.dumps(dict(zip(found, columns, strict=True)), ensure_ascii=False)
 
 
-def is_read_alike(was_read_as: str | None, aliases: Mapping[str, str]) -> bool:
-    """Whether a header that was once read as `read_as` says would be read the same way with these aliases."""
-    then: dict[str, str] = json.loads(was_read_as or "{}")
+def is_read_alike(mapping: str | None, aliases: Mapping[str, str]) -> bool:
+    """Whether a header that was once read as `mapping` says would be read the same way with these aliases."""
+    then: dict[str, str] = json.loads(mapping or "{}")
     try:
         return match_header(list(then), aliases) == tuple(then.values())
     except ContractBroken:

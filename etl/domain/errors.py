@@ -73,112 +73,157 @@ class WatchTimeError(Exception):
     Attributes:
         message: what happened, where, with which value; never a secret, a signed URL or a customer id.
         next_step: what the reader can type or do next.
+        request_id: the other side's own name for the request, as in `x-request-id: 7f3a`. Another one each time, so it
+            is no part of the message.
+        code: names the kind of error in the ledger and in JSON: it stays when a class is renamed.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.BUG
+    code: ClassVar[str] = "bug"
 
-    def __init__(self, message: str, *, next_step: str) -> None:
+    def __init__(self, message: str, *, next_step: str, request_id: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.next_step = next_step
+        self.request_id = request_id
 
-    def __reduce__(self) -> tuple[object, tuple[type[WatchTimeError], str, str]]:
+    def __str__(self) -> str:
+        """The message, with the request's id where there is one."""
+        return with_request_id(self.message, self.request_id)
+
+    def __reduce__(self) -> tuple[object, tuple[type[WatchTimeError], str, str, str | None]]:
         """Pickle by value, so that the error crosses process borders whole."""
-        return _rebuild, (type(self), self.message, self.next_step)
+        return _rebuild, (type(self), self.message, self.next_step, self.request_id)
 
 
-def _rebuild(cls: type[WatchTimeError], message: str, next_step: str) -> WatchTimeError:
-    return cls(message, next_step=next_step)
+def _rebuild(cls: type[WatchTimeError], message: str, next_step: str, request_id: str | None) -> WatchTimeError:
+    return cls(message, next_step=next_step, request_id=request_id)
+
+
+def with_request_id(message: str, request_id: str | None) -> str:
+    """A message for a person who may have to name the request to the other side's support."""
+    return f"{message} ({request_id})" if request_id else message
 
 
 class TryLater(WatchTimeError):
     """Temporary trouble: the same command may succeed later."""
 
     exit_code = ExitCode.TRY_LATER
+    code = "try_later"
 
 
 class SourceUnavailable(TryLater):
     """The report API or the download host did not give an answer that can be used, in spite of retries."""
 
+    code = "source_unavailable"
+
 
 class ArchiveUnavailable(TryLater):
     """The store of the archive fails or hangs."""
+
+    code = "archive_unavailable"
 
 
 class DatabaseUnavailable(TryLater):
     """The database cannot be reached or cannot write at the moment."""
 
+    code = "database_unavailable"
+
 
 class ClusterUnavailable(TryLater):
     """The Dask cluster cannot be reached, has no worker, or lost those that had the slice."""
+
+    code = "cluster_unavailable"
 
 
 class SliceBusy(TryLater):
     """Another run is loading the slice."""
 
+    code = "slice_busy"
+
 
 class NeedsAPerson(WatchTimeError):
     """Trying again changes nothing."""
+
+    code = "needs_a_person"
 
 
 class DataRefused(NeedsAPerson):
     """A report arrived and was not accepted; what is stored stays as it is."""
 
     exit_code = ExitCode.DATA_REFUSED
+    code = "data_refused"
 
 
 class MalformedReport(DataRefused):
     """The file cannot be split into records for certain: quoting, encoding of the container, line ends."""
 
+    code = "malformed_report"
+
 
 class ContractBroken(DataRefused):
     """The file's columns are not those of the contract."""
+
+    code = "contract_broken"
 
 
 class GuardRefused(DataRefused):
     """A guard stands between this report and the stored slice: rejects, or a suspicious shrinking."""
 
+    code = "guard_refused"
+
 
 class NothingAcceptable(GuardRefused):
     """Not a line of the report can be loaded, so that nobody can accept it."""
+
+    code = "nothing_acceptable"
 
 
 class ArchiveDamaged(NeedsAPerson):
     """A file of the archive is missing, or is not what its name says."""
 
     exit_code = ExitCode.DATA_REFUSED
+    code = "archive_damaged"
 
 
 class CredentialsRefused(NeedsAPerson):
     """The API, the database or the store of the archive does not accept who we are."""
 
     exit_code = ExitCode.CREDENTIALS_REFUSED
+    code = "credentials_refused"
 
 
 class WrongUsage(NeedsAPerson):
     """The command line asks for something that cannot be."""
 
     exit_code = ExitCode.USAGE
+    code = "wrong_usage"
 
 
 class Misconfigured(NeedsAPerson):
     """A setting, a certificate or a policy stands in the way."""
 
     exit_code = ExitCode.MISCONFIGURED
+    code = "misconfigured"
 
 
 class SchemaNotReady(Misconfigured):
     """The database's tables are not those of this version."""
 
+    code = "schema_not_ready"
+
 
 class WrongOrganization(Misconfigured):
     """The schema holds the data of another organization."""
+
+    code = "wrong_organization"
 
 
 class ReconciliationFailed(NeedsAPerson):
     """What is in the table is not what was in the file; rolled back."""
 
     exit_code = ExitCode.BUG
+    code = "reconciliation_failed"
 
 
 def kinds_of(kind: type[WatchTimeError]) -> list[type[WatchTimeError]]:

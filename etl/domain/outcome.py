@@ -27,7 +27,7 @@ class Trust(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class FetchOptions:
     """How to ask for a slice.
 
     Attributes:
@@ -44,12 +44,12 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedSlice:
     """A slice to be worked on, and why."""
 
     slice: Slice
     reason: str
-    ask: Ask
+    ask: FetchOptions
 
 
 class Result(StrEnum):
@@ -71,6 +71,7 @@ class Outcome:
     Attributes:
         message: why, in words; None when there is nothing to say.
         next_step: what a person can do about a failure.
+        request_id: the source's own name for the request that failed.
         warnings: what is worth knowing about a report that was loaded.
         retries: how often something failed and was asked or fetched again.
     """
@@ -80,6 +81,7 @@ class Outcome:
     exit_code: ExitCode = ExitCode.OK
     message: str | None = None
     next_step: str | None = None
+    request_id: str | None = None
     revision: int = 0
     rows: int = 0
     watch_seconds: Decimal = Decimal(0)
@@ -100,6 +102,7 @@ class Outcome:
             "exit_code": int(self.exit_code),
             "message": self.message,
             "next_step": self.next_step,
+            "request_id": self.request_id,
             "warnings": list(self.warnings),
             "revision": self.revision,
             "rows": self.rows,
@@ -115,7 +118,14 @@ class Outcome:
 
 def refusal(slice_: Slice, result: Result, error: WatchTimeError) -> Outcome:
     """The outcome of a slice that an error kept from being loaded."""
-    return Outcome(slice_, result, exit_code=error.exit_code, message=error.message, next_step=error.next_step)
+    return Outcome(
+        slice_,
+        result,
+        exit_code=error.exit_code,
+        message=error.message,
+        next_step=error.next_step,
+        request_id=error.request_id,
+    )
 
 
 def warnings_about(tally: Tally, change: Change) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ REJECTS_KEPT: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class NotThere:
+class ReportNotFound:
     """The API answered 404 in its own words: not generated yet, or no viewing history; it does not say which."""
 
     asks: int

@@ -22,16 +22,16 @@ from etl.domain.report_values import Origin, ReportFile
 from etl.extract.file_identity import source_of
 from etl.extract.http_checksums import Checksums
 from etl.extract.http_clients import HTTP_ERRORS, explain, request_id
-from etl.extract.retry import BROKEN, PASSING, Again, Pace, Trouble
+from etl.extract.retry import BROKEN, PASSING, FailureKind, RetryableError, ThroughputGuard
 from etl.extract.spool import Spool
-from etl.extract.url_policy import shown
+from etl.extract.url_policy import redacted_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from etl.domain.report_values import ReportAddress
-    from etl.extract.retry import Patience
+    from etl.extract.retry import RetryPolicy
     from etl.extract.url_policy import UrlPolicy
     from etl.runtime.cancellation import Stop
 
@@ -41,11 +41,11 @@ _TOTAL_S: Final = 7200.0
 _MAX_REDIRECTS: Final = 3
 
 # The first address and two fresh ones: then it is not the hour that has run out.
-EXPIRED: Final = Trouble("expired", 3)
+EXPIRED: Final = FailureKind("expired", 3)
 # Not there, whatever the API says; a fresh address may point elsewhere.
-GONE: Final = Trouble("gone", 2)
+GONE: Final = FailureKind("gone", 2)
 # A file that cannot be a report: fetched a second time, from a fresh address, before it is refused.
-UNREADABLE: Final = Trouble("unreadable", 2)
+UNREADABLE: Final = FailureKind("unreadable", 2)
 
 # The hosts say "expired" in as many ways as there are hosts: S3 and Azure 403, Google 400, others 401 or 410.
 _EXPIRED_STATUSES = frozenset({400, 401, 403, 410})
@@ -72,7 +72,7 @@ class Downloader:
 
     client: httpx.Client
     policy: UrlPolicy
-    patience: Patience
+    patience: RetryPolicy
     stop: Stop
 
     def download(
@@ -81,7 +81,7 @@ class Downloader:
         *,
         renew: Callable[[], ReportAddress],
         folder: Path,
-        unless: Origin | None = None,
+        if_none_match: Origin | None = None,
         on_retry: Callable[[], None] | None = None,
         on_body: Callable[[], None] = lambda: None,
     ) -> ReportFile:
@@ -91,12 +91,12 @@ class Downloader:
             address: where the report lies.
             renew: asks the API for a fresh address.
             folder: made if need be; the caller removes it. After an error no file is left in it.
-            unless: do not, if the host says that the file there is still this one.
+            if_none_match: do not, if the host says that the file there is still this one.
             on_retry: called before a failed attempt is repeated.
             on_body: called when a file begins to come.
 
         Raises:
-            Unmodified: the file is still that of `unless`.
+            Unmodified: the file is still that of `if_none_match`.
             SourceUnavailable: the host's trouble outlasted the retries.
             MalformedReport: what lies there is no CSV, twice.
             Misconfigured: the policy refuses the URL, or the host's certificate cannot be verified.
@@ -108,8 +108,8 @@ class Downloader:
         path = folder / "report.csv"
         try:
             with closing(Spool(path)) as spool:
-                attempt = _Download(self, url, renew, spool, unless=unless, on_body=on_body).attempt
-                return self.patience.persist(attempt, total_s=_TOTAL_S, on_retry=on_retry)
+                attempt = _Download(self, url, renew, spool, if_none_match=if_none_match, on_body=on_body).attempt
+                return self.patience.retry(attempt, total_s=_TOTAL_S, on_retry=on_retry)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -125,7 +125,7 @@ class _Download:
         renew: Callable[[], ReportAddress],
         spool: Spool,
         *,
-        unless: Origin | None,
+        if_none_match: Origin | None,
         on_body: Callable[[], None],
     ) -> None:
         self._client = tools.client
@@ -135,7 +135,7 @@ class _Download:
         self._url = url
         self._renew = renew
         self._spool = spool
-        self._unless = unless
+        self._if_none_match = if_none_match
         self._on_body = on_body
         self._began_s = tools.patience.clock()
         self._end_s = self._began_s + _TOTAL_S
@@ -149,7 +149,7 @@ class _Download:
     @property
     def _place(self) -> str:
         """Host and path, as messages name them."""
-        return shown(self._url).partition("://")[2] + self._url.raw_path.partition(b"?")[0].decode("ascii")
+        return redacted_url(self._url).partition("://")[2] + self._url.raw_path.partition(b"?")[0].decode("ascii")
 
     def attempt(self) -> ReportFile:
         """Fetch the file, or what is left of it."""
@@ -161,7 +161,7 @@ class _Download:
             return self._fetch()
         except HTTP_ERRORS as error:
             explained = explain(error, f"the download host {self._place}")
-            raise (Again(explained) if isinstance(explained, TryLater) else explained) from None
+            raise (RetryableError(explained) if isinstance(explained, TryLater) else explained) from None
         except MalformedReport as error:
             raise self._anew(error, UNREADABLE) from None
 
@@ -195,22 +195,22 @@ class _Download:
         self._read(response)
         return self._finish()
 
-    def _sort_refusal(self, response: httpx.Response) -> Again:
+    def _sort_refusal(self, response: httpx.Response) -> RetryableError:
         status = response.status_code
-        error = self._trouble(f"answered {status}{request_id(response.headers)}")
+        error = self._trouble(f"answered {status}", request_id(response.headers))
         if status in _EXPIRED_STATUSES:
             self._is_stale = True
-            return Again(error, EXPIRED)
+            return RetryableError(error, EXPIRED)
         if status == HTTPStatus.NOT_FOUND:
             return self._anew(error, GONE)
         if status in _PASSING_STATUSES or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            return Again(error, PASSING, self._patience.retry_after_s(response.headers))
+            return RetryableError(error, PASSING, self._patience.retry_after_s(response.headers))
         past_the_end = status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and _asked_for_the_rest(response)
         return self._anew(error, PASSING if past_the_end else BROKEN)
 
     def _read(self, response: httpx.Response) -> None:
         """Take in the body. Falling short of the pace or of the deadline counts as a timeout, as it is one."""
-        pace = Pace(self._patience.clock)
+        pace = ThroughputGuard(self._patience.clock)
         for piece in response.iter_raw():
             self._stop.check()
             self._checksums.update(piece)
@@ -244,13 +244,13 @@ class _Download:
         source = source_of(url)
         if self._spool.received_bytes and self._origin and self._origin.source == source:
             return {"Range": f"bytes={self._spool.received_bytes}-", "If-Range": self._origin.etag}
-        if self._unless and self._unless.source == source:
-            return {"If-None-Match": self._unless.etag}
+        if self._if_none_match and self._if_none_match.source == source:
+            return {"If-None-Match": self._if_none_match.etag}
         return {}
 
     def _agrees(self, not_modified: httpx.Response) -> bool:
         """Whether an answer of "not modified" is one to our question; the file is fetched plainly where it is not."""
-        asked, self._unless = not_modified.request.headers.get("if-none-match"), None
+        asked, self._if_none_match = not_modified.request.headers.get("if-none-match"), None
         return asked is not None and not_modified.headers.get("etag", asked) == asked
 
     def _begin(self, response: httpx.Response) -> None:
@@ -281,14 +281,14 @@ class _Download:
         self._total_bytes = None
         self._checksums = Checksums({})
 
-    def _anew(self, error: WatchTimeError, trouble: Trouble) -> Again:
+    def _anew(self, error: WatchTimeError, trouble: FailureKind) -> RetryableError:
         """Begin with the first byte, and except for weather from a fresh address."""
         self._forget()
         self._is_stale = trouble is not PASSING
-        return Again(error, trouble)
+        return RetryableError(error, trouble)
 
-    def _trouble(self, what: str) -> SourceUnavailable:
-        return SourceUnavailable(f"the download host {self._place} {what}", next_step=_LATER)
+    def _trouble(self, what: str, request: str | None = None) -> SourceUnavailable:
+        return SourceUnavailable(f"the download host {self._place} {what}", next_step=_LATER, request_id=request)
 
 
 def _signed_headers(url: httpx.URL) -> dict[str, str]:

@@ -221,15 +221,15 @@ def explain(error: Exception, where: str) -> WatchTimeError:
     return SourceUnavailable(f"{where} {what}", next_step="run again later; what is loaded stays as it is")
 
 
-def request_id(headers: httpx.Headers) -> str:
-    """The server's own name for the request, for its support: ` (x-request-id: ...)`, or nothing.
+def request_id(headers: httpx.Headers) -> str | None:
+    """The server's own name for the request, for its support, as in `x-request-id: 7f3a`.
 
     Whoever stands on the way may repeat there what it was sent.
     """
     for name in _REQUEST_ID_HEADERS:
         if name in headers:
-            return f" ({name}: {redact(re.sub(r'[^!-~]', '?', headers[name]))[:100]})"
-    return ""
+            return f"{name}: {redact(re.sub(r'[^!-~]', '?', headers[name]))[:100]}"
+    return None
 
 
 def _causes(error: BaseException) -> Iterable[BaseException]:

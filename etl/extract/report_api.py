@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from etl.domain.errors import CredentialsRefused, Misconfigured, NeedsAPerson, SourceUnavailable, TryLater
-from etl.domain.report_values import NotThere, ReportAddress
+from etl.domain.report_values import ReportAddress, ReportNotFound
 from etl.extract.http_clients import HTTP_ERRORS, explain, request_id
-from etl.extract.retry import BROKEN, PASSING, Again, Rate, Trouble
-from etl.extract.url_policy import BASE_SETTING, shown
+from etl.extract.retry import BROKEN, PASSING, FailureKind, RateLimiter, RetryableError
+from etl.extract.url_policy import BASE_SETTING, redacted_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from etl.domain.slices import Slice
-    from etl.extract.retry import Patience
+    from etl.extract.retry import RetryPolicy
 
 _PATH: Final = "/bv/analytics/v1/reports/watch-time"
 
@@ -57,19 +57,19 @@ class ReportApi:
         self,
         client: httpx.Client,
         *,
-        patience: Patience,
+        patience: RetryPolicy,
         strict_not_found: bool = True,
-        rate: Rate | None = None,
+        rate: RateLimiter | None = None,
         on_retry: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
         self._patience = patience
-        self._rate = rate or Rate(None, patience)
+        self._rate = rate or RateLimiter(None, patience)
         self._on_retry = on_retry
         self._strict_not_found = strict_not_found
-        self._where = f"the report API at {shown(client.base_url)}"
+        self._where = f"the report API at {redacted_url(client.base_url)}"
 
-    def await_report(self, slice_: Slice, budget_s: float) -> ReportAddress | NotThere:
+    def await_report(self, slice_: Slice, budget_s: float) -> ReportAddress | ReportNotFound:
         """Ask until the report is there or `budget_s` seconds are over; a budget of 0 asks once.
 
         Raises:
@@ -80,7 +80,7 @@ class ReportApi:
         """
         asks = 0
 
-        def ask() -> ReportAddress | NotThere:
+        def ask() -> ReportAddress | ReportNotFound:
             nonlocal asks
             asks += 1
             return self._ask(slice_)
@@ -88,14 +88,14 @@ class ReportApi:
         answer = self._patience.poll(ask, until=_is_there, budget_s=budget_s)
         return replace(answer, asks=asks)
 
-    def ask_once(self, slice_: Slice, *, confirm: bool = False) -> ReportAddress | NotThere:
+    def ask_once(self, slice_: Slice, *, confirm: bool = False) -> ReportAddress | ReportNotFound:
         """Ask once; with `confirm`, a "not there" is asked for a second time about a second later.
 
         Confirming is for dates past the settling window, where "not there" will be taken for "nothing to come".
         Raises what `await_report` raises.
         """
         answer = self._ask(slice_)
-        if confirm and isinstance(answer, NotThere):
+        if confirm and isinstance(answer, ReportNotFound):
             self._patience.sleep(_CONFIRM_AFTER_S * (0.5 + self._patience.chance()))
             answer = replace(self._ask(slice_), asks=2)
         return answer
@@ -103,17 +103,17 @@ class ReportApi:
     def renew(self, slice_: Slice) -> ReportAddress:
         """A fresh address of a report that was there a moment ago. Raises what `await_report` raises."""
         answer = self._ask(slice_)
-        if isinstance(answer, NotThere):
+        if isinstance(answer, ReportNotFound):
             raise SourceUnavailable(
                 f"{self._where} gave an address for {slice_} and now says that the report is not there",
                 next_step="run again later; what is loaded stays as it is",
             )
         return answer
 
-    def _ask(self, slice_: Slice) -> ReportAddress | NotThere:
-        return self._patience.persist(lambda: self._request(slice_), total_s=_TOTAL_S, on_retry=self._on_retry)
+    def _ask(self, slice_: Slice) -> ReportAddress | ReportNotFound:
+        return self._patience.retry(lambda: self._request(slice_), total_s=_TOTAL_S, on_retry=self._on_retry)
 
-    def _request(self, slice_: Slice) -> ReportAddress | NotThere:
+    def _request(self, slice_: Slice) -> ReportAddress | ReportNotFound:
         params = {
             "time": f"{slice_.report_date:%Y-%m-%d}T00:00:00Z",
             "streaming_type": f"REPORT_STREAMING_TYPE_{slice_.report_type}",
@@ -124,7 +124,7 @@ class ReportApi:
                 body = self._read(response)
         except HTTP_ERRORS as error:
             explained = explain(error, self._where)
-            raise (Again(explained) if isinstance(explained, TryLater) else explained) from None
+            raise (RetryableError(explained) if isinstance(explained, TryLater) else explained) from None
         return self._sort(slice_, response, body)
 
     def _read(self, response: httpx.Response) -> bytes:
@@ -139,16 +139,17 @@ class ReportApi:
                 raise httpx.ReadTimeout(f"the answer was not complete after {_ANSWER_S:.0f} s")
         return body
 
-    def _sort(self, slice_: Slice, response: httpx.Response, body: bytes) -> ReportAddress | NotThere:
+    def _sort(self, slice_: Slice, response: httpx.Response, body: bytes) -> ReportAddress | ReportNotFound:
         """Sort an answer: an address and not there are returned; try again, refused and misconfigured are raised."""
         status, answer = response.status_code, _json_object(body)
-        said = f"{self._where} answered {status} for {slice_}: {self._quote(answer)}{request_id(response.headers)}"
+        said = f"{self._where} answered {status} for {slice_}: {self._quote(answer)}"
+        request = request_id(response.headers)
         match status:
             case HTTPStatus.OK if isinstance(url := answer.get("url"), str) and url:
                 # Whether it may be fetched is for the URL policy to say, which names what is wrong with it.
                 return ReportAddress(url, asks=1)
             case HTTPStatus.NOT_FOUND if _is_not_found(answer) or not self._strict_not_found:
-                return NotThere(asks=1, message=self._quote(answer))
+                return ReportNotFound(asks=1, message=self._quote(answer))
             case HTTPStatus.TOO_MANY_REQUESTS | HTTPStatus.REQUEST_TIMEOUT:
                 raise self._again(said, PASSING, response)
             case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -159,22 +160,31 @@ class ReportApi:
                 raise self._again(said, BROKEN, response)
             case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
                 raise CredentialsRefused(
-                    said, next_step="check WATCH_TIME_API_TOKEN (has it expired?) and that WATCH_TIME_ORG_ID is its own"
+                    said,
+                    next_step="check WATCH_TIME_API_TOKEN (has it expired?) and that WATCH_TIME_ORG_ID is its own",
+                    request_id=request,
                 )
             case HTTPStatus.BAD_REQUEST:
                 # We made the question from a date and an enum: the API has changed, or this is a bug. Exit code 70.
                 raise NeedsAPerson(
-                    said, next_step="check WATCH_TIME_ORG_ID; if it is right, report this as a bug of watch-time"
+                    said,
+                    next_step="check WATCH_TIME_ORG_ID; if it is right, report this as a bug of watch-time",
+                    request_id=request,
                 )
         raise Misconfigured(
             f"{said}; the report API does not answer like this",
             next_step=f"check {BASE_SETTING} and any proxy on the way"
             + ("; if 404 is all it ever says, WATCH_TIME_STRICT_NOT_FOUND=false" * (status == HTTPStatus.NOT_FOUND)),
+            request_id=request,
         )
 
-    def _again(self, said: str, trouble: Trouble, response: httpx.Response) -> Again:
-        error = SourceUnavailable(said, next_step="run again later; what is loaded stays as it is")
-        return Again(error, trouble, self._patience.retry_after_s(response.headers))
+    def _again(self, said: str, trouble: FailureKind, response: httpx.Response) -> RetryableError:
+        error = SourceUnavailable(
+            said,
+            next_step="run again later; what is loaded stays as it is",
+            request_id=request_id(response.headers),
+        )
+        return RetryableError(error, trouble, self._patience.retry_after_s(response.headers))
 
     def _quote(self, answer: dict[str, object]) -> str:
         """The API's own message, fit to be shown: one line of bounded length, and without the token."""
@@ -186,7 +196,7 @@ class ReportApi:
         return "".join(char if char.isprintable() else " " for char in message)[:_MAX_QUOTED]
 
 
-def _is_there(answer: ReportAddress | NotThere) -> bool:
+def _is_there(answer: ReportAddress | ReportNotFound) -> bool:
     return isinstance(answer, ReportAddress)
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from etl.domain.outcome import Ask
-from etl.domain.report_values import NotThere, ReportFile
+from etl.domain.outcome import FetchOptions
+from etl.domain.report_values import ReportFile, ReportNotFound
 from etl.extract import scratch_folder
 from etl.extract.download import Downloader
 from etl.extract.http_clients import api_client, storage_client
 from etl.extract.report_api import ReportApi
-from etl.extract.retry import Patience, Rate
+from etl.extract.retry import RateLimiter, RetryPolicy
 from etl.extract.url_policy import UrlPolicy
 
 if TYPE_CHECKING:
@@ -35,7 +35,13 @@ class Source:
     """The report API and the storage it points to. Safe to use from several threads."""
 
     def __init__(
-        self, api_client: httpx.Client, downloader: Downloader, folder: Path, *, strict_not_found: bool, rate: Rate
+        self,
+        api_client: httpx.Client,
+        downloader: Downloader,
+        folder: Path,
+        *,
+        strict_not_found: bool,
+        rate: RateLimiter,
     ) -> None:
         self._api_client = api_client
         self._downloader = downloader
@@ -44,25 +50,25 @@ class Source:
         self._rate = rate
 
     @contextmanager
-    def fetched(
+    def fetch(
         self,
         slice_: Slice,
-        ask: Ask = Ask(),  # noqa: B008 - a value
+        ask: FetchOptions = FetchOptions(),  # noqa: B008 - a value
         *,
-        unless: Origin | None = None,
+        if_none_match: Origin | None = None,
         on_retry: Callable[[], None] = lambda: None,
         on_body: Callable[[], None] = lambda: None,
-    ) -> Iterator[ReportFile | NotThere]:
+    ) -> Iterator[ReportFile | ReportNotFound]:
         """Ask for the slice's report and download it, whole and verified; its file is there while this is open.
 
         Args:
             slice_: what is asked for.
             ask: how long a 404 is waited out.
-            unless: of the stored report; it is not downloaded where the host says that it still has this one.
+            if_none_match: of the stored report; it is not downloaded where the host says that it still has this one.
             on_retry: called when something is asked or fetched again.
             on_body: called when a file begins to come.
 
-        Raises what asking and downloading raise; `Unmodified` only where there is an `unless`.
+        Raises what asking and downloading raise; `Unmodified` only where there is an `if_none_match`.
         """
         api = ReportApi(
             self._api_client,
@@ -72,7 +78,7 @@ class Source:
             on_retry=on_retry,
         )
         answer = api.await_report(slice_, ask.wait_s) if ask.wait_s else api.ask_once(slice_, confirm=ask.settled)
-        if isinstance(answer, NotThere):
+        if isinstance(answer, ReportNotFound):
             yield answer
             return
         with scratch_folder.folder_in(self._folder) as folder:
@@ -80,7 +86,7 @@ class Source:
                 answer,
                 renew=lambda: api.renew(slice_),
                 folder=folder,
-                unless=unless,
+                if_none_match=if_none_match,
                 on_retry=on_retry,
                 on_body=on_body,
             )
@@ -105,11 +111,11 @@ def open_source(settings: Settings, stop: Stop, *, requests_per_second: float | 
         storage_client(policy) as storage,
         scratch_folder.folder() as folder,
     ):
-        patience = Patience(sleep=stop.sleep)
+        patience = RetryPolicy(sleep=stop.sleep)
         yield Source(
             api,
             Downloader(storage, policy, patience, stop),
             folder,
             strict_not_found=settings.strict_not_found,
-            rate=Rate(requests_per_second, patience),
+            rate=RateLimiter(requests_per_second, patience),
         )

@@ -40,7 +40,7 @@ _MIN_BYTES_PER_WINDOW: Final = 600_000
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class FailureKind:
     """A kind of failure, and how many times it may be met before giving up."""
 
     name: str
@@ -48,12 +48,12 @@ class Trouble:
 
 
 # The other side is busy, down or cut off: weather.
-PASSING: Final = Trouble("passing", 5)
+PASSING: Final = FailureKind("passing", 5)
 # It answered, and with something that makes no sense. Once may be a captive portal or a half-made deployment.
-BROKEN: Final = Trouble("broken", 2)
+BROKEN: Final = FailureKind("broken", 2)
 
 
-class Again(Exception):
+class RetryableError(Exception):
     """An attempt failed and is worth repeating.
 
     Attributes:
@@ -62,7 +62,9 @@ class Again(Exception):
         retry_after_s: the pause that the other side asked for.
     """
 
-    def __init__(self, error: WatchTimeError, trouble: Trouble = PASSING, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, error: WatchTimeError, trouble: FailureKind = PASSING, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(error)
         self.error = error
         self.trouble = trouble
@@ -70,7 +72,7 @@ class Again(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """Time and chance.
 
     Attributes:
@@ -85,17 +87,17 @@ class Patience:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     chance: Callable[[], float] = random.random
 
-    def persist(self, attempt: Callable[[], T], *, total_s: float, on_retry: Callable[[], None] | None = None) -> T:
-        """Repeat `attempt` while it raises `Again`, within the limit of each kind of trouble and `total_s` seconds.
+    def retry(self, attempt: Callable[[], T], *, total_s: float, on_retry: Callable[[], None] | None = None) -> T:
+        """Repeat `attempt` while it raises `RetryableError`, within each kind's limit and `total_s` seconds.
 
         Pauses are exponential with full jitter, and not shorter than the server asked for. The last attempt is made
         when the time is up, not given away because a pause would reach beyond it.
 
         Raises:
-            WatchTimeError: the error of the last `Again`.
+            WatchTimeError: the error of the last `RetryableError`.
         """
         deadline_s = self.clock() + total_s
-        met: Counter[Trouble] = Counter()
+        met: Counter[FailureKind] = Counter()
 
         def is_enough(state: RetryCallState) -> bool:
             again = _raised(state)
@@ -109,14 +111,14 @@ class Patience:
 
         try:
             return Retrying(
-                retry=retry_if_exception_type(Again),
+                retry=retry_if_exception_type(RetryableError),
                 stop=is_enough,
                 wait=pause_s,
                 sleep=self.sleep,
                 before_sleep=(lambda _: on_retry()) if on_retry else None,
                 reraise=True,
             )(attempt)
-        except Again as again:
+        except RetryableError as again:
             raise again.error from None
 
     def poll(self, ask: Callable[[], T], *, until: Callable[[T], bool], budget_s: float) -> T:
@@ -155,13 +157,13 @@ class Patience:
         return max(0.0, (until - now).total_seconds())
 
 
-class Rate:
+class RateLimiter:
     """Lets requests pass no faster than so many a second, evenly, whichever threads make them.
 
     The first passes at once, and each further one a fixed time after the one before: no bursts after a pause.
     """
 
-    def __init__(self, per_second: float | None, patience: Patience) -> None:
+    def __init__(self, per_second: float | None, patience: RetryPolicy) -> None:
         self._interval_s = 1 / per_second if per_second else 0.0
         self._patience = patience
         self._lock = threading.Lock()
@@ -179,7 +181,7 @@ class Rate:
             self._patience.sleep(turn_s - now_s)
 
 
-class Pace:
+class ThroughputGuard:
     """Tells a slow transfer from one that is going nowhere: a timeout for each read never notices a drip."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -198,10 +200,10 @@ class Pace:
         return is_slow
 
 
-def _raised(state: RetryCallState) -> Again:
+def _raised(state: RetryCallState) -> RetryableError:
     again = state.outcome.exception() if state.outcome else None
-    if not isinstance(again, Again):
-        raise TypeError("only attempts that raised Again are repeated")
+    if not isinstance(again, RetryableError):
+        raise TypeError("only attempts that raised RetryableError are repeated")
     return again
 
 

@@ -78,13 +78,13 @@ class UrlPolicy:
         reason = _why_not_on_loopback(url) if is_sandbox else _why_not_public(url)
         if reason:
             raise Misconfigured(
-                f"the report's URL leads to {shown(url)}, which is not fetched: {reason}",
+                f"the report's URL leads to {redacted_url(url)}, which is not fetched: {reason}",
                 next_step="reports are downloaded by https, port 443, from a public host name; "
                 f"if the API base is not BlendVision's own, look at {BASE_SETTING}",
             )
         if self.download_hosts and not is_sandbox and not self._is_listed(url.host):
             raise Misconfigured(
-                f"the report's URL leads to {shown(url)}, which is not among the hosts of {HOSTS_SETTING}",
+                f"the report's URL leads to {redacted_url(url)}, which is not among the hosts of {HOSTS_SETTING}",
                 next_step="if that is where your reports lie, allow it: "
                 f"{HOSTS_SETTING}={','.join((*self.download_hosts, url.host))}",
             )
@@ -111,7 +111,7 @@ def parse_api_base(text: str) -> httpx.URL:
         raise Misconfigured(f"{BASE_SETTING} is not a URL that can be used", next_step="set it to https://host")
     if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.host)):
         raise Misconfigured(
-            f"{BASE_SETTING} is {shown(url)}: the token would travel in plain text",
+            f"{BASE_SETTING} is {redacted_url(url)}: the token would travel in plain text",
             next_step="use https; plain http is for the sandbox on loopback",
         )
     return url
@@ -143,7 +143,7 @@ def is_public(address: str) -> bool:
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or any(ip in network for network in _NEVER))
 
 
-def shown(url: httpx.URL) -> str:
+def redacted_url(url: httpx.URL) -> str:
     """Scheme, host and port of a URL: as much of it as may be shown."""
     host = url.raw_host.decode("ascii")
     return f"{url.scheme[:20]}://{host[:253]}" + (f":{url.port}" if url.port is not None else "")

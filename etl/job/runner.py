@@ -13,7 +13,7 @@ import structlog
 
 from etl.diagnostics import estimate
 from etl.domain.errors import ExitCode, Misconfigured, WatchTimeError, WrongUsage
-from etl.domain.outcome import Ask, Planned, Result, Trust
+from etl.domain.outcome import FetchOptions, PlannedSlice, Result, Trust
 from etl.domain.slices import (
     WHOLE,
     ReportType,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     # Brings the slices of a plan and gives their outcomes as they come; closed early, it gives up on the others. The
     # outcome of a slice whose credentials were refused is its last but for those of slices already begun.
-    Executor = Callable[[Sequence[Planned]], Generator[Outcome]]
+    Executor = Callable[[Sequence[PlannedSlice]], Generator[Outcome]]
 
 log = structlog.get_logger("watch_time")
 
@@ -86,15 +86,17 @@ class Job:
         self.is_refused = False
         self.not_tried = 0
 
-    def target_plan(self, target: date | None = None, *, accept: bool = False) -> list[Planned]:
+    def target_plan(self, target: date | None = None, *, accept: bool = False) -> list[PlannedSlice]:
         """The two slices of `target`, or of today minus the lag; worth waiting for while their date is not settled."""
         day = self._target(target)
         self._require_past(day)
         settled = self._is_settled(day)
-        ask = Ask(wait_s=0.0 if settled else self._settings.not_found_wait_seconds, settled=settled, accept=accept)
-        return [Planned(slice_, "the target date", ask) for slice_ in slices_of([day])]
+        ask = FetchOptions(
+            wait_s=0.0 if settled else self._settings.not_found_wait_seconds, settled=settled, accept=accept
+        )
+        return [PlannedSlice(slice_, "the target date", ask) for slice_ in slices_of([day])]
 
-    def lookback_plan(self, target: date | None = None) -> list[Planned]:
+    def lookback_plan(self, target: date | None = None) -> list[PlannedSlice]:
         """What else a daily run takes, oldest first.
 
         The slices of the look-back window that are not loaded; and the loaded ones of the re-check window, since
@@ -116,7 +118,7 @@ class Job:
         shard: Shard = WHOLE,
         accept: bool = False,
         trust: Trust = Trust.LEDGER,
-    ) -> list[Planned]:
+    ) -> list[PlannedSlice]:
         """The slices from `start` to `end` in one of the `wanted` states, oldest first; None is "never tried".
 
         A `shard` is a part of the range's dates, whatever their states: it must not depend on what other machines have
@@ -127,16 +129,16 @@ class Job:
         self._require_past(end)
         known = self._database.run(lambda connection: ledger.read_range(connection, start, end))
         return [
-            Planned(
+            PlannedSlice(
                 slice_,
                 _reason(known.get(slice_)),
-                Ask(settled=self._is_settled(slice_.report_date), accept=accept, trust=trust),
+                FetchOptions(settled=self._is_settled(slice_.report_date), accept=accept, trust=trust),
             )
             for slice_ in slices_of(shard.of(dates_between(start, end)), report_types)
             if (known[slice_].state if slice_ in known else None) in wanted
         ]
 
-    def require_near(self, plan: Iterable[Planned], *, is_meant: bool, is_history: bool = False) -> None:
+    def require_near(self, plan: Iterable[PlannedSlice], *, is_meant: bool, is_history: bool = False) -> None:
         """Refuse a plan that begins far before the warehouse does: every date between would count as missing for good.
 
         Args:
@@ -159,7 +161,7 @@ class Job:
                 next_step="correct the date; if it is what you mean, type the same command with --yes",
             )
 
-    def estimate(self, plan: Iterable[Planned]) -> Estimate:
+    def estimate(self, plan: Iterable[PlannedSlice]) -> Estimate:
         """What working on the plan will cost."""
         return self._database.run(
             lambda connection: estimate.estimate(
@@ -170,7 +172,9 @@ class Job:
             )
         )
 
-    def work(self, plan: Sequence[Planned], *, on_outcome: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:
+    def work(
+        self, plan: Sequence[PlannedSlice], *, on_outcome: Callable[[Outcome], None] = lambda _: None
+    ) -> list[Outcome]:
         """Bring every slice of the plan, several at a time; one that fails leaves the others alone.
 
         Only where credentials are refused the rest is not tried, nor is any later plan: the next slice would meet it
@@ -227,7 +231,7 @@ class Job:
         from etl.archive import audit  # noqa: PLC0415 - only where there is an archive
 
         try:
-            settled = audit.settle(self._database, self._archive)
+            settled = audit.finish_pending(self._database, self._archive)
         except WatchTimeError as error:
             log.warning("archive_not_settled", error=str(error), next_step=error.next_step)
         except Exception:
@@ -236,7 +240,7 @@ class Job:
             for slice_ in settled:
                 log.info("archive_settled", slice=str(slice_))
 
-    def _graded_again(self, plan: Sequence[Planned], outcomes: Sequence[Outcome]) -> list[Outcome]:
+    def _graded_again(self, plan: Sequence[PlannedSlice], outcomes: Sequence[Outcome]) -> list[Outcome]:
         """The outcomes; for settled 404s that nothing spoke for, what they mean now that their neighbours have come."""
         settled = {planned.slice for planned in plan if planned.ask.settled}
         doubtful = [outcome.slice for outcome in outcomes if outcome.result is Result.UNAVAILABLE]
@@ -244,7 +248,7 @@ class Job:
         while again := [
             outcome
             for slice_ in doubtful
-            if slice_ in settled - graded.keys() and (outcome := self._pipeline.graded_again(slice_))
+            if slice_ in settled - graded.keys() and (outcome := self._pipeline.reclassify_not_found(slice_))
         ]:
             # One of a date's two reports may be what speaks for the other.
             for outcome in again:

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from etl.domain.errors import CredentialsRefused
-from etl.domain.outcome import Outcome, Planned
+from etl.domain.outcome import Outcome, PlannedSlice
 from etl.runtime.cancellation import Stopped
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ class Threads:
         self._workplace = workplace
         self._count = count
 
-    def __call__(self, plan: Sequence[Planned]) -> Generator[Outcome]:
+    def __call__(self, plan: Sequence[PlannedSlice]) -> Generator[Outcome]:
         """The outcomes, as slices are done. Closed early, it gives up on the others, and lets them roll back.
 
         Where credentials are refused, no other slice is begun, and those that are being worked on are finished.
         """
-        todo = queue.SimpleQueue[Planned]()
+        todo = queue.SimpleQueue[PlannedSlice]()
         done = queue.SimpleQueue[_Done]()
         for planned in plan:
             todo.put(planned)
@@ -71,13 +71,13 @@ class Threads:
                     is_refused = True
                     yield self._workplace.pipeline.refused(slice_, error)
 
-    def _worker(self, todo: queue.SimpleQueue[Planned], done: queue.SimpleQueue[_Done]) -> None:
+    def _worker(self, todo: queue.SimpleQueue[PlannedSlice], done: queue.SimpleQueue[_Done]) -> None:
         try:
             while True:
                 planned = todo.get_nowait()
                 self._workplace.stop.check()
                 try:
-                    done.put(self._workplace.pipeline.bring(planned.slice, planned.ask))
+                    done.put(self._workplace.pipeline.sync_slice(planned.slice, planned.ask))
                 except CredentialsRefused as error:
                     done.put((planned.slice, error))
                     while True:

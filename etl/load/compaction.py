@@ -136,34 +136,34 @@ def compact(database: Database, month: Partition, stop: Stop, *, tries: int = _T
 
 def _compact(database: Database, connection: Connection, month: Partition, stop: Stop, tries: int) -> Compacted | None:
     connection.execute(_STATEMENT_TIMEOUT)
-    if not _locked(connection, [_LOCK]):
+    if not _try_lock(connection, [_LOCK]):
         raise SliceBusy("another run is compacting", next_step="leave it to that one")
     known = _facts_versions(connection, month)
     own = _own_partitions(connection, month)
     if not own:
         return None
     dialect = citus.dialect(connection)
-    drop = month.on("load/drop_slices", dialect, slices=sql.SQL(", ").join(map(sql.Identifier, own.values())))
-    _insist(connection, lambda: _drop_and_undo(connection, drop, dialect), month, stop, tries)
+    drop = month.render("load/drop_slices", dialect, slices=sql.SQL(", ").join(map(sql.Identifier, own.values())))
+    _retry_until_locked(connection, lambda: _drop_and_undo(connection, drop, dialect), month, stop, tries)
     if not dialect.is_distributed:
         _require_equal(connection, month, known, "watch_time", dialect)
-    dialect.execute(connection, month.on("load/create_month", dialect))
+    dialect.execute(connection, month.render("load/create_month", dialect))
     _copy(database, connection, month, dialect)
-    dialect.execute(connection, month.on("load/key_month", dialect))
+    dialect.execute(connection, month.render("load/key_month", dialect))
     _require_equal(connection, month, known, month.name, dialect)
     slices = [str(slice_) for slice_ in slices_of(dates_between(month.start.report_date, _last_date(month)))]
 
     def try_to_swap() -> bool:
-        if not _locked(connection, slices):
+        if not _try_lock(connection, slices):
             return False
         if _facts_versions(connection, month) != known:
             raise _loaded_meanwhile(month)
         dialect.execute(connection, dialect.statement("load/lock_readers_out"))
         dialect.execute(connection, drop)
-        dialect.execute(connection, month.on("load/attach_month", dialect))
+        dialect.execute(connection, month.render("load/attach_month", dialect))
         return True
 
-    _insist(connection, try_to_swap, month, stop, tries)
+    _retry_until_locked(connection, try_to_swap, month, stop, tries)
     return Compacted(month, len(own))
 
 
@@ -179,7 +179,9 @@ def _drop_and_undo(connection: Connection, drop: sql.Composed, dialect: Dialect)
     return True
 
 
-def _insist(connection: Connection, work: Callable[[], bool], month: Partition, stop: Stop, tries: int) -> None:
+def _retry_until_locked(
+    connection: Connection, work: Callable[[], bool], month: Partition, stop: Stop, tries: int
+) -> None:
     for _ in range(tries):
         if in_savepoint(connection, work):
             return
@@ -193,13 +195,13 @@ def _insist(connection: Connection, work: Callable[[], bool], month: Partition, 
 def _copy(database: Database, connection: Connection, month: Partition, dialect: Dialect) -> None:
     """Bring the rows over: read on a connection of its own, so that this one may write them frozen."""
     if dialect.is_distributed:
-        connection.execute(month.on("load/citus/fill_month", dialect))
+        connection.execute(month.render("load/citus/fill_month", dialect))
         return
     with database.transaction() as reader:
         reader.execute(_STATEMENT_TIMEOUT)
         with (
-            reader.cursor().copy(month.on("load/copy_month_out", dialect)) as out,
-            connection.cursor().copy(month.on("load/copy_month_in", dialect)) as into,
+            reader.cursor().copy(month.render("load/copy_month_out", dialect)) as out,
+            connection.cursor().copy(month.render("load/copy_month_in", dialect)) as into,
         ):
             for data in out:
                 into.write(data)
@@ -221,7 +223,7 @@ def _require_equal(
     connection: Connection, month: Partition, known: Mapping[Slice, int], facts: str, dialect: Dialect
 ) -> None:
     """Compare the month's slices in the table `facts`, `watch_time` or the month's own, with the ledger."""
-    unequal = fetch_rows(connection, month.on("load/list_unequal_slices", dialect, facts=sql.Identifier(facts)))
+    unequal = fetch_rows(connection, month.render("load/list_unequal_slices", dialect, facts=sql.Identifier(facts)))
     if not unequal:
         return
     if _facts_versions(connection, month) != known:
@@ -246,7 +248,7 @@ def _loaded_meanwhile(month: Partition) -> SliceBusy:
     )
 
 
-def _locked(connection: Connection, names: Sequence[str]) -> bool:
+def _try_lock(connection: Connection, names: Sequence[str]) -> bool:
     """Whether all of these locks are ours, to the end of the transaction or savepoint."""
     return connection.execute(statement("load/try_lock_slices"), {"slices": list(names)}).fetchone() == (True,)
 

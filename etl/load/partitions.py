@@ -32,7 +32,7 @@ class Partition:
     start: Slice
     end: Slice
 
-    def on(self, statement_name: str, dialect: Dialect, **more: sql.Composable) -> sql.Composed:
+    def render(self, statement_name: str, dialect: Dialect, **more: sql.Composable) -> sql.Composed:
         """The statement of that name, filled in for this partition."""
         filled_in = {"distribute": dialect.distribute(self.name)} | more
         return dialect.statement(statement_name).format(

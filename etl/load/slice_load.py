@@ -1,15 +1,15 @@
-"""Bringing a normalised report into the fact table, inside the caller's transaction.
+"""A normalised report on its way into one slice, inside the caller's transaction: what both ways of loading share.
 
-Two ways. A slice that no partition covers gets a bare table, which is filled, keyed and attached: several times cheaper
-than filling a keyed table. One that is covered, by its own partition or its month's, is compared with the new report,
-and only the differences are written. What the report holds is counted on the way in, and compared with what is stored
-at the end.
+The steps, in this order: `stage`, `deduplicate`, `write`, `finish`. Until `write` nothing that readers see changes:
+that is where guards belong. What the report holds is counted on the way in, and compared at the end with what is
+stored.
 
 Needs the transaction's search path to name the warehouse's schema, and the slice's lock to be held.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
@@ -18,65 +18,102 @@ from psycopg import sql
 from etl.domain.errors import ReconciliationFailed
 from etl.domain.report_values import Change
 from etl.load import partitions
-from etl.transform.copy_encoder import encoded
-from etl.transform.prefetch import ahead
+from etl.transform.copy_encoder import encode_chunks
+from etl.transform.prefetch import prefetch
 from etl.warehouse import citus
-from etl.warehouse.connection import statement, try_build_unique
+from etl.warehouse.connection import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from psycopg.abc import Buffer
     from psycopg.rows import TupleRow
 
     from etl.domain.report_values import Chunk, Tally
     from etl.domain.slices import Slice
-    from etl.transform.copy_encoder import Encoded
+    from etl.transform.copy_encoder import EncodedChunk
     from etl.warehouse.connection import Connection
 
 # So much of contents and rejects is kept in memory while facts are sent.
 _BESIDE_BYTES: Final = 8 << 20
 
 
-class Loading:
-    """One report on its way into one slice: `stage`, then `merge`, then `apply`, in one transaction.
-
-    With `aside` the report stays beside the table, however it is stored, and there is no `apply`.
-
-    Between `merge` and `apply` nothing that readers see has changed yet: that is where guards belong.
+class SliceLoad(ABC):
+    """One report on its way into one slice.
 
     Attributes:
         slice: which one.
     """
 
-    def __init__(self, connection: Connection, slice_: Slice, report_sha256: str, *, aside: bool = False) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, slice_: Slice, report_sha256: str) -> None:
         self.slice = slice_
+        self._connection = connection
         self._report_sha256 = report_sha256
         self._parameters = {"report_date": slice_.report_date, "report_type": slice_.report_type.value}
-        self._leaf = partitions.of_slice(slice_)
-        self._is_stored = aside or partitions.is_covered(connection, slice_)
+        self._partition = partitions.of_slice(slice_)
         self._dialect = citus.dialect(connection)
-        self._lines_name = f"{self._leaf.name}_incoming" if self._is_stored else self._leaf.name
-        self._lines = sql.Identifier(self._lines_name)
+        self._lines = sql.Identifier(self._lines_name())
         self._has_rejects = False
+        self._rows = 0
         self._merged = 0
         self._repeated = 0
 
+    @abstractmethod
+    def _lines_name(self) -> str:
+        """The table that the report's lines go to."""
+
+    @abstractmethod
+    def _create_lines(self) -> None: ...
+
     def stage(self, chunks: Iterable[Chunk], tally: Tally) -> None:
-        """Bring the report into the database, unseen by readers, and count it into `tally`."""
+        """Copy the report into the database, unseen by readers, and count it into `tally`."""
         self._connection.execute(statement("load/create_incoming_content"))
-        if self._is_stored:
-            self._do("load/create_incoming", distribute=self._dialect.distribute(self._lines_name))
-        else:
-            self._do("load/create_leaf")
-        beside, goes_on = _Beside(), True
-        with closing(ahead(encoded(chunks, tally))) as left:
+        self._create_lines()
+        beside, goes_on = _SideBuffer(), True
+        with closing(prefetch(encode_chunks(chunks, tally))) as left:
             while goes_on:
                 goes_on = self._copy_facts(left, beside)
                 self._copy_beside(beside)
 
-    def _copy_facts(self, pieces: Iterator[Encoded], beside: _Beside) -> bool:
+    @abstractmethod
+    def deduplicate(self, tally: Tally) -> int:
+        """Sum the lines of one key into one row; gives the number of rows."""
+
+    @abstractmethod
+    def write(self) -> None:
+        """Make the stored rows those of the report, without a lock that loads of other slices would wait for."""
+
+    @abstractmethod
+    def stored_rows(self) -> Iterator[Buffer]:
+        """The slice's rows with titles, in key order, each a record of CSV: what is stored, or is about to be."""
+
+    def finish(self, tally: Tally) -> Change:
+        """Show readers what was written, prove it, and store contents and rejects: they lock what other slices need.
+
+        Raises:
+            ReconciliationFailed: the slice's rows or seconds are not those of the report; the caller rolls back.
+        """
+        inserted, deleted, updated = self._publish()
+        change = Change(
+            inserted=inserted,
+            updated=updated,
+            deleted=deleted,
+            unchanged=self._rows - inserted - updated,
+            merged=self._merged,
+            repeated=self._repeated,
+        )
+        self._reconcile(change, tally)
+        # Last: it locks contents that other slices name too, and they wait for our commit.
+        self._connection.execute(statement("load/upsert_content"), self._parameters)
+        if self._has_rejects:
+            self._connection.execute(statement("load/keep_rejects"))
+        return change
+
+    @abstractmethod
+    def _publish(self) -> tuple[int, int, int]:
+        """Show readers what was written; gives the rows that were inserted, deleted and updated."""
+
+    def _copy_facts(self, pieces: Iterator[EncodedChunk], beside: _SideBuffer) -> bool:
         """In one COPY, each of which leaves some empty pages behind; False: that was all."""
         query = statement("load/copy_facts").format(table=self._lines)
         with self._connection.cursor() as cursor, cursor.copy(query) as copy:
@@ -87,13 +124,13 @@ class Loading:
                     return True
         return False
 
-    def _copy_beside(self, beside: _Beside) -> None:
+    def _copy_beside(self, beside: _SideBuffer) -> None:
         contents, rejects = beside.take()
         self._copy("load/copy_content", contents)
         if any(rejects):
             # Aside first: a refused report with a million of them would leave as many dead rows behind.
             if not self._has_rejects:
-                self._do("load/create_incoming_reject", report_sha256=sql.Literal(self._report_sha256))
+                self._execute("load/create_incoming_reject", report_sha256=sql.Literal(self._report_sha256))
                 self._has_rejects = True
             self._copy("load/copy_incoming_reject", rejects)
 
@@ -102,78 +139,14 @@ class Loading:
             for text in texts:
                 copy.write(text)
 
-    def merge(self, tally: Tally) -> int:
-        """Make one row of the lines of one key; gives the number of rows.
-
-        Where the report lies beside the table, the temporary table `difference` then has the rows in which the two
-        differ.
-        """
-        if self._is_stored:
-            self._do("load/compare_slice")
-            if self._row_of(statement("load/shares_keys"), {**self._parameters, "lines": tally.rows_accepted}) == (
-                True,
-            ):
-                self._merge_lines("load/merge_incoming", tally)
-                self._do("load/compare_slice")
-            self._drop_lines()
-        elif not try_build_unique(
-            self._connection, self._on("load/build_unique", table=self._lines, query=self._on("load/key_leaf"))
-        ):
-            self._merge_lines("load/merge_leaf", tally)
-            self._do("load/key_leaf")
-        return tally.rows_accepted - self._merged
-
-    def stored_rows(self) -> Iterator[Buffer]:
-        """The slice's rows with titles, in key order, each a record of CSV: what is stored, or is about to be."""
-        facts = self._on("load/slice_rows") if self._is_stored else self._lines
+    def _copy_out(self, facts: sql.Composable) -> Iterator[Buffer]:
+        """The rows of that table or query."""
         # Nothing here was analyzed yet, and a nested loop, which is never right for whole slices, may look cheap.
         self._connection.execute("SET LOCAL enable_nestloop = off")
-        with (
-            self._connection.cursor() as cursor,
-            cursor.copy(statement("load/copy_slice_out").format(facts=facts)) as copy,
-        ):
+        query = statement("load/copy_slice_out").format(facts=facts)
+        with self._connection.cursor() as cursor, cursor.copy(query) as copy:
             yield from copy
         self._connection.execute("SET LOCAL enable_nestloop TO DEFAULT")
-
-    def apply(self, tally: Tally, *, before_sharing: Callable[[], None] = lambda: None) -> Change:
-        """Make the slice equal to the report, and prove it.
-
-        Args:
-            tally: what the report holds.
-            before_sharing: called when `stored_rows` are the new ones, and no lock is taken yet that other slices
-                would wait for.
-
-        Raises:
-            ReconciliationFailed: the slice's rows or seconds are not those of the report; the caller rolls back.
-        """
-        rows = tally.rows_accepted - self._merged
-        if self._is_stored:
-            inserted, deleted, updated = self._row_of(statement("load/count_differences"))
-            name = f"{self._leaf.name}_difference"
-            distribute = self._dialect.distribute(name)
-            self._do("load/apply_differences", difference=sql.Identifier(name), distribute=distribute)
-            before_sharing()
-        else:
-            inserted, deleted, updated = rows, 0, 0
-            before_sharing()
-            if rows:
-                self._do("load/attach_leaf")
-            else:
-                self._drop_lines()
-        change = Change(
-            inserted=inserted,
-            updated=updated,
-            deleted=deleted,
-            unchanged=rows - inserted - updated,
-            merged=self._merged,
-            repeated=self._repeated,
-        )
-        self._reconcile(change, tally)
-        # Last: it locks contents that other slices name too, and they wait for our commit.
-        self._connection.execute(statement("load/upsert_content"), self._parameters)
-        if self._has_rejects:
-            self._connection.execute(statement("load/keep_rejects"))
-        return change
 
     def _reconcile(self, change: Change, tally: Tally) -> None:
         rows, watch_seconds = partitions.measure(self._connection, self.slice)
@@ -185,28 +158,32 @@ class Loading:
             )
 
     def _merge_lines(self, statement_name: str, tally: Tally) -> None:
-        name = f"{self._leaf.name}_merged"
-        (self._repeated,) = self._row_of(statement("load/count_repeated").format(lines=self._lines))
+        name = f"{self._partition.name}_merged"
+        (self._repeated,) = self._fetch_one(statement("load/count_repeated").format(lines=self._lines))
         distribute = self._dialect.distribute(name)
-        self._do(statement_name, merged=sql.Identifier(name), distribute=distribute)
-        (rows,) = self._row_of(sql.SQL("SELECT count(*) FROM {}").format(self._lines))
+        self._execute(statement_name, merged=sql.Identifier(name), distribute=distribute)
+        (rows,) = self._fetch_one(sql.SQL("SELECT count(*) FROM {}").format(self._lines))
         self._merged = tally.rows_accepted - rows
 
-    def _do(self, statement_name: str, **more: sql.Composable) -> None:
-        self._dialect.execute(self._connection, self._on(statement_name, **more))
+    def _count_rows(self, tally: Tally) -> int:
+        self._rows = tally.rows_accepted - self._merged
+        return self._rows
 
-    def _on(self, statement_name: str, **more: sql.Composable) -> sql.Composed:
-        return self._leaf.on(statement_name, self._dialect, incoming=self._lines, **more)
+    def _execute(self, statement_name: str, **more: sql.Composable) -> None:
+        self._dialect.execute(self._connection, self._render(statement_name, **more))
+
+    def _render(self, statement_name: str, **more: sql.Composable) -> sql.Composed:
+        return self._partition.render(statement_name, self._dialect, incoming=self._lines, **more)
 
     def _drop_lines(self) -> None:
         self._connection.execute(sql.SQL("DROP TABLE {}").format(self._lines))
 
-    def _row_of(self, query: sql.SQL | sql.Composed, parameters: Mapping[str, object] | None = None) -> TupleRow:
+    def _fetch_one(self, query: sql.SQL | sql.Composed, parameters: Mapping[str, object] | None = None) -> TupleRow:
         row = self._connection.execute(query, parameters).fetchone()
         return row or ()
 
 
-class _Beside:
+class _SideBuffer:
     """What comes with the facts into other tables: kept while their COPY goes on.
 
     Attributes:
@@ -224,7 +201,7 @@ class _Beside:
         self._contents, self._rejects, self.size_bytes = [], [], 0
         return taken
 
-    def add(self, piece: Encoded) -> None:
+    def add(self, piece: EncodedChunk) -> None:
         """Keep what goes elsewhere."""
         self._contents.append(piece.contents)
         self._rejects.append(piece.rejects)

@@ -12,7 +12,7 @@ import structlog
 
 from etl.domain.errors import ReconciliationFailed, WatchTimeError
 from etl.domain.outcome import Outcome, Result
-from etl.domain.report_values import NotThere, Tally
+from etl.domain.report_values import ReportNotFound, Tally
 from etl.pipeline.outcome_recorder import why_empty
 from etl.runtime.cancellation import Stopped
 from etl.warehouse import ledger, revisions, schema
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from etl.archive.layout import Key
     from etl.domain.report_values import Change, Chunk, ReportFile
     from etl.domain.slices import Slice
-    from etl.load.slice_load import Loading
+    from etl.load.slice_load import SliceLoad
     from etl.pipeline.outcome_recorder import Recorder
     from etl.warehouse.connection import Connection, Database
     from etl.warehouse.ledger import SliceRecord
@@ -35,7 +35,7 @@ log = structlog.get_logger("watch_time")
 _STORED = frozenset({Result.LOADED, Result.EMPTY, Result.UNCHANGED})
 
 
-class Archiving:
+class ArchiveStage:
     """A stage of the pipeline. Safe to use from several threads.
 
     Args:
@@ -47,11 +47,11 @@ class Archiving:
         self._archive = archive
         self._database = database
 
-    def lost(self, slice_: Slice, known: SliceRecord | None) -> Key | None:
-        """The committed revision that the ledger lacks; `Archive.lost` says what it raises."""
-        return self._archive.lost(slice_, known) if self._archive else None
+    def check_history(self, slice_: Slice, known: SliceRecord | None) -> Key | None:
+        """The committed revision that the ledger lacks; `Archive.check_history` says what it raises."""
+        return self._archive.check_history(slice_, known) if self._archive else None
 
-    def confirm(self, lost: Key | None, report: ReportFile | NotThere) -> Marker | None:
+    def confirm(self, lost: Key | None, report: ReportFile | ReportNotFound) -> Marker | None:
         """What the archive says of the lost revision, if the source still has its report; None: none is lost.
 
         Raises:
@@ -60,7 +60,7 @@ class Archiving:
         archive = self._archive
         if archive is None or lost is None:
             return None
-        if isinstance(report, NotThere) or report.sha256 != lost.sha256:
+        if isinstance(report, ReportNotFound) or report.sha256 != lost.sha256:
             raise archive.unknown(lost)
         marker = archive.marker(lost)
         if marker.claimed_at is None or marker.claimed_at != self._database.run(schema.claimed_at):
@@ -71,32 +71,32 @@ class Archiving:
         """Whether the archive has all of the stored revision, as far as was known when it was opened."""
         if self._archive is None or not known.report_sha256:
             return True
-        return self._archive.is_whole(known.slice, known.revision, known.report_sha256)
+        return self._archive.is_complete(known.slice, known.revision, known.report_sha256)
 
-    def keep(
+    def store(
         self,
         connection: Connection,
-        loading: Loading,
+        load: SliceLoad,
         report: ReportFile,
         *,
         revision: int,
-        read_as: str,
+        header_mapping: str,
         rows: int,
         tally: Tally,
     ) -> None:
-        """Store what is about to be committed; `Archive.keep` says what it raises."""
+        """Store what is about to be committed; `Archive.store_revision` says what it raises."""
         if self._archive:
-            self._archive.keep(
+            self._archive.store_revision(
                 connection,
-                loading.slice,
+                load.slice,
                 revision,
                 report,
-                loading.stored_rows(),
+                load.stored_rows(),
                 expected=(rows, tally.watch_seconds),
-                read_as=read_as,
+                read_as=header_mapping,
             )
 
-    def keep_stored(
+    def store_current(
         self, connection: Connection, known: SliceRecord, report: ReportFile, chunks: Iterable[Chunk]
     ) -> None:
         """Store the stored revision where it was loaded without the archive.
@@ -110,22 +110,21 @@ class Archiving:
         if self.is_done(known):
             return
 
-        from etl.load.slice_load import Loading  # noqa: PLC0415 - pandas: an unchanged report needs none of it
+        from etl.load.difference import DifferenceLoad  # noqa: PLC0415 - pandas: an unchanged report needs none of it
 
         tally = Tally()
-        loading = Loading(connection, known.slice, report.sha256, aside=True)
-        loading.stage(chunks, tally)
-        rows = loading.merge(tally)
-        self.keep(
-            connection, loading, report, revision=known.revision, read_as=known.read_as or "", rows=rows, tally=tally
-        )
+        load = DifferenceLoad(connection, known.slice, report.sha256)
+        load.stage(chunks, tally)
+        rows = load.deduplicate(tally)
+        mapping = known.read_as or ""
+        self.store(connection, load, report, revision=known.revision, header_mapping=mapping, rows=rows, tally=tally)
 
-    def published(self, outcome: Outcome, sha256: str) -> Outcome:
+    def publish_committed(self, outcome: Outcome, sha256: str) -> Outcome:
         """Show the archive's readers what was committed. Where that fails, any later run does it."""
         archive = self._archive
         if archive is None or outcome.result not in _STORED:
             return outcome
-        if archive.is_whole(outcome.slice, outcome.revision, sha256):
+        if archive.is_complete(outcome.slice, outcome.revision, sha256):
             return outcome
         try:
             self._database.run(lambda connection: archive.publish(connection, outcome.slice))
@@ -170,7 +169,7 @@ def restored(
     _require_equal(accepted, known, tally, change)
     revisions.restore(connection, accepted, read_as=marker.read_as, reason=why_empty(accepted.rows_stored))
     ledger.record_origin(connection, accepted.slice, accepted.origin)
-    recorder.claim(connection)
+    recorder.claim_ownership(connection)
     return replace(outcome_of(marker, Result.LOADED if accepted.rows_stored else Result.EMPTY), change=change)
 
 

@@ -84,7 +84,7 @@ def check_rejects(slice_: Slice, tally: Tally, limits: Limits, *, accepted: int 
     )
     lines = "see the first 1,000 of them in the table report_reject"
     if not tally.rows_accepted:
-        return NothingAcceptable(message, next_step=f"{lines}; {way_out(slice_, NothingAcceptable.__name__)}")
+        return NothingAcceptable(message, next_step=f"{lines}; {remedy(slice_, NothingAcceptable.code)}")
     return GuardRefused(
         message,
         next_step=f"{lines}; to leave them out this once, type: {accept_command(slice_)}; to leave a share of them "
@@ -128,8 +128,8 @@ def accept_command(slice_: Slice) -> str:
     return f"watch-time backfill --start {day} --end {day} --type {slice_.report_type} --accept"
 
 
-def way_out(slice_: Slice, error_class: str | None) -> str:
-    """What a person can do about a slice that is held because of an error of this class."""
-    if error_class == NothingAcceptable.__name__:
+def remedy(slice_: Slice, error_code: str | None) -> str:
+    """What a person can do about a slice that is held because of this error."""
+    if error_code == NothingAcceptable.code:
         return "nothing is left of the report without them, so ask BlendVision for another one"
     return f"to take the report all the same, type: {accept_command(slice_)}"

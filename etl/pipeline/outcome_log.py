@@ -22,6 +22,7 @@ def outcome_done(outcome: Outcome) -> None:
     figures: Mapping[str, object] = {
         "message": outcome.message,
         "next_step": outcome.next_step,
+        "request_id": outcome.request_id,
         "warnings": list(outcome.warnings) or None,
         "revision": outcome.revision or None,
         "rows": outcome.rows or None,

@@ -5,17 +5,18 @@ Every check is noted in the transaction that records its outcome, under the slic
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import structlog
 
-from etl.domain.errors import DatabaseUnavailable, DataRefused, ExitCode, SliceBusy, WatchTimeError, WrongOrganization
-from etl.domain.outcome import Ask, Outcome, Result, refusal, warnings_about
+from etl.domain.errors import DatabaseUnavailable, DataRefused, SliceBusy, WatchTimeError, WrongOrganization
+from etl.domain.outcome import FetchOptions, Outcome, Result, refusal, warnings_about
 from etl.domain.slices import State
 from etl.load import rejects
+from etl.pipeline import not_found_policy
+from etl.pipeline.not_found_policy import NotFound
 from etl.warehouse import ledger, schema
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from etl.domain.errors import GuardRefused
-    from etl.domain.report_values import Change, NotThere, ReportFile, Tally
+    from etl.domain.report_values import Change, ReportFile, ReportNotFound, Tally
     from etl.domain.slices import Slice
     from etl.runtime.cancellation import Stop
     from etl.warehouse.connection import Connection, Database
@@ -31,30 +32,27 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("watch_time")
 
-# A 404 that is to mean "nothing to come" was answered twice.
-_ASKS_TO_CONFIRM: Final = 2
 
-
-class Overtaken(Exception):
+class StaleBaseline(Exception):
     """Another run committed the slice after this one had asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class SliceAttempt:
     """A slice, how to ask for it, and the revision that it had before it was asked for."""
 
     slice: Slice
-    ask: Ask
-    seen: int
+    options: FetchOptions
+    base_revision: int
 
-    def require_not_overtaken(self, known: SliceRecord | None) -> None:
+    def require_fresh_baseline(self, known: SliceRecord | None) -> None:
         """What was asked for before another run's commit may be older than what that run loaded: ask again.
 
         Raises:
-            Overtaken: the slice has another revision than before it was asked for.
+            StaleBaseline: the slice has another revision than before it was asked for.
         """
-        if revision_of(known) != self.seen:
-            raise Overtaken
+        if revision_of(known) != self.base_revision:
+            raise StaleBaseline
 
 
 class Recorder:
@@ -70,24 +68,24 @@ class Recorder:
 
         def and_note(connection: Connection) -> Outcome:
             outcome = work(connection)
-            ledger.record_check(connection, slice_, outcome.result.value, _without_request_id(outcome.message))
+            ledger.record_check(connection, slice_, outcome.result.value, outcome.message)
             return outcome
 
         return self._database.run(and_note)
 
-    def locked(self, connection: Connection, slice_: Slice) -> SliceRecord | None:
+    def lock_and_read(self, connection: Connection, slice_: Slice) -> SliceRecord | None:
         """Take the slice's lock, and read what is known of it from then on."""
         ledger.lock(connection, slice_, sleep=self._stop.sleep)
         return ledger.read(connection, slice_)
 
-    def claim(self, connection: Connection) -> None:
+    def claim_ownership(self, connection: Connection) -> None:
         """Last in the transaction: who claims first makes the others wait for its commit."""
         ledger.claim(connection, self._org_id)
         schema.require_owner(self._database, connection, self._org_id)
 
-    def unchanged(self, connection: Connection, known: SliceRecord, report: ReportFile | None = None) -> Outcome:
+    def record_unchanged(self, connection: Connection, known: SliceRecord, report: ReportFile | None = None) -> Outcome:
         """Note that the source still has the stored report; `report` is the file, if it had to be downloaded."""
-        ledger.forget_rejects(connection, known.slice)
+        ledger.delete_rejects(connection, known.slice)
         ledger.record_state(connection, known.slice, known.stored_state, reason=why_empty(known.rows_stored))
         if report:
             ledger.record_origin(connection, known.slice, report.origin)
@@ -95,7 +93,7 @@ class Recorder:
             Outcome(known.slice, Result.UNCHANGED, report_bytes=report.size_bytes if report else 0), known
         )
 
-    def accepted(
+    def record_accepted(
         self,
         connection: Connection,
         slice_: Slice,
@@ -104,7 +102,7 @@ class Recorder:
         *,
         tally: Tally,
         change: Change,
-        read_as: str,
+        header_mapping: str,
         overridden: tuple[str, ...],
         load_duration: timedelta,
     ) -> Outcome:
@@ -117,11 +115,11 @@ class Recorder:
             tally=tally,
             change=change,
             reason=why_empty(change.stored),
-            read_as=read_as,
+            header_mapping=header_mapping,
             overruled="; ".join(overridden) or None,
             load_duration=load_duration,
         )
-        self.claim(connection)
+        self.claim_ownership(connection)
         return Outcome(
             slice_,
             Result.LOADED if change.stored else Result.EMPTY,
@@ -136,9 +134,11 @@ class Recorder:
             report_bytes=report.size_bytes,
         )
 
-    def repaired(self, connection: Connection, known: SliceRecord, report: ReportFile, change: Change) -> Outcome:
+    def record_repaired(
+        self, connection: Connection, known: SliceRecord, report: ReportFile, change: Change
+    ) -> Outcome:
         """Note that the stored report was loaded again; whatever the facts had become, they are its rows once more."""
-        outcome = self.unchanged(connection, known, report)
+        outcome = self.record_unchanged(connection, known, report)
         if not change.written:
             return outcome
         ledger.raise_facts_version(connection, known.slice)
@@ -148,87 +148,80 @@ class Recorder:
         )
         return replace(outcome, result=Result.LOADED, change=change, message=message, warnings=(message,))
 
-    def absence(self, work: Work, answer: NotThere) -> Outcome:
-        """Note a 404: the source withdrew the report, has nothing of that date, or does not have it yet."""
-        times = "once" if answer.asks == 1 else f"{answer.asks} times"
+    def record_not_found(self, attempt: SliceAttempt, answer: ReportNotFound) -> Outcome:
+        """Note a 404, and what it means."""
 
         def record(connection: Connection) -> Outcome:
-            known = self.locked(connection, work.slice)
-            work.require_not_overtaken(known)
-            if known and known.revision:
-                message = f"the source answered 404, asked {times}: it withdrew the report; what was loaded stays"
-                ledger.record_last_check(connection, work.slice, message)
-                return _of_stored(Outcome(work.slice, Result.WITHDRAWN, message=message), known)
-            if known and known.was_there:
-                # There were rows: whatever a 404 means now, it does not mean that nobody watched.
-                message = f"the source answered 404, asked {times}: it withdrew the report, which was never accepted"
-                ledger.record_last_check(connection, work.slice, message)
-                return Outcome(
-                    work.slice,
-                    Result.WITHDRAWN,
-                    ExitCode.DATA_REFUSED,
-                    message,
-                    next_step=f"ask BlendVision for the report; what was wrong with it: watch-time explain "
-                    f"{work.slice.report_date} --type {work.slice.report_type}",
-                )
-            if work.ask.settled and answer.asks >= _ASKS_TO_CONFIRM:
-                outcome = _graded(work.slice, times, ledger.read_evidence(connection, work.slice))
-            else:
-                outcome = Outcome(work.slice, Result.UNAVAILABLE, message=f"not published yet: 404, asked {times}")
-            ledger.record_state(connection, work.slice, State(outcome.result.value), reason=outcome.message)
+            known = self.lock_and_read(connection, attempt.slice)
+            attempt.require_fresh_baseline(known)
+            found = NotFound(
+                asks=answer.asks,
+                is_settled=attempt.options.settled,
+                has_revision=revision_of(known) > 0,
+                report_seen=known is not None and known.report_seen,
+                evidence=ledger.read_evidence(connection, attempt.slice),
+            )
+            outcome = not_found_policy.outcome_of(attempt.slice, found)
+            state = not_found_policy.new_state(not_found_policy.meaning_of(found))
+            if state is None:
+                ledger.record_last_check(connection, attempt.slice, outcome.message or "")
+                return _of_stored(outcome, known)
+            ledger.record_state(connection, attempt.slice, state, reason=outcome.message)
             # A 404 claims nothing: it says nothing of whose token and organization these are.
             schema.require_owner(self._database, connection, self._org_id)
             return outcome
 
-        return self.transaction(work.slice, record)
+        return self.transaction(attempt.slice, record)
 
-    def graded_again(self, slice_: Slice) -> Outcome | None:
+    def reclassify_not_found(self, slice_: Slice) -> Outcome | None:
         """Look for evidence once more, for a slice whose 404 was confirmed in this run before its neighbours came.
 
-        None: nothing to say; the slice has another state by now, or there still is no evidence.
+        None: the slice has another state by now, or there still is no evidence.
         """
 
-        def grade(connection: Connection) -> Outcome:
-            known = self.locked(connection, slice_)
+        def reclassify(connection: Connection) -> Outcome:
+            known = self.lock_and_read(connection, slice_)
             evidence = ledger.read_evidence(connection, slice_)
             if known is None or known.state is not State.UNAVAILABLE or not evidence:
-                raise _NothingToSay
-            outcome = _graded(slice_, f"{_ASKS_TO_CONFIRM} times", evidence)
+                raise _NoChange
+            asks = not_found_policy.ASKS_TO_CONFIRM
+            confirmed = NotFound(asks, is_settled=True, has_revision=False, report_seen=False, evidence=evidence)
+            outcome = not_found_policy.outcome_of(slice_, confirmed)
             ledger.record_state(connection, slice_, State.EMPTY, reason=outcome.message)
             return outcome
 
         try:
-            return self.transaction(slice_, grade)
-        except _NothingToSay:
+            return self.transaction(slice_, reclassify)
+        except _NoChange:
             return None
 
-    def held(self, work: Work, report: ReportFile, tally: Tally, error: GuardRefused) -> Outcome:
+    def record_held(self, attempt: SliceAttempt, report: ReportFile, tally: Tally, error: GuardRefused) -> Outcome:
         """Note a refused report; its load was rolled back, so its first rejects come from memory."""
-        slice_ = work.slice
+        slice_ = attempt.slice
 
         def record(connection: Connection) -> Outcome:
-            known = self.locked(connection, slice_)
-            work.require_not_overtaken(known)
-            ledger.forget_rejects(connection, slice_)
+            known = self.lock_and_read(connection, slice_)
+            attempt.require_fresh_baseline(known)
+            ledger.delete_rejects(connection, slice_)
             if ledger.accepted_rejects(connection, slice_, report.sha256) is None:
                 rejects.record(connection, slice_, report.sha256, tally.first_rejects)
             ledger.record_state(
                 connection, slice_, State.HELD, reason=str(error), error=error, held_sha256=report.sha256
             )
-            self.claim(connection)
+            self.claim_ownership(connection)
             return _of_stored(replace(refusal(slice_, Result.HELD, error), report_bytes=report.size_bytes), known)
 
         return self.transaction(slice_, record)
 
-    def failure(self, slice_: Slice, error: WatchTimeError) -> Outcome:
+    def record_failure(self, slice_: Slice, error: WatchTimeError) -> Outcome:
         """Note an error where that is possible: not when the database is the trouble, or the slice is others'."""
         outcome = refusal(slice_, Result.FAILED, error)
         if isinstance(error, (DatabaseUnavailable, SliceBusy, WrongOrganization)):
             return outcome
 
         def record(connection: Connection) -> Outcome:
-            known = self.locked(connection, slice_)
-            if known and known.is_answered and not isinstance(error, DataRefused):
+            known = self.lock_and_read(connection, slice_)
+            if known and known.has_answer and not isinstance(error, DataRefused):
                 # Trouble on the way says nothing about facts, nor about a report that a person has to look at.
                 ledger.record_last_check(connection, slice_, f"failed: {error}")
             else:
@@ -242,7 +235,7 @@ class Recorder:
             return outcome
 
 
-class _NothingToSay(Exception):
+class _NoChange(Exception):
     """Rolls a transaction back that has nothing to record."""
 
 
@@ -256,26 +249,8 @@ def why_empty(rows: int) -> str | None:
     return None if rows else "the report has a header and no rows"
 
 
-def _graded(slice_: Slice, times: str, evidence: tuple[str, ...]) -> Outcome:
-    """What a settled, confirmed 404 means: presumably nothing to come where something shows it; else nobody knows."""
-    asked = f"404, asked {times}, and the date is past the settling window"
-    if evidence:
-        return Outcome(slice_, Result.EMPTY, message=f"no report: {asked}; {'; '.join(evidence)}")
-    return Outcome(
-        slice_,
-        Result.UNAVAILABLE,
-        message=f"{asked}; but neither the date's other report nor a later one of this type is there to show that the "
-        "source is done with the date",
-    )
-
-
 def _of_stored(outcome: Outcome, known: SliceRecord | None) -> Outcome:
     """The outcome of a check that changed no facts, with what is stored."""
     if known is None:
         return outcome
     return replace(outcome, revision=known.revision, rows=known.rows_stored, watch_seconds=known.watch_seconds)
-
-
-def _without_request_id(message: str | None) -> str | None:
-    """The same answer of the API has another request id each time; the log keeps it."""
-    return message and re.sub(r" \((x-[\w-]+|cf-ray): [^()]*\)", "", message)

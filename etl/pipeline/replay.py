@@ -17,7 +17,7 @@ from etl.domain.errors import ExitCode, Misconfigured, WatchTimeError, WrongUsag
 from etl.domain.outcome import Result, refusal
 from etl.domain.report_values import Tally
 from etl.extract import scratch_folder
-from etl.load.slice_load import Loading
+from etl.load.choose import begin_load
 from etl.pipeline import outcome_log
 from etl.pipeline.archive_stage import outcome_of, restored
 from etl.pipeline.outcome_recorder import Recorder
@@ -57,7 +57,7 @@ class Replay:
         names = self._archive.storage.names(layout.REVISIONS)
         keys = sorted(
             key
-            for key in filter(None, map(layout.key_of, names))
+            for key in filter(None, map(layout.parse_key, names))
             if (start is None or key.slice.report_date >= start)
             and (end is None or key.slice.report_date <= end)
             and key.slice.report_type in report_types
@@ -79,7 +79,7 @@ class Replay:
         for marker in plan:
             if marker.accepted.slice in broken:
                 continue
-            outcome = self._brought(marker)
+            outcome = self._restore(marker)
             if outcome.result is Result.FAILED:
                 broken.add(outcome.slice)
             outcome_log.outcome_done(outcome)
@@ -89,7 +89,7 @@ class Replay:
                 break
         return outcomes
 
-    def _brought(self, marker: Marker) -> Outcome:
+    def _restore(self, marker: Marker) -> Outcome:
         slice_ = marker.accepted.slice
         try:
             if self._database.run(lambda connection: self._is_there(connection, marker)):
@@ -129,15 +129,16 @@ class Replay:
     def _load(self, connection: Connection, marker: Marker, csv: Path) -> Outcome:
         """From the lock to the ledger row: one transaction."""
         slice_ = marker.accepted.slice
-        known = self._recorder.locked(connection, slice_)
+        known = self._recorder.lock_and_read(connection, slice_)
         if self._is_there(connection, marker):
             return outcome_of(marker, Result.UNCHANGED)
         tally = Tally()
-        ledger.forget_rejects(connection, slice_, report_sha256=marker.accepted.report_sha256)
-        loading = Loading(connection, slice_, marker.accepted.report_sha256)
-        loading.stage(normalise.chunks(csv, aliases=json.loads(marker.read_as)), tally)
-        loading.merge(tally)
-        change = loading.apply(tally)
+        ledger.delete_rejects(connection, slice_, report_sha256=marker.accepted.report_sha256)
+        load = begin_load(connection, slice_, marker.accepted.report_sha256)
+        load.stage(normalise.chunks(csv, aliases=json.loads(marker.read_as)), tally)
+        load.deduplicate(tally)
+        load.write()
+        change = load.finish(tally)
         return restored(connection, self._recorder, marker, known=known, tally=tally, change=change)
 
 

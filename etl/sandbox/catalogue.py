@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl.domain.slices import ReportType
-from etl.sandbox.deterministic_random import key_of, mix, uuids
+from etl.sandbox.deterministic_random import mix, seed_of, uuids
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,13 +69,13 @@ def catalogue(config: SandboxConfig, report_type: ReportType, day: date) -> Cata
     """The catalogue of `day`: that of the first day and one new content for each day since."""
     first_size = config.titles if report_type is ReportType.VOD else -(-config.titles // 6)
     numbers = np.arange(first_size + max(0, (day - config.first_day).days))
-    key = key_of(config.seed, report_type, "content")
+    key = seed_of(config.seed, report_type, "content")
     bits = mix(numbers, key)
     # Zipf's law in whole numbers: half as popular at twice the rank, give or take what the day brings.
     rank = np.argsort(np.argsort(bits))
-    of_the_day = (mix(numbers, key_of(key, day)) % np.uint64(16) + np.uint64(8)).astype(np.int64)
+    of_the_day = (mix(numbers, seed_of(key, day)) % np.uint64(16) + np.uint64(8)).astype(np.int64)
     return Catalogue(
-        content_ids=tuple(bytes(row).decode() for row in uuids(numbers, key_of(key, "id"))),
+        content_ids=tuple(bytes(row).decode() for row in uuids(numbers, seed_of(key, "id"))),
         titles=tuple(_title(number, int(chance)) for number, chance in enumerate(bits)),
         created_at=tuple(
             _created_at(number - first_size, int(chance), config.first_day) for number, chance in enumerate(bits)
@@ -117,7 +117,7 @@ def customer_fields(numbers: NDArray[np.int64], seed: int) -> pa.StringArray:
     """The customer ids as CSV fields, each with the comma that follows; a negative number is an anonymous viewer."""
     width = 37
     text = np.full((len(numbers), width), ord(","), np.uint8)
-    text[:, :36] = uuids(numbers, key_of(seed, "customer"))
+    text[:, :36] = uuids(numbers, seed_of(seed, "customer"))
     offsets = np.arange(0, width * (len(numbers) + 1), width, dtype=np.int32)
     fields = pa.StringArray.from_buffers(len(numbers), pa.py_buffer(offsets.data), pa.py_buffer(text.data))
     special = numbers < len(ODD_CUSTOMERS)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _HEX_PAIRS = np.array([b"%02x" % byte for byte in range(256)]).view(np.uint16)
 
 
-def key_of(*names: object) -> int:
+def seed_of(*names: object) -> int:
     """64 bits that stand for these names."""
     return int.from_bytes(blake2b("/".join(map(str, names)).encode(), digest_size=8).digest(), "big")
 
@@ -36,7 +36,7 @@ def uuids(numbers: NDArray[np.int64], key: int) -> NDArray[np.uint8]:
     """A version 4 UUID for each number, as 36 columns of ASCII."""
     halves = np.empty((len(numbers), 2), ">u8")
     halves[:, 0] = mix(numbers, key) & np.uint64(0xFFFF_FFFF_FFFF_0FFF) | np.uint64(0x4000)
-    halves[:, 1] = mix(numbers, key ^ key_of("second half")) >> np.uint64(2) | np.uint64(1 << 63)
+    halves[:, 1] = mix(numbers, key ^ seed_of("second half")) >> np.uint64(2) | np.uint64(1 << 63)
     digits = _HEX_PAIRS[halves.view(np.uint8)].view(np.uint8)
     text = np.full((len(numbers), 36), ord("-"), np.uint8)
     for start, digit, length in ((0, 0, 8), (9, 8, 4), (14, 12, 4), (19, 16, 4), (24, 20, 12)):

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from etl.domain.errors import Misconfigured
 from etl.domain.slices import ReportType
 from etl.sandbox.catalogue import ODD_CUSTOMERS, catalogue, customer_fields, quoted
-from etl.sandbox.deterministic_random import key_of, mix, stride
+from etl.sandbox.deterministic_random import mix, seed_of, stride
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,7 @@ class Viewing:
 
     def __init__(self, config: SandboxConfig, slice_: Slice, revision: int) -> None:
         self._config = config
-        self._key = key_of(config.seed, slice_, "viewing")
+        self._key = seed_of(config.seed, slice_, "viewing")
         self._shown = catalogue(config, slice_.report_type, slice_.report_date)
         self._played_as = _STREAMING_TYPES[slice_.report_type]
         rows = config.rows(slice_.report_type)

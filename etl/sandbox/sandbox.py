@@ -22,7 +22,7 @@ from decimal import Decimal
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from etl.sandbox.deterministic_random import key_of
+from etl.sandbox.deterministic_random import seed_of
 from etl.sandbox.faults import FAULTLESS, Answer, Delivery
 from etl.sandbox.file_cache import Spool, Stored, gzipped, read_pieces
 from etl.sandbox.report_generator import HEADER, Restatement, Viewing
@@ -100,7 +100,7 @@ class Sandbox:
     def has_history(self, slice_: Slice) -> bool:
         """Whether anything was watched: not before the first day, nor on one of the quiet days."""
         one_day_in = self.config.quiet_one_day_in
-        quiet = one_day_in > 0 and key_of(self.config.seed, slice_, "quiet") % one_day_in == 0
+        quiet = one_day_in > 0 and seed_of(self.config.seed, slice_, "quiet") % one_day_in == 0
         return slice_.report_date >= self.config.first_day and not quiet
 
     def offers(self, slice_: Slice) -> bool:

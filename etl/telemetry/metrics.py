@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from etl.domain.outcome import Outcome
-    from etl.telemetry.warehouse_snapshot import Standing
+    from etl.telemetry.warehouse_snapshot import WarehouseSnapshot
 
 _NEVER_TRIED: Final = "never_tried"
 _TYPE: Final = ("report_type",)
@@ -123,7 +123,7 @@ def of_run(run: Run) -> Iterator[Sample]:
         yield Sample("watch_time_run_slowest_slice_duration_seconds", labels, max(durations, default=0))
 
 
-def of_standing(standing: Standing) -> Iterator[Sample]:
+def of_standing(standing: WarehouseSnapshot) -> Iterator[Sample]:
     """Where the warehouse stands; what there is nothing to say of is left out."""
     overview = standing.overview
     for fresh in overview.freshness:

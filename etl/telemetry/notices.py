@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from etl.domain.slices import Slice
-    from etl.telemetry.warehouse_snapshot import Standing
+    from etl.telemetry.warehouse_snapshot import WarehouseSnapshot
     from etl.warehouse.freshness import Overview
 
 HELD: Final = "held"
@@ -54,7 +54,7 @@ class Changes:
         return bool(self.trouble or self.fine)
 
 
-def conditions(standing: Standing) -> dict[Slice, str]:
+def conditions(standing: WarehouseSnapshot) -> dict[Slice, str]:
     """The slices that are in trouble, and in which; the gravest where there are several."""
     found = dict.fromkeys(standing.overview.late, LATE)
     found |= dict.fromkeys(standing.withdrawn, WITHDRAWN)
@@ -66,7 +66,7 @@ def conditions(standing: Standing) -> dict[Slice, str]:
     return found
 
 
-def changes(standing: Standing) -> Changes:
+def changes(standing: WarehouseSnapshot) -> Changes:
     """What is to be told."""
     now = conditions(standing)
     complete = {slice_ for slice_, record in standing.known.items() if record.is_complete}
@@ -76,7 +76,7 @@ def changes(standing: Standing) -> Changes:
     )
 
 
-def message(told: Changes, standing: Standing, *, warehouse: str) -> tuple[str, str]:
+def message(told: Changes, standing: WarehouseSnapshot, *, warehouse: str) -> tuple[str, str]:
     """Title and text: each slice with the reason and what to type next; without values of any report."""
     counts = [
         f"{len(told.trouble)} in trouble" if told.trouble else "",
@@ -101,19 +101,19 @@ def _late(overview: Overview) -> str:
     return text
 
 
-def _fine(slice_: Slice, condition: str, standing: Standing) -> str:
+def _fine(slice_: Slice, condition: str, standing: WarehouseSnapshot) -> str:
     record = standing.known[slice_]
     if record.is_presumed_empty:
         return f"{slice_} is presumed empty (was {condition}): {_shortened(record.reason or '')}"
     return f"{slice_} is fine again (was {condition})"
 
 
-def _trouble(slice_: Slice, condition: str, standing: Standing) -> str:
+def _trouble(slice_: Slice, condition: str, standing: WarehouseSnapshot) -> str:
     record = standing.known.get(slice_)
     reason = standing.withdrawn[slice_] if condition == WITHDRAWN else record.reason if record else None
     lines = [f"{slice_} {_IS[condition]}: {_shortened(reason or 'it was never asked for')}"]
     if condition == HELD:
-        lines.append(f"  next: {guards.way_out(slice_, record.error_class if record else None)}")
+        lines.append(f"  next: {guards.remedy(slice_, record.error_code if record else None)}")
     day = f"{slice_.report_date:%Y-%m-%d}"
     lines.append(f"  more: watch-time explain {day} --type {slice_.report_type}")
     return "\n".join(lines)

@@ -65,7 +65,7 @@ def main() -> None:
     os._exit(0)
 
 
-def examine(url: str) -> str:
+def probe(url: str) -> str:
     """Look whether a URL can be used, without sending anything.
 
     Raises:

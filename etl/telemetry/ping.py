@@ -57,7 +57,7 @@ class Ping:
             log.warning("ping_failed", signal=exit_code, error=error)
 
 
-def examine(url: str) -> str:
+def probe(url: str) -> str:
     """Look at the URL and whether its host can be reached, without pinging: that would count as a run.
 
     Raises:

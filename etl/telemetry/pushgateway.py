@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from etl.telemetry.metrics import Run
-    from etl.telemetry.warehouse_snapshot import Standing
+    from etl.telemetry.warehouse_snapshot import WarehouseSnapshot
 
 _JOB: Final = "watch_time"
 _WHERE: Final = "the Pushgateway"
@@ -19,7 +19,7 @@ _WHERE: Final = "the Pushgateway"
 PUSH_S: Final = 5.0
 
 
-def push(url: str, run: Run, standing: Standing | None) -> None:
+def push(url: str, run: Run, standing: WarehouseSnapshot | None) -> None:
     """Replace the run's group on a Pushgateway, and that of the warehouse, which all commands share.
 
     Where nothing is known of the warehouse its group is deleted: a Pushgateway keeps what it has for ever.
@@ -38,7 +38,7 @@ def push(url: str, run: Run, standing: Standing | None) -> None:
         delete_from_gateway(url, _JOB, timeout=PUSH_S, handler=_by_httpx)
 
 
-def examine(url: str) -> str:
+def probe(url: str) -> str:
     """Ask a Pushgateway whether it is ready.
 
     Raises:

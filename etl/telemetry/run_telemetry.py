@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from etl.domain.outcome import Outcome
     from etl.telemetry.ping import Ping
-    from etl.telemetry.warehouse_snapshot import Standing
+    from etl.telemetry.warehouse_snapshot import WarehouseSnapshot
 
 T = TypeVar("T")
 log = structlog.get_logger("watch_time")
@@ -115,7 +115,7 @@ class _Watch:
         return ping
 
     def _tell_prometheus(
-        self, exit_code: int, duration_s: float, outcomes: list[Outcome], standing: Standing | None
+        self, exit_code: int, duration_s: float, outcomes: list[Outcome], standing: WarehouseSnapshot | None
     ) -> None:
         from etl.telemetry import metrics, pushgateway, textfile  # noqa: PLC0415 - only where they are configured
 
@@ -126,7 +126,7 @@ class _Watch:
         if gateway:
             _quietly("push_failed", lambda: within(_PUSH_S, lambda: pushgateway.push(gateway, run, standing)))
 
-    def _tell_people(self, standing: Standing) -> None:
+    def _tell_people(self, standing: WarehouseSnapshot) -> None:
         from etl.telemetry import notices, notifier  # noqa: PLC0415 - only where they are configured
         from etl.telemetry.warehouse_snapshot import record_told  # noqa: PLC0415 - as above
 
@@ -149,7 +149,7 @@ def _channels() -> TelemetrySettings:
     return channels
 
 
-def _standing() -> Standing:
+def _standing() -> WarehouseSnapshot:
     from etl.telemetry.warehouse_snapshot import read  # noqa: PLC0415 - only where it is needed
 
     return read(Settings.load(("org_id", "database_url")))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from etl.telemetry.metrics import Run
-    from etl.telemetry.warehouse_snapshot import Standing
+    from etl.telemetry.warehouse_snapshot import WarehouseSnapshot
 
 # Another command has the textfile for milliseconds, unless its process is suspended or its disk hangs.
 _LOCK_PATIENCE_S: Final = 2.0
@@ -25,7 +25,7 @@ _LOCK_POLL_S: Final = 0.02
 _READABLE: Final = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IROTH  # node_exporter is another user
 
 
-def write(path: Path, run: Run, standing: Standing | None) -> None:
+def write(path: Path, run: Run, standing: WarehouseSnapshot | None) -> None:
     """Write the textfile, whole or not at all; what it holds of the last run of another command stays.
 
     Raises:
@@ -46,7 +46,7 @@ def write(path: Path, run: Run, standing: Standing | None) -> None:
             fresh.unlink(missing_ok=True)
 
 
-def examine(name: str) -> str:
+def probe(name: str) -> str:
     """Look whether the textfile can be written, without writing it.
 
     Raises:

@@ -22,7 +22,7 @@ _BRIEFLY = "SET LOCAL statement_timeout = '10s'"
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class WarehouseSnapshot:
     """What the ledger knows.
 
     Attributes:
@@ -38,7 +38,7 @@ class Standing:
     told: Mapping[Slice, str]
 
 
-def read(settings: Settings) -> Standing:
+def read(settings: Settings) -> WarehouseSnapshot:
     """Where the warehouse stands now.
 
     Raises:
@@ -54,7 +54,7 @@ def read(settings: Settings) -> Standing:
         schema.require_head(database, connection)
         schema.require_owner(database, connection, settings.require("org_id"))
         overview = freshness.read(connection, settings, now=datetime.now(UTC))
-        return Standing(
+        return WarehouseSnapshot(
             overview,
             known=ledger.read_range(connection, date.min, date.max),
             withdrawn={

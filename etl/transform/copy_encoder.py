@@ -31,7 +31,7 @@ REJECT: Final = ("line_number", "reason", "raw_text")
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class EncodedChunk:
     """What is sent of a chunk, as COPY text.
 
     Attributes:
@@ -45,15 +45,15 @@ class Encoded:
     rejects: memoryview
 
 
-def encoded(chunks: Iterable[Chunk], tally: Tally) -> Iterator[Encoded]:
+def encode_chunks(chunks: Iterable[Chunk], tally: Tally) -> Iterator[EncodedChunk]:
     """What is sent of the chunks, in their order; each is counted into `tally`, and not kept."""
     # Not in a loop, whose variable would keep a chunk while the next one is made.
     return map(partial(_encoded, tally=tally, known=_KnownContents()), chunks)
 
 
-def _encoded(chunk: Chunk, tally: Tally, known: _KnownContents) -> Encoded:
+def _encoded(chunk: Chunk, tally: Tally, known: _KnownContents) -> EncodedChunk:
     tally.add(chunk)
-    return Encoded(
+    return EncodedChunk(
         encode(arrow_pandas.table(chunk.rows), contract.FACTS),
         encode(known.new_in(arrow_pandas.table(chunk.contents)), contract.CONTENT),
         _rejects(chunk.rejects),

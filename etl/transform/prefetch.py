@@ -18,7 +18,7 @@ _POLL_S: Final = 0.1
 _END: Final = object()
 
 
-def ahead(items: Iterable[T]) -> Generator[T]:
+def prefetch(items: Iterable[T]) -> Generator[T]:
     """The items in their order; what making them raises is raised here.
 
     Where the caller stops early, so does the thread, after the item that it is making; it is waited for.

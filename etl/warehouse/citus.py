@@ -106,7 +106,7 @@ def distribute(connection: Connection) -> None:
     connection.execute(statement("warehouse/citus/create_views"))
 
 
-def examine(connection: Connection) -> tuple[str, str | None] | None:
+def check_cluster(connection: Connection) -> tuple[str, str | None] | None:
     """What the cluster looks like, and what to do where it is not as it should be; None: there is none."""
     if not connection.has_citus:
         return None

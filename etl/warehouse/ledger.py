@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import date, datetime, timedelta
 
+    from etl.domain.errors import WatchTimeError
     from etl.domain.report_values import Change, ReportFile, Tally
     from etl.warehouse.connection import Connection
 
 # Errors about a report that had come.
-_SEEN: Final = frozenset({DataRefused.__name__} | {kind.__name__ for kind in kinds_of(DataRefused)})
+_SEEN: Final = frozenset({DataRefused.code} | {kind.code for kind in kinds_of(DataRefused)})
 
 # A load of an ordinary day is over by then; who waits longer does better to come back.
-LOCK_PATIENCE_S: Final = 60.0
+LOCK_TIMEOUT_S: Final = 60.0
 _LOCK_POLL_S: Final = 0.25
 
 
@@ -38,7 +39,7 @@ class SliceRecord:
         revision: the stored one; 0 when none was ever accepted.
         rows_stored, watch_seconds: of the stored revision.
         facts_version: raised by every transaction that changes the slice's rows in `watch_time`.
-        read_as: how the stored revision's header was read; see `contract.read_as`.
+        read_as: how the stored revision's header was read; see `contract.header_mapping`.
         origin: of the stored revision; None where the download host gave it no strong ETag.
         held_sha256: of the report that is held; None in every other state.
     """
@@ -54,15 +55,15 @@ class SliceRecord:
     checked_at: datetime
     loaded_at: datetime | None
     reason: str | None
-    error_class: str | None
+    error_code: str | None
     last_check: str | None
     held_sha256: str | None
     origin: Origin | None
 
     @property
-    def is_answered(self) -> bool:
+    def has_answer(self) -> bool:
         """Whether the source has answered, in whatever way, and trouble in asking again takes nothing from that."""
-        return self.was_there or self.state is State.EMPTY
+        return self.report_seen or self.state is State.EMPTY
 
     @property
     def is_complete(self) -> bool:
@@ -75,9 +76,9 @@ class SliceRecord:
         return self.state is State.EMPTY and self.revision == 0
 
     @property
-    def was_there(self) -> bool:
+    def report_seen(self) -> bool:
         """Whether the source has had a report of the slice, accepted or not."""
-        return self.revision > 0 or self.error_class in _SEEN
+        return self.revision > 0 or self.error_code in _SEEN
 
     @property
     def stored_state(self) -> State:
@@ -89,15 +90,15 @@ def lock(connection: Connection, slice_: Slice, *, sleep: Callable[[float], None
     """Take the slice's lock, to the end of the transaction.
 
     Raises:
-        SliceBusy: another run kept it for longer than `LOCK_PATIENCE_S`.
+        SliceBusy: another run kept it for longer than `LOCK_TIMEOUT_S`.
     """
     query = statement("warehouse/try_lock_slice")
-    for _ in range(round(LOCK_PATIENCE_S / _LOCK_POLL_S)):
+    for _ in range(round(LOCK_TIMEOUT_S / _LOCK_POLL_S)):
         if connection.execute(query, {"slice": str(slice_)}).fetchone() == (True,):
             return
         sleep(_LOCK_POLL_S)
     raise SliceBusy(
-        f"another run has been loading this slice for {LOCK_PATIENCE_S:.0f} s",
+        f"another run has been loading this slice for {LOCK_TIMEOUT_S:.0f} s",
         next_step="nothing is lost: run again when the other one has ended",
     )
 
@@ -197,7 +198,7 @@ def record_state(
     state: State,
     *,
     reason: str | None,
-    error: Exception | None = None,
+    error: WatchTimeError | None = None,
     held_sha256: str | None = None,
 ) -> None:
     """Note a check that changed no facts; `held_sha256` of the report, where one is held."""
@@ -207,7 +208,7 @@ def record_state(
             **_key(slice_),
             "state": state.value,
             "reason": reason,
-            "error_class": type(error).__name__ if error else None,
+            "error_code": error.code if error else None,
             "held_sha256": held_sha256,
         },
     )
@@ -222,7 +223,7 @@ def record_revision(
     tally: Tally,
     change: Change,
     reason: str | None,
-    read_as: str,
+    header_mapping: str,
     overruled: str | None,
     load_duration: timedelta,
 ) -> int:
@@ -259,7 +260,7 @@ def record_revision(
             "state": (State.LOADED if change.stored else State.EMPTY).value,
             "revision": revision,
             "report_sha256": report.sha256,
-            "read_as": read_as,
+            "read_as": header_mapping,
             "rows_stored": change.stored,
             "watch_seconds": tally.watch_seconds,
             "loaded_at": None,
@@ -293,9 +294,9 @@ def record_last_check(connection: Connection, slice_: Slice, last_check: str) ->
     connection.execute(statement("warehouse/record_last_check"), {**_key(slice_), "last_check": last_check})
 
 
-def forget_rejects(connection: Connection, slice_: Slice, *, report_sha256: str | None = None) -> None:
+def delete_rejects(connection: Connection, slice_: Slice, *, report_sha256: str | None = None) -> None:
     """Drop the rejected lines of reports that were not accepted, and of the report at hand, which is read again."""
-    connection.execute(statement("warehouse/forget_rejects"), {**_key(slice_), "report_sha256": report_sha256})
+    connection.execute(statement("warehouse/delete_rejects"), {**_key(slice_), "report_sha256": report_sha256})
 
 
 def _key(slice_: Slice) -> dict[str, object]:

@@ -116,7 +116,7 @@ report_slice: Final = Table(
     Column("checked_at", DateTime(timezone=True), nullable=False, comment="when the source was last asked"),
     Column("loaded_at", DateTime(timezone=True), comment="when the stored revision was committed"),
     Column("reason", Text, comment="why the state is what it is, in words; empty when there is nothing to say"),
-    Column("error_class", Text, comment="the class of the error behind held and failed"),
+    Column("error_code", Text, comment="the kind of the error behind held and failed"),
     Column(
         "last_check",
         Text,

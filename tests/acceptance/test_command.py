@@ -350,8 +350,8 @@ class TestWrongToken:
         told, summed_up = _log_lines(done.stderr)
         assert (told["event"], told["exit_code"]) == ("slice_done", 77)
         assert (summed_up["event"], summed_up["exit_code"], summed_up["not_tried"]) == ("run_done", 77, 127)
-        assert newest_warehouse.query("SELECT state, error_class FROM report_slice") == [
-            ("failed", "CredentialsRefused")
+        assert newest_warehouse.query("SELECT state, error_code FROM report_slice") == [
+            ("failed", "credentials_refused")
         ]
         assert newest_warehouse.query("SELECT result, times FROM report_check") == [("failed", 1)]
         assert len(newest_warehouse.sandbox.requests("api")) <= 2, "those that were being worked on"

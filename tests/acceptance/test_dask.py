@@ -478,10 +478,10 @@ def _answers(port: int) -> str:
 
 # An error of ours that nobody foresaw, with data in its message, in whichever process loads.
 BUG = """
-from etl.load.slice_load import Loading
-def apply(self, tally, **_):
+from etl.load.slice_load import SliceLoad
+def finish(self, tally):
     raise ValueError("-".join(("viewer", "canary")))
-Loading.apply = apply
+SliceLoad.finish = finish
 """
 
 

@@ -75,7 +75,7 @@ def _stored(url: str) -> dict[str, list[tuple[Any, ...]]]:
         "rejects": "SELECT * FROM report_reject ORDER BY 1, 2, 3, 4",
         "owner": "SELECT org_id FROM warehouse",
         "slices": "SELECT report_date, report_type, state, revision, report_sha256, read_as, rows_stored, "
-        "watch_seconds, loaded_at, reason, error_class, last_check, report_source, report_etag FROM report_slice "
+        "watch_seconds, loaded_at, reason, error_code, last_check, report_source, report_etag FROM report_slice "
         "ORDER BY 1, 2",
     }
     with psycopg.connect(url) as connection:
@@ -273,7 +273,7 @@ def test_the_command_names_what_nothing_refers_to_and_sweeps_it(
     found = _done(program, "archive", ARCHIVE_URL=place.url)
     assert {file["name"] for file in found["unreferenced"]} == strays
     assert all(file["size_bytes"] == 5 and 0 <= file["age_s"] < 60 for file in found["unreferenced"])
-    assert found["strangers"] == ["facts/README.md"]
+    assert found["foreign"] == ["facts/README.md"]
     assert (found["revisions"], found["whole"]) == (8, 8)
     swept = _done(program, "archive", "--sweep", ARCHIVE_URL=place.url)
     assert set(swept["removed"]) == strays

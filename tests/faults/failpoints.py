@@ -40,12 +40,12 @@ _LOAD: Final = {
     "begun": "call etl.warehouse.connection:configure downloaded",
     "locked": "after try_lock_slice",
     "ledger-read": "after read_slices locked",
-    "rejects-forgotten": "after forget_rejects",
+    "rejects-forgotten": "after delete_rejects",
     "contents-made": "after create_incoming_content",
     "first-block-sent": "within copy_facts",
     "copied": "after copy_facts",
     "contents-copied": "after copy_content",
-    "reconciled": "call etl.load.slice_load:Loading._reconcile",
+    "reconciled": "call etl.load.slice_load:SliceLoad._reconcile",
     "contents-written": "after upsert_content",
     "revision-noted": "after record_revision",
     "slice-noted": "after record_loaded",
@@ -53,7 +53,7 @@ _LOAD: Final = {
     "check-noted": "after record_check",
     "before-commit": "commit - check-noted",
     "after-commit": "committed - check-noted",
-    "between-slices": "call etl.pipeline.slice_sync:Pipeline.bring",
+    "between-slices": "call etl.pipeline.slice_sync:Pipeline.sync_slice",
     "closed": "call etl.warehouse.connection:Database.close",
 }
 _FIRST: Final = {
@@ -82,17 +82,17 @@ _COMPACTION: Final = {
 }
 _ARCHIVE: Final = {
     "half-stored": "call shutil:copyfileobj",
-    "raw-stored": "call etl.archive.timed_store:Storage.put",
+    "raw-stored": "call etl.archive.timed_store:TimedStore.put",
     "files-stored": "call etl.archive.archive:Archive.keep",
-    "published": "call etl.archive.timed_store:Storage.copy",
-    "marked": "call etl.archive.timed_store:Storage.write published",
+    "published": "call etl.archive.timed_store:TimedStore.copy",
+    "marked": "call etl.archive.timed_store:TimedStore.write published",
 }
 # What a slow disk or store takes long for, while the transaction says nothing.
 _SLOW: Final = {
     "rows-written": "call etl.archive.parquet:write",
     "report-packed": "call etl.archive.raw:pack",
     "archive-claimed": "call etl.archive.archive:Archive._claim",
-    "listed": "call etl.archive.timed_store:Storage.names files-stored",
+    "listed": "call etl.archive.timed_store:TimedStore.names files-stored",
 }
 SLOW: Final = (*_SLOW, "raw-stored", "published", "marked")
 FIRST_LOAD: Final = (*_LOAD, *_FIRST)

@@ -95,7 +95,7 @@ def _mutilated() -> None:
 
 def _mutilated_unreconciled() -> None:
     _mutilated()
-    _replace(slice_load.Loading, "_reconcile", lambda *_: None)
+    _replace(slice_load.SliceLoad, "_reconcile", lambda *_: None)
 
 
 def _no_redaction() -> None:
@@ -108,19 +108,19 @@ def _no_shrink_guard() -> None:
 
 def _attached_without_key() -> None:
     """A leaf is attached as it was filled, and ATTACH is left to find out about keys."""
-    original = partitions.Partition.on
+    original = partitions.Partition.render
 
-    def on(self: Any, name: str, *arguments: Any, **more: Any) -> sql.Composed:
-        if name != "key_leaf":
+    def without_key(self: Any, name: str, *arguments: Any, **more: Any) -> sql.Composed:
+        if name != "load/key_leaf":
             return original(self, name, *arguments, **more)
         return sql.SQL("ALTER TABLE {} ALTER COLUMN report_date DROP DEFAULT").format(sql.Identifier(self.name))
 
-    _replace(partitions.Partition, "on", on)
+    _replace(partitions.Partition, "render", without_key)
 
 
 def _overtaking() -> None:
     """A run goes on with what it asked for before another one committed."""
-    _replace(outcome_recorder.Work, "require_not_overtaken", lambda *_: None)
+    _replace(outcome_recorder.SliceAttempt, "require_fresh_baseline", lambda *_: None)
 
 
 def _blind_to_hashes() -> None:

@@ -17,12 +17,12 @@ from pydantic import SecretStr
 import answers
 from etl.config.settings import Settings
 from etl.domain.errors import ExitCode, WatchTimeError
-from etl.domain.report_values import NotThere
+from etl.domain.report_values import ReportNotFound
 from etl.domain.slices import ReportType, Slice
 from etl.extract.download import Downloader
 from etl.extract.http_clients import api_client, storage_client
 from etl.extract.report_source import Source
-from etl.extract.retry import Rate
+from etl.extract.retry import RateLimiter
 from etl.extract.url_policy import UrlPolicy
 from etl.runtime.cancellation import Stop
 from etl.transform import normalise
@@ -107,11 +107,11 @@ class Hosts:
             Downloader(self._storage_client, self._policy, patience, stop),
             self._folder,
             strict_not_found=Settings.model_validate({}).strict_not_found,
-            rate=Rate(None, patience),
+            rate=RateLimiter(None, patience),
         )
         try:
-            with source.fetched(SLICE, on_retry=retry) as report:
-                if isinstance(report, NotThere):
+            with source.fetch(SLICE, on_retry=retry) as report:
+                if isinstance(report, ReportNotFound):
                     return "by its age", "not there"
                 rows = sum(len(chunk.rows) for chunk in normalise.chunks(report.path, aliases={}))
                 assert (rows, report.path.read_bytes()) == (10, CSV)

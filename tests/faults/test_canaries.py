@@ -54,11 +54,11 @@ SAYS = f"bad header Authorization: Bearer {TOKEN}"
 # A bug: an error of ours that nobody foresaw, with data in its message.
 BUG = """
 import sys
-from etl.load.slice_load import Loading
+from etl.load.slice_load import SliceLoad
 viewer, token = sys.argv.pop(), sys.argv.pop()
-def apply(self, tally, **_):
+def finish(self, tally):
     raise ValueError(f"{viewer} {token}") from KeyError(viewer)
-Loading.apply = apply
+SliceLoad.finish = finish
 from etl.cli.main import main
 main()
 """

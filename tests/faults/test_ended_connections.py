@@ -14,11 +14,11 @@ import pytest
 from checker import violations
 from conftest import TODAY, VOD, Warehouse
 from etl.domain.errors import ExitCode
-from etl.domain.outcome import Ask
+from etl.domain.outcome import FetchOptions
 from etl.domain.slices import ReportType, Slice
 from etl.job import runner
 from etl.load import compaction
-from etl.load.slice_load import Loading
+from etl.load.slice_load import SliceLoad
 from etl.runtime.cancellation import Stop
 from etl.warehouse.connection import Connection, open_database
 from pooled import pooled
@@ -64,11 +64,13 @@ def _end_before(
 def test_a_connection_that_ended_before_a_copy_is_opened_again(
     newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, through_pool: bool
 ) -> None:
-    ended = _end_before(newest_warehouse, monkeypatch, Loading, "_copy_facts", lambda loading, *_: loading._connection)
+    ended = _end_before(
+        newest_warehouse, monkeypatch, SliceLoad, "_copy_facts", lambda loading, *_: loading._connection
+    )
     with _reached(newest_warehouse, through_pool=through_pool) as url:
         settings = newest_warehouse.configured(database_url=url)
         with runner.open_job(settings, stop=Impatient(0.05)) as opened:
-            outcome = opened._pipeline.bring(VOD, Ask())
+            outcome = opened._pipeline.sync_slice(VOD, FetchOptions())
     assert len(ended) == 1
     assert (outcome.exit_code, outcome.revision) == (ExitCode.OK, 1), outcome
     assert violations(newest_warehouse.url, newest_warehouse.sandbox, [VOD]) == []

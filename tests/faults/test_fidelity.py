@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 import strict_csv
 from conftest import HEADER, TODAY, VOD, Warehouse, hide_settings
 from effort import SEED, effort
-from etl.domain.outcome import Ask, Result
+from etl.domain.outcome import FetchOptions, Result
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox import Sandbox
@@ -92,7 +92,7 @@ class Loader:
 
     def _bring(self, body: bytes) -> Outcome:
         self.warehouse.sandbox.override(self.slice, Delivery(body=body))
-        return self.job._pipeline.bring(self.slice, Ask())
+        return self.job._pipeline.sync_slice(self.slice, FetchOptions())
 
     def query(self, text: LiteralString) -> list[tuple[Any, ...]]:
         """A statement on the slice, which is what its parameters are."""

@@ -10,7 +10,7 @@ import pytest
 
 from checker import violations
 from conftest import TODAY, Warehouse
-from etl.domain.outcome import Ask
+from etl.domain.outcome import FetchOptions
 from etl.domain.slices import ReportType, Slice
 from etl.job import runner
 from etl.sandbox.sandbox_config import SandboxConfig
@@ -44,7 +44,7 @@ def test_a_client_that_vanished_in_the_middle_of_copy_frees_its_slice(
         warehouse = Warehouse(server.url, sandbox, base_url)
         proxy.arm(Cut("client", 1, "half", "vanish", kind=COPY_DATA))
         with runner.open_job(warehouse.configured(database_url=proxy.url), stop=Impatient(0.05)) as opened:
-            outcome = opened._pipeline.bring(SLICE, Ask())
+            outcome = opened._pipeline.sync_slice(SLICE, FetchOptions())
         assert proxy.cut_at == COPY_DATA
         assert outcome.revision == 1, outcome
         assert violations(server.url, sandbox, [SLICE]) == []

@@ -20,7 +20,7 @@ from checker import violations
 from conftest import TODAY, Warehouse
 from effort import SEED, effort
 from etl.domain.errors import ExitCode
-from etl.domain.outcome import Ask, Outcome, Result
+from etl.domain.outcome import FetchOptions, Outcome, Result
 from etl.domain.slices import ReportType, Slice
 from etl.job import runner
 from etl.sandbox.sandbox_config import SandboxConfig
@@ -57,7 +57,7 @@ class Bench(NamedTuple):
         self.proxy.arm(cut)
         settings = self.warehouse.configured(database_url=self.proxy.url)
         with runner.open_job(settings, stop=Impatient(0.02)) as opened:
-            return opened._pipeline.bring(slice_, Ask())
+            return opened._pipeline.sync_slice(slice_, FetchOptions())
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from etl.archive import timed_store
 from etl.archive.archive import open_archive
 from etl.archive.layout import Key, published
 from etl.domain.errors import ArchiveUnavailable, ExitCode, Misconfigured, ReconciliationFailed, WrongOrganization
-from etl.domain.outcome import Ask, Result
+from etl.domain.outcome import FetchOptions, Result
 from etl.domain.report_values import ReportFile
 from etl.domain.slices import ReportType, Slice
 from etl.load import compaction, partitions
@@ -163,7 +163,7 @@ def test_a_held_report_is_not_archived_and_an_overruled_one_is(newest_warehouse:
     before = place.files()
     assert newest_warehouse.bring(SMALLER, archive_url=place.url).result is Result.HELD
     assert place.files() == before
-    accepted = newest_warehouse.bring(SMALLER, ask=Ask(accept=True), archive_url=place.url)
+    accepted = newest_warehouse.bring(SMALLER, ask=FetchOptions(accept=True), archive_url=place.url)
     assert accepted.result is Result.LOADED
     marker = json.loads(place.files()[_key(SMALLER, 2).marker])
     assert "against 2 rows" in marker["accepted"]["overruled"]
@@ -276,7 +276,7 @@ def test_a_file_that_is_not_the_report_is_not_archived(
         pytest.raises(ReconciliationFailed, match=r"the report has 2 rows and 15\.5 s, the file .* would have"),
         database.transaction() as connection,
     ):
-        archive.keep(connection, VOD, 1, report, lines, expected=(2, Decimal("15.5")), read_as="{}")
+        archive.store_revision(connection, VOD, 1, report, lines, expected=(2, Decimal("15.5")), read_as="{}")
     assert folder.files() == {}
 
 
@@ -362,12 +362,12 @@ def test_a_lost_revision_is_read_as_it_was_and_accepted_again_where_a_guard_refu
     with _before_the_loss(newest_server, newest_warehouse) as left:
         aliases = {"Viewer": "customer_id"}
         newest_warehouse.bring(renamed, archive_url=folder.url, header_aliases=aliases)
-        accepted = newest_warehouse.bring(ask=Ask(accept=True), archive_url=folder.url, header_aliases=aliases)
+        accepted = newest_warehouse.bring(ask=FetchOptions(accept=True), archive_url=folder.url, header_aliases=aliases)
         assert accepted.result is Result.LOADED
         files = folder.files()
         assert left.bring(archive_url=folder.url).result is Result.HELD
         assert left.facts() != newest_warehouse.facts()
-        assert left.bring(ask=Ask(accept=True), archive_url=folder.url).result is Result.LOADED
+        assert left.bring(ask=FetchOptions(accept=True), archive_url=folder.url).result is Result.LOADED
         assert left.everything() == newest_warehouse.everything()
         (overruled,) = left.query("SELECT overruled FROM report_revision WHERE revision = 2")[0]
         assert "against 2 rows" in overruled

@@ -92,9 +92,9 @@ REFUSED_FILES: Mapping[str, tuple[str | bytes, Result, str]] = {
 def test_a_report_that_cannot_be_trusted_is_refused_whole(warehouse: Warehouse, name: str) -> None:
     body, result, message = REFUSED_FILES[name]
     outcome = _assert_refused(warehouse, Delivery(body=body), result, message, 65)
-    state, revision, error_class = warehouse.query("SELECT state, revision, error_class FROM report_slice")[0]
+    state, revision, error_code = warehouse.query("SELECT state, revision, error_code FROM report_slice")[0]
     assert (state, revision) == (result.value, 1)
-    assert error_class in {"GuardRefused", "ContractBroken", "MalformedReport"}
+    assert error_code in {"guard_refused", "contract_broken", "malformed_report"}
     assert "u9" not in (outcome.message or "")
 
 
@@ -239,7 +239,7 @@ def test_a_wrong_token_is_refused_at_once(warehouse: Warehouse) -> None:
     assert int(outcome.exit_code) == 77
     assert "wrong-token-xyz" not in f"{outcome.message} {outcome.next_step}"
     assert warehouse.sandbox.statuses("api") == {401: 1}
-    assert warehouse.query("SELECT state, error_class FROM report_slice") == [("failed", "CredentialsRefused")]
+    assert warehouse.query("SELECT state, error_code FROM report_slice") == [("failed", "credentials_refused")]
     assert warehouse.query("SELECT * FROM warehouse") == []
 
 

@@ -15,7 +15,7 @@ from psycopg import conninfo
 import cluster
 from checker import violations
 from conftest import DAY, TODAY, VOD, Program, Warehouse
-from etl.diagnostics.doctor import Verdict, examine
+from etl.diagnostics.doctor import Verdict, run_checks
 from etl.domain.errors import ExitCode, Misconfigured
 from etl.domain.outcome import Outcome, Result
 from etl.domain.slices import ReportType, Slice
@@ -203,9 +203,9 @@ def test_changes_of_two_slices_do_not_wait_for_each_other(
     for slice_ in (VOD, LIVE):
         on_cluster.bring(slice_=slice_)
         on_cluster.sandbox.restate(slice_)
-    reconcile, ends = slice_load.Loading._reconcile, list[Outcome]()
+    reconcile, ends = slice_load.SliceLoad._reconcile, list[Outcome]()
 
-    def after_another(self: slice_load.Loading, *arguments: Any) -> None:
+    def after_another(self: slice_load.SliceLoad, *arguments: Any) -> None:
         if self.slice == VOD:
             other = threading.Thread(target=lambda: ends.append(on_cluster.bring(slice_=LIVE)))
             other.start()
@@ -213,7 +213,7 @@ def test_changes_of_two_slices_do_not_wait_for_each_other(
             assert ends, "it waits"
         reconcile(self, *arguments)
 
-    monkeypatch.setattr(slice_load.Loading, "_reconcile", after_another)
+    monkeypatch.setattr(slice_load.SliceLoad, "_reconcile", after_another)
     assert on_cluster.bring().result is Result.LOADED
     assert [end.result for end in ends] == [Result.LOADED]
     assert violations(on_cluster.url, on_cluster.sandbox, [VOD, LIVE], revisions=(1,)) == []
@@ -256,7 +256,7 @@ def _examined(warehouse: Warehouse) -> list[Any]:
     with pytest.MonkeyPatch.context() as patched:
         for name, value in _program(Program(None, {}), warehouse).environment.items():  # type: ignore[arg-type]
             patched.setenv(name, value)
-        return list(examine())
+        return list(run_checks())
 
 
 def test_doctor_says_where_the_facts_lie(on_cluster: Warehouse) -> None:

@@ -12,7 +12,7 @@ import pytest
 from conftest import TODAY
 from etl.diagnostics import page_data
 from etl.domain.errors import Misconfigured, ReconciliationFailed, SliceBusy
-from etl.domain.outcome import Ask, Result, Trust
+from etl.domain.outcome import FetchOptions, Result, Trust
 from etl.domain.slices import ReportType, Slice, slices_of
 from etl.load import compaction, partitions
 from etl.runtime.cancellation import Stop
@@ -180,13 +180,13 @@ def test_facts_that_are_corrected_meanwhile_are_not_lost(
     def correct_after(*arguments: Any) -> None:
         original(*arguments)
         if "watch_time" not in arguments:
-            assert october.bring(slice_=SOME, ask=Ask(trust=Trust.NOTHING)).revision == 1
+            assert october.bring(slice_=SOME, ask=FetchOptions(trust=Trust.NOTHING)).revision == 1
 
     monkeypatch.setattr(compaction, "_require_equal", correct_after)
     with pytest.raises(SliceBusy, match="a slice of watch_time_202610 was loaded while the month was being put"):
         compaction.compact(database, OCTOBER, Stop())
     monkeypatch.undo()
-    october.bring(slice_=Slice(SOME.report_date, ReportType.LIVE), ask=Ask(trust=Trust.NOTHING))
+    october.bring(slice_=Slice(SOME.report_date, ReportType.LIVE), ask=FetchOptions(trust=Trust.NOTHING))
     assert compaction.compact(database, OCTOBER, Stop()) is not None
     assert october.everything() == before
 

@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 
 from etl.diagnostics import doctor
-from etl.diagnostics.doctor import Check, Verdict, _clock, examine
+from etl.diagnostics.doctor import Check, Verdict, _clock, run_checks
 from etl.domain.slices import ReportType, Slice
 from etl.extract import retry
 from etl.sandbox.faults import Delivery
@@ -54,11 +54,13 @@ def configure(monkeypatch: pytest.MonkeyPatch, warehouse: Warehouse, **settings:
 
 
 def found() -> dict[str, Check]:
-    return {check.name: check for check in examine()}
+    return {check.name: check for check in run_checks()}
 
 
 def amiss() -> list[tuple[str, Verdict, int]]:
-    return [(check.name, check.verdict, int(check.exit_code)) for check in examine() if check.verdict is not Verdict.OK]
+    return [
+        (check.name, check.verdict, int(check.exit_code)) for check in run_checks() if check.verdict is not Verdict.OK
+    ]
 
 
 def newest_slice(sandbox: Sandbox) -> Slice:
@@ -81,13 +83,13 @@ def test_where_nothing_is_amiss_everything_was_looked_at_and_nothing_changed(
 @pytest.mark.usefixtures("configured")
 def test_no_check_shows_a_secret(configured: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(monkeypatch, configured, API_TOKEN="t0k3n-canary")
-    assert "canary" not in "".join(str(check) for check in examine())
+    assert "canary" not in "".join(str(check) for check in run_checks())
 
 
 def test_without_settings_only_they_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCH_TIME_API_TOKN", "x")
     assert amiss() == [("settings", Verdict.WARNING, 0), ("settings", Verdict.PROBLEM, 78)]
-    unknown, missing = examine()
+    unknown, missing = run_checks()
     assert (unknown.detail, unknown.next_step) == (
         "WATCH_TIME_API_TOKN is set, and nothing reads it", "did you mean WATCH_TIME_API_TOKEN?",
     )  # fmt: skip
@@ -98,7 +100,7 @@ def test_without_settings_only_they_are_looked_at(monkeypatch: pytest.MonkeyPatc
 def test_secrets_that_others_get_at_are_worth_a_word() -> None:
     Path(".env").write_text("WATCH_TIME_PING_URL=https://hc.example.com/canary\n")
     Path(".env").chmod(0o644)
-    warned = next(check for check in examine() if check.name == "settings" and check.verdict is Verdict.WARNING)
+    warned = next(check for check in run_checks() if check.name == "settings" and check.verdict is Verdict.WARNING)
     assert (warned.detail, warned.next_step) == (
         ".env has secrets, and mode 0644: other users get at them", "type: chmod 600 .env",
     )  # fmt: skip
@@ -125,7 +127,7 @@ def test_one_trouble_leaves_the_other_checks_alone(
     settings: dict[str, str],
     expected: tuple[str, Verdict, int],
 ) -> None:
-    monkeypatch.setattr(retry, "Patience", partial(retry.Patience, sleep=lambda _: None))
+    monkeypatch.setattr(retry, "RetryPolicy", partial(retry.RetryPolicy, sleep=lambda _: None))
     configure(monkeypatch, configured, **settings)
     assert amiss() == [expected]
     assert found()[expected[0]].next_step

@@ -15,7 +15,7 @@ from etl.domain.slices import ReportType
 if TYPE_CHECKING:
     from conftest import Warehouse
     from etl.diagnostics.estimate import Estimate
-    from etl.domain.outcome import Planned
+    from etl.domain.outcome import PlannedSlice
 
 BOTH = tuple(ReportType)
 
@@ -25,7 +25,7 @@ def _estimated(
 ) -> Estimate:
     with warehouse.job(concurrency=concurrency) as opened:
         opened._requests_per_second = rate
-        plan: list[Planned] = opened.backfill_plan(
+        plan: list[PlannedSlice] = opened.backfill_plan(
             DAY - timedelta(days=19), DAY - timedelta(days=10), report_types=types
         )
         return opened.estimate(plan)

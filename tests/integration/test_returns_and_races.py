@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from conftest import DAY, HEADER, VOD, Warehouse
 from etl.cli import main
 from etl.domain.errors import DatabaseUnavailable
-from etl.domain.outcome import Ask, Outcome, Result, Trust
+from etl.domain.outcome import FetchOptions, Outcome, Result, Trust
 from etl.domain.slices import ReportType, State
 from etl.job.runner import Job
 from etl.load import compaction, partitions
@@ -90,7 +90,7 @@ class TestAcceptedByHand:
         assert "watch-time backfill --start 2026-11-16 --end 2026-11-16 --type VOD --accept" in (
             warehouse.bring(BAD).next_step or ""
         )
-        outcome = warehouse.bring(ask=Ask(accept=True))
+        outcome = warehouse.bring(ask=FetchOptions(accept=True))
         assert (outcome.result, outcome.rows, outcome.rejected) == (Result.LOADED, 1, 1)
         assert any("accepted by hand: 1 of 2 lines" in warning for warning in outcome.warnings)
         ((overruled,),) = warehouse.query("SELECT overruled FROM report_revision")
@@ -100,34 +100,34 @@ class TestAcceptedByHand:
     def test_an_empty_report_replaces_a_good_one(self, warehouse: Warehouse) -> None:
         warehouse.bring(GOOD)
         assert warehouse.bring(HEADER).result is Result.HELD
-        outcome = warehouse.bring(ask=Ask(accept=True))
+        outcome = warehouse.bring(ask=FetchOptions(accept=True))
         assert (outcome.result, outcome.revision) == (Result.EMPTY, 2)
         assert warehouse.facts() == []
         assert warehouse.query("SELECT state, rows_stored FROM report_slice") == [("empty", 0)]
 
     def test_nobody_can_accept_a_report_of_rejects_only(self, warehouse: Warehouse) -> None:
-        outcome = warehouse.bring(HEADER + "A,c1,VOD,,u1,-1\n", ask=Ask(accept=True))
+        outcome = warehouse.bring(HEADER + "A,c1,VOD,,u1,-1\n", ask=FetchOptions(accept=True))
         assert outcome.result is Result.HELD
         assert "--accept" not in (outcome.next_step or "")
 
     def test_a_report_without_fault_needs_no_overruling(self, warehouse: Warehouse) -> None:
-        warehouse.bring(GOOD, ask=Ask(accept=True))
+        warehouse.bring(GOOD, ask=FetchOptions(accept=True))
         assert warehouse.query("SELECT overruled FROM report_revision") == [(None,)]
 
     def test_another_report_than_the_held_one_is_not_accepted(self, warehouse: Warehouse) -> None:
         """A person looked at the held report; the source published a bare header, and accepting deleted every row."""
         warehouse.bring(GOOD)
         assert warehouse.bring(BAD).result is Result.HELD
-        outcome = warehouse.bring(HEADER, ask=Ask(accept=True))
+        outcome = warehouse.bring(HEADER, ask=FetchOptions(accept=True))
         assert (outcome.result, outcome.exit_code) == (Result.HELD, 65)
         assert "--accept takes only the report that was held, and this is another one" in (outcome.message or "")
         assert len(warehouse.facts()) == 2
         # It is the held one from now on, for whoever has looked at it.
-        assert warehouse.bring(ask=Ask(accept=True)).result is Result.EMPTY
+        assert warehouse.bring(ask=FetchOptions(accept=True)).result is Result.EMPTY
 
     def test_accepting_opens_nothing_for_a_report_that_was_not_held(self, warehouse: Warehouse) -> None:
         warehouse.bring(GOOD)
-        assert warehouse.bring(HEADER, ask=Ask(accept=True)).result is Result.HELD
+        assert warehouse.bring(HEADER, ask=FetchOptions(accept=True)).result is Result.HELD
         assert len(warehouse.facts()) == 2
 
     def test_the_hash_of_the_held_report_is_kept_until_it_is_answered(self, warehouse: Warehouse) -> None:
@@ -147,7 +147,7 @@ class TestAcceptedByHand:
         warehouse.bring(GOOD)
         assert held() == [("loaded", None)]
         warehouse.bring(BAD)
-        warehouse.bring(ask=Ask(accept=True))
+        warehouse.bring(ask=FetchOptions(accept=True))
         assert held() == [("loaded", None)]
 
 
@@ -158,7 +158,7 @@ class TestAcceptedBefore:
         """Its 1,500 rejected lines had become 1,000."""
         first = GOOD + "A,c1,VOD,,u1,-1\n" * 1_500
         warehouse.bring(first)
-        assert warehouse.bring(ask=Ask(accept=True)).result is Result.LOADED
+        assert warehouse.bring(ask=FetchOptions(accept=True)).result is Result.LOADED
         assert warehouse.bring(GOOD).revision == 2
         outcome = warehouse.bring(first)
         assert (outcome.result, outcome.revision, outcome.rejected) == (Result.LOADED, 3, 1_500)
@@ -177,7 +177,7 @@ class TestAcceptedBefore:
         """Held, only its first thousand rejected lines are in memory."""
         first = HEADER + "A,c1,VOD,,u1,1\n" + "A,c1,VOD,,u1,-1\n" * 1_500
         warehouse.bring(first)
-        warehouse.bring(ask=Ask(accept=True))
+        warehouse.bring(ask=FetchOptions(accept=True))
         warehouse.bring(GOOD + "C,c3,VOD,,u3,30\n")
         assert warehouse.bring(first).result is Result.HELD
         assert warehouse.query("SELECT count(*) FROM report_reject") == [(1_500,)]
@@ -189,7 +189,7 @@ class TestAcceptedBefore:
                         '{"First": "watch_seconds", "Second": "customer_id"}')  # fmt: skip
         body += "A,c1,VOD,,x,-7\n" * 1_500
         warehouse.bring(body, header_aliases=right)
-        warehouse.bring(header_aliases=right, ask=Ask(accept=True))
+        warehouse.bring(header_aliases=right, ask=FetchOptions(accept=True))
         assert warehouse.bring(header_aliases=wrong).result is Result.HELD
         assert warehouse.query("SELECT count(*) FROM report_reject") == [(1_500,)]
         assert warehouse.bring(header_aliases=right).result is Result.UNCHANGED
@@ -210,12 +210,12 @@ class _Interjecting:
         *,
         renew: Callable[[], ReportAddress],
         folder: Path,
-        unless: Origin | None = None,
+        if_none_match: Origin | None = None,
         on_retry: Callable[[], None] | None = None,
         on_body: Callable[[], None],
     ) -> ReportFile:
         report = self._real.download(
-            address, renew=renew, folder=folder, unless=unless, on_retry=on_retry, on_body=on_body
+            address, renew=renew, folder=folder, if_none_match=if_none_match, on_retry=on_retry, on_body=on_body
         )
         if self._interjections:
             self._interjections.pop()()
@@ -225,7 +225,7 @@ class _Interjecting:
 def _bring_while(warehouse: Warehouse, interjection: Callable[[], object]) -> Outcome:
     with warehouse.job() as opened:
         opened._pipeline._source._downloader = _Interjecting(opened._pipeline._source._downloader, interjection)  # type: ignore[assignment]
-        return opened._pipeline.bring(VOD, Ask())
+        return opened._pipeline.sync_slice(VOD, FetchOptions())
 
 
 def test_a_run_that_was_overtaken_does_not_bring_the_older_report_back(warehouse: Warehouse) -> None:
@@ -242,14 +242,14 @@ def test_a_run_that_was_overtaken_by_the_same_report_finds_it_unchanged(warehous
     assert warehouse.sandbox.statuses("storage") == {200: 2}
 
 
-@pytest.mark.parametrize("answered", ["held", "absence", "_unmodified"])
+@pytest.mark.parametrize("answered", ["record_held", "record_not_found", "_record_unmodified"])
 def test_what_was_answered_before_another_run_committed_is_asked_for_again(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, answered: str
 ) -> None:
     """Held, absent or unmodified: none of it says anything about the revision that came meanwhile."""
     warehouse.bring(GOOD)
     with warehouse.job() as opened:
-        holder = opened._pipeline if answered == "_unmodified" else opened._pipeline._recorder
+        holder = opened._pipeline if answered == "_record_unmodified" else opened._pipeline._recorder
         record, interjections = getattr(holder, answered), [warehouse.bring]
 
         def interject_and_record(*arguments: object) -> object:
@@ -258,11 +258,11 @@ def test_what_was_answered_before_another_run_committed_is_asked_for_again(
             return record(*arguments)
 
         monkeypatch.setattr(holder, answered, interject_and_record)
-        if answered == "held":
+        if answered == "record_held":
             warehouse.sandbox.override(VOD, Delivery(body=BAD))
-        elif answered == "absence":
+        elif answered == "record_not_found":
             warehouse.sandbox.script(VOD, api=[NO_REPORT])
-        outcome = opened._pipeline.bring(VOD, Ask())
+        outcome = opened._pipeline.sync_slice(VOD, FetchOptions())
     assert (outcome.result, outcome.revision, outcome.rows) == (Result.UNCHANGED, 2, 3)
     assert warehouse.sandbox.statuses("api").total() == 4, "the first load, the answer, the other run, and once more"
     assert warehouse.query("SELECT state, last_check FROM report_slice") == [("loaded", None)]
@@ -297,7 +297,7 @@ class TestReadAgain:
         """An accepted report became held at every check."""
         warehouse.bring(GOOD)
         warehouse.bring(BAD)
-        assert warehouse.bring(ask=Ask(accept=True)).result is Result.LOADED
+        assert warehouse.bring(ask=FetchOptions(accept=True)).result is Result.LOADED
         outcome = warehouse.bring(header_aliases=aliases)
         assert (outcome.result, outcome.revision) == (Result.UNCHANGED, 2)
         assert warehouse.sandbox.statuses("storage")[304] == 1, "nor is it downloaded"
@@ -343,27 +343,27 @@ class TestDamagedFacts:
                 assert compaction.compact(opened._database, partitions.of_month(DAY), Stop())
         self._damage(warehouse)
         assert warehouse.bring().result is Result.UNCHANGED, "the daily job trusts the ledger"
-        outcome = warehouse.bring(ask=Ask(trust=trust))
+        outcome = warehouse.bring(ask=FetchOptions(trust=trust))
         assert (outcome.result, outcome.revision) == (Result.LOADED, 1)
         assert "1 were surplus" in (outcome.message or "")
         assert warehouse.everything() == before
         assert "put right" in warehouse.query("SELECT message FROM report_check ORDER BY first_at DESC LIMIT 1")[0][0]
-        assert warehouse.bring(ask=Ask(trust=trust)).result is Result.UNCHANGED
+        assert warehouse.bring(ask=FetchOptions(trust=trust)).result is Result.UNCHANGED
 
     def test_damage_that_leaves_counts_and_sums_takes_reloading(self, warehouse: Warehouse) -> None:
         warehouse.bring(GOOD)
         before = warehouse.everything()
         with psycopg.connect(warehouse.url) as connection:
             connection.execute("UPDATE watch_time SET customer_id = customer_id || 'x'")
-        assert warehouse.bring(ask=Ask(trust=Trust.COUNTS)).result is Result.UNCHANGED
-        assert warehouse.bring(ask=Ask(trust=Trust.NOTHING)).result is Result.LOADED
+        assert warehouse.bring(ask=FetchOptions(trust=Trust.COUNTS)).result is Result.UNCHANGED
+        assert warehouse.bring(ask=FetchOptions(trust=Trust.NOTHING)).result is Result.LOADED
         assert warehouse.everything() == before
 
     def test_a_slice_that_has_none_loses_what_somebody_put_there(self, warehouse: Warehouse) -> None:
         warehouse.bring(GOOD)
         warehouse.bring(HEADER, shrink_limit="0")
         self._damage(warehouse)
-        assert warehouse.bring(ask=Ask(trust=Trust.COUNTS)).result is Result.LOADED
+        assert warehouse.bring(ask=FetchOptions(trust=Trust.COUNTS)).result is Result.LOADED
         assert warehouse.facts() == []
 
     def test_what_the_source_restated_meanwhile_is_a_revision(self, warehouse: Warehouse) -> None:
@@ -437,7 +437,7 @@ def test_a_long_analyze_makes_a_first_load_wait_and_not_begin_again(newest_wareh
     with newest_warehouse.job() as opened, psycopg.connect(newest_warehouse.url) as connection:
         opened._database.stop = stop
         connection.execute("LOCK TABLE ONLY watch_time IN SHARE UPDATE EXCLUSIVE MODE")
-        loading = threading.Thread(target=lambda: outcomes.append(opened._pipeline.bring(VOD, Ask())))
+        loading = threading.Thread(target=lambda: outcomes.append(opened._pipeline.sync_slice(VOD, FetchOptions())))
         loading.start()
         time.sleep(11)
         connection.rollback()

@@ -10,7 +10,7 @@ from psycopg import conninfo, sql
 
 from conftest import DAY, HEADER, VOD
 from etl.domain.errors import SliceBusy
-from etl.domain.outcome import Ask, Result
+from etl.domain.outcome import FetchOptions, Result
 from etl.domain.slices import ReportType
 from etl.job import runner
 from etl.load import compaction, partitions
@@ -89,7 +89,7 @@ def test_a_run_that_waited_for_another_one_s_first_load_finds_it(warehouse: Ware
             assert warehouse.bring().result is Result.LOADED
 
         with runner.open_job(warehouse.configured(), stop=_Waiting(load_meanwhile)) as opened:
-            outcome = opened._pipeline.bring(VOD, Ask())
+            outcome = opened._pipeline.sync_slice(VOD, FetchOptions())
     assert (outcome.result, outcome.revision) == (Result.UNCHANGED, 1)
 
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import DAY, HEADER, NOON, TODAY, VOD, Warehouse
 from etl.diagnostics import explain, status
 from etl.domain.errors import WrongUsage
-from etl.domain.outcome import Ask, Outcome, Result
+from etl.domain.outcome import FetchOptions, Outcome, Result
 from etl.domain.slices import SETTLING_DAYS, ReportType, Shard, Slice, State, dates_between, slices_of
 from etl.job.runner import LOADED_ONLY
 from etl.sandbox.faults import Answer, Delivery
@@ -52,8 +52,8 @@ def test_a_settled_404_without_evidence_is_no_empty_day(warehouse: Warehouse) ->
     for slice_ in (VOD, LIVE, LATER):
         warehouse.sandbox.withdraw(slice_)
     for slice_ in (VOD, LIVE):
-        assert warehouse.bring(slice_=slice_, ask=Ask(settled=True)).result is Result.UNAVAILABLE
-    outcome = warehouse.bring(ask=Ask(settled=True))
+        assert warehouse.bring(slice_=slice_, ask=FetchOptions(settled=True)).result is Result.UNAVAILABLE
+    outcome = warehouse.bring(ask=FetchOptions(settled=True))
     assert (outcome.result, outcome.exit_code) == (Result.UNAVAILABLE, 0)
     assert _state(warehouse)[0] == "unavailable"
     assert outcome.message == (
@@ -78,20 +78,20 @@ def test_a_settled_404_with_evidence_is_an_empty_day_that_may_still_be_asked_for
     for slice_ in published:
         warehouse.bring(slice_=slice_)
     warehouse.sandbox.script(VOD, api=[NOT_THERE, NOT_THERE])
-    outcome = warehouse.bring(ask=Ask(settled=True))
+    outcome = warehouse.bring(ask=FetchOptions(settled=True))
     assert (outcome.result, outcome.exit_code) == (Result.EMPTY, 0)
     assert _state(warehouse) == ("empty", 0, f"no report: {ASKED}; {evidence}")
     assert warehouse.query("SELECT message FROM report_check WHERE result = 'empty'") == [
         (f"no report: {ASKED}; {evidence}",)
     ]
-    assert warehouse.bring(ask=Ask(settled=True)).result is Result.LOADED
+    assert warehouse.bring(ask=FetchOptions(settled=True)).result is Result.LOADED
 
 
 def test_a_day_that_is_empty_by_a_404_is_told_apart_from_one_with_a_file_that_says_so(warehouse: Warehouse) -> None:
     """A report that is a week late beside the date's other one would pass for a quiet day, and the month for final."""
     warehouse.bring(HEADER, slice_=LIVE)
     warehouse.sandbox.script(VOD, api=[NOT_THERE, NOT_THERE])
-    assert warehouse.bring(ask=Ask(settled=True)).result is Result.EMPTY
+    assert warehouse.bring(ask=FetchOptions(settled=True)).result is Result.EMPTY
     told = status.read(warehouse.configured(), DAY, DAY)
     assert [(one.state, one.shown_as) for one in told.slices] == [("empty", "empty"), ("empty", "presumed empty")]
     assert [one.as_json()["presumed_empty"] for one in told.slices] == [False, True]
@@ -116,7 +116,7 @@ def test_a_day_that_is_empty_by_a_404_is_told_apart_from_one_with_a_file_that_sa
 def test_what_is_no_evidence(warehouse: Warehouse, other: Slice) -> None:
     warehouse.bring(slice_=other)
     warehouse.sandbox.withdraw(VOD)
-    assert warehouse.bring(ask=Ask(settled=True)).result is Result.UNAVAILABLE
+    assert warehouse.bring(ask=FetchOptions(settled=True)).result is Result.UNAVAILABLE
 
 
 def test_a_quiet_day_of_both_types_is_shown_by_one_of_them(warehouse: Warehouse) -> None:
@@ -124,8 +124,8 @@ def test_a_quiet_day_of_both_types_is_shown_by_one_of_them(warehouse: Warehouse)
     warehouse.bring(slice_=LATER)
     for slice_ in (VOD, LIVE):
         warehouse.sandbox.withdraw(slice_)
-    assert warehouse.bring(ask=Ask(settled=True)).result is Result.EMPTY
-    outcome = warehouse.bring(slice_=LIVE, ask=Ask(settled=True))
+    assert warehouse.bring(ask=FetchOptions(settled=True)).result is Result.EMPTY
+    outcome = warehouse.bring(slice_=LIVE, ask=FetchOptions(settled=True))
     assert outcome.message == f"no report: {ASKED}; VOD of that date is empty; no later LIVE is"
 
 
@@ -164,7 +164,7 @@ def test_trouble_on_the_way_does_not_hide_that_an_unreadable_report_was_there(wa
     assert int(warehouse.bring().exit_code) == 77
     assert _state(warehouse) == ("failed", 0, reason)
     warehouse.sandbox.withdraw(VOD)
-    assert warehouse.bring(ask=Ask(settled=True)).result is Result.WITHDRAWN
+    assert warehouse.bring(ask=FetchOptions(settled=True)).result is Result.WITHDRAWN
     assert _state(warehouse) == ("failed", 0, reason)
 
 
@@ -183,7 +183,7 @@ def test_a_report_that_was_there_and_not_accepted_does_not_become_a_quiet_day(
     warehouse.bring(body)
     reason = _state(warehouse)[2]
     warehouse.sandbox.withdraw(VOD)
-    outcome = warehouse.bring(ask=Ask(settled=settled))
+    outcome = warehouse.bring(ask=FetchOptions(settled=settled))
     assert (outcome.result, int(outcome.exit_code)) == (Result.WITHDRAWN, 65)
     assert "it withdrew the report, which was never accepted" in (outcome.message or "")
     assert _state(warehouse) == (state, 0, reason)
@@ -205,7 +205,7 @@ def test_a_404_is_not_recorded_among_another_organizations_slices(warehouse: War
         with psycopg.connect(warehouse.url) as connection:
             connection.execute("INSERT INTO warehouse (org_id) VALUES ('other-org')")
         warehouse.sandbox.script(VOD, api=[NOT_THERE])
-        outcome = opened._pipeline.bring(VOD, Ask())
+        outcome = opened._pipeline.sync_slice(VOD, FetchOptions())
     assert (outcome.result, int(outcome.exit_code)) == (Result.FAILED, 78)
     assert "holds the data of organization other-org" in (outcome.message or "")
     assert warehouse.query("SELECT state FROM report_slice") == []
@@ -214,14 +214,14 @@ def test_a_404_is_not_recorded_among_another_organizations_slices(warehouse: War
 
 def test_a_404_that_the_second_ask_contradicts_is_no_empty_day(warehouse: Warehouse) -> None:
     warehouse.sandbox.script(VOD, api=[NOT_THERE])
-    assert warehouse.bring(ask=Ask(settled=True)).result is Result.LOADED
+    assert warehouse.bring(ask=FetchOptions(settled=True)).result is Result.LOADED
 
 
 def test_a_withdrawn_report_keeps_its_facts(warehouse: Warehouse) -> None:
     warehouse.bring()
     before = warehouse.everything()
     warehouse.sandbox.withdraw(VOD)
-    outcome = warehouse.bring(ask=Ask(settled=True))
+    outcome = warehouse.bring(ask=FetchOptions(settled=True))
     assert (outcome.result, outcome.exit_code) == (Result.WITHDRAWN, 0)
     assert _state(warehouse) == ("loaded", 1, None)
     ((last_check,),) = warehouse.query("SELECT last_check FROM report_slice")
@@ -256,7 +256,7 @@ def test_the_daily_job_waits_for_the_target_date_within_its_budget(warehouse: Wa
 def test_a_settled_target_date_is_not_waited_for(warehouse: Warehouse) -> None:
     with warehouse.job(not_found_wait_seconds=900) as opened:
         plan = opened.target_plan(TARGET - timedelta(days=SETTLING_DAYS + 1))
-    assert [planned.ask for planned in plan] == [Ask(settled=True), Ask(settled=True)]
+    assert [planned.ask for planned in plan] == [FetchOptions(settled=True), FetchOptions(settled=True)]
 
 
 def test_lookback_takes_what_is_not_loaded_and_leaves_what_is(warehouse: Warehouse) -> None:
@@ -362,7 +362,7 @@ def test_the_same_refusal_with_another_request_id_is_the_same_answer(warehouse: 
     body = '{"code": 7, "message": "no", "details": []}'
     for number in range(3):
         warehouse.sandbox.script(VOD, api=[Answer(403, body, headers={"x-request-id": f"req-{number}"})])
-        assert f"req-{number}" in (warehouse.bring().message or "")
+        assert warehouse.bring().request_id == f"x-request-id: req-{number}"
     ((message, times),) = warehouse.query("SELECT message, times FROM report_check")
     assert (times, "req-" in message) == (3, False)
 

@@ -36,7 +36,7 @@ from raw_server import Request, raw_server, reply
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from etl.archive.timed_store import Storage
+    from etl.archive.timed_store import TimedStore
 
 REPORT = HEADER + "A,c1,VOD,2026-01-02T03:04:05Z,007,12.5\nA,c1,VOD,2026-01-02T03:04:05Z,,3\n"
 
@@ -87,7 +87,7 @@ def test_two_who_write_the_same_file_at_once_both_succeed(place: Place) -> None:
     assert place.files() == {"organization.json": b"whose it is"}
 
 
-def _operations(store: Storage) -> list[Callable[[], object]]:
+def _operations(store: TimedStore) -> list[Callable[[], object]]:
     """All that is asked of a store."""
     return [
         lambda: store.names("facts"),

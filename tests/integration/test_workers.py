@@ -18,7 +18,7 @@ from conftest import DAY
 from dask_cluster import until
 from etl.config.settings import Settings
 from etl.domain.errors import ClusterUnavailable, Misconfigured
-from etl.domain.outcome import Ask, Planned, Result
+from etl.domain.outcome import FetchOptions, PlannedSlice, Result
 from etl.domain.slices import slices_of
 from etl.job import dask, runner
 from etl.job.dask import client, database_identity, executor, worker
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from conftest import Warehouse
     from etl.domain.outcome import Outcome
 
-PLAN = [Planned(slice_, "", Ask()) for slice_ in slices_of([DAY])]
+PLAN = [PlannedSlice(slice_, "", FetchOptions()) for slice_ in slices_of([DAY])]
 SECRET = {"api_token", "database_url", "ping_url", "notify_urls"}
 
 
@@ -48,11 +48,11 @@ def test_all_settings_travel_but_secrets_and_what_is_the_machines() -> None:
         "header_aliases": {"Viewer": "customer_id"},
     }
     settings = Settings(**known)
-    travelling = worker.travelling(settings)
-    assert Settings.model_fields.keys() - travelling.keys() == {
+    shareable_settings = worker.shareable_settings(settings)
+    assert Settings.model_fields.keys() - shareable_settings.keys() == {
         *SECRET, "weakest_sslmode", "metrics_file", "pushgateway_url",
     }  # fmt: skip
-    terms = worker.Terms("run", "0", 1, None, travelling)
+    terms = worker.RunTerms("run", "0", 1, None, shareable_settings)
     assert b"canary" not in pickle.dumps(terms)
     assert "Viewer" not in repr(terms), "a key or a log line is no place for settings"
     own: dict[str, Any] = {"api_token": "of-the-worker"}
@@ -123,8 +123,10 @@ def test_a_stop_finds_a_slice_that_had_only_just_asked_for_its_place(
     monkeypatch.setenv("WATCH_TIME_DATABASE_URL", newest_warehouse.url)
     monkeypatch.setattr(worker, "_LOOK_EVERY_S", 0.02)
     run = f"run of {interrupts}"
-    terms = worker.Terms(run, etl.__version__, identity_lock, None, worker.travelling(newest_warehouse.configured()))
-    assert worker.bring(PLAN[0], terms).result is Result.LOADED
+    terms = worker.RunTerms(
+        run, etl.__version__, identity_lock, None, worker.shareable_settings(newest_warehouse.configured())
+    )
+    assert worker.sync_slice(PLAN[0], terms).result is Result.LOADED
 
     def idle() -> None:
         monkeypatch.setattr(worker, "_IDLE_S", 0.0)
@@ -137,7 +139,7 @@ def test_a_stop_finds_a_slice_that_had_only_just_asked_for_its_place(
 
     def bring() -> None:
         try:
-            came.append(worker.bring(PLAN[1], terms))
+            came.append(worker.sync_slice(PLAN[1], terms))
         except Stopped as stopped:
             came.append(stopped)
 

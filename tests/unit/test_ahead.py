@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from etl.transform.prefetch import ahead
+from etl.transform.prefetch import prefetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,9 +22,9 @@ def test_items_come_in_order_and_are_made_in_another_thread() -> None:
             makers.add(threading.current_thread())
             yield number
 
-    assert list(ahead(items())) == list(range(100))
+    assert list(prefetch(items())) == list(range(100))
     assert threading.current_thread() not in makers
-    assert list(ahead([])) == []
+    assert list(prefetch([])) == []
 
 
 def test_what_is_raised_in_making_is_raised_after_the_items_before() -> None:
@@ -32,7 +32,7 @@ def test_what_is_raised_in_making_is_raised_after_the_items_before() -> None:
         yield 1
         raise ValueError("the second cannot be made")
 
-    working = ahead(items())
+    working = prefetch(items())
     assert next(working) == 1
     with pytest.raises(ValueError, match="the second cannot be made"):
         next(working)
@@ -47,7 +47,7 @@ def test_no_more_is_made_than_may_wait() -> None:
             made.append(number)
             yield number
 
-    working = ahead(items())
+    working = prefetch(items())
     next(working)
     deadline = time.monotonic() + 10
     while len(made) < 3 and time.monotonic() < deadline:
@@ -70,7 +70,7 @@ def test_a_caller_that_stops_early_leaves_no_thread_behind(waiting: bool) -> Non
     before = threading.active_count()
 
     def stop_early() -> None:
-        for _ in ahead(items()):
+        for _ in prefetch(items()):
             raise KeyError("enough")
 
     with pytest.raises(KeyError):

@@ -81,7 +81,7 @@ def test_errors_that_go_round_in_a_circle_end() -> None:
 def test_a_secret_that_comes_back_as_a_request_id_is_masked() -> None:
     redact.know(["a-very-long-token" * 10])
     try:
-        assert request_id(httpx.Headers({"x-request-id": "a-very-long-token" * 10})) == " (x-request-id: ***)"
-        assert request_id(httpx.Headers({"x-request-id": "7f3a"})) == " (x-request-id: 7f3a)"
+        assert request_id(httpx.Headers({"x-request-id": "a-very-long-token" * 10})) == "x-request-id: ***"
+        assert request_id(httpx.Headers({"x-request-id": "7f3a"})) == "x-request-id: 7f3a"
     finally:
         redact.know([])

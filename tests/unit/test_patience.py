@@ -7,7 +7,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from etl.domain.errors import SourceUnavailable
-from etl.extract.retry import BROKEN, MAX_RETRY_AFTER_S, PASSING, Again, Pace, Patience, Trouble
+from etl.extract.retry import (
+    BROKEN,
+    MAX_RETRY_AFTER_S,
+    PASSING,
+    FailureKind,
+    RetryableError,
+    RetryPolicy,
+    ThroughputGuard,
+)
 
 NOON = datetime(2023, 7, 5, 12, tzinfo=UTC)
 
@@ -16,7 +24,7 @@ class FakeTime:
     def __init__(self, chance: float = 1.0) -> None:
         self.now_s = 0.0
         self.pauses: list[float] = []
-        self.patience = Patience(
+        self.patience = RetryPolicy(
             sleep=self.sleep,
             clock=lambda: self.now_s,
             now=lambda: NOON + timedelta(seconds=self.now_s),
@@ -28,11 +36,11 @@ class FakeTime:
         self.now_s += seconds
 
 
-def again(trouble: Trouble = PASSING, retry_after_s: float | None = None) -> Again:
-    return Again(SourceUnavailable(trouble.name, next_step="wait"), trouble, retry_after_s)
+def again(trouble: FailureKind = PASSING, retry_after_s: float | None = None) -> RetryableError:
+    return RetryableError(SourceUnavailable(trouble.name, next_step="wait"), trouble, retry_after_s)
 
 
-def run(time: FakeTime, *outcomes: Again | None, total_s: float = 10_000) -> int:
+def run(time: FakeTime, *outcomes: RetryableError | None, total_s: float = 10_000) -> int:
     """Attempts that fail in turn, the last outcome for ever; None succeeds with the number of attempts."""
     attempts = 0
 
@@ -45,7 +53,7 @@ def run(time: FakeTime, *outcomes: Again | None, total_s: float = 10_000) -> int
         return attempts
 
     try:
-        return time.patience.persist(attempt, total_s=total_s)
+        return time.patience.retry(attempt, total_s=total_s)
     except SourceUnavailable:
         return -attempts
 
@@ -53,7 +61,7 @@ def run(time: FakeTime, *outcomes: Again | None, total_s: float = 10_000) -> int
 def test_pauses_widen_and_the_last_error_is_raised_itself() -> None:
     time, last = FakeTime(), again()
     with pytest.raises(SourceUnavailable) as caught:
-        time.patience.persist(lambda: (_ for _ in ()).throw(last), total_s=10_000)
+        time.patience.retry(lambda: (_ for _ in ()).throw(last), total_s=10_000)
     assert caught.value is last.error
     assert time.pauses == [1, 2, 4, 8]
 
@@ -66,7 +74,7 @@ def test_pauses_are_jittered_over_the_whole_window() -> None:
 
 def test_no_pause_is_longer_than_a_minute() -> None:
     time = FakeTime()
-    run(time, again(Trouble("stubborn", 10)))
+    run(time, again(FailureKind("stubborn", 10)))
     assert max(time.pauses) == 60
 
 
@@ -97,7 +105,7 @@ def test_anything_else_is_raised_at_once() -> None:
         raise KeyError("bug")
 
     with pytest.raises(KeyError):
-        FakeTime().patience.persist(attempt, total_s=10)
+        FakeTime().patience.retry(attempt, total_s=10)
 
 
 def test_retries_are_counted() -> None:
@@ -109,7 +117,7 @@ def test_retries_are_counted() -> None:
             raise outcome
         return "done"
 
-    answer = FakeTime().patience.persist(attempt, total_s=10, on_retry=lambda: counted.append(1))
+    answer = FakeTime().patience.retry(attempt, total_s=10, on_retry=lambda: counted.append(1))
     assert (answer, len(counted)) == ("done", 2)
 
 
@@ -151,7 +159,7 @@ def test_retry_after_is_understood_or_left(headers: dict[str, str], seconds: flo
 
 def test_a_pace_is_judged_over_whole_windows() -> None:
     time = FakeTime()
-    pace = Pace(lambda: time.now_s)
+    pace = ThroughputGuard(lambda: time.now_s)
     assert not pace.is_too_slow(1)
     time.now_s = 61
     assert not pace.is_too_slow(600_000)

@@ -43,7 +43,7 @@ def words(table: RenderableType) -> list[list[str]]:
 
 def status(state: str, **figures: object) -> SliceStatus:
     nothing = {"revision": 0, "rows": 0, "watch_seconds": Decimal(0), "checked_at": None, "loaded_at": None}
-    nothing |= {"reason": None, "error_class": None, "last_check": None, "shown_as": state}
+    nothing |= {"reason": None, "error_code": None, "last_check": None, "shown_as": state}
     return SliceStatus(VOD, state, **{**nothing, **figures})  # type: ignore[arg-type]  # named as they are
 
 
@@ -249,7 +249,7 @@ def test_progress_is_shown_on_a_terminal_only() -> None:
     for terminal in (False, True):
         stream = io.StringIO()
         console = Console(file=stream, force_terminal=terminal, width=100)
-        with progress.shown(2, console) as advance:
+        with progress.progress_bar(2, console) as advance:
             advance(Outcome(VOD, Result.LOADED))
         assert ("2026-11-16 VOD loaded" in stream.getvalue()) is terminal
         assert ("1/2" in stream.getvalue()) is terminal

@@ -19,7 +19,7 @@ SECRET = "/reports/r.csv?X-Signature=canary"
         pytest.param(PUBLIC, "https://storage.example.com/r.csv?sig=a%2Fb", id="plain case"),
         pytest.param(PUBLIC, "https://storage.example.com:443/r.csv", id="port spelled out"),
         pytest.param(PUBLIC, "https://storage.example.com:/r.csv", id="port left empty"),
-        pytest.param(PUBLIC, "HTTPS://Storage.Example.COM/r.csv", id="capitals"),
+        pytest.param(PUBLIC, "HTTPS://TimedStore.Example.COM/r.csv", id="capitals"),
         pytest.param(PUBLIC, "https://my_bucket.s3.eu-west-1.amazonaws.com/r.csv", id="underscore in a bucket"),
         pytest.param(PUBLIC, "https://xn--bcher-kva.example/r.csv", id="international name"),
         pytest.param(PUBLIC, "https://7.storage.example.com/r.csv", id="label of digits"),

@@ -55,7 +55,7 @@ def connected(address: str) -> Iterator[Client]:
             _require_same_version(client)
             yield client
         finally:
-            in_time(lambda: client.close(timeout=_CLOSE_S), _CLOSE_S)
+            best_effort_within(lambda: client.close(timeout=_CLOSE_S), _CLOSE_S)
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def started(count: int) -> Iterator[Client]:
         )
         stack.callback(_end, cluster)
         client = Client(cluster, set_as_default=False, name="watch-time")
-        stack.callback(in_time, lambda: client.close(timeout=_CLOSE_S), _CLOSE_S)
+        stack.callback(best_effort_within, lambda: client.close(timeout=_CLOSE_S), _CLOSE_S)
         client.subscribe_topic(worker.LOG_TOPIC, lambda event: worker.log_again(event[1]))
         yield client
 
@@ -97,7 +97,7 @@ def _end(cluster: LocalCluster) -> None:
     """Close a cluster of our own. Its workers have nothing to lose by now: one that hangs in the network is killed."""
     # Dask would wait ten seconds more when the process ends.
     cluster.shutdown_on_close = False
-    in_time(lambda: cluster.close(timeout=_CLOSE_S), _CLOSE_S)
+    best_effort_within(lambda: cluster.close(timeout=_CLOSE_S), _CLOSE_S)
     for process in multiprocessing.active_children():
         process.kill()
 
@@ -131,10 +131,10 @@ def _host(place: str) -> str | None:
     """The host of `host:port`; None where it is something else."""
     try:
         parts = urlsplit(f"//{place}")
-        is_whole = parts.netloc == place and "@" not in place and bool(parts.port)
+        is_complete = parts.netloc == place and "@" not in place and bool(parts.port)
     except ValueError:
         return None
-    return parts.hostname if is_whole else None
+    return parts.hostname if is_complete else None
 
 
 def _require_same_version(client: Client) -> None:
@@ -171,7 +171,7 @@ def _log_as_we_do() -> None:
         logger.propagate = True
 
 
-def in_time(work: Callable[[], object], patience_s: float) -> None:
+def best_effort_within(work: Callable[[], object], patience_s: float) -> None:
     """Do what may fail or hang where the cluster does, and go on in time whatever comes of it."""
     with suppress(Exception):
         within(patience_s, work)

@@ -21,7 +21,7 @@ from etl import __version__
 from etl.domain.errors import ClusterUnavailable, CredentialsRefused, ExitCode, Misconfigured, WatchTimeError
 from etl.domain.outcome import Outcome, Result, refusal
 from etl.job.dask import database_identity, worker
-from etl.job.dask.client import connected, in_time, started, trusted
+from etl.job.dask.client import best_effort_within, connected, started, trusted
 from etl.runtime.cancellation import Stopped
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from etl.config.settings import Settings
-    from etl.domain.outcome import Planned
+    from etl.domain.outcome import PlannedSlice
     from etl.job.run_context import RunContext
     from etl.pipeline.slice_sync import Pipeline
 
@@ -78,7 +78,7 @@ class Cluster:
                 next_step="use an object store as WATCH_TIME_ARCHIVE_URL, or --dask local",
             )
 
-    def __call__(self, plan: Sequence[Planned]) -> Generator[Outcome]:
+    def __call__(self, plan: Sequence[PlannedSlice]) -> Generator[Outcome]:
         """The outcomes, as slices are done. Closed early, it gives up on the others, and lets them roll back."""
         if not plan:
             return
@@ -87,8 +87,12 @@ class Cluster:
             workers, rate = min(self._settings.concurrency, len(plan)), self._requests_per_second
             client = stack.enter_context(connected(self._address) if self._address else started(workers))
             number = stack.enter_context(database_identity.hold(self._place.database))
-            terms = worker.Terms(
-                secrets.token_hex(4), __version__, number, rate and rate / workers, worker.travelling(self._settings)
+            terms = worker.RunTerms(
+                secrets.token_hex(4),
+                __version__,
+                number,
+                rate and rate / workers,
+                worker.shareable_settings(self._settings),
             )
             work = _Work(client, self._address or "this machine", terms, plan, self._place.pipeline)
             try:
@@ -108,7 +112,7 @@ class _Task:
         only: addresses of the workers that may have it; empty: any.
     """
 
-    planned: Planned
+    planned: PlannedSlice
     future: Future[Outcome] = field(repr=False)
     unfit: frozenset[str] = frozenset()
     only: frozenset[str] = frozenset()
@@ -118,7 +122,7 @@ class _Work:
     """The slices of a plan, handed to a cluster."""
 
     def __init__(
-        self, client: Client, shown: str, terms: worker.Terms, plan: Sequence[Planned], pipeline: Pipeline
+        self, client: Client, shown: str, terms: worker.RunTerms, plan: Sequence[PlannedSlice], pipeline: Pipeline
     ) -> None:
         self._client = client
         self._shown = shown
@@ -132,7 +136,7 @@ class _Work:
         # which no worker is free stay with the scheduler: what waits at a worker that dies is suspected of having
         # killed it.
         keys = [(f"watch-time-{terms.run}", str(planned.slice)) for planned in plan]
-        for future, planned in zip(client.map(worker.bring, plan, key=keys, terms=terms), plan, strict=True):
+        for future, planned in zip(client.map(worker.sync_slice, plan, key=keys, terms=terms), plan, strict=True):
             self._hand_in(_Task(planned, future))
 
     def outcomes(self) -> Iterator[Outcome]:
@@ -162,11 +166,11 @@ class _Work:
             self._client.cancel([task.future for task in self._todo.values()], force=True)
             self._client.run(worker.stop, self._terms.run, _ROLL_BACK_S, on_error="ignore")
 
-        in_time(tell, _STOP_PATIENCE_S)
+        best_effort_within(tell, _STOP_PATIENCE_S)
 
     def end(self) -> None:
         """Let the workers close what they opened for the run."""
-        in_time(lambda: self._client.run(worker.end, self._terms.run, on_error="ignore"), _END_S)
+        best_effort_within(lambda: self._client.run(worker.end, self._terms.run, on_error="ignore"), _END_S)
 
     def _hand_in(self, task: _Task) -> None:
         self._todo[task.future.key] = task
@@ -236,9 +240,9 @@ class _Work:
         self._hand_in_again(task.planned, unfit, others)
         return None
 
-    def _hand_in_again(self, planned: Planned, unfit: frozenset[str], only: frozenset[str] = frozenset()) -> None:
+    def _hand_in_again(self, planned: PlannedSlice, unfit: frozenset[str], only: frozenset[str] = frozenset()) -> None:
         key = (f"watch-time-{self._terms.run}", str(planned.slice), next(self._again))
-        future = self._client.submit(worker.bring, planned, self._terms, key=key, workers=sorted(only) or None)
+        future = self._client.submit(worker.sync_slice, planned, self._terms, key=key, workers=sorted(only) or None)
         self._hand_in(_Task(planned, future, unfit, only))
 
     def _require_workers(self) -> None:
@@ -278,7 +282,7 @@ class _Work:
         )
 
 
-def _failed(planned: Planned, error: BaseException | None) -> Outcome:
+def _failed(planned: PlannedSlice, error: BaseException | None) -> Outcome:
     """The outcome of a slice that failed alone.
 
     Raises:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from distributed import Worker
 
-    from etl.domain.outcome import Outcome, Planned
+    from etl.domain.outcome import Outcome, PlannedSlice
     from etl.job.run_context import RunContext
     from etl.warehouse.connection import Database
 
@@ -52,7 +52,7 @@ _STOP_POLL_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class RunTerms:
     """What a run's command tells the workers. Nothing in it is secret.
 
     Attributes:
@@ -70,7 +70,7 @@ class Terms:
     settings: Mapping[str, Any] = field(repr=False)
 
 
-def travelling(settings: Settings) -> dict[str, Any]:
+def shareable_settings(settings: Settings) -> dict[str, Any]:
     """The settings that go to the workers."""
     stay = {
         name
@@ -94,7 +94,7 @@ class Unfit(Exception):
         self.error = error
 
 
-def bring(planned: Planned, terms: Terms) -> Outcome:
+def sync_slice(planned: PlannedSlice, terms: RunTerms) -> Outcome:
     """Bring one slice.
 
     Raises:
@@ -110,7 +110,7 @@ def bring(planned: Planned, terms: Terms) -> Outcome:
         )
     with _used(terms) as place:
         try:
-            return place.opened().pipeline.bring(planned.slice, planned.ask)
+            return place.opened().pipeline.sync_slice(planned.slice, planned.ask)
         except Stopped:
             raise
         except NeedsAPerson as error:
@@ -196,7 +196,7 @@ class _Place:
         used_s: when the last of them ended; as above.
     """
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: RunTerms) -> None:
         self.users = 0
         self.used_s = time.monotonic()
         self._terms = terms
@@ -257,7 +257,7 @@ _stream: TextIO | None = None
 
 
 @contextmanager
-def _used(terms: Terms) -> Iterator[_Place]:
+def _used(terms: RunTerms) -> Iterator[_Place]:
     """The run's place. As long as it is used, nobody closes it, and a stop finds it.
 
     Raises:
@@ -278,7 +278,7 @@ def _used(terms: Terms) -> Iterator[_Place]:
 
 def _named(error: WatchTimeError) -> WatchTimeError:
     """The same error, said to be this worker's."""
-    return type(error)(f"{_name()}: {error.message}", next_step=error.next_step)
+    return type(error)(f"{_name()}: {error.message}", next_step=error.next_step, request_id=error.request_id)
 
 
 def _require_seen(database: Database, number: int, stop: Stop) -> None:

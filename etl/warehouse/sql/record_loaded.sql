@@ -18,6 +18,6 @@ SET state = excluded.state,
     checked_at = excluded.checked_at,
     loaded_at = excluded.loaded_at,
     reason = excluded.reason,
-    error_class = NULL,
+    error_code = NULL,
     held_sha256 = NULL,
     last_check = NULL

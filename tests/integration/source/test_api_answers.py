@@ -9,11 +9,11 @@ import pytest
 from pydantic import SecretStr
 
 from etl.domain.errors import CredentialsRefused, SourceUnavailable
-from etl.domain.report_values import NotThere, ReportAddress
+from etl.domain.report_values import ReportAddress, ReportNotFound
 from etl.domain.slices import ReportType, Slice
 from etl.extract.http_clients import api_client
 from etl.extract.report_api import ReportApi
-from etl.extract.retry import Rate
+from etl.extract.retry import RateLimiter
 from raw_server import TOKEN, FakeTime, RawServer, found, grpc, in_turn, raw_server, reply
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def test_trouble_that_passes_is_only_counted(
 
 def test_a_404_of_the_api_itself_is_not_there(api: ReportApi, server: RawServer, time: FakeTime) -> None:
     server.answer = in_turn(NOT_THERE)
-    assert api.ask_once(SLICE) == NotThere(asks=1, message="report not found")
+    assert api.ask_once(SLICE) == ReportNotFound(asks=1, message="report not found")
     assert time.pauses == []
 
 
@@ -98,7 +98,7 @@ def test_a_not_there_that_will_count_as_nothing_is_asked_for_twice(
     api: ReportApi, server: RawServer, time: FakeTime
 ) -> None:
     server.answer = in_turn(NOT_THERE)
-    assert api.ask_once(SLICE, confirm=True) == NotThere(asks=2, message="report not found")
+    assert api.ask_once(SLICE, confirm=True) == ReportNotFound(asks=2, message="report not found")
     assert time.pauses == [1.5]
 
 
@@ -113,7 +113,7 @@ def test_any_404_is_not_there_when_told_so(
 ) -> None:
     server.answer = in_turn(answer)
     api = ReportApi(client, patience=time.patience(), strict_not_found=False)
-    assert isinstance(api.ask_once(SLICE), NotThere)
+    assert isinstance(api.ask_once(SLICE), ReportNotFound)
 
 
 def test_waiting_ends_when_the_report_appears(api: ReportApi, server: RawServer, time: FakeTime) -> None:
@@ -124,13 +124,13 @@ def test_waiting_ends_when_the_report_appears(api: ReportApi, server: RawServer,
 
 def test_waiting_ends_with_the_budget(api: ReportApi, server: RawServer, time: FakeTime) -> None:
     server.answer = in_turn(NOT_THERE)
-    assert api.await_report(SLICE, budget_s=900) == NotThere(asks=8, message="report not found")
+    assert api.await_report(SLICE, budget_s=900) == ReportNotFound(asks=8, message="report not found")
     assert time.pauses == [15, 30, 60, 120, 240, 300, 135]
 
 
 def test_without_a_budget_it_is_asked_once(api: ReportApi, server: RawServer, time: FakeTime) -> None:
     server.answer = in_turn(NOT_THERE)
-    assert api.await_report(SLICE, budget_s=0) == NotThere(asks=1, message="report not found")
+    assert api.await_report(SLICE, budget_s=0) == ReportNotFound(asks=1, message="report not found")
     assert time.pauses == []
 
 
@@ -145,7 +145,7 @@ def test_an_error_names_the_slice_the_status_and_the_request(api: ReportApi, ser
     server.answer = in_turn(grpc(403, 7, "no such\norganization", **{"X-Request-Id": "req-42"}))
     with pytest.raises(CredentialsRefused) as caught:
         api.ask_once(SLICE)
-    assert caught.value.message == (
+    assert str(caught.value) == (
         f"the report API at {server.url} answered 403 for 2023-07-03 VOD: no such organization (x-request-id: req-42)"
     )
 
@@ -166,7 +166,7 @@ def test_requests_keep_to_the_rate_and_repeated_ones_count(
     """Half a request a second: each but the first waits for its turn, a second's backoff included in it."""
     server.requests.clear()
     patience = time.patience()
-    api = ReportApi(client, patience=patience, rate=Rate(0.5, patience))
+    api = ReportApi(client, patience=patience, rate=RateLimiter(0.5, patience))
     server.answer = in_turn(reply(503), found(URL), found(URL))
     began_s = patience.clock()
     api.ask_once(SLICE)

@@ -62,11 +62,11 @@ class Work:
     renewed_target: str | None = None
     renewed: int = 0
 
-    def run(self, *answers: bytes, unless: Origin | None = None) -> ReportFile:
+    def run(self, *answers: bytes, if_none_match: Origin | None = None) -> ReportFile:
         self.server.answer = in_turn(*answers) if answers else self.server.answer
         tools = Downloader(self.client, POLICY, self.time.patience(), self.stop)
         address = ReportAddress(self.server.signed_url(self.target), asks=1)
-        return tools.download(address, renew=self._renew, folder=self.folder, unless=unless)
+        return tools.download(address, renew=self._renew, folder=self.folder, if_none_match=if_none_match)
 
     def origin(self, etag: str) -> Origin:
         return Origin(f"127.0.0.1:{self.server.port}/reports/20230703.csv", etag)
@@ -109,18 +109,18 @@ NOT_MODIFIED = reply(304, headers={"ETag": '"v1"'})
 
 def test_a_file_that_is_still_the_known_one_is_not_downloaded(work: Work) -> None:
     with pytest.raises(Unmodified):
-        work.run(NOT_MODIFIED, unless=work.origin('"v1"'))
+        work.run(NOT_MODIFIED, if_none_match=work.origin('"v1"'))
     assert [request.headers["if-none-match"] for request in work.server.requests] == ['"v1"']
 
 
 def test_a_host_may_pay_no_heed_to_what_is_known(work: Work) -> None:
-    report = work.run(reply(200, CSV, headers={"ETag": '"v1"'}), unless=work.origin('"v1"'))
+    report = work.run(reply(200, CSV, headers={"ETag": '"v1"'}), if_none_match=work.origin('"v1"'))
     assert (report.path.read_bytes(), report.origin) == (CSV, work.origin('"v1"'))
 
 
 def test_what_is_known_of_another_address_says_nothing(work: Work) -> None:
     """Hosts that count versions give the second report of another path the same ETag as the second of this one."""
-    work.run(WHOLE, unless=Origin(f"127.0.0.1:{work.server.port}/reports/of-yesterday.csv", '"2"'))
+    work.run(WHOLE, if_none_match=Origin(f"127.0.0.1:{work.server.port}/reports/of-yesterday.csv", '"2"'))
     assert "if-none-match" not in work.server.requests[0].headers
 
 
@@ -138,9 +138,9 @@ def test_what_is_known_of_one_query_says_nothing_of_another(work: Work) -> None:
     work.target = "/download?object=r1"
     known = work.run().origin
     work.target = "/download?object=r2"
-    assert work.run(unless=known).path.read_bytes() == restated
+    assert work.run(if_none_match=known).path.read_bytes() == restated
     with pytest.raises(Unmodified):
-        work.run(unless=work.run().origin)
+        work.run(if_none_match=work.run().origin)
 
 
 def test_what_is_known_of_where_a_redirect_led_says_nothing_of_where_it_leads_now(work: Work) -> None:
@@ -157,10 +157,10 @@ def test_what_is_known_of_where_a_redirect_led_says_nothing_of_where_it_leads_no
 
     work.server.answer = answer
     known = work.run().origin
-    report = work.run(unless=known)
+    report = work.run(if_none_match=known)
     assert report.path.read_bytes() == CSV[::-1]
     with pytest.raises(Unmodified):
-        work.run(unless=report.origin)
+        work.run(if_none_match=report.origin)
 
 
 @pytest.mark.parametrize("query", ["object=r1&key=canary-5c0e", "token=canary-5c0e", "X-Amz-Signature=canary-5c0e"])
@@ -172,7 +172,7 @@ def test_of_a_query_nothing_is_kept_in_the_clear(query: str, work: Work) -> None
 
 
 def test_the_known_file_of_another_etag_is_fetched_plainly(work: Work) -> None:
-    report = work.run(NOT_MODIFIED, WHOLE, unless=work.origin('"v0"'))
+    report = work.run(NOT_MODIFIED, WHOLE, if_none_match=work.origin('"v0"'))
     assert report.path.read_bytes() == CSV
     assert ["if-none-match" in request.headers for request in work.server.requests] == [True, False]
 

@@ -1,0 +1,50 @@
+"""Loading a slice that no partition covers: into a bare table, which is then given its key and attached.
+
+Several times cheaper than filling a table that has its key already.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from etl.load.slice_load import SliceLoad
+from etl.warehouse.connection import try_build_unique
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from psycopg.abc import Buffer
+
+    from etl.domain.report_values import Tally
+
+
+class NewPartitionLoad(SliceLoad):
+    """The report's lines are the slice's partition to be."""
+
+    def _lines_name(self) -> str:
+        return self._partition.name
+
+    def _create_lines(self) -> None:
+        self._execute("load/create_leaf")
+
+    def deduplicate(self, tally: Tally) -> int:
+        """Sum the lines of one key into one row, where building the key finds some; gives the number of rows."""
+        build = self._render("load/build_unique", table=self._lines, query=self._render("load/key_leaf"))
+        if not try_build_unique(self._connection, build):
+            self._merge_lines("load/merge_leaf", tally)
+            self._execute("load/key_leaf")
+        return self._count_rows(tally)
+
+    def write(self) -> None:
+        """Nothing is left to write: the lines are the rows."""
+
+    def stored_rows(self) -> Iterator[Buffer]:
+        """The rows of the partition to be."""
+        return self._copy_out(self._lines)
+
+    def _publish(self) -> tuple[int, int, int]:
+        if self._rows:
+            self._execute("load/attach_leaf")
+        else:
+            self._drop_lines()
+        return self._rows, 0, 0
