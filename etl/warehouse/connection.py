@@ -47,11 +47,15 @@ _TRANSACTION_SETTINGS: Final = {
     "idle_in_transaction_session_timeout": "60s",
     # The server notices a killed client while it works for it, and stops working.
     "client_connection_check_interval": "5s",
-    # A client whose machine or network vanished closes nothing. The server asks whether it is there, within a minute;
-    # by itself it would after two hours, and in the middle of a COPY no timeout frees the slice's lock before that.
+    # A client whose machine or network vanished closes nothing, and in the middle of a COPY no other timeout frees the
+    # slice's lock. The server probes a silent client and gives it up within a minute instead of two hours. While
+    # something that it sent is not acknowledged, or not read, its kernel sends no probes but repeats that, for a
+    # quarter of an hour; `tcp_user_timeout` is the limit then. It is less than a minute because it is looked at only
+    # when something is sent again, with ever longer pauses. It also limits the probes, in place of their count.
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "45s",
     # What the rest of the program relies on, whatever the server, the database, the role or PGOPTIONS say: see
     # docs/decisions/0026-server-defaults.md.
     "TimeZone": "UTC",
@@ -246,11 +250,19 @@ def statement(name: str) -> sql.SQL:
 
 @contextmanager
 def idle_for(connection: Connection, seconds: float) -> Iterator[None]:
-    """Let the transaction say nothing for so long, which the server would else take for a client that was stopped."""
-    name = "idle_in_transaction_session_timeout"
-    connection.execute("SELECT set_config(%s, %s, true)", [name, f"{seconds:.0f}s"])
+    """Let the transaction say nothing for so long, which the server would else take for a client that was stopped.
+
+    Nor need it read at once what a COPY sends, which `tcp_user_timeout` would end though the client's machine answers.
+    """
+    usual = _TRANSACTION_SETTINGS
+    query = """
+        SELECT
+            set_config('idle_in_transaction_session_timeout', %s, true),
+            set_config('tcp_user_timeout', %s, true)
+    """
+    connection.execute(query, [f"{seconds:.0f}s", "0"])
     yield
-    connection.execute("SELECT set_config(%s, %s, true)", [name, _TRANSACTION_SETTINGS[name]])
+    connection.execute(query, [usual["idle_in_transaction_session_timeout"], usual["tcp_user_timeout"]])
 
 
 def try_build_unique(connection: Connection, build: sql.Composed) -> bool:

@@ -67,12 +67,13 @@ def wait_for_no_backend(url: str, patience_s: float | None = None) -> list[str]:
     deadline = time.monotonic() + (_PATIENCE_S if patience_s is None else patience_s)
     with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
         while backends := connection.execute(
-            "SELECT pid, state, query FROM pg_stat_activity "
+            "SELECT pid, state, wait_event, query FROM pg_stat_activity "
             "WHERE application_name = 'watch-time' AND datname = current_database()"
         ).fetchall():
             if time.monotonic() > deadline:
                 return [
-                    f"backend {row['pid']} of the program stays, {row['state']}: {row['query'][:80]}"
+                    f"backend {row['pid']} of the program stays, {row['state']}, waits for {row['wait_event']}: "
+                    f"{row['query'][:80]}"
                     for row in backends
                 ]
             time.sleep(0.01)

@@ -161,13 +161,16 @@ def published(server: Running) -> str:
 
 # In its transactions the job asks for them. A session that is idle when its client vanishes would stay for two hours,
 # with a slot and no lock: see docs/reliability.md.
-_KEEPALIVES = ("-c", "tcp_keepalives_idle=30", "-c", "tcp_keepalives_interval=10", "-c", "tcp_keepalives_count=3")
+_GIVEN_UP_WITHIN_A_MINUTE = (
+    "-c", "tcp_keepalives_idle=30", "-c", "tcp_keepalives_interval=10", "-c", "tcp_keepalives_count=3",
+    "-c", "tcp_user_timeout=45s",
+)  # fmt: skip
 
 
 @contextmanager
 def postgres_host(store: Network, alias: str, *before: str) -> Iterator[Running]:
     """A server that takes connections, known in its network by that name; `before` it, a command of the shell."""
-    serve = f"exec docker-entrypoint.sh {' '.join(_KEEPALIVES)}"
+    serve = f"exec docker-entrypoint.sh {' '.join(_GIVEN_UP_WITHIN_A_MINUTE)}"
     options = (f"--network={store.name}", f"--network-alias={alias}", "--publish=127.0.0.1::5432",
                "--env=POSTGRES_USER=watch_time", "--env=POSTGRES_HOST_AUTH_METHOD=trust")  # fmt: skip
     with running(POSTGRES, "bash", "-c", " && ".join((*before, serve)), options=options) as server:

@@ -6,10 +6,15 @@ come by TCP on loopback, without TLS.
 
 from __future__ import annotations
 
+import array
+import ctypes
+import fcntl
 import select
 import socket
 import struct
+import termios
 import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
@@ -21,11 +26,11 @@ if TYPE_CHECKING:
 
 Sender = Literal["client", "server"]
 Passed = Literal["nothing", "half", "all"]
-Manner = Literal["reset", "close", "silence", "vanish"]
+Manner = Literal["reset", "close", "silence", "vanish", "vanish before the answer"]
 
 SENDERS: Final[tuple[Sender, ...]] = ("client", "server")
 PASSED: Final[tuple[Passed, ...]] = ("nothing", "half", "all")
-# `vanish` wants rights that not everybody has.
+# A client vanishes on Linux only, and from servers on TCP.
 MANNERS: Final[tuple[Manner, ...]] = ("reset", "close", "silence")
 
 _SSL_REQUEST: Final = 80877103
@@ -33,8 +38,10 @@ _GSS_REQUEST: Final = 80877104
 _CANCEL_REQUEST: Final = 80877102
 # Closing sends a reset instead of an orderly end.
 _RESET: Final = struct.pack("ii", 1, 0)
-# Of linux/tcp.h; a socket in repair is closed without a word to the other end. Wants CAP_NET_ADMIN.
-TCP_REPAIR: Final = 19
+# Of asm-generic/socket.h. The filter is one instruction of linux/filter.h: keep no byte of what comes in.
+_SO_ATTACH_FILTER: Final = 26
+_DROP_ALL: Final = struct.pack("HBBI", 0x06, 0, 0, 0)
+_ACKNOWLEDGED_WITHIN_S: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +53,10 @@ class Cut:
         number: of the message, from 1, over all connections since the proxy was armed.
         passed: how much of the message still gets through.
         manner: what both ends see of it; `silence` is followed by a reset, as by a firewall that has forgotten. Where
-            the client is to `vanish`, the server, on TCP, is told nothing.
+            the client vanishes, the server hears nothing of it any more: neither an end nor an answer to a probe. It
+            may owe nothing by then, or the acknowledgement of what the server answers to this message.
         kind: only messages of this type are counted.
+        text: only messages that contain it are counted.
     """
 
     sender: Sender
@@ -55,6 +64,10 @@ class Cut:
     passed: Passed = "nothing"
     manner: Manner = "reset"
     kind: bytes | None = None
+    text: bytes = b""
+
+    def counts(self, sender: Sender, kind: bytes, message: bytes) -> bool:
+        return self.sender == sender and self.kind in {None, kind} and self.text in message
 
 
 class Proxy:
@@ -67,6 +80,8 @@ class Proxy:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._cut: Cut | None = None
+        self._counted = 0
+        self._vanished: list[socket.socket] = []
         self.types: dict[Sender, list[bytes]] = {"client": [], "server": []}
         """Of the messages since the proxy was armed; a connection's first one has none, and counts as b""."""
         self.cut_at: bytes | None = None
@@ -81,7 +96,7 @@ class Proxy:
     def arm(self, cut: Cut | None) -> None:
         """Count from 0 again, and make this cut, once."""
         with self._lock:
-            self._cut, self.cut_at = cut, None
+            self._cut, self._counted, self.cut_at = cut, 0, None
             self.types = {"client": [], "server": []}
 
     def serve(self) -> None:
@@ -93,6 +108,8 @@ class Proxy:
 
     def close(self) -> None:
         self._closing.set()
+        for server in self._vanished:
+            server.close()
 
     def _link(self, client: socket.socket) -> None:
         with client, self._connected() as server:
@@ -126,11 +143,13 @@ class Proxy:
         while message := end.next_message():
             if end.is_starting and self._answered_here(message, end):
                 continue
-            cut = self._due(end.sender, message[:1] if message[0] else b"")
+            cut = self._due(end.sender, message[:1] if message[0] else b"", message)
             if cut is None:
                 whole += message
                 continue
             whole += {"nothing": b"", "half": message[: len(message) // 2], "all": message}[cut.passed]
+            if cut.manner == "vanish before the answer":
+                _deafen(end.other)
             end.other.sendall(whole)
             return cut.manner
         end.other.sendall(whole)
@@ -147,28 +166,47 @@ class Proxy:
             end.other.sendall(message)
         return not end.is_counted
 
-    def _due(self, sender: Sender, kind: bytes) -> Cut | None:
+    def _due(self, sender: Sender, kind: bytes, message: bytes) -> Cut | None:
         with self._lock:
             self.types[sender].append(kind)
             cut = self._cut
-            if cut is None or cut.sender != sender or cut.kind not in {None, kind}:
+            if cut is None or not cut.counts(sender, kind, message):
                 return None
-            if cut.number > (self.types[sender].count(kind) if cut.kind else len(self.types[sender])):
+            self._counted += 1
+            if self._counted < cut.number:
                 return None
             self._cut, self.cut_at = None, kind
             return cut
 
     def _end(self, client: socket.socket, server: socket.socket, manner: Manner) -> None:
-        # Before it vanishes, too: an acknowledgement that finds no socket any more would give it away.
-        if manner in {"silence", "vanish"}:
+        if manner == "silence":
             self._closing.wait(self._silence_s)
         if manner == "vanish":
-            server.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
-            server.close()
+            # What is sent again would be a sign of life.
+            _until_acknowledged(server)
+            _deafen(server)
+        if manner.startswith("vanish"):
+            # Open until the proxy is closed: nothing says goodbye.
+            self._vanished.append(socket.socket(fileno=server.detach()))
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         elif manner != "close":
             for end in (client, server):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+def _until_acknowledged(end: socket.socket) -> None:
+    deadline, left = time.monotonic() + _ACKNOWLEDGED_WITHIN_S, array.array("i", [1])
+    while left[0]:
+        assert time.monotonic() < deadline, "the server acknowledges nothing"
+        fcntl.ioctl(end, termios.TIOCOUTQ, left)
+        time.sleep(0.001)
+
+
+def _deafen(end: socket.socket) -> None:
+    """From now on the kernel drops what comes in for this socket before TCP looks at it, and acknowledges nothing."""
+    instructions = ctypes.create_string_buffer(_DROP_ALL)
+    program = struct.pack("HP", 1, ctypes.addressof(instructions))
+    end.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
 @dataclass
