@@ -1,13 +1,16 @@
-"""The pages of docs that the program writes of itself: its commands, and its settings.
+"""What the documentation has from the program itself: its commands, its settings, its packages.
 
     make reference
 
-writes docs/commands.md and docs/configuration.md; a test compares them with the program.
+writes docs/commands.md, docs/configuration.md, and the table of packages in CONTRIBUTING.md; tests compare them with
+the program.
 """
 
 from __future__ import annotations
 
+import ast
 import re
+import tomllib
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -28,7 +31,10 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
     from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-DOCS: Final = Path(__file__).parents[1] / "docs"
+ROOT: Final = Path(__file__).parents[1]
+DOCS: Final = ROOT / "docs"
+CONTRIBUTING: Final = ROOT / "CONTRIBUTING.md"
+_PACKAGES: Final = re.compile(r"(?<=<!-- packages -->\n).*(?=<!-- /packages -->)", re.DOTALL)
 # Examples that the tests read and do not run, and why.
 NOT_RUN: Final = {
     "demo": "`.ci/run` runs it",
@@ -180,6 +186,42 @@ def _bounds(field: FieldInfo, sign: str) -> Iterator[str]:
             yield f"{getattr(metadata, sign):,}"
 
 
+def packages() -> list[Path]:
+    """The folders of the packages, and of those within them, in the order of the import contract."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    top = [ROOT / "etl" / name for layer in layers for name in layer.split(" | ")]
+    return [file.parent for folder in top for file in sorted(folder.rglob("__init__.py"))]
+
+
+def docstring(package: Path) -> str:
+    """What a package says of itself."""
+    text = (package / "__init__.py").read_text(encoding="utf-8")
+    return ast.get_docstring(ast.parse(text), clean=False) or ""
+
+
+def named_modules(package: Path) -> list[str]:
+    """The modules that a package's docstring names, in its order; folders end with a slash."""
+    return re.findall(r"^ *(\w+/?)(?= {2,})", docstring(package), re.MULTILINE)
+
+
+def packages_table() -> str:
+    """A line for each package."""
+    lines = ["| package | what it is for | modules, in the order of the data |", "| --- | --- | --- |"]
+    for package in packages():
+        modules = ", ".join(f"`{name}`" for name in named_modules(package) if not name.endswith("/"))
+        first = docstring(package).partition("\n")[0].removesuffix(".")
+        lines.append(f"| `{package.relative_to(ROOT / 'etl').as_posix()}/` | {first} | {modules} |")
+    return "\n".join(lines) + "\n"
+
+
+def contributing_page() -> str:
+    """CONTRIBUTING.md with the table as it should be."""
+    return _PACKAGES.sub(lambda _: packages_table(), CONTRIBUTING.read_text(encoding="utf-8"))
+
+
 PAGES: Final = {"commands.md": commands_page, "configuration.md": configuration_page}
 
 
@@ -187,6 +229,7 @@ def main() -> None:
     """Write them all."""
     for name, page in PAGES.items():
         (DOCS / name).write_text(page(), encoding="utf-8")
+    CONTRIBUTING.write_text(contributing_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

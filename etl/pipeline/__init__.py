@@ -3,6 +3,7 @@
 slice_sync        brings one slice up to date, stage by stage
 guards            what keeps a suspicious report out
 archive_stage     stores an accepted revision in the archive
+not_found_policy  what a 404 means
 outcome_recorder  records in the ledger what came of it
 outcome_log       logs what came of it
 replay            restores slices from the archive

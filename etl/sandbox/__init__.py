@@ -13,8 +13,8 @@ The modules, in the order in which a request passes them:
     deterministic_random  numbers that look random and depend on their names only
     sandbox_config        what a sandbox is like
     faults                faults, declared
+    demo                  the job at work on all of this
 
-and demo, which shows the job at work on all of this.
 
 It shares no code with what reads the reports, the header texts included: a mistake made on both sides would not show.
 Importing this package imports none of the above, so that the command's start-up does not pay for it.

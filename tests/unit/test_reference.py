@@ -33,6 +33,24 @@ def test_a_generated_page_is_what_the_program_says(page: str) -> None:
     assert PAGES[page] == reference_pages.PAGES[page](), "type: make reference"
 
 
+def test_the_table_of_packages_is_what_they_say_of_themselves() -> None:
+    assert reference_pages.CONTRIBUTING.read_text(encoding="utf-8") == reference_pages.contributing_page(), (
+        "type: make reference"
+    )
+
+
+@pytest.mark.parametrize("package", reference_pages.packages(), ids=lambda package: package.name)
+def test_a_package_names_each_of_its_modules_once(package: Path) -> None:
+    there = {file.stem for file in package.glob("*.py")} - {"__init__"}
+    there |= {f"{file.parent.name}/" for file in package.glob("*/__init__.py")}
+    assert sorted(reference_pages.named_modules(package)) == sorted(there)
+
+
+def test_no_two_modules_have_the_same_name() -> None:
+    names = [file.stem for package in reference_pages.packages() for file in package.glob("*.py")]
+    assert {name for name in names if names.count(name) > 1} == {"__init__"}
+
+
 def test_every_command_and_option_has_its_line() -> None:
     assert set(re.findall(r"^## `watch-time (\w+)`$", PAGES["commands.md"], re.MULTILINE)) == set(PROGRAM.commands)
     for name, command in PROGRAM.commands.items():
