@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
-import sys
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -16,6 +15,7 @@ import pytest
 
 import cluster
 import postgres
+import prefork
 from etl.config.environment import PREFIX
 from etl.config.settings import Settings
 from etl.domain.errors import CredentialsRefused
@@ -32,9 +32,9 @@ from needing import lacking
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-    from types import TracebackType
 
     from etl.job.runner import Job
+    from prefork import Process
 
 HEADER = "Content Title,Content ID,Streaming Type,Created At,Customer ID,Watch Time (sec.)\n"
 TODAY = date(2026, 11, 22)
@@ -210,41 +210,34 @@ def newest_warehouse(newest_server: postgres.Server, sandbox: Sandbox, base_url:
         yield Warehouse(url, sandbox, base_url)
 
 
-class Process(subprocess.Popen[str]):
-    """A process that does not outlive a test that fails while it runs."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind:
-            self.kill()
-        super().__exit__(kind, error, traceback)
-
-
 @dataclass
 class Program:
-    """The command, as a process of its own."""
+    """The command, as a process of its own.
+
+    Attributes:
+        folder: where it runs.
+        environment: all of its variables.
+        started: what ends with the test.
+        limits: constants of the command that are smaller than else, by module, from etl on, and name.
+        anew: whether each process is a new interpreter, and not forked from one that has imported the command already.
+    """
 
     folder: Path
     environment: Mapping[str, str]
     started: list[Process] = field(default_factory=list)
+    limits: Mapping[str, object] = field(default_factory=dict)
+    anew: bool = False
 
     def start(self, *arguments: str, **settings: str) -> Process:
-        process = Process(
-            [sys.executable, "-m", "etl", *arguments],
-            cwd=self.folder,
-            env={**self.environment, **{f"{PREFIX}{name}": value for name, value in settings.items()}},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        environment = {**self.environment, **{f"{PREFIX}{name}": value for name, value in settings.items()}}
+        process = prefork.start(arguments, environment, self.folder, limits=self.limits, anew=self.anew)
         self.started.append(process)
         return process
 
     def __call__(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         with self.start(*arguments, **settings) as process:
             out, err = process.communicate(timeout=120)
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+        return subprocess.CompletedProcess(arguments, process.wait(), out, err)
 
 
 @pytest.fixture
@@ -254,9 +247,7 @@ def bare_program(tmp_path: Path) -> Iterator[Program]:
     program = Program(tmp_path, plain | postgres.SETTINGS | {"COLUMNS": "160"})
     yield program
     for process in program.started:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+        process.end()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, NamedTuple
 
+from etl.telemetry import notifier
 from needing import lacking
 
 if TYPE_CHECKING:
@@ -75,6 +76,13 @@ def hanging() -> Iterator[str]:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+def notices_within(seconds: float) -> dict[str, object]:
+    """Limits for the command: how long it has for all notices. It sends them by a new process, which is told so."""
+    start = notifier._START.replace("import main;", f"import main; main.__globals__['_SEND_S'] = {seconds};")
+    assert start != notifier._START
+    return {"telemetry.notifier._START": start}
 
 
 @contextmanager

@@ -249,7 +249,7 @@ class TestAWrongDateFarBack:
     def test_what_status_says_after_it_can_be_pasted(self, program: Program, chat: Listener) -> None:
         program("run", LOOKBACK_DAYS="0")
         notify = {"NOTIFY_URLS": f"{chat.url.replace('http', 'json')}/hooks/x"}
-        assert program("run", "--date", self.WRONG, "--yes", **notify).returncode == 0
+        assert program("run", "--date", self.WRONG, "--yes", LOOKBACK_DAYS="0", **notify).returncode == 0
         told = program("status", "--check")
         assert told.returncode == 75
         assert "oldest gap: 2019-01-02 LIVE, and " in told.stdout

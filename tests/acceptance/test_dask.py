@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -30,13 +31,13 @@ from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import postgres
     from conftest import Warehouse
     from dask_cluster import DaskCluster
+    from prefork import Process
 
 FIRST = DAY - timedelta(days=5)
 SLICES = slices_of(dates_between(FIRST, DAY))
@@ -70,7 +71,7 @@ def on_cluster(program: Program, newest_warehouse: Warehouse, cluster: DaskClust
     cluster.serve(newest_warehouse)
     if missing := 3 - len(cluster.workers):
         cluster.start_worker(count=missing)
-    return Program(program.folder, {**program.environment, **cluster.environment})
+    return replace(program, environment={**program.environment, **cluster.environment})
 
 
 @contextmanager
@@ -227,7 +228,7 @@ def _loaded(warehouse: Warehouse) -> int:
     return int(count)
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
+def _kill(process: Process) -> None:
     process.kill()
     process.communicate(timeout=30)
 
@@ -375,7 +376,7 @@ def test_a_worker_that_cannot_begin_leaves_the_slices_to_another(  # noqa: PLR09
     cluster_folder.mkdir()
     with dask_cluster.running(cluster_folder, workers=0) as own:
         own.serve(newest_warehouse)
-        commanding = Program(program.folder, {**program.environment, **own.environment})
+        commanding = replace(program, environment={**program.environment, **own.environment})
         own.start_worker(TMPDIR=f"{folder}")
         with own.client() as client:
             assert set(client.run(tempfile.gettempdir).values()) == {f"{folder}"}
@@ -403,7 +404,7 @@ def test_a_scheduler_that_is_lost_ends_the_run_with_every_slice_named(
 ) -> None:
     """It has no worker either: nothing is ever begun."""
     with dask_cluster.running(tmp_path_factory.mktemp("lost"), workers=0) as lost:
-        commanding = Program(program.folder, {**program.environment, **lost.environment})
+        commanding = replace(program, environment={**program.environment, **lost.environment})
         process = commanding.start(*RANGE, "--json", "--dask", lost.address)
         with lost.client() as client:
             until(lambda: len(_waiting(client)) == len(SLICES), "the slices were not handed in")
@@ -425,10 +426,10 @@ def _waiting(client: Any) -> list[str]:
 
 @pytest.fixture
 def local(program: Program) -> Program:
-    return Program(program.folder, {**program.environment, "WATCH_TIME_CONCURRENCY": "2"})
+    return replace(program, environment={**program.environment, "WATCH_TIME_CONCURRENCY": "2"}, anew=True)
 
 
-def _children(process: subprocess.Popen[str]) -> list[psutil.Process]:
+def _children(process: Process) -> list[psutil.Process]:
     """The workers of `--dask local`; Python starts a process of its own beside them."""
     return [child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())]
 
@@ -491,11 +492,11 @@ def test_what_a_local_worker_logs_is_among_the_commands_own_lines(
     """A traceback without data, as in threads; and the slice has the code for bugs."""
     (tmp_path / "sitecustomize.py").write_text(BUG)
     path = os.pathsep.join(filter(None, (f"{tmp_path}", local.environment.get("PYTHONPATH"))))
-    done = Program(local.folder, {**local.environment, "PYTHONPATH": path})(*ONE_SLICE, "--dask", "local")
+    done = replace(local, environment={**local.environment, "PYTHONPATH": path})(*ONE_SLICE, "--dask", "local")
     assert done.returncode == 70
     bug, slice_done, run_done = _lines(done.stderr)
     assert (bug["event"], bug["level"], bug["slice"]) == ("bug", "error", f"{VOD}")
-    assert "pipeline.py" in bug["exception"]
+    assert "slice_sync.py" in bug["exception"]
     assert "ValueError: (message withheld" in bug["exception"]
     assert (slice_done["result"], run_done["exit_code"]) == ("failed", 70)
     assert "viewer-canary" not in done.stderr + done.stdout

@@ -27,8 +27,6 @@ def sandbox_config() -> SandboxConfig:
 def _unread(program: Program, *arguments: str, **settings: str) -> tuple[int, str]:
     """Exit code and stderr of a command whose stdout nobody reads, from before it writes."""
     with program.start(*arguments, **settings) as process:
-        assert process.stdout
-        assert process.stderr
         process.stdout.close()
         told = process.stderr.read()
         return process.wait(timeout=60), told

@@ -15,10 +15,9 @@ from etl.sandbox.sandbox_config import SandboxConfig
 from manifests import JOBS, job, pod
 
 if TYPE_CHECKING:
-    import subprocess
-
     import postgres
     from conftest import Program, Warehouse
+    from prefork import Process
 
 LAST = datetime.now(UTC).date() - timedelta(days=3)
 FIRST = LAST - timedelta(days=11)
@@ -47,7 +46,7 @@ def _everything(url: str) -> dict[str, list[tuple[Any, ...]]]:
         return {name: connection.execute(query.encode()).fetchall() for name, query in STORED.items()}
 
 
-def _started(program: Program, index: int, dates: tuple[str, ...] = RANGE) -> subprocess.Popen[str]:
+def _started(program: Program, index: int, dates: tuple[str, ...] = RANGE) -> Process:
     """A pod of the Job: its arguments, with the index put in as Kubernetes does, and the range of this test."""
     command, flag, shard, *options = pod(JOBS["backfill/backfill-job.yaml"])["containers"][0]["args"]
     assert (command, flag, options[0::2]) == ("backfill", "--shard", ["--start", "--end", "--yes"])

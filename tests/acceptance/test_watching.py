@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,9 @@ import pytest
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
-from listening import free_port, hanging, listening
+from etl.telemetry import notifier, ping, run_telemetry
+from listening import free_port, hanging, listening, notices_within
+from shown import REPOSITORY
 
 if TYPE_CHECKING:
     from conftest import Program, Warehouse
@@ -23,11 +27,32 @@ HEADER = "Content Title,Content ID,Streaming Type,Created At,Customer ID,Watch T
 SECRET = "S3cret-Canary"
 # What docs/operations/monitoring.md promises, added up, and a run of two small slices.
 LONGEST_S = 16 + 15 + 5 + 5 + 30 + 10
+# So that waiting for them all takes no minute.
+SHORT = {
+    "telemetry.ping._STEP_S": 0.3,
+    "telemetry.ping._PATIENCE_S": 0.6,
+    "telemetry.ping._START_PATIENCE_S": 0.3,
+    "telemetry.pushgateway.PUSH_S": 0.3,
+    **notices_within(0.5),
+}
 
 
 @pytest.fixture
 def sandbox_config() -> SandboxConfig:
     return SandboxConfig(vod_rows=200, live_rows=80, quiet_one_day_in=0)
+
+
+def test_the_bounds_are_those_that_the_page_promises() -> None:
+    page = (REPOSITORY / "docs" / "operations" / "monitoring.md").read_text(encoding="utf-8")
+    promised = [int(found) for found in re.findall(r"^\| [^|]+ \| (\d+) s\b[^|]*\|$", page, re.MULTILINE)]
+    assert promised == [
+        ping._START_PATIENCE_S + ping._PATIENCE_S,
+        run_telemetry._LEDGER_S,
+        run_telemetry._FILE_S,
+        run_telemetry._PUSH_S,
+        notifier._PATIENCE_S + run_telemetry._NOTE_S,
+    ]
+    assert notifier._SEND_S < notifier._PATIENCE_S
 
 
 @pytest.mark.parametrize(
@@ -36,6 +61,7 @@ def sandbox_config() -> SandboxConfig:
 def test_a_run_ends_as_it_would_without(program: Program, newest_warehouse: Warehouse, trouble: str, code: int) -> None:
     if code:
         newest_warehouse.sandbox.override(VOD, Delivery(body=HEADER + "t,c1,VOD,,u1,-5\n"))
+    program = replace(program, limits=SHORT)
     with hanging() as silent:
         address = silent if trouble == "everything hangs" else f"127.0.0.1:{free_port()}"
         began = time.monotonic()

@@ -242,7 +242,7 @@ def make_every_kind(runs: Runs) -> None:
     runs.make("verify", "verify", "--start", f"{DAY}", "--end", f"{DAY}", "--type", "VOD")
     with down:
         out, err = down.communicate(timeout=120)
-    runs.keep("database down", subprocess.CompletedProcess(ONE_SLICE, down.returncode, out, err))
+    runs.keep("database down", subprocess.CompletedProcess(ONE_SLICE, down.wait(), out, err))
     runs.make("report", "report", "--output", "page.html", "--start", f"{DAY}", "--end", f"{DAY}")
 
 

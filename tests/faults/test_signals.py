@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Program, Warehouse
+    from prefork import Process
 
 DAY = SandboxConfig().today() - timedelta(days=40)
 DAYS = 2
@@ -101,7 +102,7 @@ def test_sigterm_at_any_moment_ends_a_backfill_soon_and_cleanly(program: Program
     assert in_flight > 0, "they come too early or too late"
 
 
-def _until_it_loads(process: subprocess.Popen[str], warehouse: Warehouse) -> None:
+def _until_it_loads(process: Process, warehouse: Warehouse) -> None:
     """Or until it has ended; asked on one connection, since a new one may take as long as a load."""
     with psycopg.connect(warehouse.url, autocommit=True) as observer:
         while process.poll() is None and not observer.execute(LOADING).fetchall():
@@ -179,7 +180,7 @@ def test_a_run_that_is_stopped_in_the_middle_of_copy_and_killed_lets_another_one
     assert violations(newest_warehouse.url, newest_warehouse.sandbox, [SLICES[1]]) == []
 
 
-def _stop_in_copy(process: subprocess.Popen[str], observer: psycopg.Connection) -> None:
+def _stop_in_copy(process: Process, observer: psycopg.Connection) -> None:
     """SIGSTOP at a moment when a backend of it waits for more of a COPY."""
     copying = f"{BACKENDS} AND state = 'active' AND query LIKE '%COPY%FROM STDIN%'"
     waiting = f"{copying} AND wait_event = 'ClientRead'"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -134,6 +135,11 @@ def test_a_stopped_run_pings_143_and_is_gone_at_once(
 def test_a_host_that_hangs_keeps_neither_a_run_nor_its_stop_for_long(
     program: Program, newest_warehouse: Warehouse
 ) -> None:
+    # What they are else, docs/operations/monitoring.md says, and acceptance/test_watching.py looks whether it is so.
+    program = replace(
+        program,
+        limits={f"telemetry.ping.{name}": 0.5 for name in ("_STEP_S", "_PATIENCE_S", "_START_PATIENCE_S")},
+    )
     with hanging() as address:
         url = f"http://{address}/{TOKEN}"
         began = time.monotonic()

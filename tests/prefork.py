@@ -1,0 +1,289 @@
+"""The command as a process of its own, forked from one that has imported everything and run nothing.
+
+Importing costs more than most of what the tests ask of the command. A forked process has its own arguments, variables,
+folder and streams, and runs `etl/__main__.py` from the first line to the exit code. Where a variable differs that the
+interpreter or a library may have read before the fork, and wherever a test asks for it, the process is started anew.
+
+    python prefork.py FD        the process that forks; it ends when nobody holds the other end of the socket
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, TextIO
+
+from etl.config.environment import PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+# What the commands import when they run.
+_IMPORTED: Final = (
+    "etl.cli.main", "etl.job.runner", "etl.load.compaction", "etl.warehouse.schema", "etl.warehouse.embedded",
+    "etl.telemetry.run_telemetry", "etl.telemetry.notifier", "etl.display.progress", "etl.display.terminal",
+    "etl.display.narrative", "etl.diagnostics.status", "etl.diagnostics.explain", "etl.diagnostics.verify",
+    "etl.diagnostics.doctor", "etl.diagnostics.page_data", "etl.archive.archive", "etl.archive.audit", "alembic.config",
+    "alembic.command", "pandas", "pyarrow.csv", "pyarrow.compute", "pyarrow.parquet",
+)  # fmt: skip
+# Read by the command itself, or when a line is printed. Any other one may have been read by what is imported.
+_READ_LATE: Final = (PREFIX, "COLUMNS", "PYTEST_")
+# A fork would lose the threads that are started by imports: of numpy's algebra, and of an allocator that is not used.
+_WITHOUT_THREADS: Final = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+
+
+class Process:
+    """A process of the command: what `subprocess.Popen` offers of one whose output is text, as far as tests want it."""
+
+    def __init__(self, arguments: Sequence[str], pid: int, stdout: TextIO, stderr: TextIO, told: TextIO) -> None:
+        self.args = arguments
+        self.pid = pid
+        self.stdout = stdout
+        self.stderr = stderr
+        self.returncode: int | None = None
+        self._told = told
+        self._read = {stdout: b"", stderr: b""}
+
+    def poll(self) -> int | None:
+        """Its exit code, negative for a signal; nothing while it runs."""
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end."""
+        if self.returncode is None:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._told, selectors.EVENT_READ)
+                if not selector.select(timeout):
+                    raise subprocess.TimeoutExpired(self.args, timeout or 0)
+            self.returncode = int(self._told.readline())
+            self._told.close()
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Read what it prints until it ends. After a time-out it can be asked again, and nothing is lost."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with selectors.DefaultSelector() as selector:
+            for stream in self._read:
+                if not stream.closed:
+                    selector.register(stream, selectors.EVENT_READ)
+            while selector.get_map():
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left < 0:
+                    raise subprocess.TimeoutExpired(self.args, timeout or 0)
+                for key, _ in selector.select(left):
+                    stream = self.stdout if key.fileobj is self.stdout else self.stderr
+                    more = os.read(key.fd, 1 << 16)
+                    self._read[stream] += more
+                    if not more:
+                        selector.unregister(stream)
+                        stream.close()
+        self.wait(None if deadline is None else max(0, deadline - time.monotonic()))
+        out, err = (self._read[stream].decode() for stream in (self.stdout, self.stderr))
+        return out, err
+
+    def send_signal(self, number: int) -> None:
+        """Nothing happens where it has ended already."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it."""
+        self.send_signal(signal.SIGKILL)
+
+    def end(self) -> None:
+        """End it if it runs, and let go of its streams."""
+        self.kill()
+        self.wait()
+        self.stdout.close()
+        self.stderr.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Wait for it; it does not outlive a test that fails while it runs."""
+        if kind:
+            self.kill()
+        self.stdout.close()
+        self.stderr.close()
+        self.wait()
+
+
+def start(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    *,
+    limits: Mapping[str, object] | None = None,
+    anew: bool = False,
+) -> Process:
+    """Start the command.
+
+    Args:
+        arguments: of its command line.
+        environment: all of its variables.
+        folder: where it runs.
+        limits: constants of the command by module, from etl on, and name: what they are in this process.
+        anew: by a new interpreter, for tests about that.
+    """
+    order = {
+        "arguments": list(arguments),
+        "environment": dict(environment),
+        "folder": str(folder),
+        "limits": dict(limits or {}),
+        "anew": anew,
+    }
+    (out, out_end), (err, err_end), (told, told_end) = os.pipe(), os.pipe(), os.pipe()
+    with _ordering:
+        socket.send_fds(_server(), [b"{"], [out_end, err_end, told_end])
+        _server().sendall(json.dumps(order).encode()[1:] + b"\n")
+    for end in (out_end, err_end, told_end):
+        os.close(end)
+    ends = os.fdopen(told, encoding="ascii")
+    pid = int(ends.readline())
+    return Process(arguments, pid, os.fdopen(out, encoding="utf-8"), os.fdopen(err, encoding="utf-8"), ends)
+
+
+_ordering = threading.Lock()
+
+
+@cache
+def _server() -> socket.socket:
+    """The process that forks; one for all tests of this process."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    ours, theirs = socket.socketpair()
+    server = subprocess.Popen(
+        [sys.executable, __file__, f"{theirs.fileno()}"],
+        env=plain,
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    theirs.close()
+
+    def end() -> None:
+        ours.close()
+        server.wait()
+
+    atexit.register(end)
+    return ours
+
+
+def _serve(orders: socket.socket) -> None:
+    from etl.runtime import process_tuning
+
+    before = dict(os.environ)
+    os.environ |= _WITHOUT_THREADS
+    process_tuning.settle()
+    for name in _IMPORTED:
+        importlib.import_module(name)
+    tasks = Path("/proc/self/task")
+    assert not tasks.exists() or len(list(tasks.iterdir())) == 1, "a fork would lose the other threads"
+    gc.collect()
+    gc.freeze()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Nobody waits for those who wait for the commands.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        message, ends, _, _ = socket.recv_fds(orders, 1, 3)
+        if not message:
+            return
+        while not message.endswith(b"\n"):
+            message += orders.recv(1 << 16)
+        if os.fork() == 0:
+            orders.close()
+            _watch(json.loads(message), ends, before)
+        for end in ends:
+            os.close(end)
+
+
+def _watch(order: dict[str, object], ends: list[int], before: Mapping[str, str]) -> None:
+    """Start the command, tell its number, wait for it and tell how it ended."""
+    out, err, told = ends
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    child = os.fork()
+    if child == 0:
+        os.close(told)
+        _be(order, out, err, before)
+    os.close(out)
+    os.close(err)
+    os.write(told, f"{child}\n".encode())
+    _, status = os.waitpid(child, 0)
+    with suppress(BrokenPipeError):
+        os.write(told, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+    os._exit(0)
+
+
+def _be(order: dict[str, object], out: int, err: int, before: Mapping[str, str]) -> None:
+    """What the process of the command does, from its first moment to its last."""
+    arguments, environment, folder, limits = (order[name] for name in ("arguments", "environment", "folder", "limits"))
+    assert isinstance(arguments, list)
+    assert isinstance(environment, dict)
+    assert isinstance(folder, str)
+    assert isinstance(limits, dict)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for opened, number in ((out, 1), (err, 2)):
+        os.dup2(opened, number)
+        os.close(opened)
+    os.chdir(folder)
+    differ = {name for name in before.keys() | environment.keys() if before.get(name) != environment.get(name)}
+    if order["anew"] or not all(name.startswith(_READ_LATE) for name in differ):
+        assert not limits, "a new interpreter knows nothing of them"
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.execve(sys.executable, [sys.executable, "-m", "etl", *arguments], environment)  # noqa: S606 - no shell wanted
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["etl", *arguments]
+    sys.path[0] = folder
+    set_limits(limits)
+    code = 0
+    try:
+        runpy.run_module("etl.__main__", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:  # noqa: BLE001 - as the interpreter does
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    # As the interpreter ends, but for taking down all that was imported.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def set_limits(limits: Mapping[str, Any]) -> None:
+    """Bring down constants of the command in this process; of those that are tables, some entries."""
+    for name, value in limits.items():
+        module, _, constant = name.rpartition(".")
+        of = importlib.import_module(f"etl.{module}")
+        before = getattr(of, constant)
+        setattr(of, constant, before | value if isinstance(before, dict) else value)
+
+
+if __name__ == "__main__":
+    _serve(socket.socket(fileno=int(sys.argv[1])))
