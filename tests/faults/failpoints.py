@@ -30,7 +30,7 @@ from etl.warehouse.connection import _TRANSACTION_SETTINGS, Database
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# Where a point is: after a function or method; before, within or after a statement of etl/sql; around COMMIT. A third
+# Where a point is: after a function or method; before, within or after a statement of a folder `sql`; around COMMIT. A third
 # word is the point that must have been passed before.
 _LOAD: Final = {
     "connected": "call etl.warehouse.connection:Database._connected",
