@@ -87,7 +87,7 @@ class Audit:
             "archive": self.url,
             "revisions": self.revisions,
             "whole": self.whole,
-            "unfinished": [_slice_json(slice_) for slice_ in self.unfinished],
+            "unfinished": [slice_.as_json() for slice_ in self.unfinished],
             "damaged": [{**_key_json(key), "missing": name} for key, name in self.damaged],
             "unarchived": [_key_json(key) for key in self.unarchived],
             "superseded": [_key_json(key) for key in self.superseded],
@@ -211,9 +211,5 @@ def _unreferenced(known: Collection[Key], names: Iterable[str]) -> list[str]:
     return sorted(name for name in names - kept if layout.slice_of(name))
 
 
-def _slice_json(slice_: Slice) -> dict[str, object]:
-    return {"report_date": slice_.report_date.isoformat(), "report_type": slice_.report_type.value}
-
-
 def _key_json(key: Key) -> dict[str, object]:
-    return {**_slice_json(key.slice), "revision": key.revision, "report_sha256": key.sha256}
+    return {**key.slice.as_json(), "revision": key.revision, "report_sha256": key.sha256}

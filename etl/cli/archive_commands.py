@@ -30,10 +30,10 @@ def archive(
     from etl.archive.archive import open_archive
     from etl.runtime.cancellation import Stop
     from etl.warehouse import schema
-    from etl.warehouse.connection import open_database
+    from etl.warehouse.connection import open_warehouse
 
     settings, stop = output.settings("org_id", "database_url", "archive_url"), Stop()
-    with open_database(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
+    with open_warehouse(settings, stop=stop) as database:
         database.run(lambda connection: schema.require_head(database, connection))
         database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
         opened = open_archive(settings, stop)

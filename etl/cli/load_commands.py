@@ -164,10 +164,10 @@ def compact(as_json: options.Json = False) -> None:
 def migrate() -> None:
     """Create the tables, or bring them to this version. Safe to run at any time, also several at once."""
     from etl.warehouse import schema
-    from etl.warehouse.connection import open_database
+    from etl.warehouse.connection import open_warehouse
 
     settings = output.settings("database_url")
-    with open_database(settings.require("database_url"), schema=settings.schema_name) as database:
+    with open_warehouse(settings) as database:
         before, after = schema.migrate(database)
         what = "is at" if before == after else f"went from {before or 'nothing'} to"
         output.say(f"schema {settings.schema_name} of {database} {what} version {after}")

@@ -17,7 +17,7 @@ from etl.domain.errors import ExitCode, WatchTimeError
 from etl.domain.slices import Slice, slices_of, target_date
 from etl.extract import token_expiry
 from etl.warehouse import citus, schema
-from etl.warehouse.connection import fetch_rows, open_database, statement
+from etl.warehouse.connection import fetch_rows, open_warehouse, statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,7 +91,7 @@ def run_checks() -> Iterator[Check]:
 def _examine_database(settings: Settings) -> Iterator[Check]:
     try:
         with (
-            open_database(settings.require("database_url"), schema=settings.schema_name) as database,
+            open_warehouse(settings) as database,
             database.transaction() as connection,
         ):
             major = connection.info.server_version // 10_000

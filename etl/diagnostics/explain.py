@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from etl.domain.slices import SETTLING_DAYS, Slice, State
 from etl.pipeline.guards import remedy
 from etl.warehouse import ledger, schema
-from etl.warehouse.connection import Connection, fetch_rows, open_database, statement
+from etl.warehouse.connection import Connection, fetch_rows, open_warehouse, statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,8 +46,7 @@ class Story:
         """For `--json`; what JSON has no type for is text."""
         record = self.record
         return {
-            "report_date": self.slice.report_date.isoformat(),
-            "report_type": self.slice.report_type.value,
+            **self.slice.as_json(),
             "state": record and record.state.value,
             "presumed_empty": bool(record and record.is_presumed_empty),
             "reason": record and record.reason,
@@ -65,9 +64,8 @@ def read(settings: Settings, slices: Iterable[Slice]) -> list[Story]:
     Raises:
         SchemaNotReady: there are no tables to read, or those of another version.
     """
-    url = settings.require("database_url")
     with (
-        open_database(url, schema=settings.schema_name) as database,
+        open_warehouse(settings) as database,
         database.transaction(writable=False) as connection,
     ):
         schema.require_head(database, connection)
@@ -76,7 +74,7 @@ def read(settings: Settings, slices: Iterable[Slice]) -> list[Story]:
 
 def _story(connection: Connection, slice_: Slice, settings: Settings) -> Story:
     record = ledger.read(connection, slice_)
-    key = {"report_date": slice_.report_date, "report_type": slice_.report_type.value}
+    key = slice_.key()
     return Story(
         slice_,
         record,

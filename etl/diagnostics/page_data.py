@@ -13,7 +13,7 @@ from psycopg import IsolationLevel
 from etl.diagnostics import explain, status
 from etl.domain.slices import ReportType, Slice, State, dates_between, slices_of, target_date
 from etl.warehouse import citus, freshness, ledger, schema
-from etl.warehouse.connection import configure, fetch_rows, open_database, statement
+from etl.warehouse.connection import configure, fetch_rows, open_warehouse, statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -139,9 +139,8 @@ def read(settings: Settings, start: date, end: date, *, now: datetime) -> Figure
     Raises:
         SchemaNotReady: there are no tables to read, or those of another version.
     """
-    url = settings.require("database_url")
     with (
-        open_database(url, schema=settings.schema_name) as database,
+        open_warehouse(settings) as database,
         database.connection(writable=False) as connection,
     ):
         # A run may commit at any moment: sums, states and counts must be of the same one.
@@ -159,11 +158,7 @@ def _read(connection: Connection, settings: Settings, start: date, end: date, *,
     counted = fetch_rows(
         connection, citus.dialect(connection).statement("diagnostics/count_daily_viewers"), {"start": start, "end": end}
     )
-    per_slice = {
-        Slice(row["report_date"], ReportType(row["report_type"])): row["watch_seconds"]
-        for row in sums
-        if not row["place"]
-    }
+    per_slice = {Slice.of_row(row): row["watch_seconds"] for row in sums if not row["place"]}
     viewers = {row["report_date"]: row["customers"] for row in counted}
     newest_due = target_date(now, settings.lag_days)
     asked_again_from = newest_due - timedelta(days=settings.recheck_days)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from etl.domain.slices import Slice, State, dates_between, slices_of
 from etl.warehouse import freshness, ledger, schema
-from etl.warehouse.connection import open_database
+from etl.warehouse.connection import open_warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,8 +61,7 @@ class SliceStatus:
     def as_json(self) -> dict[str, object]:
         """For `--json`: dates in ISO 8601, seconds as an exact decimal text."""
         return {
-            "report_date": self.slice.report_date.isoformat(),
-            "report_type": self.slice.report_type.value,
+            **self.slice.as_json(),
             "state": self.state,
             "presumed_empty": self.shown_as == PRESUMED_EMPTY,
             "revision": self.revision,
@@ -100,9 +99,8 @@ def read(settings: Settings, start: date, end: date, *, judged_from: date | None
     Raises:
         SchemaNotReady: there are no tables to read, or those of another version.
     """
-    url = settings.require("database_url")
     with (
-        open_database(url, schema=settings.schema_name) as database,
+        open_warehouse(settings) as database,
         database.transaction(writable=False) as connection,
     ):
         schema.require_head(database, connection)
@@ -114,9 +112,8 @@ def read(settings: Settings, start: date, end: date, *, judged_from: date | None
 
 def restatements(settings: Settings, start: date, end: date) -> tuple[list[ledger.Restatement], list[SliceStatus]]:
     """What changed after first publication from `start` to `end`, both included; and the held slices of the range."""
-    url = settings.require("database_url")
     with (
-        open_database(url, schema=settings.schema_name) as database,
+        open_warehouse(settings) as database,
         database.transaction(writable=False) as connection,
     ):
         schema.require_head(database, connection)

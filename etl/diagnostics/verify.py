@@ -17,7 +17,7 @@ from etl.extract import report_source
 from etl.load.difference import DifferenceLoad
 from etl.transform import normalise
 from etl.warehouse import ledger, schema
-from etl.warehouse.connection import fetch_rows, open_database, statement
+from etl.warehouse.connection import fetch_rows, open_warehouse, statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -67,8 +67,7 @@ class Verdict:
     def as_json(self) -> dict[str, object]:
         """For `--json`; what JSON has no type for is text."""
         return {
-            "report_date": self.slice.report_date.isoformat(),
-            "report_type": self.slice.report_type.value,
+            **self.slice.as_json(),
             "verdict": self.word,
             "rows": self.rows,
             "missing": self.missing,
@@ -189,7 +188,7 @@ def open_verification(settings: Settings, *, with_source: bool) -> Iterator[Veri
     Raises:
         SchemaNotReady, WrongOrganization: there is nothing to verify, or it is another organization's.
     """
-    with open_database(settings.require("database_url"), schema=settings.schema_name) as database:
+    with open_warehouse(settings) as database:
         database.run(lambda connection: schema.require_head(database, connection))
         if not with_source:
             yield Verification(settings, database, None)

@@ -96,8 +96,7 @@ class Outcome:
     def as_json(self) -> dict[str, object]:
         """For `--json`: seconds as exact decimal texts."""
         return {
-            "report_date": self.slice.report_date.isoformat(),
-            "report_type": self.slice.report_type.value,
+            **self.slice.as_json(),
             "result": self.result.value,
             "exit_code": int(self.exit_code),
             "message": self.message,

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
 # A report is said to take one to two days; LAG_DAYS covers that. Three days more cover a weekend's trouble at the
@@ -48,6 +48,19 @@ class Slice:
 
     def __str__(self) -> str:
         return f"{self.report_date:%Y-%m-%d} {self.report_type}"
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Self:
+        """The slice that a row of the database is about."""
+        return cls(row["report_date"], ReportType(row["report_type"]))
+
+    def key(self) -> dict[str, object]:
+        """Its columns, as parameters of a statement."""
+        return {"report_date": self.report_date, "report_type": self.report_type.value}
+
+    def as_json(self) -> dict[str, object]:
+        """Its columns, for `--json`."""
+        return {"report_date": self.report_date.isoformat(), "report_type": self.report_type.value}
 
 
 @dataclass(frozen=True, slots=True)

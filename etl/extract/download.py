@@ -22,7 +22,7 @@ from etl.domain.report_values import Origin, ReportFile
 from etl.extract.file_identity import source_of
 from etl.extract.http_checksums import Checksums
 from etl.extract.http_clients import HTTP_ERRORS, explain, request_id
-from etl.extract.retry import BROKEN, PASSING, FailureKind, RetryableError, ThroughputGuard
+from etl.extract.retry import BROKEN, PASSING, FailureKind, RetryableError, ThroughputGuard, is_temporary
 from etl.extract.spool import Spool
 from etl.extract.url_policy import redacted_url
 
@@ -49,7 +49,6 @@ UNREADABLE: Final = FailureKind("unreadable", 2)
 
 # The hosts say "expired" in as many ways as there are hosts: S3 and Azure 403, Google 400, others 401 or 410.
 _EXPIRED_STATUSES = frozenset({400, 401, 403, 410})
-_PASSING_STATUSES = frozenset({408, 429})
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]+"')
 _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
 _LATER = "run again later; what is loaded stays as it is"
@@ -203,7 +202,7 @@ class _Download:
             return RetryableError(error, EXPIRED)
         if status == HTTPStatus.NOT_FOUND:
             return self._anew(error, GONE)
-        if status in _PASSING_STATUSES or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if is_temporary(status):
             return RetryableError(error, PASSING, self._patience.retry_after_s(response.headers))
         past_the_end = status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and _asked_for_the_rest(response)
         return self._anew(error, PASSING if past_the_end else BROKEN)

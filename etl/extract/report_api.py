@@ -18,7 +18,7 @@ import httpx
 from etl.domain.errors import CredentialsRefused, Misconfigured, NeedsAPerson, SourceUnavailable, TryLater
 from etl.domain.report_values import ReportAddress, ReportNotFound
 from etl.extract.http_clients import HTTP_ERRORS, explain, request_id
-from etl.extract.retry import BROKEN, PASSING, FailureKind, RateLimiter, RetryableError
+from etl.extract.retry import BROKEN, PASSING, FailureKind, RateLimiter, RetryableError, is_temporary
 from etl.extract.url_policy import BASE_SETTING, redacted_url
 
 if TYPE_CHECKING:
@@ -150,9 +150,7 @@ class ReportApi:
                 return ReportAddress(url, asks=1)
             case HTTPStatus.NOT_FOUND if _is_not_found(answer) or not self._strict_not_found:
                 return ReportNotFound(asks=1, message=self._quote(answer))
-            case HTTPStatus.TOO_MANY_REQUESTS | HTTPStatus.REQUEST_TIMEOUT:
-                raise self._again(said, PASSING, response)
-            case _ if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            case _ if is_temporary(status):
                 raise self._again(said, PASSING, response)
             case _ if status < HTTPStatus.MULTIPLE_CHOICES:
                 # A success without an address: a captive portal, a proxy's page, a half-made deployment. It goes away

@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, retry_if_result
@@ -69,6 +70,12 @@ class RetryableError(Exception):
         self.error = error
         self.trouble = trouble
         self.retry_after_s = retry_after_s
+
+
+def is_temporary(status: int) -> bool:
+    """Whether a later answer may be another one: a time-out, too many requests, an error of the server."""
+    temporary = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+    return status in temporary or status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from etl.extract import report_source
 from etl.pipeline.slice_sync import Pipeline
 from etl.warehouse import schema
-from etl.warehouse.connection import open_database
+from etl.warehouse.connection import open_warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ def open_run_context(
         SchemaNotReady, WrongOrganization: before anything is asked of the source.
         ArchiveUnavailable, CredentialsRefused, Misconfigured: the configured archive cannot be looked at.
     """
-    with open_database(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
+    with open_warehouse(settings, stop=stop) as database:
         database.run(lambda connection: schema.require_head(database, connection))
         database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
         archive = _archive(settings, stop)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final
 from psycopg import sql
 
 from etl.domain.errors import ReconciliationFailed, SliceBusy, TryLater, WatchTimeError
-from etl.domain.slices import ReportType, Slice, dates_between, slices_of
+from etl.domain.slices import Slice, dates_between, slices_of
 from etl.load import partitions
 from etl.runtime.cancellation import Stop
 from etl.warehouse import citus, ledger, schema
-from etl.warehouse.connection import fetch_rows, in_savepoint, open_database, statement
+from etl.warehouse.connection import fetch_rows, in_savepoint, open_warehouse, statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -66,7 +66,7 @@ def compact_all(settings: Settings) -> tuple[list[Compacted], list[WatchTimeErro
         SchemaNotReady: there are no tables, or those of another version.
     """
     stop, done, trouble = Stop(), list[Compacted](), list[WatchTimeError]()
-    with open_database(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
+    with open_warehouse(settings, stop=stop) as database:
         database.run(lambda connection: schema.require_head(database, connection))
         for month in settled_months(database, settings, today=settings.today()):
             try:
@@ -216,7 +216,7 @@ def _own_partitions(connection: Connection, month: Partition) -> dict[Slice, str
     found = fetch_rows(
         connection, statement("load/list_month_slices"), {"start": month.start.report_date, "end": _last_date(month)}
     )
-    return {Slice(row["report_date"], ReportType(row["report_type"])): row["partition"] for row in found}
+    return {Slice.of_row(row): row["partition"] for row in found}
 
 
 def _require_equal(
@@ -228,7 +228,7 @@ def _require_equal(
         return
     if _facts_versions(connection, month) != known:
         raise _loaded_meanwhile(month)
-    named = [Slice(row["report_date"], ReportType(row["report_type"])) for row in unequal[:_NAMED]]
+    named = [Slice.of_row(row) for row in unequal[:_NAMED]]
     more = f" and {len(unequal) - len(named)} more" if len(unequal) > len(named) else ""
     raise ReconciliationFailed(
         f"{month.name}: rows or seconds differ from the ledger's in {', '.join(map(str, named))}{more}; rolled back",

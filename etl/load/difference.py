@@ -35,7 +35,7 @@ class DifferenceLoad(SliceLoad):
     def deduplicate(self, tally: Tally) -> int:
         """Sum the lines of one key into one row, and compare them with what is stored; gives the number of rows."""
         self._execute("load/compare_slice")
-        lines = {**self._parameters, "lines": tally.rows_accepted}
+        lines = {**self.slice.key(), "lines": tally.rows_accepted}
         if self._fetch_one(statement("load/shares_keys"), lines) == (True,):
             self._merge_lines("load/merge_incoming", tally)
             self._execute("load/compare_slice")

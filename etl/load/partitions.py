@@ -68,8 +68,10 @@ def of_month(day: date) -> Partition:
 
 def measure(connection: Connection, slice_: Slice) -> tuple[int, Decimal]:
     """Rows and seconds that `watch_time` has of a slice."""
-    parameters = {"report_date": slice_.report_date, "report_type": slice_.report_type.value}
-    rows, watch_seconds = connection.execute(statement("load/measure_slice"), parameters).fetchone() or (0, Decimal(0))
+    rows, watch_seconds = connection.execute(statement("load/measure_slice"), slice_.key()).fetchone() or (
+        0,
+        Decimal(0),
+    )
     return rows, watch_seconds
 
 

@@ -49,7 +49,6 @@ class SliceLoad(ABC):
         self.slice = slice_
         self._connection = connection
         self._report_sha256 = report_sha256
-        self._parameters = {"report_date": slice_.report_date, "report_type": slice_.report_type.value}
         self._partition = partitions.of_slice(slice_)
         self._dialect = citus.dialect(connection)
         self._lines = sql.Identifier(self._lines_name())
@@ -104,7 +103,7 @@ class SliceLoad(ABC):
         )
         self._reconcile(change, tally)
         # Last: it locks contents that other slices name too, and they wait for our commit.
-        self._connection.execute(statement("load/upsert_content"), self._parameters)
+        self._connection.execute(statement("load/upsert_content"), self.slice.key())
         if self._has_rejects:
             self._connection.execute(statement("load/keep_rejects"))
         return change

@@ -24,7 +24,7 @@ from etl.pipeline.outcome_recorder import Recorder
 from etl.runtime.cancellation import Stop
 from etl.transform import normalise
 from etl.warehouse import ledger, revisions, schema
-from etl.warehouse.connection import open_database
+from etl.warehouse.connection import open_warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -162,7 +162,7 @@ def open_replay(settings: Settings, *, stop: Stop | None = None) -> Iterator[Rep
         ArchiveUnavailable, CredentialsRefused, Misconfigured: the archive cannot be read.
     """
     stop = stop or Stop()
-    with open_database(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
+    with open_warehouse(settings, stop=stop) as database:
         database.run(lambda connection: schema.require_head(database, connection))
         database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
         with scratch_folder.folder() as folder:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from etl.domain.slices import ReportType, Slice
+from etl.domain.slices import Slice
 from etl.warehouse import freshness, ledger, schema
-from etl.warehouse.connection import fetch_rows, open_database, statement
+from etl.warehouse.connection import fetch_rows, open_warehouse, statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,9 +44,8 @@ def read(settings: Settings) -> WarehouseSnapshot:
     Raises:
         WatchTimeError: it cannot be read, or belongs to another organization.
     """
-    url = settings.require("database_url")
     with (
-        open_database(url, schema=settings.schema_name) as database,
+        open_warehouse(settings) as database,
         database.transaction(writable=False) as connection,
     ):
         connection.execute("SET TRANSACTION READ ONLY")
@@ -58,11 +57,11 @@ def read(settings: Settings) -> WarehouseSnapshot:
             overview,
             known=ledger.read_range(connection, date.min, date.max),
             withdrawn={
-                _slice(row): str(row["message"])
+                Slice.of_row(row): str(row["message"])
                 for row in fetch_rows(connection, statement("telemetry/read_withdrawn"))
             },
             told={
-                _slice(row): str(row["condition"])
+                Slice.of_row(row): str(row["condition"])
                 for row in fetch_rows(connection, statement("telemetry/read_notices"))
             },
         )
@@ -70,20 +69,9 @@ def read(settings: Settings) -> WarehouseSnapshot:
 
 def record_told(settings: Settings, trouble: Mapping[Slice, str], fine: Iterable[Slice]) -> None:
     """Remember what people were told, in one transaction."""
-    url = settings.require("database_url")
-    with open_database(url, schema=settings.schema_name) as database, database.transaction() as connection:
+    with open_warehouse(settings) as database, database.transaction() as connection:
         connection.execute(_BRIEFLY)
         for slice_, condition in trouble.items():
-            connection.execute(statement("telemetry/record_notice"), {**_key(slice_), "condition": condition})
+            connection.execute(statement("telemetry/record_notice"), {**slice_.key(), "condition": condition})
         for slice_ in fine:
-            connection.execute(statement("telemetry/forget_notice"), _key(slice_))
-
-
-def _slice(row: Mapping[str, object]) -> Slice:
-    day = row["report_date"]
-    assert isinstance(day, date)  # noqa: S101 - by the column's type
-    return Slice(day, ReportType(str(row["report_type"])))
-
-
-def _key(slice_: Slice) -> dict[str, object]:
-    return {"report_date": slice_.report_date, "report_type": slice_.report_type.value}
+            connection.execute(statement("telemetry/forget_notice"), slice_.key())

@@ -26,6 +26,8 @@ from etl.warehouse.driver_errors import TransientDatabaseError, translate_error
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from etl.config.settings import Settings
+
 T = TypeVar("T")
 
 # libpq waits 130 s by default; the keepalives and the TCP timeout find a dead peer within a minute.
@@ -238,6 +240,13 @@ def open_database(url: str, *, schema: str, stop: Stop | None = None) -> Iterato
             url = stack.enter_context(embedded.server(Path(url.removeprefix(EMBEDDED)).expanduser()))
         database = Database(url, schema=schema, stop=stop)
         stack.callback(database.close)
+        yield database
+
+
+@contextmanager
+def open_warehouse(settings: Settings, *, stop: Stop | None = None) -> Iterator[Database]:
+    """The configured warehouse."""
+    with open_database(settings.require("database_url"), schema=settings.schema_name, stop=stop) as database:
         yield database
 
 

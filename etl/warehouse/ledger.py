@@ -128,7 +128,7 @@ def read_oldest_date(connection: Connection) -> date | None:
 
 def read_evidence(connection: Connection, slice_: Slice) -> tuple[str, ...]:
     """What shows that the source is done with the slice's date, in words; nothing when nothing does."""
-    found = fetch_rows(connection, statement("warehouse/read_evidence"), _key(slice_))[0]
+    found = fetch_rows(connection, statement("warehouse/read_evidence"), slice_.key())[0]
     evidence = []
     if found["other_type"]:
         what = "is empty" if found["other_state"] == State.EMPTY else "is there"
@@ -158,8 +158,7 @@ class Restatement:
     def as_json(self) -> dict[str, object]:
         """For `--json`: seconds as exact decimal texts."""
         return {
-            "report_date": self.slice.report_date.isoformat(),
-            "report_type": self.slice.report_type.value,
+            **self.slice.as_json(),
             "revision": self.revision,
             "seconds_before": f"{self.seconds_before:f}",
             "seconds_after": f"{self.seconds_after:f}",
@@ -187,7 +186,7 @@ def claim(connection: Connection, org_id: str) -> None:
 def accepted_rejects(connection: Connection, slice_: Slice, report_sha256: str) -> int | None:
     """How many lines of a report were rejected when it was accepted; None: it never was."""
     row = connection.execute(
-        statement("warehouse/read_accepted_rejects"), {**_key(slice_), "report_sha256": report_sha256}
+        statement("warehouse/read_accepted_rejects"), {**slice_.key(), "report_sha256": report_sha256}
     ).fetchone()
     return row[0] if row else None
 
@@ -205,7 +204,7 @@ def record_state(
     connection.execute(
         statement("warehouse/record_state"),
         {
-            **_key(slice_),
+            **slice_.key(),
             "state": state.value,
             "reason": reason,
             "error_code": error.code if error else None,
@@ -232,7 +231,7 @@ def record_revision(
     connection.execute(
         statement("warehouse/record_revision"),
         {
-            **_key(slice_),
+            **slice_.key(),
             "revision": revision,
             "report_sha256": report.sha256,
             "report_bytes": report.size_bytes,
@@ -256,7 +255,7 @@ def record_revision(
     connection.execute(
         statement("warehouse/record_loaded"),
         {
-            **_key(slice_),
+            **slice_.key(),
             "state": (State.LOADED if change.stored else State.EMPTY).value,
             "revision": revision,
             "report_sha256": report.sha256,
@@ -275,29 +274,25 @@ def record_origin(connection: Connection, slice_: Slice, origin: Origin | None) 
     """Note where the stored report lies."""
     connection.execute(
         statement("warehouse/record_origin"),
-        {**_key(slice_), "source": origin and origin.source, "etag": origin and origin.etag},
+        {**slice_.key(), "source": origin and origin.source, "etag": origin and origin.etag},
     )
 
 
 def raise_facts_version(connection: Connection, slice_: Slice) -> None:
     """Note that the slice's rows were changed within a revision; a new revision notes it by itself."""
-    connection.execute(statement("warehouse/raise_facts_version"), _key(slice_))
+    connection.execute(statement("warehouse/raise_facts_version"), slice_.key())
 
 
 def record_check(connection: Connection, slice_: Slice, result: str, message: str | None) -> None:
     """Note what a check met, whatever it changed."""
-    connection.execute(statement("warehouse/record_check"), {**_key(slice_), "result": result, "message": message})
+    connection.execute(statement("warehouse/record_check"), {**slice_.key(), "result": result, "message": message})
 
 
 def record_last_check(connection: Connection, slice_: Slice, last_check: str) -> None:
     """Note a check that met trouble or nothing, and leaves state and reason as they are."""
-    connection.execute(statement("warehouse/record_last_check"), {**_key(slice_), "last_check": last_check})
+    connection.execute(statement("warehouse/record_last_check"), {**slice_.key(), "last_check": last_check})
 
 
 def delete_rejects(connection: Connection, slice_: Slice, *, report_sha256: str | None = None) -> None:
     """Drop the rejected lines of reports that were not accepted, and of the report at hand, which is read again."""
-    connection.execute(statement("warehouse/delete_rejects"), {**_key(slice_), "report_sha256": report_sha256})
-
-
-def _key(slice_: Slice) -> dict[str, object]:
-    return {"report_date": slice_.report_date, "report_type": slice_.report_type.value}
+    connection.execute(statement("warehouse/delete_rejects"), {**slice_.key(), "report_sha256": report_sha256})

@@ -73,7 +73,7 @@ def read(connection: Connection, slice_: Slice) -> list[Accepted]:
     found = fetch_rows(
         connection,
         statement("warehouse/read_accepted"),
-        {"report_date": slice_.report_date, "report_type": slice_.report_type.value},
+        slice_.key(),
     )
     return [Accepted(**{**row, "report_type": ReportType(row["report_type"])}) for row in found]
 
@@ -81,7 +81,7 @@ def read(connection: Connection, slice_: Slice) -> list[Accepted]:
 def listed(connection: Connection) -> list[tuple[Slice, int, str]]:
     """Slice, revision and hash of all that was ever accepted, oldest slice first."""
     return [
-        (Slice(row["report_date"], ReportType(row["report_type"])), row["revision"], row["report_sha256"])
+        (Slice.of_row(row), row["revision"], row["report_sha256"])
         for row in fetch_rows(connection, statement("warehouse/list_revisions"))
     ]
 

@@ -30,8 +30,8 @@ from etl.warehouse.connection import _TRANSACTION_SETTINGS, Database
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# Where a point is: after a function or method; before, within or after a statement of a folder `sql`; around COMMIT. A third
-# word is the point that must have been passed before.
+# Where a point is: after a function or method; before, within or after a statement of a folder `sql`; around COMMIT. A
+# third word is the point that must have been passed before.
 _LOAD: Final = {
     "connected": "call etl.warehouse.connection:Database._connected",
     "address-known": "call etl.extract.report_api:ReportApi.ask_once",
