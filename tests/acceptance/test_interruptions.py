@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -302,6 +303,7 @@ def test_sigterm_while_the_database_is_silent(program: Program, newest_warehouse
 def test_sigterm_stops_the_embedded_server_too(
     bare_program: Program, newest_warehouse: Warehouse, tmp_path: Path
 ) -> None:
+    bare_program = replace(bare_program, anew=True)  # the server is a child of the command
     settings = _embedded_settings(newest_warehouse, tmp_path)
     assert bare_program("migrate", **settings).returncode == 0
     newest_warehouse.sandbox.override(VOD, Delivery(latency_s=60))
@@ -344,6 +346,7 @@ def test_two_runs_at_once_leave_one_revision_of_each_slice(program: Program, new
 
 def test_killed_on_the_embedded_database(bare_program: Program, newest_warehouse: Warehouse, tmp_path: Path) -> None:
     """The next command finds the server of the killed one running, uses it, and stops it."""
+    bare_program = replace(bare_program, anew=True)  # the server is a child of the command
     settings = _embedded_settings(newest_warehouse, tmp_path)
     assert bare_program("migrate", **settings).returncode == 0
     newest_warehouse.sandbox.script(VOD, storage=[Delivery(latency_s=60)])
