@@ -83,7 +83,7 @@ _COMPACTION: Final = {
 _ARCHIVE: Final = {
     "half-stored": "call shutil:copyfileobj",
     "raw-stored": "call etl.archive.timed_store:TimedStore.put",
-    "files-stored": "call etl.archive.archive:Archive.keep",
+    "files-stored": "call etl.archive.archive:Archive.store_revision",
     "published": "call etl.archive.timed_store:TimedStore.copy",
     "marked": "call etl.archive.timed_store:TimedStore.write published",
 }
