@@ -12,21 +12,37 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from forks import one_certificate
+
 if TYPE_CHECKING:
     import signal
     from collections.abc import Iterator, Mapping, Sequence
     from multiprocessing.process import BaseProcess
     from pathlib import Path
 
-# What `run`, `backfill`, `compact` and `migrate` import when they run.
+# What `run`, `backfill`, `compact`, `migrate` and those that look at what is there import when they run.
 _IMPORTED = [
     "etl.cli.main",
+    "etl.cli.load_commands",
     "etl.job.runner",
+    "etl.transform.normalise",
+    "etl.load.slice_load",
+    "etl.load.compaction",
+    "etl.archive.archive",
     "etl.telemetry.run_telemetry",
     "etl.display.progress",
     "etl.display.terminal",
-    "etl.load.compaction",
+    "etl.diagnostics.status",
+    "etl.diagnostics.verify",
+    "etl.diagnostics.doctor",
     "alembic.config",
+    "alembic.command",
+    "pandas",
+    "pyarrow.csv",
+    "pyarrow.compute",
+    "pyarrow.parquet",
+    "psycopg_binary",
+    "httpx",
 ]
 
 _forks = multiprocessing.get_context("forkserver")
@@ -71,7 +87,10 @@ class Forked:
     def start(self, *arguments: str, **settings: str) -> Run:
         self.started += 1
         out, err = self.folder / f"{self.started}.out", self.folder / f"{self.started}.err"
-        environment = {**self.environment, **{f"WATCH_TIME_{name}": value for name, value in settings.items()}}
+        # Reading all the certificates of the world, for a sandbox without TLS, takes longer than a load.
+        certificate = {"SSL_CERT_FILE": str(one_certificate(self.folder))}
+        named = {f"WATCH_TIME_{name}": value for name, value in settings.items()}
+        environment = {**self.environment, **certificate, **named}
         process = _forks.Process(target=_run, args=(arguments, environment, self.folder, out, err))
         with _no_main():
             process.start()

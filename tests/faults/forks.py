@@ -123,15 +123,22 @@ def prepared(folder: Path) -> Iterator[Forks]:
     """A process to fork from; the programs run in `folder`, without any setting but those that they are given."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)} | {"COLUMNS": "160"}
     # Reading all the certificates of the world, for a sandbox without TLS, takes longer than a load.
-    first, end, _ = Path(certifi.where()).read_text(encoding="utf-8").partition("-----END CERTIFICATE-----\n")
-    (folder / "one.pem").write_text(first + end, encoding="utf-8")
-    plain["SSL_CERT_FILE"] = str(folder / "one.pem")
+    plain["SSL_CERT_FILE"] = str(one_certificate(folder))
     with subprocess.Popen(
         [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=plain
     ) as server:
         yield Forks(server, folder, plain)
         assert server.stdin
         server.stdin.close()
+
+
+def one_certificate(folder: Path) -> Path:
+    """A file in the folder with one of the certificates that are trusted."""
+    file = folder / "one.pem"
+    if not file.exists():
+        first, end, _ = Path(certifi.where()).read_text(encoding="utf-8").partition("-----END CERTIFICATE-----\n")
+        file.write_text(first + end, encoding="utf-8")
+    return file
 
 
 def _child(order: Mapping[str, str], arguments: list[str], environment: dict[str, str]) -> NoReturn:

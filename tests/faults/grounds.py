@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 WORLD = SandboxConfig(vod_rows=60, live_rows=40, titles=30, quiet_one_day_in=0)
 OLDEST_AND_NEWEST = list(dict.fromkeys((postgres.SOURCES[0], postgres.SOURCES[-1])))
+# Templates with facts are copied, which a cluster cannot do.
+ONE = postgres.ONE if postgres.ONE in postgres.SOURCES else postgres.SOURCES[-1]
+SERVERS = OLDEST_AND_NEWEST if postgres.EVERY else [ONE]
 
 MUTANT = os.environ.get("WATCH_TIME_TEST_MUTANT")
 

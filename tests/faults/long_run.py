@@ -89,6 +89,7 @@ class LongRun:
         known = {
             "WATCH_TIME_TEST_SEED": f"{seed}",
             "WATCH_TIME_TEST_EFFORT": f"{effort:g}",
+            "WATCH_TIME_TEST_EXHAUSTIVE": "1",
             "WATCH_TIME_TEST_SERVER": server,
         }
         print(f"round {len(self.seeds)}: seed {seed}, effort {effort:g}, one server: {server}", flush=True)

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from psycopg import conninfo
 
-from checker import violations
-from conftest import DAY, TODAY, Warehouse
+from checker import violations, wait_for_no_backend
+from conftest import DAY, TODAY, Warehouse, hide_settings
 from etl.domain.slices import ReportType, Slice
+from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
+from etl.sandbox.server import running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import postgres
 
 VOD, LIVE = Slice(DAY, ReportType.VOD), Slice(DAY, ReportType.LIVE)
 BOTH = (LIVE, VOD)
@@ -22,14 +32,32 @@ def sandbox_config() -> SandboxConfig:
     return WORLD
 
 
+@pytest.fixture(scope="module", name="template")
+def _template(
+    newest_server: postgres.Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[postgres.Server, Warehouse]]:
+    """Two slices, of which one was restated; loaded once, and copied for each test."""
+    sandbox = Sandbox(WORLD)
+    with (
+        pytest.MonkeyPatch.context() as monkeypatch,
+        newest_server.database() as url,
+        running(sandbox) as base_url,
+    ):
+        hide_settings(monkeypatch, tmp_path_factory.mktemp("folder"))
+        warehouse = Warehouse(url, sandbox, base_url)
+        warehouse.bring(slice_=LIVE)
+        warehouse.bring(slice_=VOD)
+        sandbox.restate(VOD)
+        warehouse.bring(slice_=VOD)
+        assert wait_for_no_backend(url) == []
+        yield replace(newest_server, template=str(conninfo.conninfo_to_dict(url)["dbname"])), warehouse
+
+
 @pytest.fixture
-def loaded(newest_warehouse: Warehouse) -> Warehouse:
-    """Two slices, of which one was restated."""
-    newest_warehouse.bring(slice_=LIVE)
-    newest_warehouse.bring(slice_=VOD)
-    newest_warehouse.sandbox.restate(VOD)
-    newest_warehouse.bring(slice_=VOD)
-    return newest_warehouse
+def loaded(template: tuple[postgres.Server, Warehouse]) -> Iterator[Warehouse]:
+    server, warehouse = template
+    with server.database() as url:
+        yield replace(warehouse, url=url)
 
 
 def _found(warehouse: Warehouse) -> str:

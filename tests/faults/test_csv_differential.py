@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 CORPUS = Path(__file__).parent / "corpus"
 HEADER = ["Content Title", "Content ID", "Streaming Type", "Created At", "Customer ID", "Watch Time (sec.)"]
 # Divided, so that several workers have something to do, and none for too long.
-PARTS = effort(10)
+PARTS = effort(3)
 FILES_PER_PART = 300
 BLOCK_SIZES = (1, 7, 64, 300, 10_000, record_splitter.BLOCK_BYTES)
 KINDS = {"fields$": "fields", "a NUL character": "NUL", "not UTF-8$": "UTF-8"}

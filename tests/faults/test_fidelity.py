@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 by_chance = settings(
     deadline=None,
     database=None,
-    max_examples=effort(40),
+    max_examples=effort(15),
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )

@@ -20,7 +20,7 @@ import postgres
 from effort import SEED, effort
 from etl.domain.slices import slices_of
 from forks import prepared
-from grounds import NEWEST_DAY, OLD_DAY, OLDEST_AND_NEWEST, Ground, Source, serving, span, template
+from grounds import NEWEST_DAY, OLD_DAY, SERVERS, Ground, Source, serving, span, template
 from tally import record
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from forks import Forks
 
-PARTS = 6  # of the rounds on a server, so that workers can share them
-ROUNDS = effort(2)  # of a part
+PARTS = 4  # of the rounds on a server, so that workers can share them
+ROUNDS = effort(1)  # of a part
 KILLS = 5  # of a round
 
 OLD_DAYS = [OLD_DAY, OLD_DAY + timedelta(days=1)]
@@ -55,7 +55,7 @@ class Prepared:
     seconds: dict[tuple[str, ...], float]
 
 
-@pytest.fixture(scope="module", name="prepared", params=OLDEST_AND_NEWEST)
+@pytest.fixture(scope="module", name="prepared", params=SERVERS)
 def _prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
     with (
         prepared(tmp_path_factory.mktemp("forks")) as forks,

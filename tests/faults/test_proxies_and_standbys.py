@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 DAY = SandboxConfig().today() - timedelta(days=40)
 DAYS = 4
 SLICES = [Slice(DAY + timedelta(days=later), kind) for later in range(DAYS) for kind in ReportType]
+ROUNDS = effort(2)
 BACKFILL = ("backfill", "--start", f"{DAY}", "--end", f"{SLICES[-1].report_date}", "--concurrency", "3", "--json")
 
 
@@ -95,7 +96,7 @@ class TestTransactionPooling:
         chance = random.Random(SEED)  # noqa: S311 - chance, not secrets
         with pooled(url, server_connections=4) as through:
             _assert_ended(forked.start("migrate", DATABASE_URL=through))
-            for _ in range(effort(3)):
+            for _ in range(ROUNDS):
                 killed, other = (forked.start(*BACKFILL, "--refresh", DATABASE_URL=through) for _ in range(2))
                 time.sleep(chance.uniform(0.1, 0.6))
                 killed.send(signal.SIGKILL)
@@ -109,8 +110,8 @@ class TestTransactionPooling:
                 loaded = [slice_ for run in runs for slice_ in run.document()["slices"] if slice_["result"] == "loaded"]
                 assert len(loaded) == len(SLICES), f"seed {SEED}"
             _assert_nothing_left_to_the_next_client(through)
-        assert violations(url, sandbox, SLICES, revisions={effort(3)}) == []
-        record("runs through pgbouncer", effort(3) * 4)
+        assert violations(url, sandbox, SLICES, revisions={ROUNDS}) == []
+        record("runs through pgbouncer", ROUNDS * 4)
 
 
 # What every session begins with.

@@ -53,7 +53,7 @@ def _slices(day: date, count: int = 1) -> list[Slice]:
 
 
 @pytest.mark.timeout(3_600)
-@pytest.mark.parametrize(("processes", "rounds"), [(2, effort(10)), (8, effort(4)), (16, effort(2))])
+@pytest.mark.parametrize(("processes", "rounds"), [(2, effort(3)), (8, effort(2)), (16, effort(1))])
 def test_of_many_that_bring_the_same_day_one_loads_it(
     forked: Forked, newest_warehouse: Warehouse, processes: int, rounds: int
 ) -> None:
@@ -92,11 +92,11 @@ def test_backfills_that_overlap_and_are_killed_load_each_slice_once(
 ) -> None:
     """With months being compacted all the while, and somebody who migrates."""
     chance = random.Random(SEED)  # noqa: S311 - chance, not secrets
-    count, killed, in_flight = 60, 0, 0
+    count, killed, in_flight = 40, 0, 0
     span = (*_days(LONG_AGO, count), "--concurrency", "4")
     number = 0
     # Some more, and later ones, where no kill met a load in flight: a busy machine is slow to begin.
-    while number < effort(5) or (not in_flight and number < max(effort(5), 20)):
+    while number < effort(3) or (not in_flight and number < max(effort(3), 20)):
         number += 1
         latest_s = 0.8 if in_flight else 0.8 + 0.2 * number
         runs = [forked.start(*span) for _ in range(2)]

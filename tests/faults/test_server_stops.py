@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from etl.domain.outcome import Outcome
     from etl.sandbox.sandbox import Sandbox
 
-STOPS = effort(10)
+STOPS = effort(4)
 # Pauses between the tries, of which there are five.
 OUTLASTS_A_RESTART_S = 0.4
 FINISHED_S = 60.0

@@ -57,6 +57,7 @@ class Cut:
             may owe nothing by then, or the acknowledgement of what the server answers to this message.
         kind: only messages of this type are counted.
         text: only messages that contain it are counted.
+        named: only messages of this kind, as `Proxy.kinds` names them, are counted.
     """
 
     sender: Sender
@@ -65,9 +66,11 @@ class Cut:
     manner: Manner = "reset"
     kind: bytes | None = None
     text: bytes = b""
+    named: str | None = None
 
     def counts(self, sender: Sender, kind: bytes, message: bytes) -> bool:
-        return self.sender == sender and self.kind in {None, kind} and self.text in message
+        is_of_kind = self.kind in {None, kind} and self.named in {None, _kind(sender, kind, message)}
+        return self.sender == sender and is_of_kind and self.text in message
 
 
 class Proxy:
@@ -82,8 +85,8 @@ class Proxy:
         self._cut: Cut | None = None
         self._counted = 0
         self._vanished: list[socket.socket] = []
-        self.types: dict[Sender, list[bytes]] = {"client": [], "server": []}
-        """Of the messages since the proxy was armed; a connection's first one has none, and counts as b""."""
+        self.kinds: dict[Sender, list[str]] = {"client": [], "server": []}
+        """Of the messages since the proxy was armed: their type, and the command where they name one."""
         self.cut_at: bytes | None = None
         """The type of the message at which the cut was made; None: not yet."""
 
@@ -97,7 +100,7 @@ class Proxy:
         """Count from 0 again, and make this cut, once."""
         with self._lock:
             self._cut, self._counted, self.cut_at = cut, 0, None
-            self.types = {"client": [], "server": []}
+            self.kinds = {"client": [], "server": []}
 
     def serve(self) -> None:
         """Until `close`."""
@@ -168,7 +171,7 @@ class Proxy:
 
     def _due(self, sender: Sender, kind: bytes, message: bytes) -> Cut | None:
         with self._lock:
-            self.types[sender].append(kind)
+            self.kinds[sender].append(_kind(sender, kind, message))
             cut = self._cut
             if cut is None or not cut.counts(sender, kind, message):
                 return None
@@ -192,6 +195,18 @@ class Proxy:
         elif manner != "close":
             for end in (client, server):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+def _kind(sender: Sender, kind: bytes, message: bytes) -> str:
+    """The type of a message; and of a statement, or of the answer that it is done, the command. No type: the first."""
+    body = message[5:]
+    if sender == "client" and kind in {b"P", b"Q"}:
+        lines = body.lstrip(b"\0").decode(errors="replace").splitlines()
+        words = " ".join(line for line in lines if not line.startswith("--")).split()
+        return f"{kind.decode()} {words[0].rstrip(chr(0))}"
+    if sender == "server" and kind == b"C":
+        return f"C {body.decode().split()[0].rstrip(chr(0))}"
+    return kind.decode()
 
 
 def _until_acknowledged(end: socket.socket) -> None:
