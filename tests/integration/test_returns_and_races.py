@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
 import pytest
@@ -21,6 +21,7 @@ from etl.job.runner import Job
 from etl.load import compaction, partitions
 from etl.runtime.cancellation import Stop
 from etl.sandbox.faults import Answer, Delivery
+from etl.warehouse import connection as connecting
 from etl.warehouse import schema
 from etl.warehouse.connection import Database
 
@@ -430,8 +431,17 @@ class _CountingStop(Stop):
         super().sleep(seconds)
 
 
-def test_a_long_analyze_makes_a_first_load_wait_and_not_begin_again(newest_warehouse: Warehouse) -> None:
-    """Longer than the lock timeout of everything else."""
+WAITING_FOR_LONG: LiteralString = (
+    "SELECT count(*) FROM pg_locks "
+    "WHERE relation = 'watch_time'::regclass AND waitstart < clock_timestamp() - interval '1 s'"
+)
+
+
+def test_a_long_analyze_makes_a_first_load_wait_and_not_begin_again(
+    newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer than the lock timeout of everything else, which is short here."""
+    monkeypatch.setitem(connecting._TRANSACTION_SETTINGS, "lock_timeout", "500ms")
     stop = _CountingStop()
     outcomes: list[Outcome] = []
     with newest_warehouse.job() as opened, psycopg.connect(newest_warehouse.url) as connection:
@@ -439,7 +449,9 @@ def test_a_long_analyze_makes_a_first_load_wait_and_not_begin_again(newest_wareh
         connection.execute("LOCK TABLE ONLY watch_time IN SHARE UPDATE EXCLUSIVE MODE")
         loading = threading.Thread(target=lambda: outcomes.append(opened._pipeline.sync_slice(VOD, FetchOptions())))
         loading.start()
-        time.sleep(11)
+        with psycopg.connect(newest_warehouse.url, autocommit=True) as observer:
+            while loading.is_alive() and observer.execute(WAITING_FOR_LONG).fetchone() == (0,):
+                time.sleep(0.05)
         connection.rollback()
         loading.join()
     assert outcomes[0].result is Result.LOADED

@@ -78,15 +78,28 @@ def test_the_identity_lock_is_seen_in_its_own_database_alone(
         assert not database_identity.is_held(connection, identity_lock)
 
 
-def test_an_identity_lock_that_was_lost_is_taken_again_and_holds_no_vacuum_back(
-    newest_warehouse: Warehouse, identity_lock: int
-) -> None:
-    burning = "FROM pg_stat_activity WHERE application_name = 'watch-time' AND datname = current_database()"
+HOLDERS: LiteralString = "FROM pg_stat_activity WHERE application_name = 'watch-time' AND datname = current_database()"
+
+
+def test_the_identity_lock_holds_no_vacuum_back(newest_warehouse: Warehouse, identity_lock: int) -> None:
     with Connection.connect(newest_warehouse.url, autocommit=True) as same:
-        assert same.execute(f"SELECT backend_xid, backend_xmin {burning}".encode()).fetchall() == [(None, None)]
-        same.execute(f"SELECT pg_terminate_backend(pid) {burning}".encode())
-        until(lambda: not database_identity.is_held(same, identity_lock), "it is still held")
-        until(lambda: database_identity.is_held(same, identity_lock), "it was not taken again")
+        assert same.execute(f"SELECT backend_xid, backend_xmin {HOLDERS}").fetchall() == [(None, None)]
+
+
+def test_an_identity_lock_that_was_lost_is_taken_again(
+    newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the statement that is sent from time to time, of which the next comes soon here."""
+    monkeypatch.setattr(database_identity, "_WORD_EVERY_S", 0.2)
+    with (
+        open_database(newest_warehouse.url, schema="public") as database,
+        database_identity.hold(database) as number,
+        Connection.connect(newest_warehouse.url, autocommit=True) as same,
+    ):
+        lost = same.execute(f"SELECT pid, pg_terminate_backend(pid, 30000) {HOLDERS}").fetchall()
+        assert [has_ended for _, has_ended in lost] == [True]
+        until(lambda: database_identity.is_held(same, number), "it was not taken again")
+        assert same.execute(f"SELECT pid {HOLDERS}").fetchall() != [(pid,) for pid, _ in lost]
 
 
 def test_the_identity_lock_is_released_at_the_end(newest_warehouse: Warehouse) -> None:
