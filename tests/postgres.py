@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -174,18 +175,31 @@ def _url(source: str) -> Iterator[str]:
         _make_known(source)
         # Not under pytest's folder: other sessions' clean-up reaches there, and socket paths must be short.
         with (
-            tempfile.TemporaryDirectory(prefix="watch-time-pg-") as folder,
+            tempfile.TemporaryDirectory(prefix="watch-time-pg-", dir=_in_memory()) as folder,
             embedded.server(Path(folder) / source, major=int(major)) as url,
         ):
             _forgo_durability(url)
             yield url
 
 
+# Each of the servers, of which there are three at most for each of pytest's workers, takes some hundreds of megabytes.
+_ROOM_BYTES = 4 << 30
+_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux has files in memory
+
+
+def _in_memory() -> Path | None:
+    """Where a database is copied and dropped several times as fast as on a disk; None where there is no room for it."""
+    with contextlib.suppress(OSError):
+        if shutil.disk_usage(_MEMORY).free >= _ROOM_BYTES and os.access(_MEMORY, os.W_OK):
+            return _MEMORY
+    return None
+
+
 def _forgo_durability(url: str) -> None:
     """Nothing has to reach the disk: a shared server ends before the machine does, and its own crash loses nothing."""
     with psycopg.connect(url, autocommit=True) as connection:
-        for setting in ("fsync", "full_page_writes"):
-            connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))
+        for setting, value in (("fsync", "off"), ("full_page_writes", "off"), ("max_wal_size", "128MB")):
+            connection.execute(sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(setting), sql.Literal(value)))
         connection.execute("SELECT pg_reload_conf()")
 
 

@@ -3,54 +3,87 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
-from conftest import TODAY
+from conftest import TODAY, Warehouse, hide_settings
 from etl.diagnostics import page_data
 from etl.domain.errors import Misconfigured, ReconciliationFailed, SliceBusy
 from etl.domain.outcome import FetchOptions, Result, Trust
 from etl.domain.slices import ReportType, Slice, slices_of
 from etl.load import compaction, partitions
 from etl.runtime.cancellation import Stop
+from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
+from etl.sandbox.server import running
 from etl.warehouse import ledger
 from etl.warehouse.connection import Connection, Database, open_database, statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Warehouse
+    from postgres import Server
 
 FIRST, LAST = date(2026, 10, 1), date(2026, 10, 31)
 OCTOBER = partitions.of_month(FIRST)
 GAP = Slice(date(2026, 10, 3), ReportType.LIVE)
 SOME = Slice(date(2026, 10, 4), ReportType.VOD)
+CONFIG = SandboxConfig(vod_rows=40, live_rows=20, quiet_one_day_in=0, first_day=date(2026, 9, 1), today=lambda: TODAY)
 
 
 @pytest.fixture
 def sandbox_config() -> SandboxConfig:
-    return SandboxConfig(vod_rows=40, live_rows=20, quiet_one_day_in=0, first_day=date(2026, 9, 1), today=lambda: TODAY)
+    return CONFIG
 
 
-@pytest.fixture
-def october(warehouse: Warehouse) -> Warehouse:
-    """A warehouse with some days of October, its first and its last, with a gap in one; and a day on either side."""
+def _load(warehouse: Warehouse) -> None:
+    """Some days of October, its first and its last, with a gap in one; and a day on either side."""
     with warehouse.job(concurrency=4) as opened:
         plan = opened.backfill_plan(FIRST - timedelta(days=1), SOME.report_date)
         plan += opened.backfill_plan(LAST, LAST + timedelta(days=1))
         outcomes = opened.work([planned for planned in plan if planned.slice != GAP])
     assert {outcome.result for outcome in outcomes} == {Result.LOADED}
-    return warehouse
+
+
+@pytest.fixture(scope="module")
+def loaded(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server, with a template in which October is loaded already; a cluster has no templates."""
+    if not server.template:
+        yield server
+        return
+    with server.database() as url:
+        sandbox = Sandbox(CONFIG)
+        with pytest.MonkeyPatch.context() as patched, running(sandbox) as base_url:
+            hide_settings(patched, tmp_path_factory.mktemp("october"))
+            _load(Warehouse(url, sandbox, base_url))
+        yield replace(server, template=str(conninfo_to_dict(url)["dbname"]))
 
 
 @pytest.fixture
-def database(warehouse: Warehouse) -> Iterator[Database]:
-    with open_database(warehouse.url, schema="public") as opened:
+def october(loaded: Server, sandbox: Sandbox, base_url: str) -> Iterator[Warehouse]:
+    """A warehouse of the test's own with those days."""
+    with loaded.database() as url:
+        warehouse = Warehouse(url, sandbox, base_url)
+        if not loaded.template:
+            _load(warehouse)
+        yield warehouse
+
+
+@pytest.fixture
+def database(october: Warehouse) -> Iterator[Database]:
+    with open_database(october.url, schema="public") as opened:
         yield opened
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For claims on tries that are all in vain."""
+    monkeypatch.setattr(compaction, "_PAUSE_S", 0.01)
 
 
 def _partitions(warehouse: Warehouse) -> list[str]:
@@ -126,6 +159,7 @@ def test_only_months_that_no_run_asks_about_any_more_are_settled(october: Wareho
     assert names(date(2026, 11, 10)) == ["watch_time_202609"]
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_readers_that_stay_are_left_alone(october: Warehouse, database: Database) -> None:
     before, tables = october.everything(), _tables(october)
     with psycopg.connect(october.url) as reader:
@@ -136,6 +170,7 @@ def test_readers_that_stay_are_left_alone(october: Warehouse, database: Database
     assert (october.everything(), _tables(october)) == (before, tables)
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_a_slice_that_is_being_loaded_is_not_waited_for_with_locks(october: Warehouse, database: Database) -> None:
     with psycopg.connect(october.url) as loader:
         lock = statement("warehouse/try_lock_slice")
@@ -320,6 +355,7 @@ def test_two_months_that_cannot_be_compacted_do_not_stop_the_third_and_are_not_b
     assert built == ["watch_time_202611"]
 
 
+@pytest.mark.usefixtures("short_pauses")
 def test_where_readers_stay_no_other_month_is_tried_after_a_run(october: Warehouse, database: Database) -> None:
     """It would take as long for each, and they are in the way of all."""
     _rest(october)
