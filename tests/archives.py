@@ -6,6 +6,7 @@ And reading them as others would, with DuckDB.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import socket
@@ -25,6 +26,7 @@ from azure.storage.blob import ContainerClient
 from moto.server import ThreadedMotoServer
 
 import emulators
+from plain_http import NO_AUTHORITIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,23 +82,34 @@ class _Folder:
         (self.root / name).unlink()
 
 
+def _s3() -> Any:
+    """A client of the server that the environment names."""
+    return _s3_client(os.environ["AWS_ENDPOINT_URL"])
+
+
+@functools.cache
+def _s3_client(endpoint: str) -> Any:
+    """Making one takes longer than most of what it is asked."""
+    return boto3.client("s3", endpoint_url=endpoint)
+
+
 @dataclass(frozen=True)
 class _S3:
     bucket: str
 
     def names(self, prefix: str) -> list[str]:
-        pages = boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
     def read(self, name: str) -> bytes:
-        data: bytes = boto3.client("s3").get_object(Bucket=self.bucket, Key=name)["Body"].read()
+        data: bytes = _s3().get_object(Bucket=self.bucket, Key=name)["Body"].read()
         return data
 
     def put(self, name: str, data: bytes) -> None:
-        boto3.client("s3").put_object(Bucket=self.bucket, Key=name, Body=data)
+        _s3().put_object(Bucket=self.bucket, Key=name, Body=data)
 
     def remove(self, name: str) -> None:
-        boto3.client("s3").delete_object(Bucket=self.bucket, Key=name)
+        _s3().delete_object(Bucket=self.bucket, Key=name)
 
 
 @dataclass(frozen=True)
@@ -121,8 +134,8 @@ class _Google:
 
 
 def _ask(method: str, path: str, data: bytes | None = None) -> bytes:
-    url = os.environ["STORAGE_EMULATOR_HOST"] + path
-    answer = httpx.request(method, url, content=data, headers={"Content-Type": "application/json"}, timeout=30)
+    url, headers = os.environ["STORAGE_EMULATOR_HOST"] + path, {"Content-Type": "application/json"}
+    answer = httpx.request(method, url, content=data, headers=headers, timeout=30, verify=NO_AUTHORITIES)
     return answer.raise_for_status().content
 
 
@@ -242,7 +255,7 @@ def bucket(kind: str = "s3") -> str:
     """The address of an archive in a bucket of its own; the test is skipped where there is no store of this kind."""
     name = f"lake-{uuid.uuid4().hex}"
     if kind == "s3":
-        boto3.client("s3").create_bucket(Bucket=name)
+        _s3().create_bucket(Bucket=name)
     elif kind == "gs":
         if "STORAGE_EMULATOR_HOST" not in os.environ:
             emulators.lacking("no emulator of Google's store is installed")

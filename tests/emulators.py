@@ -20,6 +20,8 @@ import fsspec
 import httpx
 import pytest
 
+from plain_http import NO_AUTHORITIES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -113,7 +115,7 @@ def _answers(port: int, server: subprocess.Popen[bytes]) -> bool:
     deadline = time.monotonic() + _START_S
     while server.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(httpx.TransportError):
-            httpx.get(f"http://127.0.0.1:{port}/storage/v1/b", timeout=5)
+            httpx.get(f"http://127.0.0.1:{port}/storage/v1/b", timeout=5, verify=NO_AUTHORITIES)
             return True
         time.sleep(0.05)
     return False
