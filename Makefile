@@ -47,8 +47,8 @@ SEED ?=
 soak: install ## kills, cuts, crashes, damaged files and a year under faults, for as long as you say; MINUTES=, SEED=
 	$(BIN)/python tests/faults/long_run.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
-image: ## the container image, by docker, podman or buildah; BASE=, EXTRAS=
-	@PYTHON="$(PYTHON)" BASE="$(BASE)" EXTRAS="$(EXTRAS)" deploy/image/build.sh
+image: ## the container image, by docker, podman or buildah; BASE=, EXTRAS=, TAG=
+	@PYTHON="$(PYTHON)" BASE="$(BASE)" EXTRAS="$(EXTRAS)" TAG="$(TAG)" deploy/image/build.sh
 
 image-test: install image ## the container image at work
 	WATCH_TIME_TEST_IMAGE=watch-time $(BIN)/pytest tests/acceptance/test_image.py
@@ -56,10 +56,11 @@ image-test: install image ## the container image at work
 # No registry is asked: what the engine does not have is made of this machine's programs.
 ENGINE_TESTS := tests/integration/test_loading.py tests/integration/test_states.py tests/integration/test_schema.py \
 	tests/integration/test_containers.py tests/acceptance/test_image.py tests/acceptance/test_image_on_engine.py \
-	tests/acceptance/test_compose.py tests/faults/test_networks.py
-engine-test: install ## on the Docker engine that answers: databases in containers, the image, Compose, networks cut
+	tests/acceptance/test_compose.py tests/faults/test_networks.py tests/faults/test_dask_networks.py
+engine-test: install ## on the Docker engine that answers: databases in containers, the image, Compose, Dask, networks cut
 	tests/engine/images.sh
 	$(MAKE) image BASE=debian-python:trixie
+	$(MAKE) image BASE=debian-python:trixie EXTRAS="notify sandbox dask" TAG=watch-time:dask
 	WATCH_TIME_TEST_ENGINE=1 WATCH_TIME_TEST_IMAGE=watch-time $(BIN)/pytest -n $(PYTEST_WORKERS) $(ENGINE_TESTS)
 
 lint: install ## ruff: rules and format

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the image `watch-time` from the Dockerfile with what builds images here: docker, podman, or buildah without an
-# engine. `make image` calls it. BASE names another base image, EXTRAS other extras of pyproject.toml.
+# engine. `make image` calls it. BASE names another base image, EXTRAS other extras of pyproject.toml, TAG another name.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
@@ -39,6 +39,6 @@ else
     exit 1
 fi
 
-"${builder[@]}" "${secrets[@]}" --tag watch-time ${BASE:+--build-arg "BASE=$BASE"} ${EXTRAS:+--build-arg "EXTRAS=$EXTRAS"} \
+"${builder[@]}" "${secrets[@]}" --tag "${TAG:-watch-time}" ${BASE:+--build-arg "BASE=$BASE"} ${EXTRAS:+--build-arg "EXTRAS=$EXTRAS"} \
     --build-arg "VERSION=$(sed -nE 's/^__version__ = "(.*)"$/\1/p' etl/__init__.py)" \
     --build-arg "REVISION=$(git describe --always --dirty --abbrev=40 --exclude '*' 2> /dev/null || echo unknown)" .

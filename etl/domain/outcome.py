@@ -74,6 +74,7 @@ class Outcome:
         request_id: the source's own name for the request that failed.
         warnings: what is worth knowing about a report that was loaded.
         retries: how often something failed and was asked or fetched again.
+        lost_database: it failed because the database could not be reached, which may be so from this machine only.
     """
 
     slice: Slice
@@ -92,6 +93,7 @@ class Outcome:
     report_bytes: int = 0
     elapsed_s: float = 0.0
     retries: int = 0
+    lost_database: bool = False
 
     def as_json(self) -> dict[str, object]:
         """For `--json`: seconds as exact decimal texts."""

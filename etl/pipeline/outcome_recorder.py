@@ -216,7 +216,9 @@ class Recorder:
     def record_failure(self, slice_: Slice, error: WatchTimeError) -> Outcome:
         """Note an error where that is possible: not when the database is the trouble, or the slice is others'."""
         outcome = refusal(slice_, Result.FAILED, error)
-        if isinstance(error, (DatabaseUnavailable, SliceBusy, WrongOrganization)):
+        if isinstance(error, DatabaseUnavailable):
+            return replace(outcome, lost_database=True)
+        if isinstance(error, (SliceBusy, WrongOrganization)):
             return outcome
 
         def record(connection: Connection) -> Outcome:

@@ -29,6 +29,7 @@ from dask_cluster import until
 from etl.domain.slices import ReportType, Slice, dates_between, slices_of
 from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
+from wire import proxied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,6 +154,22 @@ def test_a_worker_killed_in_the_middle_of_a_load_changes_nothing(
     results = [slice_["result"] for slice_ in json.loads(out)["slices"]]
     # A backend may commit what its killed client had sent.
     assert (len(results), set(results) <= {"loaded", "unchanged"}) == (len(SLICES), True)
+    assert violations(newest_warehouse.url, newest_warehouse.sandbox, SLICES) == []
+
+
+def test_a_backfill_begins_while_a_worker_stands_still(
+    on_cluster: Program, newest_warehouse: Warehouse, cluster: DaskCluster
+) -> None:
+    """It does not answer what version it has: the others work, and its slices wait for it."""
+    sleeper = cluster.workers[0].process
+    sleeper.send_signal(signal.SIGSTOP)
+    try:
+        process = on_cluster.start(*RANGE, "--dask", cluster.address)
+        until(lambda: process.poll() is not None or _loaded(newest_warehouse) == len(SLICES) - 1, "no worker works")
+    finally:
+        sleeper.send_signal(signal.SIGCONT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
     assert violations(newest_warehouse.url, newest_warehouse.sandbox, SLICES) == []
 
 
@@ -396,6 +413,43 @@ def test_a_worker_that_cannot_begin_leaves_the_slices_to_another(  # noqa: PLR09
     assert done.returncode == 0, done.stdout + done.stderr
     assert {slice_["result"] for slice_ in json.loads(done.stdout)["slices"]} == {"loaded"}
     assert "worker_unfit" in {line["event"] for line in _lines(done.stderr)}
+    assert violations(newest_warehouse.url, newest_warehouse.sandbox, SLICES) == []
+
+
+def test_a_worker_that_loses_the_database_in_the_middle_of_a_load_leaves_its_slices_to_the_others(
+    on_cluster: Program, newest_warehouse: Warehouse, cluster: DaskCluster
+) -> None:
+    with _held(newest_warehouse, 4) as wait_until_held, proxied(newest_warehouse.url) as way:
+        (stray,) = cluster.start_worker(WATCH_TIME_DATABASE_URL=way.url)
+        process = on_cluster.start(*RANGE, "--json", "--dask", cluster.address)
+        wait_until_held()
+        # Its way to the database has ended.
+    try:
+        out, err = process.communicate(timeout=120)
+    finally:
+        cluster.end(stray)
+    assert process.returncode == 0, out + err
+    assert "worker_unfit" in {line["event"] for line in _lines(err)}
+    assert {slice_["result"] for slice_ in json.loads(out)["slices"]} <= {"loaded", "unchanged"}
+    assert violations(newest_warehouse.url, newest_warehouse.sandbox, SLICES) == []
+
+
+def test_a_database_that_nobody_reaches_any_more_ends_the_run(
+    on_cluster: Program, newest_warehouse: Warehouse, cluster: DaskCluster
+) -> None:
+    """No slice is handed from worker to worker, each of which would try for a while."""
+    with _held(newest_warehouse, 3) as wait_until_held, proxied(newest_warehouse.url) as way:
+        cluster.serve(newest_warehouse, DATABASE_URL=way.url)
+        process = on_cluster.start(*RANGE, "--json", "--dask", cluster.address, DATABASE_URL=way.url)
+        wait_until_held()
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 75, out + err
+    assert "worker_unfit" not in {line["event"] for line in _lines(err)}
+    told = json.loads(out)["slices"]
+    assert (len(told), {slice_["result"] for slice_ in told}) == (len(SLICES), {"failed"})
+    assert "cannot be reached" in told[0]["message"]
+    cluster.serve(newest_warehouse)
+    assert on_cluster(*RANGE, "--dask", cluster.address).returncode == 0
     assert violations(newest_warehouse.url, newest_warehouse.sandbox, SLICES) == []
 
 

@@ -97,6 +97,8 @@ class Hosts:
         source: the network between place and sandbox.
         store: the network between place and server.
         files: secrets, in files.
+        environment: of each run.
+        image: of the job.
     """
 
     sandbox: Sandbox
@@ -107,23 +109,31 @@ class Hosts:
     server: Running
     files: Mapping[str, Path]
     environment: dict[str, str] = field(default_factory=dict)
+    image: str = IMAGE
 
     @property
     def url(self) -> str:
         """The database, by the port that is published."""
         return published(self.server)
 
+    def equipment(self, **settings: str) -> tuple[str, ...]:
+        """The engine's options for a container of the program: few rights, its files, and its environment."""
+        variables = {**self.environment, **{f"{PREFIX}{key}": value for key, value in settings.items()}}
+        return (
+            *RESTRICTED,
+            *(f"--volume={here}:/run/secrets/{there}:ro" for there, here in self.files.items()),
+            *(f"--env={key}={value}" for key, value in variables.items()),
+        )
+
     @contextmanager
     def started(self, *arguments: str, options: tuple[str, ...] = (), **settings: str) -> Iterator[Job]:
         """The job in the network of the place, unless the options say another one; removed at the end."""
         name = f"watch-time-test-{uuid.uuid4().hex[:12]}"
-        variables = {**self.environment, **{f"{PREFIX}{key}": value for key, value in settings.items()}}
         where = () if any(option.startswith("--network") for option in options) else (
             f"--network=container:{self.place.name}",
         )  # fmt: skip
-        command = ["docker", "run", f"--name={name}", *RESTRICTED, *where, *options,
-                   *(f"--volume={here}:/run/secrets/{there}:ro" for there, here in self.files.items()),
-                   *(f"--env={key}={value}" for key, value in variables.items()), IMAGE, *arguments]  # fmt: skip
+        command = ["docker", "run", f"--name={name}", *where, *self.equipment(**settings), *options, self.image,
+                   *arguments]  # fmt: skip
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             try:
                 yield Job(name, process)
@@ -184,7 +194,17 @@ def postgres_host(store: Network, alias: str, *before: str) -> Iterator[Running]
 
 
 @contextmanager
-def hosts(config: SandboxConfig, folder: Path, *, delay_s: float = 0.0) -> Iterator[Hosts]:
+def place_between(source: Network, store: Network, *, number: int, delay_s: float = 0.0) -> Iterator[Running]:
+    """A host in both networks, with this as the last part of its addresses, whose loopback has a port of the source."""
+    with running(IMAGE, "/forwarder.py", "source", f"{PORT}", f"{delay_s}", options=(
+            "--entrypoint=python3", f"--network={source.name}", f"--ip={source.prefix}.{number}",
+            f"--volume={_FORWARDER}:/forwarder.py:ro")) as place:  # fmt: skip
+        store.mend(place, number=number)
+        yield place
+
+
+@contextmanager
+def hosts(config: SandboxConfig, folder: Path, *, delay_s: float = 0.0, image: str = IMAGE) -> Iterator[Hosts]:
     """All of them, and the tables made."""
     told = {name: value for name, value in asdict(config).items() if name in _CONFIGURED}
     secrets = {"api-token": config.token, "database-url": "postgresql://watch_time@warehouse:5432/watch_time"}
@@ -204,12 +224,9 @@ def hosts(config: SandboxConfig, folder: Path, *, delay_s: float = 0.0) -> Itera
             "--entrypoint=python3", f"--network={source.name}", "--network-alias=source",
             f"--publish=127.0.0.1::{PORT}", f"--env=CONFIG={json.dumps(told)}")))  # fmt: skip
         server = stack.enter_context(postgres_host(store, "warehouse"))
-        place = stack.enter_context(running(IMAGE, "/forwarder.py", "source", f"{PORT}", f"{delay_s}", options=(
-            "--entrypoint=python3", f"--network={source.name}", f"--ip={source.prefix}.100",
-            f"--volume={_FORWARDER}:/forwarder.py:ro")))  # fmt: skip
-        store.mend(place, number=100)
+        place = stack.enter_context(place_between(source, store, number=100, delay_s=delay_s))
         made = Hosts(Sandbox(config), source, store, place, origin, server,
-                     {name: folder / name for name in secrets}, environment)  # fmt: skip
+                     {name: folder / name for name in secrets}, environment, image)  # fmt: skip
         migrated = made.run("migrate")
         assert migrated.returncode == 0, migrated.stderr
         yield made

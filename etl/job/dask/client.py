@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _CONNECT_S: Final = 10.0
+_VERSION_S: Final = 5.0
 _CLOSE_S: Final = 1.0
 
 
@@ -138,7 +139,7 @@ def _host(place: str) -> str | None:
 
 
 def _require_same_version(client: Client) -> None:
-    """The workers that are there must have this version; those that join later are asked with their first slice.
+    """The workers that answer must have this version; others, and those that join later, are asked with their slices.
 
     Raises:
         Misconfigured: one has another, or none.
@@ -153,9 +154,12 @@ def _require_same_version(client: Client) -> None:
         except Exception:  # noqa: BLE001 - then it is not ours
             return None
 
-    found: dict[str, Any] = client.run(version, on_error="return")
+    found: dict[str, Any] = {}
+    # What the scheduler says to one that stands still, or whose network is gone, it may wait for until it misses it.
+    with suppress(TimeoutError):
+        found = within(_VERSION_S, lambda: client.run(version, on_error="return"))
     for address, other in sorted(found.items()):
-        if other != __version__:
+        if other != __version__ and not isinstance(other, OSError):
             what = f"has watch-time {other}" if isinstance(other, str) else "has no watch-time"
             raise Misconfigured(
                 f"the Dask worker {address} {what}, and the command is {__version__}",

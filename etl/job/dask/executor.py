@@ -18,7 +18,14 @@ import structlog
 from distributed import Future, KilledWorker
 
 from etl import __version__
-from etl.domain.errors import ClusterUnavailable, CredentialsRefused, ExitCode, Misconfigured, WatchTimeError
+from etl.domain.errors import (
+    ClusterUnavailable,
+    CredentialsRefused,
+    DatabaseUnavailable,
+    ExitCode,
+    Misconfigured,
+    WatchTimeError,
+)
 from etl.domain.outcome import Outcome, Result, refusal
 from etl.job.dask import database_identity, worker
 from etl.job.dask.client import best_effort_within, connected, started, trusted
@@ -33,7 +40,6 @@ if TYPE_CHECKING:
     from etl.config.settings import Settings
     from etl.domain.outcome import PlannedSlice
     from etl.job.run_context import RunContext
-    from etl.pipeline.slice_sync import Pipeline
 
 log = structlog.get_logger("watch_time")
 
@@ -94,7 +100,7 @@ class Cluster:
                 rate and rate / workers,
                 worker.shareable_settings(self._settings),
             )
-            work = _Work(client, self._address or "this machine", terms, plan, self._place.pipeline)
+            work = _Work(client, self._address or "this machine", terms, plan, self._place)
             try:
                 yield from work.outcomes()
             except BaseException:
@@ -108,7 +114,7 @@ class _Task:
     """A slice that was handed to the cluster.
 
     Attributes:
-        unfit: addresses of the workers that could not begin with it.
+        unfit: addresses of the workers that could not begin with it, or lost the database.
         only: addresses of the workers that may have it; empty: any.
     """
 
@@ -122,13 +128,13 @@ class _Work:
     """The slices of a plan, handed to a cluster."""
 
     def __init__(
-        self, client: Client, shown: str, terms: worker.RunTerms, plan: Sequence[PlannedSlice], pipeline: Pipeline
+        self, client: Client, shown: str, terms: worker.RunTerms, plan: Sequence[PlannedSlice], place: RunContext
     ) -> None:
         self._client = client
         self._shown = shown
         self._terms = terms
         self._done = queue.SimpleQueue[Future[Outcome]]()
-        self._pipeline = pipeline
+        self._place = place
         self._again = itertools.count(1)
         self._todo: dict[Key, _Task] = {}
         self._lonely_since_s: float | None = None
@@ -189,6 +195,7 @@ class _Work:
 
         Raises:
             ClusterUnavailable: the scheduler is gone, or there was no worker for long.
+            DatabaseUnavailable: neither a worker nor the command reaches it.
             NeedsAPerson: a worker cannot work.
         """
         try:
@@ -220,18 +227,25 @@ class _Work:
         """What comes of a slice whose worker could not say it; None: another worker has the slice now.
 
         Raises:
-            NeedsAPerson, ClusterUnavailable: no slice would get further there.
+            NeedsAPerson, ClusterUnavailable, DatabaseUnavailable: no slice would get further there.
         """
         match error:
             case worker.Unfit():
                 return self._elsewhere(task, error)
             case CredentialsRefused():
-                return self._pipeline.refused(task.planned.slice, error)
+                return self._place.pipeline.refused(task.planned.slice, error)
             case _:
                 return _failed(task.planned, error)
 
     def _elsewhere(self, task: _Task, error: worker.Unfit) -> Outcome | None:
-        """Hand a slice to the workers that have not failed to begin with it; its outcome where there are none."""
+        """Hand a slice to the workers that have not failed so with it; its outcome where there are none.
+
+        Raises:
+            DatabaseUnavailable: the worker does not reach the database, and neither does the command.
+        """
+        if isinstance(error.error, DatabaseUnavailable):
+            # Every slice would fail with every worker, each after its retries.
+            self._place.database.run(lambda _: None)
         unfit = task.unfit | {error.worker}
         others = self._workers() - unfit
         if not others:

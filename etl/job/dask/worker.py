@@ -21,7 +21,7 @@ from pydantic import SecretStr
 
 from etl import __version__
 from etl.config.settings import Settings
-from etl.domain.errors import Misconfigured, NeedsAPerson, WatchTimeError
+from etl.domain.errors import DatabaseUnavailable, Misconfigured, NeedsAPerson, WatchTimeError
 from etl.job import run_context
 from etl.job.dask.database_identity import is_held
 from etl.runtime import logs
@@ -81,7 +81,7 @@ def shareable_settings(settings: Settings) -> dict[str, Any]:
 
 
 class Unfit(Exception):
-    """A worker cannot open what the run needs, and another one may.
+    """A worker cannot open what the run needs, or lost its way to the database, and another one may do better.
 
     Attributes:
         worker: its address, as the scheduler knows it.
@@ -100,7 +100,7 @@ def sync_slice(planned: PlannedSlice, terms: RunTerms) -> Outcome:
     Raises:
         Misconfigured: this worker has another version, lacks settings, or leads to another database.
         CredentialsRefused: of this worker.
-        Unfit: its disk is full, it does not reach the database, or whatever else keeps it from beginning.
+        Unfit: its disk is full, or whatever else keeps it from beginning; or it does not reach the database any more.
         Stopped: the run was given up.
     """
     if terms.version != __version__:
@@ -110,7 +110,7 @@ def sync_slice(planned: PlannedSlice, terms: RunTerms) -> Outcome:
         )
     with _used(terms) as place:
         try:
-            return place.opened().pipeline.sync_slice(planned.slice, planned.ask)
+            outcome = place.opened().pipeline.sync_slice(planned.slice, planned.ask)
         except Stopped:
             raise
         except NeedsAPerson as error:
@@ -124,6 +124,10 @@ def sync_slice(planned: PlannedSlice, terms: RunTerms) -> Outcome:
                 next_step="that worker's log has the traceback; mend it or end it, and run again",
             )
             raise Unfit(_address(), _named(bug)) from None
+    if outcome.lost_database:
+        lost = DatabaseUnavailable(outcome.message or "", next_step=outcome.next_step or "")
+        raise Unfit(_address(), _named(lost))
+    return outcome
 
 
 def end(run: str) -> None:

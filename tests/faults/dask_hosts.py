@@ -1,0 +1,149 @@
+"""A Dask cluster on hosts of their own: scheduler and workers in containers, started as docs/workers.md says, over TLS.
+
+worker's place --- network "source" --- the sandbox
+     |
+     +------------ network "store" ---- Postgres, the scheduler, the command's place
+"""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from docker_engine import docker, running, until
+from hosts import IMAGE, RESTRICTED, place_between
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from docker_engine import Running
+    from hosts import Hosts
+
+WITH_DASK = f"{IMAGE}:dask"
+ADDRESS = "tls://scheduler:8786"
+_TLS = "DASK_DISTRIBUTED__COMM__TLS__"
+_ROLES = ("scheduler", "worker", "client")
+_THERE = "/etc/dask"
+
+
+@dataclass(frozen=True)
+class WorkerHost:
+    """A worker of one process, in the network of a place of its own.
+
+    Attributes:
+        address: as the database knows it.
+    """
+
+    name: str
+    address: str
+    place: Running
+    container: Running
+
+    def kill(self) -> None:
+        docker("kill", self.container.name)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """It stands still meanwhile: its machine answers for it, as far as that goes."""
+        docker("pause", self.container.name)
+        try:
+            yield
+        finally:
+            docker("unpause", self.container.name)
+
+
+@dataclass
+class DaskHosts:
+    """A scheduler with workers.
+
+    Attributes:
+        far: the hosts that they work with.
+        scheduler: the container.
+        certificates: one authority's, for each role.
+        workers: all that were started.
+    """
+
+    far: Hosts
+    scheduler: Running
+    certificates: Path
+    stack: ExitStack
+    workers: list[WorkerHost] = field(default_factory=list)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What the command's container needs to connect."""
+        return _encrypted(self.certificates, "client")
+
+    def start_workers(self, count: int) -> None:
+        """Returns when the scheduler knows them."""
+        made = [self._start_worker(len(self.workers) + number) for number in range(count)]
+        for worker in made:
+            until(partial(self.has_told, "Register worker", worker.name), f"{worker.name} did not come")
+        self.workers += made
+
+    def _start_worker(self, index: int) -> WorkerHost:
+        name, far = f"worker-{index}", self.far
+        number = 110 + index
+        place = self.stack.enter_context(place_between(far.source, far.store, number=number))
+        options = (f"--network=container:{place.name}", "--entrypoint=dask", *far.equipment(),
+                   *_encrypted(self.certificates, "worker"),
+                   "--env=DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=false")  # fmt: skip
+        command = ("worker", ADDRESS, "--nthreads", "1", "--nworkers", "1", "--name", name)
+        container = self.stack.enter_context(running(WITH_DASK, *command, options=options))
+        return WorkerHost(name, f"{far.store.prefix}.{number}", place, container)
+
+    def cut_off(self, worker: WorkerHost) -> None:
+        """From everybody."""
+        for network in (self.far.source, self.far.store):
+            network.cut(worker.place)
+
+    def has_lost(self, worker: WorkerHost) -> bool:
+        """Whether the scheduler has given a worker up."""
+        return self.has_told("Remove worker", worker.name)
+
+    def has_told(self, what: str, name: str) -> bool:
+        """Whether the scheduler's log has that of the worker."""
+        lines = self.scheduler.logs().splitlines()
+        return any(what in line and f"name: {name}" in line for line in lines)
+
+
+@contextmanager
+def dask_hosts(far: Hosts, folder: Path, *, workers: int, **scheduler: str) -> Iterator[DaskHosts]:
+    """A scheduler, with these settings of Dask's, and so many workers."""
+    _make_certificates(folder)
+    settings = (f"--env=DASK_DISTRIBUTED__SCHEDULER__{name}={value}" for name, value in scheduler.items())
+    options = ("--entrypoint=dask", f"--network={far.store.name}", "--network-alias=scheduler", *RESTRICTED,
+               *_encrypted(folder, "scheduler"), *settings)  # fmt: skip
+    command = ("scheduler", "--protocol", "tls", "--port", "8786")
+    with ExitStack() as stack:
+        container = stack.enter_context(running(WITH_DASK, *command, options=options))
+        cluster = DaskHosts(far, container, folder, stack)
+        cluster.start_workers(workers)
+        yield cluster
+
+
+def _encrypted(folder: Path, role: str) -> tuple[str, ...]:
+    """The engine's options that give a container the certificate of its role, and no other."""
+    variables = {
+        "CA_FILE": "authority.pem",
+        f"{role.upper()}__CERT": f"{role}.pem",
+        f"{role.upper()}__KEY": f"{role}.key",
+    }
+    return (
+        *(f"--env={_TLS}{name}={_THERE}/{file}" for name, file in variables.items()),
+        *(f"--volume={folder / file}:{_THERE}/{file}:ro" for file in variables.values()),
+    )
+
+
+def _make_certificates(folder: Path) -> None:
+    new = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc", "-days", "1")
+    signed = ("-CA", "authority.pem", "-CAkey", "authority.key", "-addext", "basicConstraints=critical,CA:FALSE")
+    for role, more in {"authority": (), **dict.fromkeys(_ROLES, signed)}.items():
+        made = (*new, "-subj", f"/CN={role}", "-keyout", f"{role}.key", "-out", f"{role}.pem", *more)
+        subprocess.run(["/usr/bin/openssl", *made], cwd=folder, check=True, capture_output=True, timeout=60)
+        # The user in the container is another one.
+        (folder / f"{role}.key").chmod(0o644)
