@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, LiteralString
 
 import docker
+import psutil
 import psycopg
 from psycopg import conninfo, sql
 from testcontainers.community.postgres import PostgresContainer
@@ -190,7 +191,8 @@ _MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux has files in memory
 def _in_memory() -> Path | None:
     """Where a database is copied and dropped several times as fast as on a disk; None where there is no room for it."""
     with contextlib.suppress(OSError):
-        if shutil.disk_usage(_MEMORY).free >= _ROOM_BYTES and os.access(_MEMORY, os.W_OK):
+        has_room = min(shutil.disk_usage(_MEMORY).free, psutil.virtual_memory().available) >= _ROOM_BYTES
+        if has_room and os.access(_MEMORY, os.W_OK):
             return _MEMORY
     return None
 
