@@ -177,7 +177,7 @@ def runs(bare_program: Program) -> Iterator[tuple[Runs, Callable[[], Mapping[str
                 **shown,
                 "what was shown": Place(made.out["held: stdout"], "held"),
                 "what was logged": Place(made.out["held: stderr"], "run_done"),
-                "the ledger": Place(_recorded(url), "GuardRefused"),
+                "the ledger": Place(_recorded(url), "guard_refused"),
                 "the server's log": Place(log.read_text()[already_logged:], "FATAL:"),
                 "the metrics": Place(metrics.read_text(), "watch_time_"),
                 "the pings": Place("\n".join(each.body for each in pings.heard), "ended with"),
