@@ -5,7 +5,7 @@ PYTEST_WORKERS ?= 2
 DEMO_FOLDER ?= watch-time-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test stores soak image image-test check lint types imports audit dist dictionary reference docs pictures benchmarks orchestrators constraints clean
+.PHONY: help install demo test stores soak image image-test engine-test dask-engine-test check lint types imports audit dist dictionary reference docs pictures benchmarks orchestrators constraints clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
