@@ -156,7 +156,7 @@ def drip() -> Iterator[bytes]:
 
 def silence() -> Iterator[bytes]:
     yield HEADER.encode()
-    time.sleep(0.7)
+    time.sleep(3)  # well beyond the half second that the client waits
 
 
 def endless() -> Iterator[bytes]:
