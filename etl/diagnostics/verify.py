@@ -16,6 +16,7 @@ from etl.domain.slices import dates_between, slices_of
 from etl.extract import report_source
 from etl.load.difference import DifferenceLoad
 from etl.transform import normalise
+from etl.transform.copy_encoder import encode_ahead
 from etl.warehouse import ledger, schema
 from etl.warehouse.connection import fetch_rows, open_warehouse, statement
 
@@ -141,7 +142,8 @@ class Verification:
         ledger.lock(connection, slice_, sleep=self._database.stop.sleep)
         tally = Tally()
         load = DifferenceLoad(connection, slice_, "")
-        load.stage(normalise.chunks(path, aliases=self._settings.header_aliases), tally)
+        with encode_ahead(normalise.chunks(path, aliases=self._settings.header_aliases), tally) as chunks:
+            load.stage(chunks)
         found = load.deduplicate(tally)
         (counts,) = fetch_rows(connection, statement("load/count_differences"))
         differs = any(counts.values())

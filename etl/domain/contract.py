@@ -29,6 +29,8 @@ CREATED_AT: Final = "created_at"
 # What a line says of a customer, and what it says of the content, over and over.
 FACTS: Final = (CONTENT_ID, CUSTOMER_ID, STREAMING_TYPE, WATCH_SECONDS)
 CONTENT: Final = (CONTENT_ID, TITLE, CREATED_AT)
+# What differs from one rejected line of a report to the next.
+REJECT: Final = ("line_number", "reason", "raw_text")
 
 COLUMNS: Final = (*FACTS, TITLE, CREATED_AT)
 

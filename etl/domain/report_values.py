@@ -120,6 +120,21 @@ class Chunk:
     unknown_types: int
 
 
+@dataclass(frozen=True, slots=True)
+class EncodedChunk:
+    """A chunk as COPY text, ready to be sent.
+
+    Attributes:
+        facts: its rows, the columns of `contract.FACTS`.
+        contents: what it says of contents that no chunk before it said; the columns of `contract.CONTENT`.
+        rejects: its lines that are not loaded, the columns of `contract.REJECT`.
+    """
+
+    facts: memoryview
+    contents: memoryview
+    rejects: memoryview
+
+
 def add_exactly(left: Decimal, right: Decimal) -> Decimal:
     """The exact sum, without trailing zeros."""
     return _EXACT.normalize(_EXACT.add(left, right))

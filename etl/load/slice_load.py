@@ -10,7 +10,6 @@ Needs the transaction's search path to name the warehouse's schema, and the slic
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from psycopg import sql
@@ -18,20 +17,17 @@ from psycopg import sql
 from etl.domain.errors import ReconciliationFailed
 from etl.domain.report_values import Change
 from etl.load import partitions
-from etl.transform.copy_encoder import encode_chunks
-from etl.transform.prefetch import prefetch
 from etl.warehouse import citus
 from etl.warehouse.connection import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from psycopg.abc import Buffer
     from psycopg.rows import TupleRow
 
-    from etl.domain.report_values import Chunk, Tally
+    from etl.domain.report_values import EncodedChunk, Tally
     from etl.domain.slices import Slice
-    from etl.transform.copy_encoder import EncodedChunk
     from etl.warehouse.connection import Connection
 
 # So much of contents and rejects is kept in memory while facts are sent.
@@ -64,15 +60,14 @@ class SliceLoad(ABC):
     @abstractmethod
     def _create_lines(self) -> None: ...
 
-    def stage(self, chunks: Iterable[Chunk], tally: Tally) -> None:
-        """Copy the report into the database, unseen by readers, and count it into `tally`."""
+    def stage(self, chunks: Iterator[EncodedChunk]) -> None:
+        """Copy the report into the database, unseen by readers."""
         self._connection.execute(statement("load/create_incoming_content"))
         self._create_lines()
         beside, goes_on = _SideBuffer(), True
-        with closing(prefetch(encode_chunks(chunks, tally))) as left:
-            while goes_on:
-                goes_on = self._copy_facts(left, beside)
-                self._copy_beside(beside)
+        while goes_on:
+            goes_on = self._copy_facts(chunks, beside)
+            self._copy_beside(beside)
 
     @abstractmethod
     def deduplicate(self, tally: Tally) -> int:
@@ -112,13 +107,13 @@ class SliceLoad(ABC):
     def _publish(self) -> tuple[int, int, int]:
         """Show readers what was written; gives the rows that were inserted, deleted and updated."""
 
-    def _copy_facts(self, pieces: Iterator[EncodedChunk], beside: _SideBuffer) -> bool:
+    def _copy_facts(self, chunks: Iterator[EncodedChunk], beside: _SideBuffer) -> bool:
         """In one COPY, each of which leaves some empty pages behind; False: that was all."""
         query = statement("load/copy_facts").format(table=self._lines)
         with self._connection.cursor() as cursor, cursor.copy(query) as copy:
-            for piece in pieces:
-                copy.write(piece.facts)
-                beside.add(piece)
+            for chunk in chunks:
+                copy.write(chunk.facts)
+                beside.add(chunk)
                 if beside.size_bytes > _BESIDE_BYTES:
                     return True
         return False
@@ -200,8 +195,8 @@ class _SideBuffer:
         self._contents, self._rejects, self.size_bytes = [], [], 0
         return taken
 
-    def add(self, piece: EncodedChunk) -> None:
+    def add(self, chunk: EncodedChunk) -> None:
         """Keep what goes elsewhere."""
-        self._contents.append(piece.contents)
-        self._rejects.append(piece.rejects)
-        self.size_bytes += len(piece.contents) + len(piece.rejects)
+        self._contents.append(chunk.contents)
+        self._rejects.append(chunk.rejects)
+        self.size_bytes += len(chunk.contents) + len(chunk.rejects)

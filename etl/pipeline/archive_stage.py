@@ -13,16 +13,18 @@ import structlog
 from etl.domain.errors import ReconciliationFailed, WatchTimeError
 from etl.domain.outcome import Outcome, Result
 from etl.domain.report_values import ReportNotFound, Tally
+from etl.load.difference import DifferenceLoad
 from etl.pipeline.outcome_recorder import why_empty
 from etl.runtime.cancellation import Stopped
 from etl.warehouse import ledger, revisions, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from etl.archive.archive import Archive, Marker
     from etl.archive.layout import Key
-    from etl.domain.report_values import Change, Chunk, ReportFile
+    from etl.domain.report_values import Change, EncodedChunk, ReportFile
     from etl.domain.slices import Slice
     from etl.load.slice_load import SliceLoad
     from etl.pipeline.outcome_recorder import Recorder
@@ -97,7 +99,11 @@ class ArchiveStage:
             )
 
     def store_current(
-        self, connection: Connection, known: SliceRecord, report: ReportFile, chunks: Iterable[Chunk]
+        self,
+        connection: Connection,
+        known: SliceRecord,
+        report: ReportFile,
+        encode: Callable[[Tally], AbstractContextManager[Iterator[EncodedChunk]]],
     ) -> None:
         """Store the stored revision where it was loaded without the archive.
 
@@ -105,16 +111,14 @@ class ArchiveStage:
             connection: of the transaction, which holds the slice's lock.
             known: the slice.
             report: of the stored revision; titles come from there.
-            chunks: its lines; not read where there is nothing to do.
+            encode: reads its lines and counts them; not called where there is nothing to do.
         """
         if self.is_done(known):
             return
-
-        from etl.load.difference import DifferenceLoad  # noqa: PLC0415 - pandas: an unchanged report needs none of it
-
         tally = Tally()
         load = DifferenceLoad(connection, known.slice, report.sha256)
-        load.stage(chunks, tally)
+        with encode(tally) as chunks:
+            load.stage(chunks)
         rows = load.deduplicate(tally)
         mapping = known.read_as or ""
         self.store(connection, load, report, revision=known.revision, header_mapping=mapping, rows=rows, tally=tally)

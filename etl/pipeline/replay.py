@@ -23,6 +23,7 @@ from etl.pipeline.archive_stage import outcome_of, restored
 from etl.pipeline.outcome_recorder import Recorder
 from etl.runtime.cancellation import Stop
 from etl.transform import normalise
+from etl.transform.copy_encoder import encode_ahead
 from etl.warehouse import ledger, revisions, schema
 from etl.warehouse.connection import open_warehouse
 
@@ -135,7 +136,8 @@ class Replay:
         tally = Tally()
         ledger.delete_rejects(connection, slice_, report_sha256=marker.accepted.report_sha256)
         load = begin_load(connection, slice_, marker.accepted.report_sha256)
-        load.stage(normalise.chunks(csv, aliases=json.loads(marker.read_as)), tally)
+        with encode_ahead(normalise.chunks(csv, aliases=json.loads(marker.read_as)), tally) as chunks:
+            load.stage(chunks)
         load.deduplicate(tally)
         load.write()
         change = load.finish(tally)

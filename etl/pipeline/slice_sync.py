@@ -11,9 +11,11 @@ import json
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -24,6 +26,7 @@ from etl.domain.outcome import Outcome, Trust
 from etl.domain.report_values import ReportNotFound, Tally
 from etl.extract.download import Unmodified
 from etl.load import partitions
+from etl.load.choose import begin_load
 from etl.pipeline import guards
 from etl.pipeline.archive_stage import ArchiveStage, restored
 from etl.pipeline.outcome_recorder import Recorder, SliceAttempt, StaleBaseline, revision_of
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     from etl.archive.layout import Key
     from etl.config.settings import Settings
     from etl.domain.outcome import FetchOptions
-    from etl.domain.report_values import Chunk, Origin, ReportFile
+    from etl.domain.report_values import Chunk, EncodedChunk, Origin, ReportFile
     from etl.domain.slices import Slice
     from etl.extract.report_source import Source
     from etl.runtime.cancellation import Stop
@@ -152,7 +155,7 @@ class Pipeline:
         baseline = self._database.run(lambda connection: self._read_baseline(connection, slice_, options))
         attempt = SliceAttempt(slice_, options, baseline.revision)
         fetched = self._source.fetch(
-            slice_, options, if_none_match=baseline.origin, on_retry=retries.add, on_body=_start_import_of_load
+            slice_, options, if_none_match=baseline.origin, on_retry=retries.add, on_body=_start_import_of_transform
         )
         try:
             with fetched as report:
@@ -199,16 +202,15 @@ class Pipeline:
         aliases = json.loads(lost.read_as) if lost else self._settings.header_aliases
         is_stored = known is not None and known.report_sha256 == report.sha256
         if not lost and known and is_stored and self._is_current(connection, known, attempt.options):
-            self._archive_stage.store_current(connection, known, report, self._chunks(report, aliases))
+            self._archive_stage.store_current(connection, known, report, partial(self._encode, report, aliases))
             return self._recorder.record_unchanged(connection, known, report)
         attempt.require_fresh_baseline(known)
-
-        from etl.load.choose import begin_load  # noqa: PLC0415 - see _start_import_of_load
 
         tally = Tally()
         load = begin_load(connection, attempt.slice, report.sha256)
         ledger.delete_rejects(connection, attempt.slice, report_sha256=report.sha256)
-        load.stage(self._chunks(report, aliases), tally)
+        with self._encode(report, aliases, tally) as chunks:
+            load.stage(chunks)
         overridden = self._guard_rejects(connection, attempt, known, report, tally)
         rows = load.deduplicate(tally)
         overridden += self._guard_shrinking(attempt, known, report, tally, rows)
@@ -295,15 +297,21 @@ class Pipeline:
         )
 
     def _header_mapping(self, report: ReportFile, aliases: Mapping[str, str]) -> str:
-        from etl.transform import normalise  # noqa: PLC0415 - as above
+        from etl.transform import normalise  # noqa: PLC0415 - see _start_import_of_transform
 
         header = normalise.header(report.path)
         return contract.header_mapping(header, contract.match_header(header, aliases))
 
-    def _chunks(self, report: ReportFile, aliases: Mapping[str, str]) -> Iterator[Chunk]:
-        from etl.transform import normalise  # noqa: PLC0415 - as above
+    @contextmanager
+    def _encode(self, report: ReportFile, aliases: Mapping[str, str], tally: Tally) -> Iterator[Iterator[EncodedChunk]]:
+        from etl.transform import copy_encoder, normalise  # noqa: PLC0415 - see _start_import_of_transform
 
-        for chunk in normalise.chunks(report.path, aliases=aliases):
+        chunks = self._until_stopped(normalise.chunks(report.path, aliases=aliases))
+        with copy_encoder.encode_ahead(chunks, tally) as encoded:
+            yield encoded
+
+    def _until_stopped(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+        for chunk in chunks:
             self._stop.check()
             yield chunk
 
@@ -326,10 +334,10 @@ def _override(
         raise _Refused(error, tally) from None
 
 
-def _start_import_of_load() -> None:
-    """Import what loading needs while the download is under way.
+def _start_import_of_transform() -> None:
+    """Import what reading a report needs while the download is under way.
 
     That is pandas above all, and takes a quarter of a second, which a run that finds nothing new need not spend at all.
     """
-    if "etl.load.choose" not in sys.modules:
-        threading.Thread(target=importlib.import_module, args=("etl.load.choose",), name="import").start()
+    if "etl.transform.copy_encoder" not in sys.modules:
+        threading.Thread(target=importlib.import_module, args=("etl.transform.copy_encoder",), name="import").start()

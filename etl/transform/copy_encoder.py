@@ -1,11 +1,8 @@
-"""From chunks to the bytes that are sent of them: made ahead of the COPY, so that the server need not wait for them.
-
-Pure.
-"""
+"""Encodes chunks as COPY text, in a thread ahead of the COPY, so that the server does not wait for it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -13,9 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from etl.domain import contract
-from etl.domain.contract import CONTENT_ID, CREATED_AT, TITLE
+from etl.domain.contract import CONTENT_ID, CREATED_AT, REJECT, TITLE
+from etl.domain.report_values import EncodedChunk
 from etl.transform import arrow_pandas
 from etl.transform.copy_format import encode
+from etl.transform.prefetch import prefetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,27 +25,19 @@ if TYPE_CHECKING:
 # has several titles for one content, the last line's wins.
 _CONTENTS_REMEMBERED: Final = 500_000
 
-# What differs from one rejected line of a report to the next.
-REJECT: Final = ("line_number", "reason", "raw_text")
 
+@contextmanager
+def encode_ahead(chunks: Iterable[Chunk], tally: Tally) -> Iterator[Iterator[EncodedChunk]]:
+    """The encoded chunks in their order, made in a thread one step ahead of who sends them.
 
-@dataclass(frozen=True, slots=True)
-class EncodedChunk:
-    """What is sent of a chunk, as COPY text.
-
-    Attributes:
-        facts: its rows, the columns of `contract.FACTS`.
-        contents: what it says of contents, and no chunk before it said; the columns of `contract.CONTENT`.
-        rejects: its lines that are not loaded, the columns of `REJECT`.
+    Each chunk is counted into `tally`, which is complete when the last one was taken.
     """
-
-    facts: memoryview
-    contents: memoryview
-    rejects: memoryview
+    with closing(prefetch(encode_chunks(chunks, tally))) as encoded:
+        yield encoded
 
 
 def encode_chunks(chunks: Iterable[Chunk], tally: Tally) -> Iterator[EncodedChunk]:
-    """What is sent of the chunks, in their order; each is counted into `tally`, and not kept."""
+    """The encoded chunks in their order; each chunk is counted into `tally`, and not kept."""
     # Not in a loop, whose variable would keep a chunk while the next one is made.
     return map(partial(_encoded, tally=tally, known=_KnownContents()), chunks)
 
