@@ -55,7 +55,7 @@ image-test: install image ## the container image at work
 
 # No registry is asked: what the engine does not have is made of this machine's programs.
 ENGINE_TESTS := tests/integration/test_loading.py tests/integration/test_states.py tests/integration/test_schema.py \
-	tests/integration/test_containers.py tests/acceptance/test_image.py tests/acceptance/test_image_on_engine.py \
+	tests/integration/test_server_containers.py tests/acceptance/test_image.py tests/acceptance/test_image_on_engine.py \
 	tests/acceptance/test_compose.py tests/faults/test_networks.py
 engine-test: install ## on the Docker engine that answers: databases in containers, the image, Compose, networks cut
 	tests/engine/images.sh
@@ -79,7 +79,7 @@ imports: install ## import direction
 	$(BIN)/lint-imports --cache-dir .venv/.import_linter_cache
 
 audit: install ## known vulnerabilities of what constraints.txt names, where advisories can be reached
-	$(BIN)/python tests/audit.py
+	$(BIN)/python tests/dependency_audit.py
 
 dist: install ## sdist and wheel in dist/, checked and tried in an environment of their own
 	@$(BIN)/python tests/release.py
@@ -97,7 +97,7 @@ docs: install ## the site of docs in build/docs; a broken link or a page in no c
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky --fresh-env docs build/docs
 
 pictures: install ## renew docs/images
-	$(BIN)/python tests/pictures.py
+	$(BIN)/python tests/screenshots.py
 
 # dlt and sling have a venv of their own: they are no part of the project.
 .venv-benchmarks/.installed: benchmarks/others.txt

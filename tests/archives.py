@@ -25,7 +25,7 @@ import pytest
 from azure.storage.blob import ContainerClient
 from moto.server import ThreadedMotoServer
 
-import emulators
+import store_emulators
 from plain_http import NO_AUTHORITIES
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def query(text: str, *parameters: str) -> list[Row]:
 @contextlib.contextmanager
 def servers(folder: Path) -> Iterator[None]:
     """The servers of all stores that can be had on this machine, and the environment of their clients."""
-    with s3(), emulators.google(folder), emulators.azure(folder):
+    with s3(), store_emulators.google(folder), store_emulators.azure(folder):
         yield
 
 
@@ -258,11 +258,11 @@ def bucket(kind: str = "s3") -> str:
         _s3().create_bucket(Bucket=name)
     elif kind == "gs":
         if "STORAGE_EMULATOR_HOST" not in os.environ:
-            emulators.lacking("no emulator of Google's store is installed")
+            store_emulators.lacking("no emulator of Google's store is installed")
         _ask("POST", "/storage/v1/b?project=tests", json.dumps({"name": name}).encode())
     else:
         if "AZURE_STORAGE_CONNECTION_STRING" not in os.environ:
-            emulators.lacking("Azurite is not installed")
+            store_emulators.lacking("Azurite is not installed")
         _Azure(name).create()
     return f"{kind}://{name}/watch-time"
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 import psycopg
 import pytest
 
-import cluster
+import citus_cluster
 import postgres
 import prefork
 from etl.config.environment import PREFIX
@@ -27,7 +27,7 @@ from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from needing import lacking
+from prerequisites import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,7 +49,7 @@ def pytest_report_header() -> str:
         sources = f"{sources}; most tests on {postgres.ONE} alone, as WATCH_TIME_TEST_EVERY_SERVER is not 1"
     if postgres.NO_CONTAINERS:
         sources = f"{sources}; no containers: {postgres.NO_CONTAINERS}"
-    return sources if cluster.GIVEN else f"{sources}; no Citus: WATCH_TIME_TEST_CITUS_URL is not set"
+    return sources if citus_cluster.GIVEN else f"{sources}; no Citus: WATCH_TIME_TEST_CITUS_URL is not set"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

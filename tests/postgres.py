@@ -27,7 +27,7 @@ from psycopg import conninfo, sql
 from testcontainers.community.postgres import PostgresContainer
 from testcontainers.core.config import ConnectionMode, testcontainers_config
 
-import cluster
+import citus_cluster
 from etl.warehouse import embedded, schema
 from etl.warehouse.connection import Database
 
@@ -80,7 +80,7 @@ def _sources(majors: Sequence[int] = CONTAINER_MAJORS) -> tuple[tuple[str, ...],
 
 
 SOURCES, NO_CONTAINERS = _sources()
-ALSO_CITUS = (*SOURCES, "citus") if cluster.GIVEN else SOURCES
+ALSO_CITUS = (*SOURCES, "citus") if citus_cluster.GIVEN else SOURCES
 EVERY = os.environ.get("WATCH_TIME_TEST_EVERY_SERVER") == "1"
 """Whether tests that ask for a server run on each of them, and not only those of modules marked `every_server`."""
 ONE = os.environ.get("WATCH_TIME_TEST_SERVER", SOURCES[-1])
@@ -115,7 +115,7 @@ class OnCluster(Server):
 
     @contextlib.contextmanager
     def database(self, *, migrated: bool = True, encoding: LiteralString = "UTF8") -> Iterator[str]:
-        with cluster.database(self.url, migrated=migrated, encoding=encoding) as url:
+        with citus_cluster.database(self.url, migrated=migrated, encoding=encoding) as url:
             yield url
 
 
@@ -133,8 +133,8 @@ def conninfo_url(url: str, database: str) -> str:
 def running(source: str) -> Iterator[Server]:
     """The server of a source, with its migrated template."""
     if source == "citus":
-        assert cluster.GIVEN, cluster.MISSING
-        yield OnCluster(cluster.GIVEN, "")
+        assert citus_cluster.GIVEN, citus_cluster.MISSING
+        yield OnCluster(citus_cluster.GIVEN, "")
         return
     with _url(source) as url:
         template = f"template_{uuid.uuid4().hex}"

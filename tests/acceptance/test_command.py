@@ -16,13 +16,13 @@ from etl import __version__
 from etl.domain.slices import ReportType, Slice, dates_between, slices_of
 from etl.sandbox.faults import Answer, Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
-from listening import listening
+from http_listeners import listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conftest import Program, Warehouse
-    from listening import Listener
+    from http_listeners import Listener
 
 TARGET = datetime.now(UTC).date() - timedelta(days=2)
 VOD = Slice(TARGET, ReportType.VOD)

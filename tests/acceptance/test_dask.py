@@ -23,13 +23,13 @@ import psycopg
 import pytest
 
 import dask_cluster
-from checker import violations, wait_for_no_backend
 from conftest import DAY, HEADER, Program, fill
 from dask_cluster import until
 from etl.domain.slices import ReportType, Slice, dates_between, slices_of
 from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
-from wire import proxied
+from warehouse_checker import violations, wait_for_no_backend
+from wire_proxy import proxied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

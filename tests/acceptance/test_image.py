@@ -16,14 +16,14 @@ import psycopg
 import pytest
 
 import etl
-from checker import violations
-from containers import Image, Wanted, opened
+from disposable_server import own_server
 from etl.config.environment import PREFIX
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from own_server import own_server
+from image_containers import Image, Wanted, opened
+from warehouse_checker import violations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from checker import violations, wait_for_no_backend
+from container_hosts import Hosts, hosts
 from docker_engine import docker, needs_engine, until
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.sandbox_config import SandboxConfig
-from hosts import Hosts, hosts
+from warehouse_checker import violations, wait_for_no_backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

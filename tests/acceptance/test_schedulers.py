@@ -18,7 +18,7 @@ from etl.domain.errors import ExitCode, TryLater
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.faults import Answer
 from etl.sandbox.sandbox_config import SandboxConfig
-from manifests import JOBS, job, pod
+from kubernetes_manifests import JOBS, job, pod
 
 if TYPE_CHECKING:
     from conftest import Program, Warehouse

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from etl.sandbox.sandbox_config import SandboxConfig
-from manifests import JOBS, job, pod
+from kubernetes_manifests import JOBS, job, pod
 
 if TYPE_CHECKING:
     import postgres

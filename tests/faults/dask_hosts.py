@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from container_hosts import IMAGE, RESTRICTED, place_between
 from docker_engine import docker, running, until
-from hosts import IMAGE, RESTRICTED, place_between
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from container_hosts import Hosts
     from docker_engine import Running
-    from hosts import Hosts
 
 WITH_DASK = f"{IMAGE}:dask"
 ADDRESS = "tls://scheduler:8786"

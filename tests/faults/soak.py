@@ -16,7 +16,7 @@ def main() -> int:
     sys.path.append(str(Path(__file__).parents[1]))
     from effort import SEED
     from summing import in_words
-    from year import soak
+    from year_backfill import soak
 
     parser = argparse.ArgumentParser(description=__doc__.partition(":")[0] if __doc__ else None)
     parser.add_argument("--minutes", type=float, required=True)

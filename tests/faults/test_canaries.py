@@ -26,14 +26,14 @@ from psycopg import conninfo, sql
 import postgres
 from conftest import HEADER, Program
 from etl.config.environment import PREFIX
-from listening import free_port, listening
+from http_listeners import free_port, listening
 from raw_server import SIGNATURE, TOKEN, RawServer, found, grpc, in_turn, raw_server, reply
 from tally import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from listening import Listener
+    from http_listeners import Listener
 
 PASSWORD, WRONG_PASSWORD = "p4ssword-canary-5e1f", "wr0ng-canary-91cc"
 PING_KEY, CHAT_KEY = "ping-canary-3b1d", "chat-canary-77F0"

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from checker import violations, wait_for_no_backend
+from container_hosts import hosts
 from dask_hosts import ADDRESS, WITH_DASK, dask_hosts
 from docker_engine import needs_engine, until
 from etl.domain.slices import dates_between, slices_of
 from etl.sandbox.sandbox_config import SandboxConfig
-from hosts import hosts
 from tally import record
+from warehouse_checker import violations, wait_for_no_backend
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from container_hosts import Hosts, Job
     from dask_hosts import DaskHosts
-    from hosts import Hosts, Job
 
 pytestmark = [needs_engine, pytest.mark.timeout(600)]
 

@@ -16,7 +16,7 @@ from effort import EXHAUSTIVE, SEED, effort
 from etl.domain.slices import ReportType, slices_of
 from failpoints import ACTIONS, COMPACTION, FIRST_LOAD, RESTATED
 from forks import prepared
-from grounds import NEWEST_DAY, OLD_DAY, SERVERS, Ground, Source, serving, span, template
+from job_environment import NEWEST_DAY, OLD_DAY, SERVERS, Ground, Source, serving, span, template
 from tally import record
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import postgres
 from effort import SEED, effort
 from etl.domain.slices import slices_of
 from forks import prepared
-from grounds import NEWEST_DAY, OLD_DAY, SERVERS, Ground, Source, serving, span, template
+from job_environment import NEWEST_DAY, OLD_DAY, SERVERS, Ground, Source, serving, span, template
 from tally import record
 
 if TYPE_CHECKING:

@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from checker import violations, wait_for_no_backend
+from container_hosts import Hosts, hosts, postgres_host, published
 from docker_engine import docker, needs_engine, until
 from effort import SEED, effort
 from etl.domain.slices import dates_between, slices_of
 from etl.sandbox.sandbox_config import SandboxConfig
-from hosts import Hosts, hosts, postgres_host, published
 from tally import record
+from warehouse_checker import violations, wait_for_no_backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from container_hosts import Job
     from docker_engine import Running
-    from hosts import Job
 
 # What nobody closed is found out within a minute, and some of it twice.
 pytestmark = [needs_engine, pytest.mark.timeout(900)]

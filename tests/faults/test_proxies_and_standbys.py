@@ -15,20 +15,20 @@ import psycopg
 import pytest
 
 from archives import Place
-from checker import violations
+from capped_stop import Impatient
 from conftest import Warehouse
+from disposable_server import OwnServer, own_server
 from effort import SEED, effort
 from etl.domain.errors import DatabaseUnavailable
 from etl.domain.slices import ReportType, Slice
 from etl.job import runner
 from etl.sandbox.sandbox_config import SandboxConfig
 from forked import Forked
-from needing import lacking
-from own_server import OwnServer, own_server
-from pooled import pooled
+from pgbouncer import pooled
 from postgres import conninfo_url
-from short_pauses import Impatient
+from prerequisites import lacking
 from tally import record
+from warehouse_checker import violations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

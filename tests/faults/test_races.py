@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from checker import violations
 from effort import SEED, effort
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.sandbox_config import SandboxConfig
 from forked import Forked
 from tally import record
+from warehouse_checker import violations
 
 if TYPE_CHECKING:
     from datetime import date

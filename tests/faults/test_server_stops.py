@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from checker import violations
+from capped_stop import Impatient
 from conftest import NOON, TODAY, Warehouse
+from disposable_server import OwnServer, own_server
 from effort import SEED, effort
 from etl.domain.errors import ExitCode, TryLater
 from etl.domain.slices import ReportType, Slice
 from etl.job import runner
 from etl.job.runner import LOADED_ONLY, NOT_LOADED
 from etl.sandbox.sandbox_config import SandboxConfig
-from own_server import OwnServer, own_server
-from short_pauses import Impatient
 from tally import record
+from warehouse_checker import violations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

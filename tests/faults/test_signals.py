@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from checker import violations
 from effort import SEED, effort
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.sandbox_config import SandboxConfig
-from needing import lacking
+from prerequisites import lacking
 from tally import record
+from warehouse_checker import violations
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ import pytest
 
 import postgres
 from effort import SEED
-from year import soak
+from year_backfill import soak
 
 SOURCE = "wheel-18"
 

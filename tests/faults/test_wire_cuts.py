@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from checker import violations
+from capped_stop import Impatient
 from conftest import TODAY, Warehouse
 from effort import EXHAUSTIVE, SEED, effort
 from etl.domain.errors import ExitCode
@@ -25,16 +25,16 @@ from etl.domain.slices import ReportType, Slice
 from etl.job import runner
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.transform import record_splitter
-from looker import NOTHING, Seen, expected, looking
-from pooled import pooled
-from short_pauses import Impatient
+from pgbouncer import pooled
+from slice_observer import NOTHING, Seen, expected, looking
 from tally import record
-from wire import MANNERS, PASSED, SENDERS, Cut, Proxy, Sender, proxied
+from warehouse_checker import violations
+from wire_proxy import MANNERS, PASSED, SENDERS, Cut, Proxy, Sender, proxied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from looker import Looker
+    from slice_observer import Looker
 
 # A slice for each cut, and all of them past.
 FIRST_DAY = TODAY - timedelta(days=2_500)

@@ -12,8 +12,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-import cluster
-from checker import violations
+import citus_cluster
 from conftest import DAY, TODAY, VOD, Program, Warehouse
 from etl.diagnostics.doctor import Verdict, run_checks
 from etl.domain.errors import ExitCode, Misconfigured
@@ -25,6 +24,7 @@ from etl.sandbox.sandbox_config import SandboxConfig
 from etl.warehouse import connection as connecting
 from etl.warehouse import schema
 from etl.warehouse.connection import Connection, Database, open_database
+from warehouse_checker import violations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,19 +36,19 @@ LEDGER = {"report_slice", "report_revision", "report_check", "report_reject", "r
 ROUNDS = 6
 
 # CI has no cluster: that none is given is never a failure.
-pytestmark = pytest.mark.skipif(cluster.GIVEN is None, reason=cluster.MISSING)
+pytestmark = pytest.mark.skipif(citus_cluster.GIVEN is None, reason=citus_cluster.MISSING)
 
 
 @pytest.fixture
 def given() -> str:
-    assert cluster.GIVEN
-    return cluster.GIVEN
+    assert citus_cluster.GIVEN
+    return citus_cluster.GIVEN
 
 
 @pytest.fixture
 def on_cluster(given: str, sandbox: Sandbox, base_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Warehouse]:
     monkeypatch.setenv("WATCH_TIME_WEAKEST_SSLMODE", "disable")
-    with cluster.database(given) as url:
+    with citus_cluster.database(given) as url:
         yield Warehouse(url, sandbox, base_url)
 
 
@@ -58,7 +58,7 @@ def on_coordinator_alone(
 ) -> Iterator[Warehouse]:
     """A warehouse of before there was a cluster."""
     monkeypatch.setenv("WATCH_TIME_WEAKEST_SSLMODE", "disable")
-    with cluster.bare_database(given) as url:
+    with citus_cluster.bare_database(given) as url:
         schema.migrate(Database(url, schema="public"))
         yield Warehouse(url, sandbox, base_url)
 
@@ -69,11 +69,11 @@ def _distributed(warehouse: Warehouse) -> dict[str, str]:
 
 
 def _on_workers(warehouse: Warehouse, query: str) -> list[tuple[Any, ...]]:
-    assert cluster.GIVEN
+    assert citus_cluster.GIVEN
     name = conninfo.conninfo_to_dict(warehouse.url)["dbname"]
     found: list[tuple[Any, ...]] = []
-    for worker in cluster.nodes(cluster.GIVEN)[1]:
-        with psycopg.connect(worker.url(cluster.GIVEN, str(name))) as connection:
+    for worker in citus_cluster.nodes(citus_cluster.GIVEN)[1]:
+        with psycopg.connect(worker.url(citus_cluster.GIVEN, str(name))) as connection:
             found += connection.execute(query.encode()).fetchall()
     return found
 
@@ -98,7 +98,7 @@ def test_a_warehouse_of_before_is_distributed_with_all_that_is_in_it(
     for slice_ in (VOD, LIVE):
         assert on_coordinator_alone.bring(slice_=slice_).result is Result.LOADED
     before = on_coordinator_alone.everything()
-    cluster.extend(given, on_coordinator_alone.url)
+    citus_cluster.extend(given, on_coordinator_alone.url)
     on_coordinator_alone.sandbox.restate(LIVE)
     assert on_coordinator_alone.bring(slice_=LIVE).result is Result.LOADED, "as long as nobody migrates"
     on_coordinator_alone.sandbox.restate(LIVE)
@@ -237,7 +237,7 @@ def test_a_node_that_takes_no_connections_ends_with_75(
 ) -> None:
     monkeypatch.setattr(connecting, "_ATTEMPTS", 2)
     monkeypatch.setattr(connecting, "_LONGEST_PAUSE_S", 0.01)
-    worker = cluster.nodes(given)[1][0]
+    worker = citus_cluster.nodes(given)[1][0]
     name = conninfo.conninfo_to_dict(on_cluster.url)["dbname"]
     with psycopg.connect(worker.url(given, "postgres"), autocommit=True) as connection:
         connection.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false'.encode())
@@ -266,14 +266,14 @@ def test_doctor_says_where_the_facts_lie(on_cluster: Warehouse) -> None:
 
 
 def test_doctor_says_that_migrate_is_due(given: str, on_coordinator_alone: Warehouse) -> None:
-    cluster.extend(given, on_coordinator_alone.url)
+    citus_cluster.extend(given, on_coordinator_alone.url)
     (check,) = [check for check in _examined(on_coordinator_alone) if check.name == "Citus"]
     assert (check.verdict, check.next_step) == (Verdict.WARNING, "type: watch-time migrate")
 
 
 def test_a_worker_is_no_place_to_migrate(on_cluster: Warehouse, given: str) -> None:
     name = str(conninfo.conninfo_to_dict(on_cluster.url)["dbname"])
-    worker = cluster.nodes(given)[1][0]
+    worker = citus_cluster.nodes(given)[1][0]
     url = f"postgresql://postgres@{worker.host}:{worker.port}/{name}"
     with pytest.raises(Misconfigured, match="is a worker of a Citus cluster"):
         schema.migrate(Database(url, schema="elsewhere"))

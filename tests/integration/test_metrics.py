@@ -21,7 +21,7 @@ from etl.domain.slices import ReportType, Slice
 from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.telemetry import metrics, textfile
-from listening import fetched, free_port, pushgateway
+from http_listeners import fetched, free_port, pushgateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

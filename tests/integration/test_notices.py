@@ -19,13 +19,13 @@ from etl.sandbox.faults import Answer, Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.telemetry import notices, warehouse_snapshot
 from etl.telemetry.notices import Changes
-from listening import free_port, hanging, listening, notices_within
+from http_listeners import free_port, hanging, listening, notices_within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conftest import Program, Warehouse
-    from listening import Listener
+    from http_listeners import Listener
 
 TODAY = datetime.now(UTC).date()
 TARGET = TODAY - timedelta(days=2)

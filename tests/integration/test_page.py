@@ -32,7 +32,7 @@ from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
 from etl.warehouse.connection import fetch_rows, statement
-from needing import lacking
+from prerequisites import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

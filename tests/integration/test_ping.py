@@ -15,13 +15,13 @@ from etl.domain.slices import ReportType, Slice
 from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.telemetry.ping import Ping
-from listening import Heard, free_port, hanging, listening
+from http_listeners import Heard, free_port, hanging, listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conftest import Program, Warehouse
-    from listening import Listener
+    from http_listeners import Listener
 
 TARGET = datetime.now(UTC).date() - timedelta(days=2)
 TOKEN = "6b1f-Canary-0042"
@@ -135,7 +135,7 @@ def test_a_stopped_run_pings_143_and_is_gone_at_once(
 def test_a_host_that_hangs_keeps_neither_a_run_nor_its_stop_for_long(
     program: Program, newest_warehouse: Warehouse
 ) -> None:
-    # What they are else, docs/operations/monitoring.md says, and acceptance/test_watching.py looks whether it is so.
+    # The defaults stand in docs/operations/monitoring.md; acceptance/test_telemetry_failures.py checks them.
     program = replace(
         program,
         limits={f"telemetry.ping.{name}": 0.5 for name in ("_STEP_S", "_PATIENCE_S", "_START_PATIENCE_S")},

@@ -18,7 +18,7 @@ import pytest
 
 from etl.warehouse import schema
 from etl.warehouse.connection import Database, open_database
-from needing import lacking
+from prerequisites import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import kubernetes_validate
 
-from containers import Container, Image, Wanted
+from image_containers import Container, Image, Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import psycopg
 import pytest
 
+from disposable_server import own_server
 from etl.config.environment import PREFIX
 from etl.domain.slices import ReportType, Slice
 from etl.extract.retry import PASSING
@@ -20,7 +21,6 @@ from etl.sandbox.report_generator import HEADER
 from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from own_server import own_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,12 +20,12 @@ import pytest
 import yaml
 
 import kubernetes_api
-from containers import opened
+from doc_examples import example
+from http_listeners import free_port
+from image_containers import opened
 from kubernetes_api import Cluster
-from listening import free_port
-from manifests import ROOT
+from kubernetes_manifests import ROOT
 from scenarios import IMAGE, PROGRAMS, Source, needs_orchestrators, source
-from shown import example
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import docker
 import pytest
 
-from containers import _engine
+from doc_examples import example
 from etl import __version__
-from needing import lacking
+from image_containers import _engine
+from prerequisites import lacking
 from scenarios import IMAGE, PROGRAMS, Source, needs_orchestrators, source
-from shown import example
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,13 +14,13 @@ import pytest
 import typer.main
 import yaml
 
+from doc_examples import example
 from etl import __version__
 from etl.cli import main
 from etl.config.environment import PREFIX, variable_of
 from etl.config.settings import Settings
 from etl.domain.errors import ExitCode, TryLater
-from manifests import JOBS, MANIFESTS, ROOT, pod
-from shown import example
+from kubernetes_manifests import JOBS, MANIFESTS, ROOT, pod
 
 REPOSITORY: Final = Path(__file__).parents[2]
 PAGES: Final = {

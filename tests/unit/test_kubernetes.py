@@ -17,7 +17,19 @@ from etl.cli import main
 from etl.config.settings import Settings
 from etl.domain.errors import ExitCode, TryLater
 from etl.extract import download, report_api
-from manifests import APPLIED, JOBS, KUSTOMIZATIONS, MANIFESTS, ROOT, Manifest, built, containers, every_job, job, pod
+from kubernetes_manifests import (
+    APPLIED,
+    JOBS,
+    KUSTOMIZATIONS,
+    MANIFESTS,
+    ROOT,
+    Manifest,
+    built,
+    containers,
+    every_job,
+    job,
+    pod,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

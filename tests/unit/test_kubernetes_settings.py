@@ -14,7 +14,7 @@ import pytest
 from etl.config.environment import PREFIX, variable_of
 from etl.config.settings import Settings, open_secrets
 from etl.domain.errors import Misconfigured
-from manifests import MANIFESTS, ROOT, Manifest, containers, every_job, pod
+from kubernetes_manifests import MANIFESTS, ROOT, Manifest, containers, every_job, pod
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pytest
-from reading import HEADER, Read, read
+from report_reader import HEADER, Read, read
 
 from etl.domain import contract
 from etl.domain.errors import ContractBroken, MalformedReport, ReconciliationFailed

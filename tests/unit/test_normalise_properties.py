@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reading import HEADER, read
+from report_reader import HEADER, read
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, cast
 import pytest
 import typer.main
 
+import doc_examples
 import reference_pages
-import shown
 from etl.cli import main
 from etl.config.environment import PREFIX, variable_of
 from etl.config.settings import Settings
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from typer.core import TyperGroup
 
 PROGRAM = cast("TyperGroup", typer.main.get_command(main.app))
-PAGES = {str(file.relative_to(shown.DOCS)): file.read_text(encoding="utf-8") for file in shown.DOCS.rglob("*.md")}
-MADE = re.findall(r"^([a-z]+):", (shown.REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+PAGES = {
+    str(file.relative_to(doc_examples.DOCS)): file.read_text(encoding="utf-8")
+    for file in doc_examples.DOCS.rglob("*.md")
+}
+MADE = re.findall(r"^([a-z]+):", (doc_examples.REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 EXIT_CODES = PAGES["operations/exit-codes.md"]
 
 
@@ -85,13 +88,13 @@ def test_every_exit_code_has_its_section_and_its_remedy() -> None:
 
 
 def test_every_extra_is_told_where_pip_is() -> None:
-    project = tomllib.loads((shown.REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((doc_examples.REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     table = PAGES["install/index.md"].partition("<!-- extras -->")[2].partition("<!-- /extras -->")[0]
     assert set(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE)) == set(project["optional-dependencies"])
 
 
 def test_every_command_that_is_typed_anywhere_exists_with_its_options() -> None:
-    typed = shown.commands()
+    typed = doc_examples.commands()
     assert len(typed) > 60
     for where, line in typed:
         name = line.split()[1]
@@ -102,11 +105,11 @@ def test_every_command_that_is_typed_anywhere_exists_with_its_options() -> None:
             assert name in {"COMMAND", "--version"}, (where, line)
 
 
-NOT_RUN = [block for block in shown.blocks() if block.why_not]
+NOT_RUN = [block for block in doc_examples.blocks() if block.why_not]
 
 
 @pytest.mark.parametrize("block", NOT_RUN, ids=str)
-def test_what_is_not_run_is_read(block: shown.Block, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_is_not_run_is_read(block: doc_examples.Block, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The program's own parser takes the lines; targets of make exist. Why they are not run is printed."""
     monkeypatch.chdir(tmp_path)
     print(f"{block} is not run: {block.why_not}")  # noqa: T201 - seen with -rP
@@ -122,6 +125,6 @@ def test_what_is_not_run_is_read(block: shown.Block, monkeypatch: pytest.MonkeyP
 
 def test_most_is_run() -> None:
     """A page that says "not run" of all it shows is found."""
-    run = {block.page for block in shown.blocks() if not block.why_not}
+    run = {block.page for block in doc_examples.blocks() if not block.why_not}
     assert {"quick-start.md", "install/index.md", "operations/exit-codes.md", "commands.md"} <= run
     assert all(len(block.why_not) > 10 for block in NOT_RUN)

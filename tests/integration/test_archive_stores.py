@@ -23,7 +23,7 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 
 import archives
-import emulators
+import store_emulators
 from archives import IN_THE_LAKE, IN_THE_WAREHOUSE, Place
 from conftest import DAY, HEADER, Program, Warehouse
 from etl.archive import timed_store
@@ -105,7 +105,7 @@ def test_where_azure_refuses_the_credentials_all_operations_say_so(monkeypatch: 
     url = archives.bucket("abfs")
     port = urlsplit(os.environ["AZURE_STORAGE_CONNECTION_STRING"].partition("BlobEndpoint=")[2].rstrip(";")).port
     wrong = base64.b64encode(bytes(64)).decode()
-    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", emulators.connection_string(port or 0, wrong))
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", store_emulators.connection_string(port or 0, wrong))
     for operation in _operations(timed_store.open_store(url, Stop())):
         with pytest.raises(CredentialsRefused):
             operation()
@@ -175,14 +175,14 @@ def test_pyarrow_and_duckdb_read_the_facts_where_they_lie(newest_warehouse: Ware
 @pytest.mark.stores
 @pytest.mark.timeout(400)
 def test_spark_reads_what_the_warehouse_holds(newest_warehouse: Warehouse, tmp_path: Path) -> None:
-    python = emulators.STORES / "bin" / "python"
+    python = store_emulators.STORES / "bin" / "python"
     if not python.exists() or shutil.which("java") is None:
-        emulators.lacking("Spark or a Java is not installed")
+        store_emulators.lacking("Spark or a Java is not installed")
     place = archives.place("folder", tmp_path)
     report = REPORT + 'T,"c,2",LIVE,0001-01-01T00:00:00Z,u,0.000000000000000001\nT,c3,VOD,,u,999999999999.5\n'
     newest_warehouse.bring(report, archive_url=place.url)
     newest_warehouse.bring(archive_url=place.url, slice_=LIVE)
-    reads = Path(__file__).parents[1] / "spark_reads.py"
+    reads = Path(__file__).parents[1] / "spark_reader.py"
     with contextlib.chdir(tmp_path):
         done = subprocess.run(
             [python, reads, f"{place.url}/facts"], capture_output=True, text=True, timeout=360, check=False

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from doc_examples import REPOSITORY
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.telemetry import notifier, ping, run_telemetry
-from listening import free_port, hanging, listening, notices_within
-from shown import REPOSITORY
+from http_listeners import free_port, hanging, listening, notices_within
 
 if TYPE_CHECKING:
     from conftest import Program, Warehouse

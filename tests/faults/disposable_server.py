@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import postgres
 from etl.warehouse import embedded, schema
 from etl.warehouse.connection import Database
-from listening import free_port
+from http_listeners import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

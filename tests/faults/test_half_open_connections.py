@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Final
 import psycopg
 import pytest
 
-from checker import violations
+from capped_stop import Impatient
 from conftest import TODAY, Warehouse
+from disposable_server import own_server
 from etl.domain.outcome import FetchOptions
 from etl.domain.slices import ReportType, Slice
 from etl.job import runner
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.warehouse import connection as connecting
 from etl.warehouse.connection import Database, idle_for
-from needing import lacking
-from own_server import own_server
-from short_pauses import Impatient
+from prerequisites import lacking
 from tally import record
-from wire import Cut, proxied
+from warehouse_checker import violations
+from wire_proxy import Cut, proxied
 
 if TYPE_CHECKING:
     from etl.sandbox.sandbox import Sandbox

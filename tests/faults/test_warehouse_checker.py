@@ -10,12 +10,12 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-from checker import violations, wait_for_no_backend
 from conftest import DAY, TODAY, Warehouse, hide_settings
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
+from warehouse_checker import violations, wait_for_no_backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -30,7 +30,7 @@ from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from listening import pushgateway
+from http_listeners import pushgateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

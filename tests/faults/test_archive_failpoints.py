@@ -23,11 +23,11 @@ from archives import IN_THE_WAREHOUSE, Place, query
 from effort import EXHAUSTIVE, SEED, effort, sample
 from etl.archive.layout import Key, published
 from etl.domain.slices import ReportType, Slice
+from expected_reports import truth_of, truths_by_hash
 from failpoints import ARCHIVE, FIRST_LOAD, RESTATED, SHORT_IDLE_S, SLOW
 from forks import prepared
-from grounds import NEWEST_DAY, Ground, serving, span
+from job_environment import NEWEST_DAY, Ground, serving, span
 from tally import record
-from truth import truth_of, truths_by_hash
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

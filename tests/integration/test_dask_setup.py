@@ -16,6 +16,7 @@ from distributed import LocalCluster
 import etl
 from conftest import DAY
 from dask_cluster import until
+from doc_examples import DOCS
 from etl.config.settings import Settings
 from etl.domain.errors import ClusterUnavailable, Misconfigured
 from etl.domain.outcome import FetchOptions, PlannedSlice, Result
@@ -24,7 +25,6 @@ from etl.job import dask, runner
 from etl.job.dask import client, database_identity, executor, worker
 from etl.runtime.cancellation import Stopped
 from etl.warehouse.connection import Connection, open_database
-from shown import DOCS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

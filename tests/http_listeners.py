@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, NamedTuple
 
 from etl.telemetry import notifier
-from needing import lacking
+from prerequisites import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-import answers
+import responses
 from etl.config.settings import Settings
 from etl.domain.errors import ExitCode, WatchTimeError
 from etl.domain.report_values import ReportNotFound
@@ -57,7 +57,7 @@ class Row:
 def _rows() -> list[Row]:
     page = PAGE.read_text(encoding="utf-8")
     rows = []
-    for who in answers.OF:
+    for who in responses.OF:
         part = page.partition(f"<!-- {who} -->\n")[2].partition(f"<!-- /{who} -->")[0]
         for line in part.splitlines()[2:]:
             answer, exit_, ends_as, *figures = (cell.strip().replace("`", "") for cell in line.strip("|").split("|"))
@@ -80,9 +80,9 @@ class Hosts:
 
     def bring(self, who: str, answer: str) -> Row:
         """What comes of an answer, up to the last row of the report; nothing is loaded."""
-        bytes_ = answers.OF[who](self.storage.report_url)[answer]
+        bytes_ = responses.OF[who](self.storage.report_url)[answer]
         given = in_turn(*(bytes_ if isinstance(bytes_, list) else [bytes_]))
-        well = {"api": in_turn(found(self.storage.report_url)), "storage": in_turn(answers.WHOLE)}
+        well = {"api": in_turn(found(self.storage.report_url)), "storage": in_turn(responses.WHOLE)}
         self.api.answer, self.storage.answer = (given if who == name else well[name] for name in ("api", "storage"))
         for server in (self.api, self.storage):
             server.requests.clear()
@@ -140,10 +140,10 @@ def test_an_answer_ends_as_the_page_says(row: Row, hosts: Hosts) -> None:
     record("answers", 1)
 
 
-@pytest.mark.parametrize("who", answers.OF)
+@pytest.mark.parametrize("who", responses.OF)
 def test_the_page_lists_every_answer_once(who: str) -> None:
     listed = [row.answer for row in ROWS if row.who == who]
-    assert sorted(listed) == sorted(answers.OF[who]("https://storage.example/r.csv"))
+    assert sorted(listed) == sorted(responses.OF[who]("https://storage.example/r.csv"))
 
 
 def test_the_exit_codes_of_the_page_are_those_of_the_program() -> None:

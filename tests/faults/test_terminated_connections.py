@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from checker import violations
+from capped_stop import Impatient
 from conftest import TODAY, VOD, Warehouse
 from etl.domain.errors import ExitCode
 from etl.domain.outcome import FetchOptions
@@ -21,8 +21,8 @@ from etl.load import compaction
 from etl.load.slice_load import SliceLoad
 from etl.runtime.cancellation import Stop
 from etl.warehouse.connection import Connection, open_database
-from pooled import pooled
-from short_pauses import Impatient
+from pgbouncer import pooled
+from warehouse_checker import violations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -22,7 +22,7 @@ from etl.sandbox.faults import Answer, Delivery
 from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.server import running
 from forks import prepared
-from grounds import NEWEST_DAY, OLD_DAY, WORLD, Ground, Source, span
+from job_environment import NEWEST_DAY, OLD_DAY, WORLD, Ground, Source, span
 from mutants import mutate
 from raw_server import raw_server, reply, storing
 from tally import record

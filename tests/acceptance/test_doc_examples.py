@@ -21,12 +21,12 @@ import psycopg
 import pytest
 import sqlalchemy
 
-import shown
+import doc_examples
+from doc_examples import sentences_of
 from etl.config.environment import PREFIX
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.faults import Answer, Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
-from shown import sentences_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     import postgres
     from conftest import Program, Warehouse
 
-RUN: Final = {page: list(of) for page, of in groupby((b for b in shown.blocks() if not b.why_not), lambda b: b.page)}
+RUN: Final = {
+    page: list(of) for page, of in groupby((b for b in doc_examples.blocks() if not b.why_not), lambda b: b.page)
+}
 TARGET: Final = datetime.now(UTC).date() - timedelta(days=2)
 VOD: Final = Slice(TARGET, ReportType.VOD)
 # Where a page loads months, a few days will do: each of them is one more like those before.
@@ -151,7 +153,7 @@ def test_the_page_on_exit_codes_shows_what_the_program_says(
     program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server
 ) -> None:
     """The date, the addresses and the port are those of the day that the page was written."""
-    page = (shown.DOCS / "operations" / "exit-codes.md").read_text(encoding="utf-8")
+    page = (doc_examples.DOCS / "operations" / "exit-codes.md").read_text(encoding="utf-8")
     sandbox = newest_warehouse.sandbox
     # The pauses between two tries are not what it shows.
     program = replace(program, limits={"extract.retry._BACKOFF_S": 0.05, "warehouse.connection._LONGEST_PAUSE_S": 0.05})

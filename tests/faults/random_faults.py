@@ -19,10 +19,10 @@ from etl.sandbox.faults import Answer, Delivery
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from disposable_server import OwnServer
     from etl.domain.slices import Slice
     from etl.sandbox.sandbox import Sandbox
     from forks import Ended, Started
-    from own_server import OwnServer
 
 Strike = Literal["kill", "connection", "crash"]
 

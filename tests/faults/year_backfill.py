@@ -17,17 +17,17 @@ import psycopg
 from psycopg import sql
 
 import postgres
-from checker import wait_for_no_backend
+from disposable_server import OwnServer, own_server
 from etl.domain.slices import ReportType, Slice, slices_of
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.warehouse import schema
 from etl.warehouse.connection import Database
+from expected_reports import truth_of
 from forks import prepared
-from grounds import NEWEST_DAY, Ground, serving, span
-from own_server import OwnServer, own_server
+from job_environment import NEWEST_DAY, Ground, serving, span
+from random_faults import Weather
 from tally import record
-from truth import truth_of
-from weather import Weather
+from warehouse_checker import wait_for_no_backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,11 +12,11 @@ import psycopg
 from psycopg import conninfo
 
 import postgres
-from checker import violations, wait_for_no_backend
 from etl.domain.slices import slices_of
 from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
+from warehouse_checker import violations, wait_for_no_backend
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import conninfo
 
-from listening import free_port
-from needing import lacking
+from http_listeners import free_port
+from prerequisites import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

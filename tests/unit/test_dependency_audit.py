@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import audit
+import dependency_audit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,14 +31,14 @@ def test_the_audit_says_what_it_knows(
     *,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    probe: audit.Dependencies | None,
-    audited: audit.Dependencies | None,
+    probe: dependency_audit.Dependencies | None,
+    audited: dependency_audit.Dependencies | None,
     code: int,
     told: str,
 ) -> None:
-    def answer(requirements: Path, _source: str, *_options: str) -> audit.Dependencies | None:
-        return audited if requirements == audit.CONSTRAINTS else probe
+    def answer(requirements: Path, _source: str, *_options: str) -> dependency_audit.Dependencies | None:
+        return audited if requirements == dependency_audit.CONSTRAINTS else probe
 
-    monkeypatch.setattr(audit, "_audit", answer)
-    assert audit.main() == code
+    monkeypatch.setattr(dependency_audit, "_audit", answer)
+    assert dependency_audit.main() == code
     assert told in capsys.readouterr().out

@@ -15,14 +15,14 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from etl.domain.slices import ReportType, Slice
+from expected_reports import truth_of, truths_by_hash
 from leftovers import about_leftovers, about_partitions
-from truth import truth_of, truths_by_hash
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from etl.sandbox.sandbox import Sandbox
-    from truth import Key, Truth
+    from expected_reports import Key, Truth
 
 Connection = psycopg.Connection[dict[str, Any]]
 Row = dict[str, Any]
