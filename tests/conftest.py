@@ -22,11 +22,14 @@ from etl.domain.errors import CredentialsRefused
 from etl.domain.outcome import FetchOptions, Outcome
 from etl.domain.slices import ReportType, Slice
 from etl.job.runner import open_job
+from etl.load import customer_counts
 from etl.runtime import logs
+from etl.runtime.cancellation import Stop
 from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
+from etl.warehouse.connection import open_warehouse
 from prerequisites import lacking
 
 if TYPE_CHECKING:
@@ -171,6 +174,12 @@ class Warehouse:
             except CredentialsRefused as refused:  # ends a run, with this slice
                 return opened._pipeline.refused(slice_, refused)
 
+    def count_customers(self, *, today: date = TODAY) -> tuple[int, int]:
+        """Count the customers of what was loaded, as `run` does."""
+        settings = self.configured()
+        with open_warehouse(settings) as database:
+            return customer_counts.count_stale(database, settings, Stop(), today=today)
+
     def query(self, text: LiteralString, *parameters: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url) as connection:
             return connection.execute(text, parameters or None).fetchall()
@@ -189,6 +198,7 @@ class Warehouse:
         return {
             "facts": self.query("SELECT * FROM watch_time ORDER BY 1, 2, 3, 4, 5"),
             "content": self.query("SELECT * FROM content ORDER BY 1"),
+            "rollup": self.query("SELECT * FROM content_daily ORDER BY 1, 2, 3, 4"),
             "revisions": self.query("SELECT * FROM report_revision ORDER BY 1, 2, 3"),
             "stored": self.query(
                 "SELECT report_date, report_type, revision, report_sha256, rows_stored, watch_seconds, loaded_at "

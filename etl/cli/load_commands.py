@@ -46,6 +46,7 @@ def run(
         opened.settle_archive()
         if trouble is None:
             opened.compact_a_month()
+            opened.count_customers()
     raise typer.Exit(code)
 
 
@@ -146,13 +147,17 @@ def backfill(
 
 
 def compact(as_json: options.Json = False) -> None:
-    """Give every settled month one partition instead of one for each slice. Safe at any time; readers go on."""
-    from etl.display import terminal
-    from etl.load import compaction
+    """Give every settled month one partition instead of one for each slice, and count the customers of what was loaded.
 
-    done, trouble = compaction.compact_all(output.settings("database_url"))
+    Safe at any time; readers go on.
+    """
+    from etl.display import terminal
+    from etl.load import maintenance
+
+    done, counted, trouble = maintenance.maintain(output.settings("database_url"))
     document = {
         "compacted": [month.as_json() for month in done],
+        "periods_counted": counted,
         "errors": [output.described(error) for error in trouble],
     }
     output.show(document, lambda: terminal.compacted_table(done), as_json=as_json)

@@ -12,7 +12,7 @@ from psycopg import IsolationLevel
 
 from etl.diagnostics import explain, status
 from etl.domain.slices import ReportType, Slice, State, dates_between, slices_of, target_date
-from etl.warehouse import citus, freshness, ledger, schema
+from etl.warehouse import freshness, ledger, schema
 from etl.warehouse.connection import configure, fetch_rows, open_warehouse, statement
 
 if TYPE_CHECKING:
@@ -155,9 +155,7 @@ def read(settings: Settings, start: date, end: date, *, now: datetime) -> Figure
 def _read(connection: Connection, settings: Settings, start: date, end: date, *, now: datetime) -> Figures:
     known = ledger.read_range(connection, start, end)
     sums = fetch_rows(connection, statement("diagnostics/read_page_sums"), {"start": start, "end": end, "most": _TOP})
-    counted = fetch_rows(
-        connection, citus.dialect(connection).statement("diagnostics/count_daily_viewers"), {"start": start, "end": end}
-    )
+    counted = fetch_rows(connection, statement("diagnostics/read_daily_customers"), {"start": start, "end": end})
     per_slice = {Slice.of_row(row): row["watch_seconds"] for row in sums if not row["place"]}
     viewers = {row["report_date"]: row["customers"] for row in counted}
     newest_due = target_date(now, settings.lag_days)
@@ -169,7 +167,7 @@ def _read(connection: Connection, settings: Settings, start: date, end: date, *,
         overview=freshness.read(connection, settings, now=now),
         slices=status.merge(known, slices_of(dates_between(start, end))),
         days=[
-            _day(day, known, per_slice, viewers[day], provisional=day >= asked_again_from)
+            _day(day, known, per_slice, viewers.get(day, 0), provisional=day >= asked_again_from)
             for day in dates_between(start, end)
         ],
         top=[
@@ -193,7 +191,7 @@ def _day(
     day: date,
     known: Mapping[Slice, SliceRecord],
     sums: Mapping[Slice, Decimal],
-    viewers: int,
+    viewers: int | None,
     *,
     provisional: bool,
 ) -> Day:

@@ -43,6 +43,7 @@ class Verdict:
         missing: rows that only the report has.
         surplus: rows that only the table has.
         changed: rows with other seconds.
+        wrong_sums: contents whose sums in `content_daily` are not those of the stored rows.
         first: the first few differing rows, by column name; seconds of both sides.
         message: why nothing was compared, or what is worth knowing.
     """
@@ -53,6 +54,7 @@ class Verdict:
     missing: int = 0
     surplus: int = 0
     changed: int = 0
+    wrong_sums: int = 0
     first: tuple[dict[str, Any], ...] = ()
     message: str | None = None
     next_step: str | None = None
@@ -74,6 +76,7 @@ class Verdict:
             "missing": self.missing,
             "surplus": self.surplus,
             "changed": self.changed,
+            "wrong_sums": self.wrong_sums,
             "first": list(self.first),
             "message": self.message,
             "next_step": self.next_step,
@@ -146,7 +149,8 @@ class Verification:
             load.stage(chunks)
         found = load.deduplicate(tally)
         (counts,) = fetch_rows(connection, statement("load/count_differences"))
-        differs = any(counts.values())
+        wrong_sums = load.count_wrong_sums()
+        differs = any(counts.values()) or wrong_sums > 0
         known = ledger.read(connection, slice_)
         is_stored_report = known is not None and known.report_sha256 == sha256
         rejected = f"{tally.rows_rejected} lines of the report cannot be loaded and were not compared"
@@ -155,6 +159,7 @@ class Verification:
             compared=True,
             rows=found,
             **counts,
+            wrong_sums=wrong_sums,
             first=tuple(fetch_rows(connection, statement("diagnostics/first_differences"), {"most": _LISTED})),
             message=rejected if tally.rows_rejected else None,
             next_step=_remedy(slice_, is_stored_report=is_stored_report) if differs else None,

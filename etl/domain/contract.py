@@ -26,8 +26,10 @@ WATCH_SECONDS: Final = "watch_seconds"
 TITLE: Final = "title"
 CREATED_AT: Final = "created_at"
 
+# What tells the rows of a slice apart, in the order of the fact table's key.
+ROW_KEY: Final = (CUSTOMER_ID, CONTENT_ID, STREAMING_TYPE)
 # What a line says of a customer, and what it says of the content, over and over.
-FACTS: Final = (CONTENT_ID, CUSTOMER_ID, STREAMING_TYPE, WATCH_SECONDS)
+FACTS: Final = (*ROW_KEY, WATCH_SECONDS)
 CONTENT: Final = (CONTENT_ID, TITLE, CREATED_AT)
 # What differs from one rejected line of a report to the next.
 REJECT: Final = ("line_number", "reason", "raw_text")

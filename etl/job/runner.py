@@ -29,7 +29,7 @@ from etl.domain.slices import (
 from etl.extract import token_expiry
 from etl.job import run_context
 from etl.job.thread_executor import Threads
-from etl.load import compaction
+from etl.load import compaction, customer_counts
 from etl.pipeline import outcome_log
 from etl.runtime.cancellation import Stop
 from etl.warehouse import ledger
@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     Executor = Callable[[Sequence[PlannedSlice]], Generator[Outcome]]
 
 log = structlog.get_logger("watch_time")
+
+# A run counts customers for so long at most; what is left, the next one does.
+_COUNTING_S: Final = 300.0
 
 # The states of a slice that a plan may want; None is "never tried".
 LOADED_ONLY: Final = frozenset({State.LOADED})
@@ -222,6 +225,22 @@ class Job:
             log.warning("not_compacted", error=str(each), next_step=each.next_step)
         if done:
             log.info("compacted", month=done.month.name, partitions_before=done.partitions_before)
+
+    def count_customers(self) -> None:
+        """Count the customers of what was loaded since they were counted. What stands in the way is only logged."""
+        if self.is_refused:
+            return
+        try:
+            counted, left = customer_counts.count_stale(
+                self._database, self._settings, self._stop, today=self._now.date(), time_limit_s=_COUNTING_S
+            )
+        except WatchTimeError as error:
+            log.warning("customers_not_counted", error=str(error), next_step=error.next_step)
+        except Exception:
+            log.exception("customers_not_counted")
+        else:
+            if counted or left:
+                log.info("customers_counted", periods=counted, periods_left=left)
 
     def settle_archive(self) -> None:
         """Finish in the archive what a run that was killed left unfinished. What stands in the way is only logged."""

@@ -7,4 +7,6 @@ difference     a slice that one covers: compare, write what differs
 partitions     names and bounds of the partitions
 rejects        stores the rejected lines of a refused report
 compaction     merges a settled month's partitions into one
+customer_counts  counts different customers, after loads
+maintenance    compacts and counts all that is settled
 """

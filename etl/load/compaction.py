@@ -16,9 +16,8 @@ from psycopg import sql
 from etl.domain.errors import ReconciliationFailed, SliceBusy, TryLater, WatchTimeError
 from etl.domain.slices import Slice, dates_between, slices_of
 from etl.load import partitions
-from etl.runtime.cancellation import Stop
-from etl.warehouse import citus, ledger, schema
-from etl.warehouse.connection import fetch_rows, in_savepoint, open_warehouse, statement
+from etl.warehouse import citus, ledger
+from etl.warehouse.connection import fetch_rows, in_savepoint, statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from etl.config.settings import Settings
     from etl.load.partitions import Partition
+    from etl.runtime.cancellation import Stop
     from etl.warehouse.citus import Dialect
     from etl.warehouse.connection import Connection, Database
 
@@ -56,26 +56,29 @@ class Compacted:
         return {"partition": self.month.name, "partitions_before": self.partitions_before}
 
 
-def compact_all(settings: Settings) -> tuple[list[Compacted], list[WatchTimeError]]:
+def compact_all(
+    database: Database, settings: Settings, stop: Stop, *, today: date
+) -> tuple[list[Compacted], list[WatchTimeError]]:
     """Give every settled month one partition; one that cannot be leaves the others alone.
 
     Returns:
         The months that were compacted, and what stood in the way of others.
-
-    Raises:
-        SchemaNotReady: there are no tables, or those of another version.
     """
-    stop, done, trouble = Stop(), list[Compacted](), list[WatchTimeError]()
-    with open_warehouse(settings, stop=stop) as database:
-        database.run(lambda connection: schema.require_head(database, connection))
-        for month in settled_months(database, settings, today=settings.today()):
-            try:
-                compacted = compact(database, month, stop)
-            except WatchTimeError as error:
-                trouble.append(error)
-            else:
-                done += [compacted] if compacted else []
+    done, trouble = list[Compacted](), list[WatchTimeError]()
+    for month in settled_months(database, settings, today=today):
+        try:
+            compacted = compact(database, month, stop)
+        except WatchTimeError as error:
+            trouble.append(error)
+        else:
+            done += [compacted] if compacted else []
     return done, trouble
+
+
+def first_open_date(settings: Settings, *, today: date) -> date:
+    """The oldest date that a run may still ask about; what is before it is settled."""
+    window = timedelta(days=max(settings.lookback_days, settings.recheck_days))
+    return today - timedelta(days=settings.lag_days) - window
 
 
 def settled_months(
@@ -89,8 +92,7 @@ def settled_months(
         today: in the configured zone.
         quiet_since: leaves out months of which a slice was loaded after that.
     """
-    window = timedelta(days=max(settings.lookback_days, settings.recheck_days))
-    first_open = today - timedelta(days=settings.lag_days) - window
+    first_open = first_open_date(settings, today=today)
     known = database.run(lambda connection: fetch_rows(connection, statement("load/list_months")))
     months = [
         partitions.of_month(row["report_date"])

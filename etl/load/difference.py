@@ -43,14 +43,21 @@ class DifferenceLoad(SliceLoad):
         return self._count_rows(tally)
 
     def write(self) -> None:
-        """Write the differences."""
+        """Write the differences, and sum the rows."""
         name = f"{self._partition.name}_difference"
         distribute = self._dialect.distribute(name)
         self._execute("load/apply_differences", difference=sql.Identifier(name), distribute=distribute)
+        self._store_sums(self._render("load/select_slice"))
 
     def stored_rows(self) -> Iterator[Buffer]:
         """The rows that the slice has in its partition."""
-        return self._copy_out(self._render("load/slice_rows"))
+        return self._copy_out(self._render("load/select_slice"))
+
+    def count_wrong_sums(self) -> int:
+        """How many contents the rollup has other sums of than the stored rows give; for who does not write."""
+        self._sum(self._render("load/select_slice"))
+        (contents,) = self._fetch_one(self._render("load/count_wrong_sums"))
+        return int(contents)
 
     def _publish(self) -> tuple[int, int, int]:
         inserted, deleted, updated = self._fetch_one(statement("load/count_differences"))

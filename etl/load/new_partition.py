@@ -25,18 +25,19 @@ class NewPartitionLoad(SliceLoad):
         return self._partition.name
 
     def _create_lines(self) -> None:
-        self._execute("load/create_leaf")
+        self._execute("load/create_partition")
 
     def deduplicate(self, tally: Tally) -> int:
         """Sum the lines of one key into one row, where building the key finds some; gives the number of rows."""
-        build = self._render("load/build_unique", table=self._lines, query=self._render("load/key_leaf"))
+        build = self._render("load/build_unique", query=self._render("load/key_partition"))
         if not try_build_unique(self._connection, build):
-            self._merge_lines("load/merge_leaf", tally)
-            self._execute("load/key_leaf")
+            self._merge_lines("load/merge_partition", tally)
+            self._execute("load/key_partition")
         return self._count_rows(tally)
 
     def write(self) -> None:
-        """Nothing is left to write: the lines are the rows."""
+        """Sum the rows, which the lines are by now."""
+        self._store_sums(self._lines)
 
     def stored_rows(self) -> Iterator[Buffer]:
         """The rows of the partition to be."""
@@ -44,7 +45,7 @@ class NewPartitionLoad(SliceLoad):
 
     def _publish(self) -> tuple[int, int, int]:
         if self._rows:
-            self._execute("load/attach_leaf")
+            self._execute("load/attach_partition")
         else:
             self._drop_lines()
         return self._rows, 0, 0

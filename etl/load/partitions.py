@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from psycopg import sql
@@ -17,6 +16,7 @@ from etl.warehouse.connection import statement
 
 if TYPE_CHECKING:
     from datetime import date
+    from decimal import Decimal
 
     from etl.warehouse.citus import Dialect
     from etl.warehouse.connection import Connection
@@ -66,13 +66,10 @@ def of_month(day: date) -> Partition:
     return Partition(f"watch_time_{first:%Y%m}", Slice(first, ReportType.LIVE), Slice(following, ReportType.LIVE))
 
 
-def measure(connection: Connection, slice_: Slice) -> tuple[int, Decimal]:
-    """Rows and seconds that `watch_time` has of a slice."""
-    rows, watch_seconds = connection.execute(statement("load/measure_slice"), slice_.key()).fetchone() or (
-        0,
-        Decimal(0),
-    )
-    return rows, watch_seconds
+def holds(connection: Connection, slice_: Slice, rows: int, watch_seconds: Decimal) -> bool:
+    """Whether facts and rollup have so many rows and seconds of a slice."""
+    measured = connection.execute(statement("load/measure_slice"), slice_.key()).fetchall()
+    return all(found == (rows, watch_seconds) for found in measured)
 
 
 def is_covered(connection: Connection, slice_: Slice) -> bool:

@@ -75,7 +75,10 @@ class SliceLoad(ABC):
 
     @abstractmethod
     def write(self) -> None:
-        """Make the stored rows those of the report, without a lock that loads of other slices would wait for."""
+        """Make the stored rows those of the report, and the rollup theirs.
+
+        Takes no lock that loads of other slices would wait for.
+        """
 
     @abstractmethod
     def stored_rows(self) -> Iterator[Buffer]:
@@ -100,7 +103,7 @@ class SliceLoad(ABC):
         # Last: it locks contents that other slices name too, and they wait for our commit.
         self._connection.execute(statement("load/upsert_content"), self.slice.key())
         if self._has_rejects:
-            self._connection.execute(statement("load/keep_rejects"))
+            self._connection.execute(statement("load/store_rejects"))
         return change
 
     @abstractmethod
@@ -109,7 +112,7 @@ class SliceLoad(ABC):
 
     def _copy_facts(self, chunks: Iterator[EncodedChunk], beside: _SideBuffer) -> bool:
         """In one COPY, each of which leaves some empty pages behind; False: that was all."""
-        query = statement("load/copy_facts").format(table=self._lines)
+        query = self._render("load/copy_facts")
         with self._connection.cursor() as cursor, cursor.copy(query) as copy:
             for chunk in chunks:
                 copy.write(chunk.facts)
@@ -143,17 +146,28 @@ class SliceLoad(ABC):
         self._connection.execute("SET LOCAL enable_nestloop TO DEFAULT")
 
     def _reconcile(self, change: Change, tally: Tally) -> None:
-        rows, watch_seconds = partitions.measure(self._connection, self.slice)
-        if (rows, watch_seconds) != (change.stored, tally.watch_seconds):
-            raise ReconciliationFailed(
-                f"the report has {change.stored} rows and {tally.watch_seconds} s, "
-                f"the table would have {rows} rows and {watch_seconds} s; rolled back",
-                next_step="keep the report and have this looked at; what was stored before is untouched",
-            )
+        totals = self._connection.execute(self._render("load/total_sums")).fetchall()
+        for table, total in zip(("watch_time", "content_daily"), totals, strict=True):
+            if total != (change.stored, tally.watch_seconds):
+                rows, watch_seconds = total
+                raise ReconciliationFailed(
+                    f"the report has {change.stored} rows and {tally.watch_seconds} s, "
+                    f"{table} would have {rows} rows and {watch_seconds} s; rolled back",
+                    next_step="keep the report and have this looked at; what was stored before is untouched",
+                )
+
+    def _sum(self, facts: sql.Composable) -> None:
+        """Sum the rows in `facts`, a table or query, per content."""
+        self._execute("load/sum_slice", facts=facts)
+
+    def _store_sums(self, facts: sql.Composable) -> None:
+        """Make the rollup that of the rows in `facts`, a table or query."""
+        self._sum(facts)
+        self._execute("load/store_sums")
 
     def _merge_lines(self, statement_name: str, tally: Tally) -> None:
         name = f"{self._partition.name}_merged"
-        (self._repeated,) = self._fetch_one(statement("load/count_repeated").format(lines=self._lines))
+        (self._repeated,) = self._fetch_one(self._render("load/count_repeated"))
         distribute = self._dialect.distribute(name)
         self._execute(statement_name, merged=sql.Identifier(name), distribute=distribute)
         (rows,) = self._fetch_one(sql.SQL("SELECT count(*) FROM {}").format(self._lines))
@@ -167,7 +181,7 @@ class SliceLoad(ABC):
         self._dialect.execute(self._connection, self._render(statement_name, **more))
 
     def _render(self, statement_name: str, **more: sql.Composable) -> sql.Composed:
-        return self._partition.render(statement_name, self._dialect, incoming=self._lines, **more)
+        return self._partition.render(statement_name, self._dialect, lines=self._lines, **more)
 
     def _drop_lines(self) -> None:
         self._connection.execute(sql.SQL("DROP TABLE {}").format(self._lines))

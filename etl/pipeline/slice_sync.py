@@ -291,9 +291,8 @@ class Pipeline:
             return False
         if known.rows_stored and not partitions.is_covered(connection, known.slice):
             return False
-        return options.trust is Trust.LEDGER or partitions.measure(connection, known.slice) == (
-            known.rows_stored,
-            known.watch_seconds,
+        return options.trust is Trust.LEDGER or partitions.holds(
+            connection, known.slice, known.rows_stored, known.watch_seconds
         )
 
     def _header_mapping(self, report: ReportFile, aliases: Mapping[str, str]) -> str:

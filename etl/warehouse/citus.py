@@ -23,8 +23,7 @@ log = structlog.get_logger("watch_time")
 
 # Statements that Citus needs in other words: those of the folders sql/citus.
 _OTHERWISE: Final = frozenset({
-    "diagnostics/count_daily_viewers", "load/apply_differences", "load/build_unique", "load/key_leaf", "load/key_month",
-    "load/lock_readers_out",
+    "load/apply_differences", "load/build_unique", "load/key_partition", "load/key_month", "load/lock_readers_out",
 })  # fmt: skip
 
 # Where a command ends and the next one begins, in the files of sql: lines within one are indented, or close a bracket.

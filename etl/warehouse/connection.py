@@ -5,6 +5,8 @@ The only module that catches driver errors. It knows nothing of slices or report
 
 from __future__ import annotations
 
+import functools
+import re
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,6 +20,7 @@ from psycopg import conninfo, sql
 from psycopg.rows import TupleRow, dict_row
 
 from etl.config.settings import EMBEDDED
+from etl.domain import contract
 from etl.domain.errors import Misconfigured
 from etl.runtime.cancellation import Stop
 from etl.warehouse import embedded
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from etl.config.settings import Settings
 
 T = TypeVar("T")
+
+_FACT_COLUMNS: Final = re.compile(r"\{(?P<alias>\w+\.)?(?P<columns>row_key|row)\}")
 
 # libpq waits 130 s by default; the keepalives and the TCP timeout find a dead peer within a minute.
 _CONNECT: Final[dict[str, str | int]] = {
@@ -250,11 +255,20 @@ def open_warehouse(settings: Settings, *, stop: Stop | None = None) -> Iterator[
         yield database
 
 
+@functools.cache
 def statement(name: str) -> sql.SQL:
-    """The SQL of a file: `load/copy_facts` is that of etl/load/sql/copy_facts.sql."""
+    """The SQL of a file: `load/copy_facts` is that of etl/load/sql/copy_facts.sql.
+
+    The fact table's columns are filled in: `{row_key}` and `{row}`, and `{stored.row_key}` for those of an alias.
+    """
     package, _, file = name.partition("/")
     text = resources.files("etl").joinpath(package, "sql", f"{file}.sql").read_text(encoding="utf-8")
-    return sql.SQL(text)
+    return sql.SQL(_FACT_COLUMNS.sub(_spell_columns, text))
+
+
+def _spell_columns(placeholder: re.Match[str]) -> str:
+    columns = contract.ROW_KEY if placeholder["columns"] == "row_key" else contract.FACTS
+    return ", ".join(f"{placeholder['alias'] or ''}{column}" for column in columns)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Alembic does the bringing and is imported only for that; the check reads one row
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from etl.warehouse.connection import Connection, Database
 
 # The newest of migrations/versions; a test keeps the two equal.
-HEAD: Final = "0008"
+HEAD: Final = "005"
+
+# Before the first release versions had four digits. Those migrations are gone.
+_OF_DEVELOPMENT: Final = re.compile(r"\d{4}")
 
 # Not alembic's default name: the schema may be shared with another application that uses alembic.
 VERSION_TABLE: Final = "watch_time_version"
@@ -58,8 +62,8 @@ def migrate(database: Database) -> tuple[str | None, str]:
                 # Not IF NOT EXISTS: that wants the right to create schemas even where there is nothing to create.
                 connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(database.schema)))
             before = version(connection)
-            if before is not None and before > HEAD:
-                raise _ahead(database, before)
+            if before is not None and not _can_migrate(before):
+                raise _not_of_this_line(database, before)
             config = Config(attributes={"connection": sqlalchemy_connection})
             config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
             try:
@@ -89,8 +93,8 @@ def require_head(database: Database, connection: Connection) -> None:
     found = version(connection)
     if found == HEAD:
         return
-    if found is not None and found > HEAD:
-        raise _ahead(database, found)
+    if found is not None and not _can_migrate(found):
+        raise _not_of_this_line(database, found)
     state = "has no tables of watch-time" if found is None else f"is at version {found}, this program needs {HEAD}"
     raise SchemaNotReady(f"schema {database.schema} of {database} {state}", next_step="type: watch-time migrate")
 
@@ -121,7 +125,19 @@ def require_owner(database: Database, connection: Connection, org_id: str) -> No
         )
 
 
-def _ahead(database: Database, found: str) -> SchemaNotReady:
+def _can_migrate(found: str) -> bool:
+    return found <= HEAD and not _OF_DEVELOPMENT.fullmatch(found)
+
+
+def _not_of_this_line(database: Database, found: str) -> SchemaNotReady:
+    """What to do about a version that this program cannot migrate."""
+    if _OF_DEVELOPMENT.fullmatch(found):
+        return SchemaNotReady(
+            f"schema {database.schema} of {database} was made by a development version ({found}), before the first "
+            "release; it cannot be migrated",
+            next_step="load the reports into a new schema: set WATCH_TIME_SCHEMA to a new name, then type: "
+            "watch-time migrate && watch-time backfill --start FIRST --end LAST",
+        )
     return SchemaNotReady(
         f"schema {database.schema} of {database} is at version {found}, newer than this program knows ({HEAD})",
         next_step="install the newer watch-time that migrated it",

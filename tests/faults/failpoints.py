@@ -57,10 +57,10 @@ _LOAD: Final = {
     "closed": "call etl.warehouse.connection:Database.close",
 }
 _FIRST: Final = {
-    "leaf-made": "after create_leaf",
+    "partition-made": "after create_partition",
     "key-built": "after build_unique",
-    "before-attach": "before attach_leaf",
-    "attached": "after attach_leaf",
+    "before-attach": "before attach_partition",
+    "attached": "after attach_partition",
 }
 _RESTATED: Final = {
     "incoming-made": "after create_incoming",

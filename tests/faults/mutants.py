@@ -98,6 +98,22 @@ def _mutilated_unreconciled() -> None:
     _replace(slice_load.SliceLoad, "_reconcile", lambda *_: None)
 
 
+def _rollup_left_alone() -> None:
+    """Facts are written, and what each content was watched is not summed again."""
+    original = slice_load.SliceLoad._execute
+
+    def without_rollup(self: Any, name: str, **more: Any) -> None:
+        if name != "load/store_sums":
+            original(self, name, **more)
+
+    _replace(slice_load.SliceLoad, "_execute", without_rollup)
+
+
+def _rollup_left_alone_unreconciled() -> None:
+    _rollup_left_alone()
+    _replace(slice_load.SliceLoad, "_reconcile", lambda *_: None)
+
+
 def _no_redaction() -> None:
     _replace(Redactor, "__call__", lambda _, text: text)
 
@@ -107,11 +123,11 @@ def _no_shrink_guard() -> None:
 
 
 def _attached_without_key() -> None:
-    """A leaf is attached as it was filled, and ATTACH is left to find out about keys."""
+    """A partition is attached as it was filled, and ATTACH is left to find out about keys."""
     original = partitions.Partition.render
 
     def without_key(self: Any, name: str, *arguments: Any, **more: Any) -> sql.Composed:
-        if name != "load/key_leaf":
+        if name != "load/key_partition":
             return original(self, name, *arguments, **more)
         return sql.SQL("ALTER TABLE {} ALTER COLUMN report_date DROP DEFAULT").format(sql.Identifier(self.name))
 
@@ -142,6 +158,8 @@ _MUTANTS: Final[dict[str, Callable[[], None]]] = {
     "na-is-nothing": _na_is_nothing,
     "mutilated": _mutilated,
     "mutilated-unreconciled": _mutilated_unreconciled,
+    "rollup-left-alone": _rollup_left_alone,
+    "rollup-left-alone-unreconciled": _rollup_left_alone_unreconciled,
     "no-redaction": _no_redaction,
     "no-shrink-guard": _no_shrink_guard,
     "attached-without-key": _attached_without_key,

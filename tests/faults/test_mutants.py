@@ -183,6 +183,8 @@ CONTROLS = [
     ("na-is-nothing", check_plain_load, "rows are wrong"),
     ("mutilated", check_plain_load, "missing"),
     ("mutilated-unreconciled", check_plain_load_or_none, "rows are wrong"),
+    ("rollup-left-alone", check_plain_load, "missing"),
+    ("rollup-left-alone-unreconciled", check_plain_load, "content_daily has"),
     ("no-redaction", check_secrets, "the token is told"),
     ("no-shrink-guard", check_shrinking, "has the hash of none"),
     ("attached-without-key", check_plain_load, "a DEFAULT of its making is left"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-import responses
+import api_responses
 from etl.config.settings import Settings
 from etl.domain.errors import ExitCode, WatchTimeError
 from etl.domain.report_values import ReportNotFound

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 Connection = psycopg.Connection[dict[str, Any]]
 Row = dict[str, Any]
 
+# Named customers, all seconds, anonymous seconds, whether there is an anonymous row.
+_Sums = tuple[int, Decimal, Decimal, bool]
+
 _PATIENCE_S = 30.0
 _SHOWN = 3  # rows of a slice that differ
 
@@ -94,11 +97,15 @@ class _Warehouse:
         for row in connection.execute("SELECT * FROM watch_time").fetchall():
             key = (row["content_id"], row["customer_id"], row["streaming_type"])
             self._facts[_slice(row)][key] = row["watch_seconds"]
+        self._rollup: defaultdict[Slice, dict[tuple[str, str], _Sums]] = defaultdict(dict)
+        for row in connection.execute("SELECT * FROM content_daily").fetchall():
+            sums = (row["customers"], row["watch_seconds"], row["anonymous_seconds"], row["has_anonymous"])
+            self._rollup[_slice(row)][row["content_id"], row["streaming_type"]] = sums
 
     @property
     def slices(self) -> list[Slice]:
         """All of which anything is there."""
-        return sorted({*self._ledger, *self._history, *self._facts})
+        return sorted({*self._ledger, *self._history, *self._facts, *self._rollup})
 
     def about_ledger(self, slice_: Slice) -> Iterator[str]:
         """Whether a slice's facts, its row and its revisions tell one story."""
@@ -112,6 +119,7 @@ class _Warehouse:
                 f"{slice_}: {len(facts)} rows and {seconds} s; report_slice says {row['rows_stored']} and "
                 f"{row['watch_seconds']}"
             )
+        yield from self._about_rollup(slice_, facts)
         numbers = [revision["revision"] for revision in history]
         if numbers != list(range(1, row["revision"] + 1)):
             yield f"{slice_}: report_slice is at revision {row['revision']}, report_revision has {numbers}"
@@ -122,6 +130,24 @@ class _Warehouse:
         ):
             yield f"{slice_}: report_slice and the newest of report_revision differ in hash, rows or seconds"
         yield from self._about_steps(slice_, history)
+
+    def _about_rollup(self, slice_: Slice, facts: Mapping[Key, Decimal]) -> Iterator[str]:
+        """Whether the sums of each content are those of its rows."""
+        expected: dict[tuple[str, str], _Sums] = {}
+        for (content_id, customer_id, streaming_type), seconds in facts.items():
+            customers, all_seconds, anonymous_seconds, has_anonymous = expected.get(
+                (content_id, streaming_type), (0, Decimal(0), Decimal(0), False)
+            )
+            expected[content_id, streaming_type] = (
+                customers + bool(customer_id),
+                all_seconds + seconds,
+                anonymous_seconds if customer_id else seconds,
+                has_anonymous or not customer_id,
+            )
+        found = self._rollup.get(slice_, {})
+        wrong = sorted(key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key))
+        for key in wrong[:_SHOWN]:
+            yield f"{slice_} {key}: content_daily has {found.get(key)}, the rows give {expected.get(key)}"
 
     def _about_steps(self, slice_: Slice, history: Sequence[Row]) -> Iterator[str]:
         """Whether each revision follows from the one before."""

@@ -83,6 +83,7 @@ def drawn(newest_server: Server, tmp_path_factory: pytest.TempPathFactory) -> It
         hide_settings(patch, folder)
         warehouse = Warehouse(url, sandbox, base_url)
         bodies = _bring(warehouse)
+        warehouse.count_customers()
         settings = warehouse.configured()
         page, picture = folder / "page.html", folder / "page.png"
         for output in (page, picture):
@@ -288,33 +289,13 @@ class TestFigures:
             *dates_between(date(2026, 11, 15), LAST)
         ]
 
-    @pytest.mark.parametrize(
-        ("query", "beside"),
-        [
-            # It ends where the range begins; a condition on the date alone cannot tell.
-            pytest.param("diagnostics/read_page_sums", {"watch_time_20261031_vod"}, id="sums"),
-            pytest.param("diagnostics/count_daily_viewers", set(), id="viewers"),
-        ],
-    )
-    def test_only_the_partitions_of_the_range_are_read(self, drawn: Drawn, query: str, beside: set[str]) -> None:
+    @pytest.mark.parametrize("query", ["diagnostics/read_page_sums", "diagnostics/read_daily_customers"])
+    def test_no_fact_is_read(self, drawn: Drawn, query: str) -> None:
         with psycopg.connect(drawn.warehouse.url) as connection:
-            explain = sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON) {}").format(statement(query))
+            explain = sql.SQL("EXPLAIN {}").format(statement(query))
             asked = {"start": date(2026, 11, 1), "end": date(2026, 11, 2), "most": 10}
-            (((explained,),),) = connection.execute(explain, asked).fetchall()
-        loops: defaultdict[str, int] = defaultdict(int)
-
-        def look_into(node: dict[str, Any]) -> None:
-            if "Relation Name" in node:
-                loops[node["Relation Name"]] += node["Actual Loops"]
-            for below in node.get("Plans", []):
-                look_into(below)
-
-        look_into(explained["Plan"])
-        read = {name: times for name, times in loops.items() if times and name.startswith("watch_time_2")}
-        days = {
-            f"watch_time_{day}_{report_type}" for day in ("20261101", "20261102") for report_type in ("live", "vod")
-        }
-        assert read == dict.fromkeys(days | beside, 1)
+            plan = connection.execute(explain, asked).fetchall()
+        assert "watch_time_2" not in str(plan)
 
     def test_all_of_it_is_of_one_moment(self, newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
         """A run that commits between two of our queries is not half seen."""

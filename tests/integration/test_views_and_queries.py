@@ -111,6 +111,7 @@ def explored(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         assert warehouse.bring(slice_=RESTATED).revision == 2
         held = warehouse.bring(HEADER + "t,c1,VOD,,u1,-1\n", slice_=HELD)
         assert held.result is Result.HELD
+        warehouse.count_customers(today=date(2027, 2, 1))
         views, titles = _read(sandbox)
         yield Explored(warehouse, views, titles, restatement, seconds_before, held.message)
 
@@ -206,8 +207,17 @@ class TestMonths:
         ]
 
     @pytest.mark.single_server("the views of months read every partition there: docs/citus.md")
-    @pytest.mark.parametrize("view", ["watch_time_monthly", "watch_time_by_content", "watch_time_by_customer"])
-    def test_a_question_about_one_month_opens_that_months_partitions_alone(self, explored: Explored, view: str) -> None:
+    @pytest.mark.parametrize(
+        ("view", "days"),
+        [
+            ("watch_time_monthly", ()),
+            ("watch_time_by_content", ()),
+            ("watch_time_by_customer", ("20261030", "20261031")),
+        ],
+    )
+    def test_a_question_about_one_month_opens_that_months_partitions_at_most(
+        self, explored: Explored, view: str, days: tuple[str, ...]
+    ) -> None:
         (explained,) = explored.rows(f"EXPLAIN (ANALYZE, FORMAT JSON) SELECT * FROM {view} WHERE month = '{OCTOBER}'")
         read: set[str] = set()
 
@@ -219,7 +229,7 @@ class TestMonths:
 
         look_into(explained["QUERY PLAN"][0]["Plan"])
         assert {name for name in read if name.startswith("watch_time_2")} == {
-            f"watch_time_{day}_{report_type}" for day in ("20261030", "20261031") for report_type in ("live", "vod")
+            f"watch_time_{day}_{report_type}" for day in days for report_type in ("live", "vod")
         }
 
 

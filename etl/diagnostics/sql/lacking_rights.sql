@@ -7,7 +7,9 @@ WITH tables ("order", name, privileges) AS (
         (7, 'report_reject', ARRAY['SELECT', 'INSERT', 'DELETE']),
         (8, 'report_check', ARRAY['SELECT', 'INSERT', 'UPDATE']),
         (9, 'warehouse', ARRAY['SELECT', 'INSERT']),
-        (10, 'report_notice', ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE'])
+        (10, 'report_notice', ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']),
+        (11, 'content_daily', ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']),
+        (12, 'customer_count', ARRAY['SELECT', 'INSERT', 'UPDATE'])
 )
 SELECT "right"
 FROM (

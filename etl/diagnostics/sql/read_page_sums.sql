@@ -1,13 +1,12 @@
--- Seconds watched from one date to another, both included, from one scan of the facts: a row per slice that has any
+-- Seconds watched from one date to another, both included, from the rollup: a row per slice that has any
 -- (place 0), and a row per report of each of the most watched contents (place 1 and up).
 WITH sums AS MATERIALIZED (
     SELECT report_date,
            report_type,
            content_id,
            sum(watch_seconds) AS watch_seconds
-    FROM watch_time
-    WHERE report_date >= %(start)s
-      AND report_date <= %(end)s
+    FROM content_daily
+    WHERE report_date BETWEEN %(start)s AND %(end)s
     GROUP BY report_date, report_type, content_id
 ),
 top AS (

@@ -10,7 +10,7 @@ FROM (
     SELECT content_id, count(*) AS lines
     FROM {lines}
     WHERE customer_id <> ''
-    GROUP BY content_id, customer_id, streaming_type, watch_seconds
+    GROUP BY {row}
     HAVING count(*) > 1
 ) AS equal_lines
 JOIN variants USING (content_id)

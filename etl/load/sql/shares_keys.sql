@@ -16,7 +16,7 @@ CROSS JOIN (
     SELECT EXISTS (
         SELECT 1 FROM difference
         WHERE table_seconds IS NULL
-        GROUP BY content_id, customer_id, streaming_type
+        GROUP BY {row_key}
         HAVING count(*) > 1
     ) AS repeated
 ) AS in_the_report

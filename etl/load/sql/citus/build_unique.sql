@@ -4,8 +4,8 @@ DO $build$
 BEGIN
     IF EXISTS (
         SELECT 1
-        FROM {table}
-        GROUP BY content_id, customer_id, streaming_type
+        FROM {lines}
+        GROUP BY {row_key}
         HAVING count(*) > 1
     ) THEN
         PERFORM set_config('watch_time.is_unique', 'no', TRUE);

@@ -1,39 +1,36 @@
-"""The fact table, partitioned by slice, and the contents it names."""
+"""The fact table, partitioned by slice, and the contents that it names."""
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0001"
+revision = "001"
 down_revision = None
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    """Create `watch_time` without a partition (a slice's load attaches its own) and `content`."""
+    """Create `watch_time` without a partition (each load attaches its own) and `content`."""
     op.execute("""
         CREATE TABLE watch_time (
-            content_id     text COLLATE "C" NOT NULL,
             customer_id    text COLLATE "C" NOT NULL,
+            content_id     text COLLATE "C" NOT NULL,
             streaming_type text COLLATE "C" NOT NULL,
             report_date    date NOT NULL,
             report_type    text COLLATE "C" NOT NULL,
             watch_seconds  numeric NOT NULL,
-            CONSTRAINT watch_time_pkey
-                PRIMARY KEY (content_id, customer_id, streaming_type, report_date, report_type),
+            CONSTRAINT watch_time_pkey PRIMARY KEY (customer_id, content_id, streaming_type, report_date, report_type),
             CONSTRAINT watch_time_report_type_is_known CHECK (report_type IN ('LIVE', 'VOD')),
             CONSTRAINT watch_time_watch_seconds_not_negative CHECK (watch_seconds >= 0)
         ) PARTITION BY RANGE (report_date, report_type);
 
         COMMENT ON TABLE watch_time
             IS 'Seconds watched per content, customer, streaming type, day and report: one row each.';
+        COMMENT ON COLUMN watch_time.customer_id IS 'the service''s own user id; empty text for anonymous viewers';
         COMMENT ON COLUMN watch_time.content_id IS 'BlendVision''s content id, character for character';
-        COMMENT ON COLUMN watch_time.customer_id
-            IS 'the service''s own user id; empty text for anonymous viewers';
         COMMENT ON COLUMN watch_time.streaming_type IS 'what was played: VOD, LIVE or LIVE_TO_VOD';
-        COMMENT ON COLUMN watch_time.report_date
-            IS 'the day on which the views began, in the source''s zone';
+        COMMENT ON COLUMN watch_time.report_date IS 'the day on which the views began, in the source''s zone';
         COMMENT ON COLUMN watch_time.report_type IS 'the report that holds the row: LIVE or VOD';
         COMMENT ON COLUMN watch_time.watch_seconds IS 'seconds watched, paused time excluded; exact';
 
@@ -53,6 +50,5 @@ def upgrade() -> None:
         COMMENT ON COLUMN content.created_at IS 'when the content was created; empty where unreadable';
         COMMENT ON COLUMN content.first_seen IS 'oldest report date that names the content';
         COMMENT ON COLUMN content.last_seen IS 'newest report date that names the content';
-        COMMENT ON COLUMN content.last_seen_type
-            IS 'the report of that date that gave the title; VOD before LIVE';
+        COMMENT ON COLUMN content.last_seen_type IS 'the report of that date that gave the title; VOD before LIVE';
     """)

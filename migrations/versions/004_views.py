@@ -1,80 +1,162 @@
-"""Views for analysts: months, contents, customers and coverage; and a comment on everything that had none."""
+"""Views for readers: the report's own shape, days, months, contents, customers, and which slices are complete."""
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "004"
+down_revision = "003"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    """Create the views, and say what every table, view and column holds."""
+    """Create the views, and say what every column holds."""
+    _create_daily_views()
     _create_monthly_views()
     _create_coverage()
-    _comment_views()
-    _comment_tables()
+    _comment_daily_views()
+    _comment_monthly_views()
+    _comment_coverage()
+
+
+def _create_daily_views() -> None:
+    """Sums come from the rollup. A count of customers is shown while the facts are those that it was counted of."""
+    op.execute("""
+        CREATE VIEW watch_time_report AS
+        SELECT watch_time.report_date,
+               watch_time.report_type,
+               content.title,
+               watch_time.content_id,
+               watch_time.streaming_type,
+               content.created_at,
+               watch_time.customer_id,
+               watch_time.watch_seconds
+        FROM watch_time
+        LEFT JOIN content USING (content_id);
+
+        CREATE VIEW watch_time_daily AS
+        SELECT sums.report_date,
+               sums.report_type,
+               sums.streaming_type,
+               sums.rows,
+               customer_count.customers,
+               sums.watch_seconds
+        FROM (
+            SELECT report_date,
+                   report_type,
+                   streaming_type,
+                   sum(customers + has_anonymous::int)::bigint AS rows,
+                   sum(watch_seconds) AS watch_seconds
+            FROM content_daily
+            GROUP BY report_date, report_type, streaming_type
+        ) AS sums
+        LEFT JOIN report_slice USING (report_date, report_type)
+        LEFT JOIN customer_count
+            ON customer_count.period = 'day'
+           AND customer_count.start_date = sums.report_date
+           AND customer_count.report_type = sums.report_type
+           AND customer_count.streaming_type = sums.streaming_type
+           AND customer_count.content_id = ''
+           AND customer_count.facts_version = report_slice.facts_version;
+
+        CREATE VIEW watch_time_customers AS
+        SELECT days.report_date,
+               customer_count.customers
+        FROM (
+            SELECT report_date,
+                   sum(facts_version) AS facts_version
+            FROM report_slice
+            WHERE revision > 0
+            GROUP BY report_date
+        ) AS days
+        LEFT JOIN customer_count
+            ON customer_count.period = 'day'
+           AND customer_count.start_date = days.report_date
+           AND customer_count.report_type = ''
+           AND customer_count.streaming_type = ''
+           AND customer_count.content_id = ''
+           AND customer_count.facts_version = days.facts_version;
+    """)
 
 
 def _create_monthly_views() -> None:
-    """Every month is looked up by its bounds: asked for one, Postgres opens that month's partitions and no others.
+    """Every month is looked up by its bounds: asked for one, Postgres reads that month and no other.
 
     Grouping by a month that is computed from each row would read all of them.
     """
     op.execute("""
         CREATE VIEW watch_time_monthly AS
         SELECT months.month,
-               figures.*
+               sums.report_type,
+               sums.streaming_type,
+               sums.rows,
+               customer_count.customers,
+               sums.watch_seconds
         FROM (
-            SELECT DISTINCT date_trunc('month', report_date::timestamp)::date AS month
+            SELECT date_trunc('month', report_date::timestamp)::date AS month,
+                   sum(facts_version) AS facts_version
             FROM report_slice
             WHERE revision > 0
+            GROUP BY date_trunc('month', report_date::timestamp)::date
         ) AS months
         CROSS JOIN LATERAL (
             SELECT report_type,
                    streaming_type,
-                   count(*) AS rows,
-                   count(DISTINCT customer_id) FILTER (WHERE customer_id <> '') AS customers,
+                   sum(customers + has_anonymous::int)::bigint AS rows,
                    sum(watch_seconds) AS watch_seconds
-            FROM watch_time
+            FROM content_daily
             WHERE report_date >= months.month
               AND report_date < (months.month + interval '1 month')::date
             GROUP BY report_type, streaming_type
-        ) AS figures;
+        ) AS sums
+        LEFT JOIN customer_count
+            ON customer_count.period = 'month'
+           AND customer_count.start_date = months.month
+           AND customer_count.report_type = sums.report_type
+           AND customer_count.streaming_type = sums.streaming_type
+           AND customer_count.content_id = ''
+           AND customer_count.facts_version = months.facts_version;
 
         CREATE VIEW watch_time_by_content AS
         SELECT months.month,
-               figures.content_id,
+               sums.content_id,
                content.title,
-               figures.first_date,
-               figures.last_date,
-               figures.rows,
-               figures.customers,
-               figures.watch_seconds
+               sums.first_date,
+               sums.last_date,
+               sums.rows,
+               customer_count.customers,
+               sums.watch_seconds
         FROM (
-            SELECT DISTINCT date_trunc('month', report_date::timestamp)::date AS month
+            SELECT date_trunc('month', report_date::timestamp)::date AS month,
+                   sum(facts_version) AS facts_version
             FROM report_slice
             WHERE revision > 0
+            GROUP BY date_trunc('month', report_date::timestamp)::date
         ) AS months
         CROSS JOIN LATERAL (
             SELECT content_id,
                    min(report_date) AS first_date,
                    max(report_date) AS last_date,
-                   count(*) AS rows,
-                   count(DISTINCT customer_id) FILTER (WHERE customer_id <> '') AS customers,
+                   sum(customers + has_anonymous::int)::bigint AS rows,
                    sum(watch_seconds) AS watch_seconds
-            FROM watch_time
+            FROM content_daily
             WHERE report_date >= months.month
               AND report_date < (months.month + interval '1 month')::date
             GROUP BY content_id
-        ) AS figures
-        LEFT JOIN content USING (content_id);
+        ) AS sums
+        LEFT JOIN content USING (content_id)
+        LEFT JOIN customer_count
+            ON customer_count.period = 'month'
+           AND customer_count.start_date = months.month
+           AND customer_count.report_type = ''
+           AND customer_count.streaming_type = ''
+           AND customer_count.content_id = sums.content_id
+           AND customer_count.facts_version = months.facts_version;
 
         CREATE VIEW watch_time_by_customer AS
         SELECT months.month,
-               figures.*
+               sums.*
         FROM (
             SELECT DISTINCT date_trunc('month', report_date::timestamp)::date AS month
             FROM report_slice
@@ -90,7 +172,7 @@ def _create_monthly_views() -> None:
               AND report_date < (months.month + interval '1 month')::date
               AND customer_id <> ''
             GROUP BY customer_id
-        ) AS figures;
+        ) AS sums;
     """)
 
 
@@ -107,7 +189,8 @@ def _create_coverage() -> None:
                report_slice.loaded_at,
                report_slice.reason,
                report_slice.last_check,
-               days.report_date >= days.newest_due - 5 AS provisional
+               days.report_date >= days.newest_due - 5 AS provisional,
+               coalesce(report_slice.state = 'empty' AND report_slice.revision = 0, false) AS presumed_empty
         FROM (
             SELECT known.oldest + number AS report_date,
                    known.newest_due
@@ -124,8 +207,10 @@ def _create_coverage() -> None:
     """)
 
 
-def _comment_views() -> None:
+def _comment_daily_views() -> None:
     op.execute("""
+        COMMENT ON VIEW watch_time_report
+            IS 'The columns of BlendVision''s CSV, with the newest title of each content.';
         COMMENT ON COLUMN watch_time_report.report_date
             IS 'the day on which the views began, in the source''s zone';
         COMMENT ON COLUMN watch_time_report.report_type IS 'the report that holds the row: LIVE or VOD';
@@ -138,15 +223,28 @@ def _comment_views() -> None:
             IS 'the service''s own user id; empty text for anonymous viewers';
         COMMENT ON COLUMN watch_time_report.watch_seconds IS 'seconds watched, paused time excluded; exact';
 
+        COMMENT ON VIEW watch_time_daily
+            IS 'Rows, named customers and seconds per day, report and streaming type.';
         COMMENT ON COLUMN watch_time_daily.report_date
             IS 'the day on which the views began, in the source''s zone';
         COMMENT ON COLUMN watch_time_daily.report_type IS 'the report that holds the rows: LIVE or VOD';
         COMMENT ON COLUMN watch_time_daily.streaming_type IS 'what was played: VOD, LIVE or LIVE_TO_VOD';
         COMMENT ON COLUMN watch_time_daily.rows IS 'rows of watch_time';
         COMMENT ON COLUMN watch_time_daily.customers
-            IS 'different named customers; not to be added up over days or types, anonymous viewers left out';
+            IS 'different named customers; empty until counted; not to be added up over days or types';
         COMMENT ON COLUMN watch_time_daily.watch_seconds IS 'seconds watched, anonymous viewers included';
 
+        COMMENT ON VIEW watch_time_customers
+            IS 'Different named customers of each day, over both reports and all streaming types.';
+        COMMENT ON COLUMN watch_time_customers.report_date
+            IS 'the day on which the views began, in the source''s zone';
+        COMMENT ON COLUMN watch_time_customers.customers
+            IS 'different named customers; empty until counted; not to be added up over days';
+    """)
+
+
+def _comment_monthly_views() -> None:
+    op.execute("""
         COMMENT ON VIEW watch_time_monthly
             IS 'Rows, named customers and seconds per month, report and streaming type.';
         COMMENT ON COLUMN watch_time_monthly.month IS 'first day of the month of the report dates';
@@ -154,7 +252,7 @@ def _comment_views() -> None:
         COMMENT ON COLUMN watch_time_monthly.streaming_type IS 'what was played: VOD, LIVE or LIVE_TO_VOD';
         COMMENT ON COLUMN watch_time_monthly.rows IS 'rows of watch_time';
         COMMENT ON COLUMN watch_time_monthly.customers
-            IS 'different named customers; not to be added up over months or types, anonymous viewers left out';
+            IS 'different named customers; empty until counted; not to be added up over months or types';
         COMMENT ON COLUMN watch_time_monthly.watch_seconds IS 'seconds watched, anonymous viewers included';
 
         COMMENT ON VIEW watch_time_by_content
@@ -169,7 +267,7 @@ def _comment_views() -> None:
             IS 'newest report date of the month that has the content; over all time: content.last_seen';
         COMMENT ON COLUMN watch_time_by_content.rows IS 'rows of watch_time';
         COMMENT ON COLUMN watch_time_by_content.customers
-            IS 'different named customers; not to be added up over months or contents, anonymous viewers left out';
+            IS 'different named customers; empty until counted; not to be added up over months or contents';
         COMMENT ON COLUMN watch_time_by_content.watch_seconds IS 'seconds watched, anonymous viewers included';
 
         COMMENT ON VIEW watch_time_by_customer
@@ -179,7 +277,11 @@ def _comment_views() -> None:
         COMMENT ON COLUMN watch_time_by_customer.days IS 'report dates on which the customer watched';
         COMMENT ON COLUMN watch_time_by_customer.contents IS 'different contents watched';
         COMMENT ON COLUMN watch_time_by_customer.watch_seconds IS 'seconds watched';
+    """)
 
+
+def _comment_coverage() -> None:
+    op.execute("""
         COMMENT ON VIEW report_coverage
             IS 'One row per slice from the oldest one known to the newest one due (two days before today in UTC; '
                'further where newer ones are known), also of those that were never tried.';
@@ -199,28 +301,7 @@ def _comment_views() -> None:
         COMMENT ON COLUMN report_coverage.provisional
             IS 'whether the date is so young that the daily job, with the settings'' defaults, still asks for '
                'restatements: until seven days after it, today in UTC; says nothing of the state';
-    """)
-
-
-def _comment_tables() -> None:
-    op.execute("""
-        COMMENT ON COLUMN warehouse.claimed_at IS 'when the first accepted answer was recorded';
-
-        COMMENT ON COLUMN report_slice.report_date IS 'the day that is reported, in the source''s zone';
-        COMMENT ON COLUMN report_slice.report_type IS 'LIVE or VOD';
-
-        COMMENT ON COLUMN report_revision.report_date IS 'the day that is reported, in the source''s zone';
-        COMMENT ON COLUMN report_revision.report_type IS 'LIVE or VOD';
-        COMMENT ON COLUMN report_revision.rows_inserted IS 'rows of watch_time that came with this revision';
-        COMMENT ON COLUMN report_revision.rows_updated IS 'rows whose seconds this revision changed';
-        COMMENT ON COLUMN report_revision.rows_deleted IS 'rows that this revision no longer has';
-        COMMENT ON COLUMN report_revision.rows_unchanged IS 'rows that were there before, with the same seconds';
-        COMMENT ON COLUMN report_revision.loaded_at IS 'when it was committed';
-
-        COMMENT ON COLUMN report_reject.report_date IS 'the day that is reported, in the source''s zone';
-        COMMENT ON COLUMN report_reject.report_type IS 'LIVE or VOD';
-        COMMENT ON COLUMN report_reject.reason IS 'why the line was not loaded';
-
-        COMMENT ON TABLE watch_time_version IS 'One row: the version of these tables.';
-        COMMENT ON COLUMN watch_time_version.version_num IS 'number of the newest migration that was run';
+        COMMENT ON COLUMN report_coverage.presumed_empty
+            IS 'whether the state is empty only because the source answers 404: no file said so, and a report may '
+               'still come';
     """)

@@ -1,6 +1,6 @@
 -- What is stored of a slice, as a part of another statement.
 (
-    SELECT content_id, customer_id, streaming_type, watch_seconds
+    SELECT {row}
     FROM watch_time
     WHERE report_date = {start_date}
       AND report_type = {start_type}

@@ -3,4 +3,4 @@ ALTER TABLE {partition}
     ALTER COLUMN report_date DROP DEFAULT,
     ALTER COLUMN report_type DROP DEFAULT;
 ALTER TABLE {partition}
-    ADD PRIMARY KEY (content_id, customer_id, streaming_type, report_date, report_type)
+    ADD PRIMARY KEY ({row_key}, report_date, report_type)

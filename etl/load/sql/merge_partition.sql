@@ -4,9 +4,9 @@ CREATE TABLE {merged} (
     CONSTRAINT {bound} CHECK (report_date = {start_date} AND report_type = {start_type})
 ) WITH (fillfactor = 95);
 {distribute}
-INSERT INTO {merged} (content_id, customer_id, streaming_type, report_date, report_type, watch_seconds)
-SELECT content_id, customer_id, streaming_type, {start_date}, {start_type}, sum(watch_seconds)
+INSERT INTO {merged} ({row_key}, report_date, report_type, watch_seconds)
+SELECT {row_key}, {start_date}, {start_type}, sum(watch_seconds)
 FROM {partition}
-GROUP BY content_id, customer_id, streaming_type;
+GROUP BY {row_key};
 DROP TABLE {partition};
 ALTER TABLE {merged} RENAME TO {partition}

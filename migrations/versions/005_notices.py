@@ -1,17 +1,17 @@
-"""What people were told of each slice, and how long each revision took to bring."""
+"""What people were told of each slice."""
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "005"
+down_revision = "004"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    """Create `report_notice`; add `report_revision.load_duration`."""
+    """Create `report_notice`."""
     op.execute("""
         CREATE TABLE report_notice (
             report_date date NOT NULL,
@@ -28,8 +28,4 @@ def upgrade() -> None:
         COMMENT ON COLUMN report_notice.report_type IS 'the slice''s report: LIVE or VOD';
         COMMENT ON COLUMN report_notice.condition IS 'held, failed, withdrawn or late';
         COMMENT ON COLUMN report_notice.told_at IS 'when they were told';
-
-        ALTER TABLE report_revision ADD COLUMN load_duration interval;
-        COMMENT ON COLUMN report_revision.load_duration
-            IS 'from the report''s address to its ledger row: download, checks, load; empty before version 0005';
     """)

@@ -1,0 +1,64 @@
+"""Counts different customers per day and per settled month: exact, after loads have committed, never within them.
+
+A count is valid while the period's facts are those that it was counted of; the views show no other.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from etl.load.compaction import first_open_date
+from etl.warehouse.connection import fetch_rows, statement
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from etl.config.settings import Settings
+    from etl.runtime.cancellation import Stop
+    from etl.warehouse.connection import Connection, Database
+
+# Counting a month of large reports takes longer than any load.
+_STATEMENT_TIMEOUT: Final = "SET LOCAL statement_timeout = '2h'"
+# Different customers and contents in key order come straight from the key's index; where there is none to follow, a
+# sort in this much memory is many times quicker than what Postgres plans with its default.
+_WORK_MEM: Final = "SET LOCAL work_mem = '64MB'"
+
+
+def count_stale(
+    database: Database, settings: Settings, stop: Stop, *, today: date, time_limit_s: float | None = None
+) -> tuple[int, int]:
+    """Count the days and the settled months whose facts were changed since they were counted, newest first.
+
+    Args:
+        database: the warehouse.
+        settings: for the windows: a month is settled when no run asks about it any more.
+        stop: ends the work between two periods.
+        today: in the configured zone.
+        time_limit_s: no period is begun after that; None: no limit.
+
+    Returns:
+        How many periods were counted, and how many are left.
+    """
+    began_s = time.monotonic()
+    before = first_open_date(settings, today=today).replace(day=1)
+    stale = database.run(partial(_list_stale, before=before))
+    for done, (query, start) in enumerate(stale):
+        stop.check()
+        if time_limit_s is not None and time.monotonic() - began_s > time_limit_s:
+            return done, len(stale) - done
+        database.run(partial(_count, name=query, start=start))
+    return len(stale), 0
+
+
+def _list_stale(connection: Connection, *, before: date) -> list[tuple[str, date]]:
+    days = fetch_rows(connection, statement("load/list_uncounted_days"))
+    months = fetch_rows(connection, statement("load/list_uncounted_months"), {"before": before})
+    return [("count_day", row["start_date"]) for row in days] + [("count_month", row["start_date"]) for row in months]
+
+
+def _count(connection: Connection, *, name: str, start: date) -> None:
+    connection.execute(_STATEMENT_TIMEOUT)
+    connection.execute(_WORK_MEM)
+    connection.execute(statement(f"load/{name}"), {"start": start})

@@ -1,0 +1,32 @@
+"""What is done with settled data, by hand, all of it at once: compaction, and counts of customers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from etl.load import compaction, customer_counts
+from etl.runtime.cancellation import Stop
+from etl.warehouse import schema
+from etl.warehouse.connection import open_warehouse
+
+if TYPE_CHECKING:
+    from etl.config.settings import Settings
+    from etl.domain.errors import WatchTimeError
+    from etl.load.compaction import Compacted
+
+
+def maintain(settings: Settings) -> tuple[list[Compacted], int, list[WatchTimeError]]:
+    """Give every settled month one partition, then count the customers of what was not counted yet.
+
+    Returns:
+        The months that were compacted, how many days and months were counted, and what stood in the way of others.
+
+    Raises:
+        SchemaNotReady: there are no tables, or those of another version.
+    """
+    stop, today = Stop(), settings.today()
+    with open_warehouse(settings, stop=stop) as database:
+        database.run(lambda connection: schema.require_head(database, connection))
+        done, trouble = compaction.compact_all(database, settings, stop, today=today)
+        counted, _ = customer_counts.count_stale(database, settings, stop, today=today)
+    return done, counted, trouble
