@@ -1,4 +1,4 @@
-"""The README cannot rot: settings, commands, exit codes, tables and states are those of the program."""
+"""The README and the pages on what is claimed cannot rot: lengths, links, figures, and the tests that they name."""
 
 from __future__ import annotations
 
@@ -6,14 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-import typer.main
 
-from etl.cli import main, output
-from etl.config.environment import variable_of
-from etl.config.settings import Settings
-from etl.domain import contract
-from etl.domain.errors import ExitCode
-from etl.domain.slices import State
+import compare
 from etl.warehouse.table_definitions import metadata
 
 REPOSITORY = Path(__file__).parents[2]
@@ -28,60 +22,39 @@ VIEWS = (
 )
 
 
-def _between(mark: str) -> str:
-    return README.partition(f"<!-- {mark} -->\n")[2].partition(f"<!-- /{mark} -->")[0]
+def words(text: str) -> int:
+    """As a reader counts them: code and program output too, but not the marks of Markdown."""
+    return sum(1 for word in text.split() if re.search(r"\w", word))
 
 
-def _default(name: str, value: object) -> str:
-    if value is None:
-        return "required" if name in output.NEEDS else "none"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    return f"`{value}`" if str(value) not in {"()", "{}"} else "none"
+def test_the_readme_is_one_screen() -> None:
+    assert words(README) < 700
 
 
-def _settings_table() -> str:
-    lines = [
-        f"| `{variable_of(name)}` | {_default(name, field.default)} | {field.description} |"
-        for name, field in Settings.model_fields.items()
-    ]
-    return "\n".join(["| variable | default | meaning |", "| --- | --- | --- |", *lines, ""])
+def test_every_link_of_the_readme_leads_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#]+)", README)
+    assert len(links) > 20
+    assert [link for link in links if not (REPOSITORY / link).is_file()] == []
 
 
-def test_the_settings_table_is_that_of_the_program() -> None:
-    assert _between("settings") == _settings_table()
+def test_every_figure_of_the_readme_is_one_of_the_benchmarks() -> None:
+    """Renewed figures are renewed here too."""
+    measured = (REPOSITORY / "docs" / "performance.md").read_text(encoding="utf-8")
+    figures = re.findall(r"\d+\.\d+(?= s| times)|\d+(?= MB of memory)", README)
+    assert len(figures) == 8
+    assert [figure for figure in figures if not re.search(rf"(?<![\d.]){figure}(?![\d.]*\d)", measured)] == []
 
 
-def test_every_command_is_described_and_every_described_one_exists() -> None:
-    commands = set(typer.main.get_command(main.app).commands)  # type: ignore[attr-defined]  # it is a group
-    assert set(re.findall(r"^\| `watch-time (\w+)", README, re.MULTILINE)) == commands
-    assert {name for name in re.findall(r"`?watch-time ([a-z]+)", README) if name in commands} == commands
+def test_every_comparison_in_the_readme_can_be_run() -> None:
+    commands = re.findall(r"benchmarks/compare\.py ([^`]+)`", README)
+    assert len(commands) == 3
+    for command in commands:
+        compare._options(command.split())
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["run", "backfill", "status", "explain", "revisions", "verify", "archive", "report", "doctor", "sandbox", "demo"],
-)
-def test_every_option_that_is_shown_exists(command: str) -> None:
-    group = typer.main.get_command(main.app)
-    options = {name for option in group.commands[command].params for name in option.opts}  # type: ignore[attr-defined]
-    row = next(line for line in README.splitlines() if line.startswith(f"| `watch-time {command}"))
-    assert set(re.findall(r"--[a-z-]+", row)) <= options
-
-
-def test_every_exit_code_is_described() -> None:
-    table = README.partition("## Exit codes")[2].partition("## ")[0]
-    assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == {int(code) for code in ExitCode}
-
-
-@pytest.mark.parametrize("name", [*metadata.tables, *VIEWS])
-def test_every_table_is_described(name: str) -> None:
-    assert f"| `{name}` |" in README
-
-
-def test_states_and_columns_are_named() -> None:
-    for name in (*State, *contract.COLUMNS):
-        assert f"`{name}`" in README
+def test_the_readme_says_that_there_is_no_licence() -> None:
+    assert "No licence has been chosen yet." in README
+    assert not list(REPOSITORY.glob("LICEN[CS]E*"))
 
 
 @pytest.mark.parametrize("page", ["security.md", "reliability.md"])
