@@ -1,4 +1,4 @@
-"""Each answer of the report API and of a storage host ends as docs/answers.md says: exit code, requests, pauses.
+"""Each answer of the report API and of a storage host ends as docs/internals/api-responses.md says.
 
 The page is the expectation: it is read here, row by row, and a row without an answer or an answer without a row fails.
 """
@@ -32,7 +32,7 @@ from tally import record
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE = Path(__file__).parents[2] / "docs" / "answers.md"
+PAGE = Path(__file__).parents[2] / "docs" / "internals" / "api-responses.md"
 # Neither the token nor the organization is among them.
 KNOWN_TO_STORAGE = {"host", "accept", "accept-encoding", "connection", "user-agent", "range", "if-range"}
 SLICE = Slice(date(2023, 7, 3), ReportType.VOD)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import compare
+import doc_examples
+import reference_pages
 from etl.warehouse.table_definitions import metadata
 
 REPOSITORY = Path(__file__).parents[2]
@@ -23,12 +25,43 @@ VIEWS = (
 
 
 def words(text: str) -> int:
-    """As a reader counts them: code and program output too, but not the marks of Markdown."""
+    """As a reader counts them, without the marks of Markdown."""
     return sum(1 for word in text.split() if re.search(r"\w", word))
+
+
+def prose(text: str) -> str:
+    """Without the fenced blocks: code, and what the program prints."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def test_the_readme_is_one_screen() -> None:
     assert words(README) < 700
+
+
+def test_what_users_read_is_short() -> None:
+    """All but what the program writes itself, and what is for those who change it."""
+    generated = {doc_examples.DOCS / name for name in (*reference_pages.PAGES, "data-dictionary.md")}
+    internal = {file for folder in ("internals", "decisions") for file in (doc_examples.DOCS / folder).rglob("*.md")}
+    read = {
+        str(file.relative_to(doc_examples.DOCS)): words(prose(file.read_text(encoding="utf-8")))
+        for file in {*doc_examples.DOCS.rglob("*.md")} - generated - internal
+    }
+    assert len(read) > 20
+    assert sum(read.values()) < 12_000, sorted(read.items(), key=lambda page: -page[1])
+
+
+def test_the_guarantees_stand_once() -> None:
+    """They are linked from elsewhere, in words that may change."""
+    page = doc_examples.DOCS / "guarantees.md"
+    guarantees = re.findall(r"^## \d\. (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(guarantees) == 3
+    for file in [REPOSITORY / "README.md", *doc_examples.DOCS.rglob("*.md")]:
+        assert [said for said in guarantees if said in _plain(file) and file != page] == [], file
+
+
+def _plain(file: Path) -> str:
+    """In one line."""
+    return " ".join(file.read_text(encoding="utf-8").split())
 
 
 def test_every_link_of_the_readme_leads_somewhere() -> None:
@@ -57,21 +90,21 @@ def test_the_readme_says_that_there_is_no_licence() -> None:
     assert not list(REPOSITORY.glob("LICEN[CS]E*"))
 
 
-@pytest.mark.parametrize("page", ["security.md", "reliability.md"])
+@pytest.mark.parametrize("page", ["security-tests.md", "reliability.md"])
 def test_every_claim_names_a_test_that_exists(page: str) -> None:
-    text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
-    named = re.findall(r"\[(test_\w+)\]\(\.\./(tests/[\w/]+\.py)\)", text)
+    text = (REPOSITORY / "docs" / "internals" / page).read_text(encoding="utf-8")
+    named = re.findall(r"\[(test_\w+)\]\(\.\./\.\./(tests/[\w/]+\.py)\)", text)
     assert len(named) == text.count("[test_") > 30
-    assert [file for file in re.findall(r"\]\(\.\./([^)]+)\)", text) if not (REPOSITORY / file).exists()] == []
+    assert [file for file in re.findall(r"\]\(\.\./\.\./([^)]+)\)", text) if not (REPOSITORY / file).exists()] == []
     for name, file in named:
         assert f"def {name}(" in (REPOSITORY / file).read_text(encoding="utf-8"), (name, file)
     # Each line of the tables of claims, but for their heads, has one.
     claims = [line for line in text.partition("## Found by")[0].splitlines() if re.match(r"\| [A-Z]", line)]
-    assert [line for line in claims if "](../tests/" not in line] == []
+    assert [line for line in claims if "](../../tests/" not in line] == []
 
 
 def test_the_page_on_reliability_tells_every_mutant() -> None:
-    text = (REPOSITORY / "docs" / "reliability.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "internals" / "reliability.md").read_text(encoding="utf-8")
     code = (REPOSITORY / "tests" / "faults" / "mutants.py").read_text(encoding="utf-8")
     assert re.findall(r"^\| `([a-z-]+)`:", text, re.MULTILINE) != []
     assert set(re.findall(r"^\| `([a-z-]+)`:", text, re.MULTILINE)) == set(
