@@ -10,6 +10,7 @@ import pytest
 import compare
 import doc_examples
 import reference_pages
+from etl import __version__
 from etl.warehouse.table_definitions import metadata
 
 REPOSITORY = Path(__file__).parents[2]
@@ -83,6 +84,13 @@ def test_every_comparison_in_the_readme_can_be_run() -> None:
     assert len(commands) == 3
     for command in commands:
         compare._options(command.split())
+
+
+def test_the_changelog_can_be_tagged() -> None:
+    """Its newest section is for the next version, or that of this one, with its day."""
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest, *_ = re.findall(r"^## (.+)$", changelog, re.MULTILINE)
+    assert newest == "Unreleased" or re.fullmatch(rf"{re.escape(__version__)} - \d{{4}}-\d\d-\d\d", newest)
 
 
 def test_the_readme_says_that_there_is_no_licence() -> None:
