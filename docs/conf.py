@@ -45,7 +45,10 @@ NAVIGATION: Final = {
     "Explanation": ["how-it-works", "guarantees", "security", "performance"],
     "Internals": ["internals/index", "internals/*", "decisions/README"],
 }  # fmt: skip
-BELOW: Final = {"install/index": ["*"], "decisions/README": ["0*"]}
+BELOW: Final = {
+    "install/index": ["cron", "container", "kubernetes", "orchestrators", "postgres"],
+    "decisions/README": ["0*"],
+}
 # Those who use the program do not search these.
 NOT_SEARCHED: Final = ("internals/", "decisions/")
 
