@@ -101,7 +101,7 @@ _TYPES: Final = {
     date: "a date, `YYYY-MM-DD`",
     str: "text",
     SecretStr: "text, secret",
-    tuple: "a list, commas between",
+    tuple: "a comma-separated list",
     dict: "a JSON object",
 }
 
@@ -174,7 +174,7 @@ def _setting(name: str, field: FieldInfo) -> str:
     if name in FILES:
         lines.append(f"- From a file: `{variable_of(name)}_FILE`")
     if name in output.NEEDS:
-        lines.append(f"- It wants {_EXAMPLES[name]}.")
+        lines.append(f"- Value: {_EXAMPLES[name]}")
     return "\n".join([*lines, ""])
 
 

@@ -11,6 +11,8 @@ import compare
 import doc_examples
 import reference_pages
 from etl import __version__
+from etl.domain import contract
+from etl.domain.slices import State
 from etl.warehouse.table_definitions import metadata
 
 REPOSITORY = Path(__file__).parents[2]
@@ -96,6 +98,15 @@ def test_the_changelog_can_be_tagged() -> None:
 def test_the_readme_says_that_there_is_no_licence() -> None:
     assert "No licence has been chosen yet." in README
     assert not list(REPOSITORY.glob("LICEN[CS]E*"))
+
+
+def test_states_and_columns_are_explained() -> None:
+    states = re.findall(
+        r"^\| `(\w+)` \|", (doc_examples.DOCS / "how-it-works.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert states == sorted(State, key=states.index)
+    handled = (doc_examples.DOCS / "bad-input.md").read_text(encoding="utf-8")
+    assert [name for name in contract.COLUMNS if f"`{name}`" not in handled] == []
 
 
 @pytest.mark.parametrize("page", ["security-tests.md", "reliability.md"])
