@@ -90,10 +90,11 @@ check: lint types imports audit test ## all that must hold before a commit
 dictionary: install ## renew docs/data-dictionary.md from the migrations
 	$(BIN)/python tests/data_dictionary.py
 
-reference: install ## renew the pages of docs that the program writes of itself
+reference: install ## renew the pages and diagrams of docs that the program writes of itself
 	$(BIN)/python tests/reference_pages.py
 
-docs: install ## the site of docs in build/docs; a broken link or a page in no chapter fails it
+docs: install ## the site of docs in build/docs; a broken link, a stale diagram or a page in no chapter fails it
+	$(BIN)/python tests/reference_pages.py --check
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky --fresh-env docs build/docs
 
 pictures: install ## renew docs/images

@@ -19,7 +19,8 @@ project = "watch-time"
 version = release = re.findall(r'^__version__ = "([^"]+)"$', (ROOT / "etl/__init__.py").read_text(), re.MULTILINE)[0]
 copyright = ""  # noqa: A001 - the name that Sphinx gives it
 
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx_copybutton"]
+myst_enable_extensions = ["deflist"]
 exclude_patterns = ["images"]
 # Level 4 covers every heading there is: a link to any of them is checked.
 myst_heading_anchors = 4
@@ -36,14 +37,20 @@ html_css_files = ["site.css"]
 
 # Chapters of the navigation, and what stands in them. A page that is in none of them fails the build.
 NAVIGATION: Final = {
-    "Begin": ["quick-start", "install/index"],
-    "Use": ["commands", "configuration", "queries", "data-dictionary", "archive"],
-    "Operate": ["operations/exit-codes", "operations/*", "answers"],
-    "Grow": ["scaling", "workers", "citus"],
-    "Rely on": ["guarantees", "Reliability <reliability>", "Security <security>", "Performance <performance>"],
-    "Change": ["how-to/*", "decisions/README"],
+    "Tutorial": ["quick-start"],
+    "How-to guides": [
+        "install/index", "operations/exit-codes", "operations/*", "queries", "archive", "scaling", "workers", "citus",
+    ],
+    "Reference": ["commands", "configuration", "data-dictionary", "metrics", "bad-input", "glossary"],
+    "Explanation": ["how-it-works", "guarantees", "security", "performance"],
+    "Internals": ["internals/index", "internals/*", "decisions/README"],
+}  # fmt: skip
+BELOW: Final = {
+    "install/index": ["cron", "container", "kubernetes", "orchestrators", "postgres"],
+    "decisions/README": ["0*"],
 }
-BELOW: Final = {"install/index": ["*"], "decisions/README": ["0*"]}
+# Those who use the program do not search these.
+NOT_SEARCHED: Final = ("internals/", "decisions/")
 
 
 def _tree(pages: list[str], caption: str = "") -> str:
@@ -58,7 +65,15 @@ def _add_navigation(_app: Sphinx, page: str, source: list[str]) -> None:
         source[0] += _tree(BELOW[page])
 
 
+def _leave_out_of_search(app: Sphinx, _doctree: object) -> None:
+    page = app.env.docname
+    if page.startswith(NOT_SEARCHED):
+        app.env.metadata[page]["nosearch"] = True
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Sphinx calls this."""
     app.connect("source-read", _add_navigation)
+    # After Sphinx' own, which collects the metadata.
+    app.connect("doctree-read", _leave_out_of_search, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -20,8 +20,8 @@ PAGE: Final = Path(__file__).parents[1] / "docs" / "data-dictionary.md"
 _HEAD: Final = """\
 # Data dictionary
 
-What the database says of its tables, views and columns; `make dictionary` writes this page. A partition of `watch_time`
-has its columns. A number under *key* is the place in the primary key. [queries.md](queries.md) shows them at work.
+`make dictionary` writes this page from the comments in the database. A number under *key* is the column's place in the
+primary key. [How it works](how-it-works.md#the-tables) has a picture of the tables; [Ten queries](queries.md) use them.
 """
 
 # A row for each column, tables before views; the key as the position of a column in it.

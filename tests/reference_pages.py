@@ -1,15 +1,16 @@
-"""What the documentation has from the program itself: its commands, its settings, its packages.
+"""What the documentation has from the program itself: commands, settings, metrics, diagrams, packages.
 
     make reference
 
-writes docs/commands.md, docs/configuration.md, and the table of packages in CONTRIBUTING.md; tests compare them with
-the program.
+writes docs/commands.md, docs/configuration.md, docs/metrics.md, the diagrams in docs/images, and the table of packages
+in CONTRIBUTING.md. `make docs` begins with `reference_pages.py --check`, and tests compare them too.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+import sys
 import tomllib
 from datetime import date
 from decimal import Decimal
@@ -19,11 +20,13 @@ from typing import TYPE_CHECKING, Final, Literal, cast, get_args, get_origin
 import typer.main
 from pydantic import SecretStr
 
+import diagrams
 from etl.cli import output
 from etl.cli.main import app
 from etl.config import telemetry_settings
 from etl.config.environment import PREFIX, variable_of
 from etl.config.settings import _EXAMPLES, _SECRETS, Settings
+from etl.telemetry import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,10 +48,10 @@ FILES: Final = frozenset((*_SECRETS, *telemetry_settings.TELEMETRY_SECRETS))
 _COMMANDS_HEAD: Final = """\
 # Commands
 
-`make reference` writes this page from the program; `watch-time COMMAND --help` says the same in a terminal.
+`make reference` writes this page from the program; `watch-time COMMAND --help` says the same.
 
-Data goes to stdout, logs and errors to stderr: for people on a terminal, one JSON object a line otherwise.
-The settings are in [Configuration](configuration.md), exit codes in [It failed: what now](operations/exit-codes.md).
+Data goes to stdout, logs and errors to stderr: as text on a terminal, as one JSON object a line otherwise. See also
+[Configuration](configuration.md) and [Troubleshooting by exit code](operations/exit-codes.md).
 `python -m etl` is the same command.
 """
 
@@ -57,16 +60,37 @@ _CONFIGURATION_HEAD: Final = f"""\
 
 `make reference` writes this page from the program.
 
-Every setting is an environment variable, or a line of a `.env` file in the working folder; the environment wins.
-A variable that is empty counts as not set. All problems are reported at once, with exit code
-[78](operations/exit-codes.md#exit-78). A variable that begins with `{PREFIX}` but that nothing reads is warned of,
-with the nearest name that there is.
+Every setting is an environment variable, or a line of a `.env` file in the working directory; the environment wins.
+An empty variable counts as not set. All problems are reported at once, with exit code
+[78](operations/exit-codes.md#exit-78). An unknown variable that begins with `{PREFIX}` causes a warning with the
+nearest known name.
 
-Secrets may come from files, as Docker and Kubernetes hand them over: put the file's name into the variable with
-`_FILE` at its end, and leave the other unset. A file that other users may read is warned of.
+Secrets can come from files, as Docker and Kubernetes mount them: set the variable with `_FILE` at its end to the file's
+name. A file that other users can read causes a warning.
 
-`watch-time doctor` looks at the settings, and at what they lead to. Proxies are taken from the usual variables
-(`HTTPS_PROXY`, `NO_PROXY`), certificates from `SSL_CERT_FILE`; reports lie in `TMPDIR` while they are loaded.
+`watch-time doctor` checks the settings and what they lead to. Proxies come from the usual variables
+(`HTTPS_PROXY`, `NO_PROXY`), certificates from `SSL_CERT_FILE`; downloads are kept in `TMPDIR` while they are loaded.
+"""
+
+_METRICS_HEAD: Final = """\
+# Metrics
+
+`make reference` writes this page from the program. [Monitoring](operations/monitoring.md#metrics) says how to collect
+them, and has alerts.
+"""
+
+_METRICS_OF_A_RUN: Final = """\
+## Of a run
+
+`command` is `run` or `backfill`; `result` is `loaded`, `unchanged`, `empty`, `unavailable`, `withdrawn`, `held` or
+`failed`.
+"""
+
+_METRICS_OF_THE_WAREHOUSE: Final = """\
+## Of the warehouse
+
+`state` is `loaded`, `empty`, `unavailable`, `held`, `failed` or `never_tried`. If a run cannot read the ledger, these
+metrics are absent instead of stale, so alert on `absent` too.
 """
 
 _TYPES: Final = {
@@ -77,7 +101,7 @@ _TYPES: Final = {
     date: "a date, `YYYY-MM-DD`",
     str: "text",
     SecretStr: "text, secret",
-    tuple: "a list, commas between",
+    tuple: "a comma-separated list",
     dict: "a JSON object",
 }
 
@@ -150,7 +174,7 @@ def _setting(name: str, field: FieldInfo) -> str:
     if name in FILES:
         lines.append(f"- From a file: `{variable_of(name)}_FILE`")
     if name in output.NEEDS:
-        lines.append(f"- It wants {_EXAMPLES[name]}.")
+        lines.append(f"- Value: {_EXAMPLES[name]}")
     return "\n".join([*lines, ""])
 
 
@@ -222,14 +246,37 @@ def contributing_page() -> str:
     return _PACKAGES.sub(lambda _: packages_table(), CONTRIBUTING.read_text(encoding="utf-8"))
 
 
-PAGES: Final = {"commands.md": commands_page, "configuration.md": configuration_page}
+def metrics_page() -> str:
+    """Each metric with its labels and meaning."""
+    parts = [_METRICS_HEAD]
+    for head, group, extra in (
+        (_METRICS_OF_A_RUN, metrics.RUN, ("command",)),
+        (_METRICS_OF_THE_WAREHOUSE, metrics.STANDING, ()),
+    ):
+        rows = [
+            f"| `{metric.name}` | {', '.join(f'`{label}`' for label in (*metric.labels, *extra))} | {metric.meaning} |"
+            for metric in group
+        ]
+        parts += [head, "\n".join(["| metric | labels | meaning |", "| --- | --- | --- |", *rows, ""])]
+    return "\n".join(parts)
+
+
+PAGES: Final = {"commands.md": commands_page, "configuration.md": configuration_page, "metrics.md": metrics_page}
+MADE: Final = {
+    **{DOCS / name: page for name, page in PAGES.items()},
+    **{diagrams.IMAGES / name: drawn for name, drawn in diagrams.DIAGRAMS.items()},
+    CONTRIBUTING: contributing_page,
+}
 
 
 def main() -> None:
-    """Write them all."""
-    for name, page in PAGES.items():
-        (DOCS / name).write_text(page(), encoding="utf-8")
-    CONTRIBUTING.write_text(contributing_page(), encoding="utf-8")
+    """Write them all; with --check, fail where one is out of date."""
+    made = {file: text() for file, text in MADE.items()}
+    if "--check" in sys.argv:
+        stale = [file.name for file, text in made.items() if not file.is_file() or file.read_text("utf-8") != text]
+        sys.exit(f"out of date: {', '.join(stale)}; type: make reference" if stale else 0)
+    for file, text in made.items():
+        file.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 --     loader  brings the reports: `run`, `backfill`, `compact`, `verify`, `doctor`
 --     reader  looks: `status`, `explain`, `revisions`, `report`, and people's own queries
 --
--- As a superuser, in the warehouse's own database, before the first migration or on a warehouse that is there already:
+-- As a superuser, or as the administrator of a managed service who owns the database (CREATEROLE is enough), in the
+-- warehouse's own database, before the first migration or on a warehouse that is there already:
 --
 --     psql -d warehouse -f roles.sql            # once; then give the roles passwords: \password watch_time_loader
 --     watch-time migrate                        # as the owner
@@ -44,6 +45,14 @@ REVOKE ALL ON DATABASE :"DBNAME" FROM PUBLIC;
 GRANT CONNECT ON DATABASE :"DBNAME" TO :"owner", :"loader", :"reader";
 GRANT TEMPORARY ON DATABASE :"DBNAME" TO :"loader";
 
+-- Without a superuser's rights, whoever gives something away must be a member of its new owner, and that one must be
+-- allowed to create it. Both are taken back below.
+SELECT NOT rolsuper AS is_managed FROM pg_roles WHERE rolname = current_user \gset
+\if :is_managed
+    GRANT :"owner" TO CURRENT_USER;
+    GRANT CREATE ON DATABASE :"DBNAME" TO :"owner";
+\endif
+
 CREATE SCHEMA IF NOT EXISTS :"schema";
 ALTER SCHEMA :"schema" OWNER TO :"owner";
 REVOKE ALL ON SCHEMA :"schema" FROM PUBLIC;
@@ -70,4 +79,8 @@ WHERE relnamespace = :'schema'::regnamespace
   AND relowner NOT IN (:'owner'::regrole, :'loader'::regrole)
 \gexec
 
+\if :is_managed
+    REVOKE CREATE ON DATABASE :"DBNAME" FROM :"owner";
+    REVOKE :"owner" FROM CURRENT_USER;
+\endif
 COMMIT;

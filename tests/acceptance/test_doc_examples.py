@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from dataclasses import replace
@@ -53,6 +54,7 @@ def sandbox_config() -> SandboxConfig:
 
 
 def _typed(script: str, program: Program, environment: dict[str, str]) -> subprocess.Popen[str]:
+    """In a shell of its own."""
     return subprocess.Popen(
         ["/bin/sh", "-euc", script], cwd=program.folder, env=environment, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, start_new_session=True,
@@ -93,9 +95,21 @@ def empty_folder(bare_program: Program) -> Iterator[Program]:
         yield replace(bare_program, folder=Path(folder) / "work")
 
 
-def test_the_quick_start_ends_with_an_answer(empty_folder: Program) -> None:
-    """From an empty folder, without any setting but those that the page writes down."""
-    environment = {name: value for name, value in _environment(empty_folder).items() if not name.startswith(PREFIX)}
+def _install(folder: Path) -> None:
+    """What the page's first block leaves in the folder: a virtual environment with the program, and nothing else."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / ".venv"], check=True)
+    (packages,) = (folder / ".venv" / "lib").glob("python*/site-packages")
+    (packages / "as-installed.pth").write_text("\n".join([str(doc_examples.REPOSITORY), sysconfig.get_path("purelib")]))
+    script = folder / ".venv" / "bin" / "watch-time"
+    script.write_text(f"#!{folder}/.venv/bin/python\nfrom etl.__main__ import main\nmain()\n")
+    script.chmod(0o755)
+
+
+def test_the_quick_start_works_as_printed_each_block_in_a_fresh_shell(empty_folder: Program) -> None:
+    """In two terminals that know nothing of each other, without any setting but those that the page writes down."""
+    _install(empty_folder.folder)
+    environment = {"PATH": os.defpath, "HOME": str(empty_folder.folder), "LANG": "C.UTF-8"}
+    assert shutil.which("watch-time", path=os.defpath) is None
     port = _free_port()
     running: list[subprocess.Popen[str]] = []
     printed = ""

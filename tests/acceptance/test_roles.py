@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import uuid
 from contextlib import contextmanager
@@ -71,12 +72,15 @@ def sandbox_config() -> SandboxConfig:
 
 
 @contextmanager
-def made(admin_url: str) -> Iterator[Roles]:
+def made(superuser_url: str, admin_url: str | None = None) -> Iterator[Roles]:
     """The roles, by `roles.sql`, and one that nobody gave anything; all gone afterwards."""
     suffix = uuid.uuid4().hex[:12]
-    roles = Roles(admin_url, {role: f"test_{role}_{suffix}" for role in ("owner", "loader", "reader", "stranger")})
+    roles = Roles(
+        admin_url or superuser_url,
+        {role: f"test_{role}_{suffix}" for role in ("owner", "loader", "reader", "stranger")},
+    )
     names = [sql.Identifier(name) for name in roles.names.values()]
-    with psycopg.connect(admin_url, autocommit=True) as admin:
+    with psycopg.connect(superuser_url, autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE ROLE {} LOGIN").format(names[-1]))
         try:
             roles.psql("roles.sql")
@@ -89,6 +93,61 @@ def made(admin_url: str) -> Iterator[Roles]:
                 admin.execute(sql.SQL("DROP OWNED BY {}").format(name))
             for name in names:
                 admin.execute(sql.SQL("DROP ROLE {}").format(name))
+
+
+@contextmanager
+def managed(superuser_url: str) -> Iterator[str]:
+    """The URL of an administrator as cloud services give one: no superuser, owner of the database."""
+    name = f"test_admin_{uuid.uuid4().hex[:12]}"
+    role, database = sql.Identifier(name), sql.Identifier(str(conninfo.conninfo_to_dict(superuser_url)["dbname"]))
+    with psycopg.connect(superuser_url, autocommit=True) as superuser:
+        superuser.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE CREATEDB PASSWORD {}").format(role, PASSWORD))
+        superuser.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, role))
+        try:
+            yield Roles(superuser_url, {"admin": name}).url("admin")
+        finally:
+            superuser.execute(sql.SQL("ALTER DATABASE {} OWNER TO CURRENT_USER").format(database))
+            superuser.execute(sql.SQL("DROP OWNED BY {}").format(role))
+            superuser.execute(sql.SQL("DROP ROLE {}").format(role))
+
+
+def test_the_administrator_of_a_managed_service_can_make_the_roles(
+    server: Server, bare_program: Program, sandbox: Sandbox, base_url: str
+) -> None:
+    with server.database(migrated=False) as url, managed(url) as admin_url, made(url, admin_url) as roles:
+        # As often as one likes.
+        roles.psql("roles.sql")
+        job = Job(bare_program, sandbox, base_url, roles)
+        job.migrate()
+        assert job("loader", "backfill", "--start", str(DAY), "--end", str(DAY)).returncode == 0
+        assert roles.execute("reader", "SELECT count(*) FROM report_slice") == [(2,)]
+        with psycopg.connect(admin_url) as admin, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            admin.execute("SELECT FROM public.watch_time")
+
+
+def test_the_administrator_of_a_managed_service_can_do_what_the_page_says(
+    server: Server, bare_program: Program, sandbox: Sandbox, base_url: str
+) -> None:
+    """One role for everything, in a database of its own."""
+    page = (DEPLOY.parents[1] / "docs" / "install" / "postgres.md").read_text(encoding="utf-8")
+    script = page.partition("```sql\n")[2].partition("```")[0]
+    names = {name: f"test_{name}_{uuid.uuid4().hex[:12]}" for name in ("watch_time", "warehouse")}
+    with (
+        server.database(migrated=False) as url,
+        managed(url) as admin_url,
+        psycopg.connect(admin_url, autocommit=True) as admin,
+    ):
+        for statement in re.sub("|".join(names), lambda found: names[found[0]], script).split(";")[:-1]:
+            admin.execute(statement.replace("a generated password", PASSWORD).encode())
+        roles = Roles(conninfo.make_conninfo(url, dbname=names["warehouse"]), {"owner": names["watch_time"]})
+        try:
+            job = Job(bare_program, sandbox, base_url, roles)
+            assert job("owner", "migrate").returncode == 0
+            assert job("owner", "backfill", "--start", str(DAY), "--end", str(DAY)).returncode == 0
+            assert roles.execute("owner", "SELECT count(*) FROM report_slice") == [(2,)]
+        finally:
+            admin.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(names["warehouse"])))
+            admin.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(names["watch_time"])))
 
 
 @pytest.fixture

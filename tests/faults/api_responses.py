@@ -1,4 +1,4 @@
-"""Answers of the report API and of storage hosts, byte by byte, under the names that docs/answers.md lists them by.
+"""Answers of the report API and of storage hosts, byte by byte, as docs/internals/api-responses.md names them.
 
 A list is given in turn, its last answer for ever. Bodies are those that the hosts are known to send.
 """

@@ -170,7 +170,7 @@ def published(server: Running) -> str:
 
 
 # In its transactions the job asks for them. A session that is idle when its client vanishes would stay for two hours,
-# with a slot and no lock: see docs/reliability.md.
+# with a slot and no lock: see docs/internals/reliability.md.
 _GIVEN_UP_WITHIN_A_MINUTE = (
     "-c", "tcp_keepalives_idle=30", "-c", "tcp_keepalives_interval=10", "-c", "tcp_keepalives_count=3",
     "-c", "tcp_user_timeout=45s",

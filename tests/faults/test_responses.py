@@ -1,4 +1,4 @@
-"""Each answer of the report API and of a storage host ends as docs/answers.md says: exit code, requests, pauses.
+"""Each answer of the report API and of a storage host ends as docs/internals/api-responses.md says.
 
 The page is the expectation: it is read here, row by row, and a row without an answer or an answer without a row fails.
 """
@@ -32,7 +32,7 @@ from tally import record
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE = Path(__file__).parents[2] / "docs" / "answers.md"
+PAGE = Path(__file__).parents[2] / "docs" / "internals" / "api-responses.md"
 # Neither the token nor the organization is among them.
 KNOWN_TO_STORAGE = {"host", "accept", "accept-encoding", "connection", "user-agent", "range", "if-range"}
 SLICE = Slice(date(2023, 7, 3), ReportType.VOD)
@@ -57,7 +57,7 @@ class Row:
 def _rows() -> list[Row]:
     page = PAGE.read_text(encoding="utf-8")
     rows = []
-    for who in responses.OF:
+    for who in api_responses.OF:
         part = page.partition(f"<!-- {who} -->\n")[2].partition(f"<!-- /{who} -->")[0]
         for line in part.splitlines()[2:]:
             answer, exit_, ends_as, *figures = (cell.strip().replace("`", "") for cell in line.strip("|").split("|"))
@@ -80,9 +80,9 @@ class Hosts:
 
     def bring(self, who: str, answer: str) -> Row:
         """What comes of an answer, up to the last row of the report; nothing is loaded."""
-        bytes_ = responses.OF[who](self.storage.report_url)[answer]
+        bytes_ = api_responses.OF[who](self.storage.report_url)[answer]
         given = in_turn(*(bytes_ if isinstance(bytes_, list) else [bytes_]))
-        well = {"api": in_turn(found(self.storage.report_url)), "storage": in_turn(responses.WHOLE)}
+        well = {"api": in_turn(found(self.storage.report_url)), "storage": in_turn(api_responses.WHOLE)}
         self.api.answer, self.storage.answer = (given if who == name else well[name] for name in ("api", "storage"))
         for server in (self.api, self.storage):
             server.requests.clear()
@@ -140,10 +140,10 @@ def test_an_answer_ends_as_the_page_says(row: Row, hosts: Hosts) -> None:
     record("answers", 1)
 
 
-@pytest.mark.parametrize("who", responses.OF)
+@pytest.mark.parametrize("who", api_responses.OF)
 def test_the_page_lists_every_answer_once(who: str) -> None:
     listed = [row.answer for row in ROWS if row.who == who]
-    assert sorted(listed) == sorted(responses.OF[who]("https://storage.example/r.csv"))
+    assert sorted(listed) == sorted(api_responses.OF[who]("https://storage.example/r.csv"))
 
 
 def test_the_exit_codes_of_the_page_are_those_of_the_program() -> None:

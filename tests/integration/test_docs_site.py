@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -96,6 +97,32 @@ def test_no_link_and_no_anchor_leads_nowhere(pages: dict[Path, _Page]) -> None:
             broken += [] if known else [f"{file.name}: {link}"]
     assert looked_at > 1_000
     assert broken == []
+
+
+def test_titles_and_navigation_agree(site: Path, pages: dict[Path, _Page]) -> None:
+    home = (site / "index.html").read_text(encoding="utf-8")
+    named = dict(re.findall(r'<a class="reference internal" href="([^"#]+\.html)">([^<]+)</a></li>', home))
+    named |= dict(re.findall(r'<a class="reference internal" href="([^"#]+\.html)">([^<]+)</a><input', home))
+    assert len(named) > 20
+    for link, label in named.items():
+        title = re.findall(r"<h1>(.*?)<a ", (site / link).read_text(encoding="utf-8"))[0]
+        assert re.sub(r"<[^>]+>", "", title) == label, link
+
+
+def test_what_is_internal_is_not_searched(site: Path) -> None:
+    index = json.loads((site / "searchindex.js").read_text(encoding="utf-8")[len("Search.setIndex(") : -1])
+    internal = {n for n, name in enumerate(index["docnames"]) if name.startswith(("internals/", "decisions/"))}
+    assert len(internal) > 30
+    for kind in ("terms", "titleterms"):
+        found = {n for pages in index[kind].values() for n in (pages if isinstance(pages, list) else [pages])}
+        assert len(found) > 20
+        assert found & internal == set()
+    assert [title for title, places in index["alltitles"].items() if {n for n, _ in places} & internal] == []
+
+
+def test_code_can_be_copied(pages: dict[Path, _Page]) -> None:
+    for file, page in pages.items():
+        assert [link for link in page.loaded if "copybutton.js" in link], file
 
 
 def test_it_needs_no_network(site: Path, pages: dict[Path, _Page]) -> None:

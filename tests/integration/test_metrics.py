@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from etl import __version__
@@ -22,6 +23,7 @@ from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.telemetry import metrics, textfile
 from http_listeners import fetched, free_port, pushgateway
+from prerequisites import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -244,17 +246,31 @@ def test_a_pushgateway_that_is_not_there_is_a_warning(program: Program, url: str
     assert "canary" not in done.stderr + done.stdout
 
 
-def test_every_metric_is_described_as_the_program_does() -> None:
-    described = re.findall(r"^\| `(watch_time_\w+)` \| (.*?) \| (.*?) \|$", DOCUMENT.read_text(), re.MULTILINE)
-    told = [
-        (metric.name, ", ".join(f"`{label}`" for label in labels), metric.meaning)
-        for group, extra in ((metrics.RUN, ("command",)), (metrics.STANDING, ()))
-        for metric in group
-        for labels in [(*metric.labels, *extra)]
-    ]
-    assert described == told
+RULES = Path(__file__).parents[2] / "deploy" / "prometheus" / "watch-time.rules.yml"
+
+
+def test_the_alerts_fire_and_are_quiet_as_their_own_tests_say() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        lacking("promtool is not installed (Debian: prometheus): the alerts were not tried")
+    done = subprocess.run(
+        [promtool, "test", "rules", RULES.with_name("watch-time.test.yml")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_is_on_the_page_and_each_is_tested() -> None:
+    rules = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"][0]["rules"]
+    table = DOCUMENT.read_text(encoding="utf-8").partition("<!-- alerts -->")[2].partition("<!-- /alerts -->")[0]
+    told = re.findall(r"^\| `(\w+)` \| .* \| (\w+) \|$", table, re.MULTILINE)
+    assert told == [(rule["alert"], rule["labels"]["severity"]) for rule in rules]
+    tests = yaml.safe_load(RULES.with_name("watch-time.test.yml").read_text(encoding="utf-8"))["tests"]
+    fired = {case["alertname"] for test in tests for case in test["alert_rule_test"] if case["exp_alerts"]}
+    assert fired == {rule["alert"] for rule in rules}
 
 
 def test_every_metric_that_is_alerted_on_exists() -> None:
     known = {metric.name for metric in (*metrics.RUN, *metrics.STANDING)}
-    assert set(re.findall(r"\bwatch_time_\w+", DOCUMENT.read_text())) - {"watch_time_test"} <= known
+    named = set(re.findall(r"\bwatch_time_\w+", RULES.read_text(encoding="utf-8")))
+    assert len(named) == 6
+    assert named <= known

@@ -1,4 +1,4 @@
-"""The README cannot rot: settings, commands, exit codes, tables and states are those of the program."""
+"""The README and the pages on what is claimed cannot rot: lengths, links, figures, and the tests that they name."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
-import typer.main
 
-from etl.cli import main, output
-from etl.config.environment import variable_of
-from etl.config.settings import Settings
+import compare
+import doc_examples
+import reference_pages
+from etl import __version__
 from etl.domain import contract
-from etl.domain.errors import ExitCode
 from etl.domain.slices import State
 from etl.warehouse.table_definitions import metadata
 
@@ -28,77 +27,103 @@ VIEWS = (
 )
 
 
-def _between(mark: str) -> str:
-    return README.partition(f"<!-- {mark} -->\n")[2].partition(f"<!-- /{mark} -->")[0]
+def words(text: str) -> int:
+    """As a reader counts them, without the marks of Markdown."""
+    return sum(1 for word in text.split() if re.search(r"\w", word))
 
 
-def _default(name: str, value: object) -> str:
-    if value is None:
-        return "required" if name in output.NEEDS else "none"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    return f"`{value}`" if str(value) not in {"()", "{}"} else "none"
+def prose(text: str) -> str:
+    """Without the fenced blocks: code, and what the program prints."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
-def _settings_table() -> str:
-    lines = [
-        f"| `{variable_of(name)}` | {_default(name, field.default)} | {field.description} |"
-        for name, field in Settings.model_fields.items()
-    ]
-    return "\n".join(["| variable | default | meaning |", "| --- | --- | --- |", *lines, ""])
+def test_the_readme_is_one_screen() -> None:
+    assert words(README) < 700
 
 
-def test_the_settings_table_is_that_of_the_program() -> None:
-    assert _between("settings") == _settings_table()
+def test_what_users_read_is_short() -> None:
+    """All but what the program writes itself, and what is for those who change it."""
+    generated = {doc_examples.DOCS / name for name in (*reference_pages.PAGES, "data-dictionary.md")}
+    internal = {file for folder in ("internals", "decisions") for file in (doc_examples.DOCS / folder).rglob("*.md")}
+    read = {
+        str(file.relative_to(doc_examples.DOCS)): words(prose(file.read_text(encoding="utf-8")))
+        for file in {*doc_examples.DOCS.rglob("*.md")} - generated - internal
+    }
+    assert len(read) > 20
+    assert sum(read.values()) < 12_000, sorted(read.items(), key=lambda page: -page[1])
 
 
-def test_every_command_is_described_and_every_described_one_exists() -> None:
-    commands = set(typer.main.get_command(main.app).commands)  # type: ignore[attr-defined]  # it is a group
-    assert set(re.findall(r"^\| `watch-time (\w+)", README, re.MULTILINE)) == commands
-    assert {name for name in re.findall(r"`?watch-time ([a-z]+)", README) if name in commands} == commands
+def test_the_guarantees_stand_once() -> None:
+    """They are linked from elsewhere, in words that may change."""
+    page = doc_examples.DOCS / "guarantees.md"
+    guarantees = re.findall(r"^## \d\. (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(guarantees) == 3
+    for file in [REPOSITORY / "README.md", *doc_examples.DOCS.rglob("*.md")]:
+        assert [said for said in guarantees if said in _plain(file) and file != page] == [], file
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["run", "backfill", "status", "explain", "revisions", "verify", "archive", "report", "doctor", "sandbox", "demo"],
-)
-def test_every_option_that_is_shown_exists(command: str) -> None:
-    group = typer.main.get_command(main.app)
-    options = {name for option in group.commands[command].params for name in option.opts}  # type: ignore[attr-defined]
-    row = next(line for line in README.splitlines() if line.startswith(f"| `watch-time {command}"))
-    assert set(re.findall(r"--[a-z-]+", row)) <= options
+def _plain(file: Path) -> str:
+    """In one line."""
+    return " ".join(file.read_text(encoding="utf-8").split())
 
 
-def test_every_exit_code_is_described() -> None:
-    table = README.partition("## Exit codes")[2].partition("## ")[0]
-    assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == {int(code) for code in ExitCode}
+def test_every_link_of_the_readme_leads_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#]+)", README)
+    assert len(links) > 20
+    assert [link for link in links if not (REPOSITORY / link).is_file()] == []
 
 
-@pytest.mark.parametrize("name", [*metadata.tables, *VIEWS])
-def test_every_table_is_described(name: str) -> None:
-    assert f"| `{name}` |" in README
+def test_every_figure_of_the_readme_is_one_of_the_benchmarks() -> None:
+    """Renewed figures are renewed here too."""
+    measured = (REPOSITORY / "docs" / "performance.md").read_text(encoding="utf-8")
+    figures = re.findall(r"\d+\.\d+(?= s| times)|\d+(?= MB of memory)", README)
+    assert len(figures) == 8
+    assert [figure for figure in figures if not re.search(rf"(?<![\d.]){figure}(?![\d.]*\d)", measured)] == []
 
 
-def test_states_and_columns_are_named() -> None:
-    for name in (*State, *contract.COLUMNS):
-        assert f"`{name}`" in README
+def test_every_comparison_in_the_readme_can_be_run() -> None:
+    commands = re.findall(r"benchmarks/compare\.py ([^`]+)`", README)
+    assert len(commands) == 3
+    for command in commands:
+        compare._options(command.split())
 
 
-@pytest.mark.parametrize("page", ["security.md", "reliability.md"])
+def test_the_changelog_can_be_tagged() -> None:
+    """Its newest section is for the next version, or that of this one, with its day."""
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest, *_ = re.findall(r"^## (.+)$", changelog, re.MULTILINE)
+    assert newest == "Unreleased" or re.fullmatch(rf"{re.escape(__version__)} - \d{{4}}-\d\d-\d\d", newest)
+
+
+def test_the_readme_says_that_there_is_no_licence() -> None:
+    assert "No licence has been chosen yet." in README
+    assert not list(REPOSITORY.glob("LICEN[CS]E*"))
+
+
+def test_states_and_columns_are_explained() -> None:
+    states = re.findall(
+        r"^\| `(\w+)` \|", (doc_examples.DOCS / "how-it-works.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert states == sorted(State, key=states.index)
+    handled = (doc_examples.DOCS / "bad-input.md").read_text(encoding="utf-8")
+    assert [name for name in contract.COLUMNS if f"`{name}`" not in handled] == []
+
+
+@pytest.mark.parametrize("page", ["security-tests.md", "reliability.md"])
 def test_every_claim_names_a_test_that_exists(page: str) -> None:
-    text = (REPOSITORY / "docs" / page).read_text(encoding="utf-8")
-    named = re.findall(r"\[(test_\w+)\]\(\.\./(tests/[\w/]+\.py)\)", text)
+    text = (REPOSITORY / "docs" / "internals" / page).read_text(encoding="utf-8")
+    named = re.findall(r"\[(test_\w+)\]\(\.\./\.\./(tests/[\w/]+\.py)\)", text)
     assert len(named) == text.count("[test_") > 30
-    assert [file for file in re.findall(r"\]\(\.\./([^)]+)\)", text) if not (REPOSITORY / file).exists()] == []
+    assert [file for file in re.findall(r"\]\(\.\./\.\./([^)]+)\)", text) if not (REPOSITORY / file).exists()] == []
     for name, file in named:
         assert f"def {name}(" in (REPOSITORY / file).read_text(encoding="utf-8"), (name, file)
     # Each line of the tables of claims, but for their heads, has one.
     claims = [line for line in text.partition("## Found by")[0].splitlines() if re.match(r"\| [A-Z]", line)]
-    assert [line for line in claims if "](../tests/" not in line] == []
+    assert [line for line in claims if "](../../tests/" not in line] == []
 
 
 def test_the_page_on_reliability_tells_every_mutant() -> None:
-    text = (REPOSITORY / "docs" / "reliability.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "docs" / "internals" / "reliability.md").read_text(encoding="utf-8")
     code = (REPOSITORY / "tests" / "faults" / "mutants.py").read_text(encoding="utf-8")
     assert re.findall(r"^\| `([a-z-]+)`:", text, re.MULTILINE) != []
     assert set(re.findall(r"^\| `([a-z-]+)`:", text, re.MULTILINE)) == set(
