@@ -32,22 +32,22 @@ WHERE oid IN (
 \gexec
 
 -- Exactly what is granted below, whatever was granted before.
-REVOKE ALL ON content, warehouse, watch_time_version, report_slice, report_revision, report_check, report_reject,
-    report_notice, watch_time_report, watch_time_daily, watch_time_monthly, watch_time_by_content,
-    watch_time_by_customer, report_coverage
+REVOKE ALL ON content, content_daily, customer_count, warehouse, watch_time_version, report_slice, report_revision,
+    report_check, report_reject, report_notice, watch_time_report, watch_time_daily, watch_time_customers,
+    watch_time_monthly, watch_time_by_content, watch_time_by_customer, report_coverage
 FROM PUBLIC, :"loader", :"reader";
 REVOKE ALL ON watch_time FROM PUBLIC, :"reader";
 
 GRANT SELECT ON watch_time_version TO :"loader";
 GRANT SELECT, INSERT ON warehouse, report_revision TO :"loader";
-GRANT SELECT, INSERT, UPDATE ON content, report_slice, report_check TO :"loader";
+GRANT SELECT, INSERT, UPDATE ON content, customer_count, report_slice, report_check TO :"loader";
 GRANT SELECT, INSERT, DELETE ON report_reject TO :"loader";
-GRANT SELECT, INSERT, UPDATE, DELETE ON report_notice TO :"loader";
+GRANT SELECT, INSERT, UPDATE, DELETE ON content_daily, report_notice TO :"loader";
 
 -- Of a partitioned table the rights on itself count, not those on its partitions.
-GRANT SELECT ON watch_time, content, warehouse, watch_time_version, report_slice, report_revision, report_check,
-    report_reject, report_notice, watch_time_report, watch_time_daily, watch_time_monthly, watch_time_by_content,
-    watch_time_by_customer, report_coverage
+GRANT SELECT ON watch_time, content, content_daily, customer_count, warehouse, watch_time_version, report_slice,
+    report_revision, report_check, report_reject, report_notice, watch_time_report, watch_time_daily,
+    watch_time_customers, watch_time_monthly, watch_time_by_content, watch_time_by_customer, report_coverage
 TO :"reader";
 
 COMMIT;

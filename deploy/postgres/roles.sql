@@ -65,9 +65,10 @@ FROM pg_class
 WHERE relnamespace = :'schema'::regnamespace
   AND (
       relname IN (
-          'watch_time', 'content', 'warehouse', 'watch_time_version', 'watch_time_report', 'watch_time_daily',
-          'watch_time_monthly', 'watch_time_by_content', 'watch_time_by_customer', 'report_slice', 'report_revision',
-          'report_check', 'report_reject', 'report_notice', 'report_coverage'
+          'watch_time', 'content', 'content_daily', 'customer_count', 'warehouse', 'watch_time_version',
+          'watch_time_report', 'watch_time_daily', 'watch_time_customers', 'watch_time_monthly', 'watch_time_by_content',
+          'watch_time_by_customer', 'report_slice', 'report_revision', 'report_check', 'report_reject', 'report_notice',
+          'report_coverage'
       )
       OR oid IN (
           SELECT inhrelid

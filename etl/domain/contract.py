@@ -29,7 +29,7 @@ CREATED_AT: Final = "created_at"
 # What tells the rows of a slice apart, in the order of the fact table's key.
 ROW_KEY: Final = (CUSTOMER_ID, CONTENT_ID, STREAMING_TYPE)
 # What a line says of a customer, and what it says of the content, over and over.
-FACTS: Final = (*ROW_KEY, WATCH_SECONDS)
+FACTS: Final = (CONTENT_ID, CUSTOMER_ID, STREAMING_TYPE, WATCH_SECONDS)
 CONTENT: Final = (CONTENT_ID, TITLE, CREATED_AT)
 # What differs from one rejected line of a report to the next.
 REJECT: Final = ("line_number", "reason", "raw_text")
