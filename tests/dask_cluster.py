@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from conftest import Warehouse
 
-_PATIENCE_S = 40.0
+_TIMEOUT_S = 40.0
 
 
 @dataclass
@@ -69,7 +69,7 @@ class DaskCluster:
         made = [self._start_worker(environment) for _ in range(count)]
         self.workers += made
         with self.client() as client:
-            until(lambda: {made_.name for made_ in made} <= names(client), "a worker did not come")
+            until(lambda: {made_.name for made_ in made} <= worker_names(client), "a worker did not come")
         return made
 
     def _start_worker(self, environment: Mapping[str, str]) -> Worker:
@@ -90,7 +90,7 @@ class DaskCluster:
         worker.kill()
         self.workers.remove(worker)
         with self.client() as client:
-            until(lambda: worker.name not in names(client), "the scheduler still has the killed worker")
+            until(lambda: worker.name not in worker_names(client), "the scheduler still has the killed worker")
 
     @contextmanager
     def client(self) -> Iterator[Client]:
@@ -101,14 +101,14 @@ class DaskCluster:
             yield client
 
 
-def names(client: Client) -> set[str]:
+def worker_names(client: Client) -> set[str]:
     """Of the workers that the scheduler knows."""
     known: Mapping[str, Any] = client.scheduler_info()["workers"]
     return {worker["name"] for worker in known.values()}
 
 
-def until(condition: Any, otherwise: str, patience_s: float = _PATIENCE_S) -> None:
-    deadline = time.monotonic() + patience_s
+def until(condition: Any, otherwise: str, timeout_s: float = _TIMEOUT_S) -> None:
+    deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, otherwise
         time.sleep(0.05)
@@ -119,7 +119,7 @@ def _plain() -> dict[str, str]:
 
 
 @contextmanager
-def running(folder: Path, *, workers: int, **environment: str) -> Iterator[DaskCluster]:
+def running_cluster(folder: Path, *, workers: int, **environment: str) -> Iterator[DaskCluster]:
     """A scheduler on loopback and so many workers, whose environment is a `.env` in `folder`."""
     made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc", "-days", "1",
             "-subj", "/CN=dask", "-keyout", "key.pem", "-out", "certificate.pem"]  # fmt: skip

@@ -23,7 +23,7 @@ import psycopg
 import pytest
 
 import dask_cluster
-from conftest import DAY, HEADER, Program, fill
+from conftest import DAY, HEADER, Program, fill_disk
 from dask_cluster import until
 from etl.domain.slices import ReportType, Slice, dates_between, slices_of
 from etl.sandbox.faults import Delivery
@@ -62,7 +62,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
     # Nothing waits at a worker: slices that wait where a worker dies are suspected too.
     scheduler = {"ALLOWED_FAILURES": f"{ALLOWED}", "WORKER_SATURATION": "1.0"}
     settings = {f"DASK_DISTRIBUTED__SCHEDULER__{name}": value for name, value in scheduler.items()}
-    with dask_cluster.running(folder, workers=3, **settings) as running:
+    with dask_cluster.running_cluster(folder, workers=3, **settings) as running:
         yield running
 
 
@@ -391,14 +391,14 @@ def test_a_worker_that_cannot_begin_leaves_the_slices_to_another(  # noqa: PLR09
     folder.mkdir(exist_ok=True)
     cluster_folder = tmp_path / "cluster"
     cluster_folder.mkdir()
-    with dask_cluster.running(cluster_folder, workers=0) as own:
+    with dask_cluster.running_cluster(cluster_folder, workers=0) as own:
         own.serve(newest_warehouse)
         commanding = replace(program, environment={**program.environment, **own.environment})
         own.start_worker(TMPDIR=f"{folder}")
         with own.client() as client:
             assert set(client.run(tempfile.gettempdir).values()) == {f"{folder}"}
         if is_full:
-            fill(folder)
+            fill_disk(folder)
         else:
             shutil.rmtree(folder)
         alone = commanding(*ONE_SLICE, "--json", "--dask", own.address)
@@ -457,7 +457,7 @@ def test_a_scheduler_that_is_lost_ends_the_run_with_every_slice_named(
     program: Program, newest_warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """It has no worker either: nothing is ever begun."""
-    with dask_cluster.running(tmp_path_factory.mktemp("lost"), workers=0) as lost:
+    with dask_cluster.running_cluster(tmp_path_factory.mktemp("lost"), workers=0) as lost:
         commanding = replace(program, environment={**program.environment, **lost.environment})
         process = commanding.start(*RANGE, "--json", "--dask", lost.address)
         with lost.client() as client:
@@ -480,7 +480,7 @@ def _waiting(client: Any) -> list[str]:
 
 @pytest.fixture
 def local(program: Program) -> Program:
-    return replace(program, environment={**program.environment, "WATCH_TIME_CONCURRENCY": "2"}, anew=True)
+    return replace(program, environment={**program.environment, "WATCH_TIME_CONCURRENCY": "2"}, new_interpreter=True)
 
 
 def _children(process: Process) -> list[psutil.Process]:

@@ -16,7 +16,7 @@ from etl.domain.slices import ReportType, Slice
 from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.telemetry import notifier, ping, run_telemetry
-from http_listeners import free_port, hanging, listening, notices_within
+from http_listeners import free_port, listening, notices_within, silent_host
 
 if TYPE_CHECKING:
     from conftest import Program, Warehouse
@@ -62,7 +62,7 @@ def test_a_run_ends_as_it_would_without(program: Program, newest_warehouse: Ware
     if code:
         newest_warehouse.sandbox.override(VOD, Delivery(body=HEADER + "t,c1,VOD,,u1,-5\n"))
     program = replace(program, limits=SHORT)
-    with hanging() as silent:
+    with silent_host() as silent:
         address = silent if trouble == "everything hangs" else f"127.0.0.1:{free_port()}"
         began = time.monotonic()
         done = program(
@@ -89,8 +89,8 @@ def test_a_backfill_is_watched_over_as_well(program: Program) -> None:
     with listening() as host:
         done = program("backfill", "--start", day, "--end", day, PING_URL=f"{host.url}/x")
     assert done.returncode == 0
-    assert [each.path for each in host.heard] == ["/x/start", "/x"]
-    assert host.heard[-1].body == "backfill ended with 0: 2 loaded"
+    assert [each.path for each in host.received] == ["/x/start", "/x"]
+    assert host.received[-1].body == "backfill ended with 0: 2 loaded"
 
 
 def test_doctor_looks_at_each_channel_and_sends_nothing(program: Program) -> None:
@@ -112,7 +112,7 @@ def test_doctor_looks_at_each_channel_and_sends_nothing(program: Program) -> Non
         ("notices", "ok"),
         ("notices", "warning"),
     ]
-    assert [each.path for each in host.heard] == ["/-/ready"]
+    assert [each.path for each in host.received] == ["/-/ready"]
     assert SECRET not in done.stdout + done.stderr
 
 

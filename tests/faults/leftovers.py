@@ -23,7 +23,7 @@ _BOUND = re.compile(r"FROM \('([\d-]+)', '(\w+)'\) TO \('([\d-]+)', '(\w+)'\)")
 _A_DAY = timedelta(days=1)
 
 
-def about_partitions(connection: Connection) -> Iterator[str]:
+def partition_violations(connection: Connection) -> Iterator[str]:
     """Whether each partition holds facts, has its key, and nothing that was only for its making."""
     partitions = connection.execute("""
         SELECT relname AS name, pg_class.oid, pg_get_expr(relpartbound, pg_class.oid) AS bound,
@@ -82,7 +82,7 @@ def _is_month(bound: str) -> bool | None:
     return None
 
 
-def about_leftovers(connection: Connection) -> Iterator[str]:
+def leftover_violations(connection: Connection) -> Iterator[str]:
     """Tables, indexes, locks and transactions that nobody will clean away."""
     relations = connection.execute("""
         SELECT relname AS name, relkind AS kind

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from capped_stop import Impatient
+from capped_stop import CappedStop
 from conftest import NOON, TODAY, Warehouse
-from disposable_server import OwnServer, own_server
+from disposable_server import DisposableServer, disposable_server
 from effort import SEED, effort
 from etl.domain.errors import ExitCode, TryLater
 from etl.domain.slices import ReportType, Slice
@@ -46,8 +46,8 @@ def sandbox_config() -> SandboxConfig:
 
 
 @pytest.fixture
-def server_of_mine() -> Iterator[OwnServer]:
-    with own_server() as server:
+def server_of_mine() -> Iterator[DisposableServer]:
+    with disposable_server() as server:
         yield server
 
 
@@ -75,7 +75,7 @@ class Loader(threading.Thread):
         dates = [slice_.report_date for slice_ in SLICES]
         with (
             suppress(TryLater),
-            runner.open_job(self._warehouse.configured(concurrency=3), stop=Impatient(OUTLASTS_A_RESTART_S)) as opened,
+            runner.open_job(self._warehouse.configured(concurrency=3), stop=CappedStop(OUTLASTS_A_RESTART_S)) as opened,
         ):
             opened._now = NOON
             plan = opened.backfill_plan(min(dates), max(dates), wanted=NOT_LOADED | LOADED_ONLY)
@@ -103,7 +103,7 @@ class Loader(threading.Thread):
 
 @pytest.mark.timeout(180 + 20 * STOPS)
 def test_no_acknowledged_load_is_lost_when_the_server_crashes_or_is_stopped(
-    server_of_mine: OwnServer, sandbox: Sandbox, base_url: str
+    server_of_mine: DisposableServer, sandbox: Sandbox, base_url: str
 ) -> None:
     chance = random.Random(SEED)  # noqa: S311 - chance, not secrets
     warehouse = Warehouse(server_of_mine.url, sandbox, base_url)

@@ -150,7 +150,7 @@ def test_a_stop_finds_a_slice_that_had_only_just_asked_for_its_place(
 
     came: list[BaseException | Outcome] = []
 
-    def bring() -> None:
+    def sync() -> None:
         try:
             came.append(worker.sync_slice(PLAN[1], terms))
         except Stopped as stopped:
@@ -161,16 +161,16 @@ def test_a_stop_finds_a_slice_that_had_only_just_asked_for_its_place(
     monkeypatch.setattr(worker, "_places", places)
     with psycopg.connect(newest_warehouse.url) as connection:
         connection.execute("LOCK TABLE content IN EXCLUSIVE MODE")
-        bringing = threading.Thread(target=bring, daemon=True)
-        bringing.start()
+        syncing = threading.Thread(target=sync, daemon=True)
+        syncing.start()
         if is_idle:
             with psycopg.connect(newest_warehouse.url, autocommit=True) as observer:
                 until(lambda: observer.execute(WAITING).fetchone() == (1,), "the slice did not get to the lock")
             stop()
-        bringing.join(5.0)
-        was_stopped = not bringing.is_alive()
+        syncing.join(5.0)
+        was_stopped = not syncing.is_alive()
         connection.rollback()
-    bringing.join(30.0)
+    syncing.join(30.0)
     assert was_stopped, "the stop did not find it"
     assert [type(each) for each in came] == [Stopped]
 

@@ -48,7 +48,7 @@ def loaded(warehouse: Warehouse) -> Warehouse:
 
 
 def test_a_load_leaves_how_long_it_took(warehouse: Warehouse) -> None:
-    outcome = warehouse.bring()
+    outcome = warehouse.sync()
     ((took,),) = warehouse.query("SELECT load_duration FROM report_revision")
     assert timedelta() < took <= timedelta(seconds=outcome.elapsed_s)
 

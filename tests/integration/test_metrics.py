@@ -21,7 +21,7 @@ from etl.domain.slices import ReportType, Slice
 from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.telemetry import metrics, textfile
-from http_listeners import fetched, free_port, pushgateway
+from http_listeners import fetch, free_port, pushgateway
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -216,7 +216,7 @@ def test_a_real_pushgateway_has_the_run_and_the_warehouse(program: Program, gate
     done = program("run", PUSHGATEWAY_URL=f"{gateway}/", LOOKBACK_DAYS="0")
     assert (done.returncode, "warning" in done.stderr) == (0, False), done.stderr
     common = {"job": "watch_time", "instance": ""}
-    samples = parsed(fetched(f"{gateway}/metrics"))
+    samples = parsed(fetch(f"{gateway}/metrics"))
     assert value(samples, "run_exit_code", command="run", **common) == 0
     assert value(samples, "run_slices", command="run", report_type="VOD", result="loaded", **common) == 1
     midnight = datetime.combine(TARGET, time(), UTC).timestamp()
@@ -225,13 +225,13 @@ def test_a_real_pushgateway_has_the_run_and_the_warehouse(program: Program, gate
 
     day = f"{TARGET - timedelta(days=1)}"
     program("backfill", "--start", day, "--end", day, "--type", "LIVE", PUSHGATEWAY_URL=gateway)
-    samples = parsed(fetched(f"{gateway}/metrics"))
+    samples = parsed(fetch(f"{gateway}/metrics"))
     assert value(samples, "run_loaded_rows", command="backfill", report_type="LIVE", **common) == 80
     assert value(samples, "run_loaded_rows", command="run", report_type="LIVE", **common) == 80
     assert value(samples, "slices", report_type="LIVE", state="loaded", **common) == 2, "one group for all commands"
 
     assert program("run", PUSHGATEWAY_URL=gateway, SCHEMA="elsewhere").returncode == 78
-    samples = parsed(fetched(f"{gateway}/metrics"))
+    samples = parsed(fetch(f"{gateway}/metrics"))
     assert value(samples, "run_exit_code", command="run", **common) == 78
     assert not {metric.name for metric in metrics.STANDING} & names(samples), "the gateway keeps nothing stale"
 

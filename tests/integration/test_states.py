@@ -36,10 +36,10 @@ def _state(warehouse: Warehouse, slice_: Slice = VOD) -> tuple[object, ...]:
 
 def test_a_404_within_the_settling_window_is_a_report_still_to_come(warehouse: Warehouse) -> None:
     warehouse.sandbox.script(VOD, api=[NOT_THERE])
-    outcome = warehouse.bring()
+    outcome = warehouse.sync()
     assert (outcome.result, outcome.exit_code) == (Result.UNAVAILABLE, 0)
     assert _state(warehouse) == ("unavailable", 0, "not published yet: 404, asked once")
-    assert warehouse.bring().result is Result.LOADED
+    assert warehouse.sync().result is Result.LOADED
 
 
 LIVE = Slice(DAY, ReportType.LIVE)
@@ -52,8 +52,8 @@ def test_a_settled_404_without_evidence_is_no_empty_day(warehouse: Warehouse) ->
     for slice_ in (VOD, LIVE, LATER):
         warehouse.sandbox.withdraw(slice_)
     for slice_ in (VOD, LIVE):
-        assert warehouse.bring(slice_=slice_, ask=FetchOptions(settled=True)).result is Result.UNAVAILABLE
-    outcome = warehouse.bring(ask=FetchOptions(settled=True))
+        assert warehouse.sync(slice_=slice_, ask=FetchOptions(settled=True)).result is Result.UNAVAILABLE
+    outcome = warehouse.sync(ask=FetchOptions(settled=True))
     assert (outcome.result, outcome.exit_code) == (Result.UNAVAILABLE, 0)
     assert _state(warehouse)[0] == "unavailable"
     assert outcome.message == (
@@ -76,22 +76,22 @@ def test_a_settled_404_with_evidence_is_an_empty_day_that_may_still_be_asked_for
     warehouse: Warehouse, published: list[Slice], evidence: str
 ) -> None:
     for slice_ in published:
-        warehouse.bring(slice_=slice_)
+        warehouse.sync(slice_=slice_)
     warehouse.sandbox.script(VOD, api=[NOT_THERE, NOT_THERE])
-    outcome = warehouse.bring(ask=FetchOptions(settled=True))
+    outcome = warehouse.sync(ask=FetchOptions(settled=True))
     assert (outcome.result, outcome.exit_code) == (Result.EMPTY, 0)
     assert _state(warehouse) == ("empty", 0, f"no report: {ASKED}; {evidence}")
     assert warehouse.query("SELECT message FROM report_check WHERE result = 'empty'") == [
         (f"no report: {ASKED}; {evidence}",)
     ]
-    assert warehouse.bring(ask=FetchOptions(settled=True)).result is Result.LOADED
+    assert warehouse.sync(ask=FetchOptions(settled=True)).result is Result.LOADED
 
 
 def test_a_day_that_is_empty_by_a_404_is_told_apart_from_one_with_a_file_that_says_so(warehouse: Warehouse) -> None:
     """A report that is a week late beside the date's other one would pass for a quiet day, and the month for final."""
-    warehouse.bring(HEADER, slice_=LIVE)
+    warehouse.sync(HEADER, slice_=LIVE)
     warehouse.sandbox.script(VOD, api=[NOT_THERE, NOT_THERE])
-    assert warehouse.bring(ask=FetchOptions(settled=True)).result is Result.EMPTY
+    assert warehouse.sync(ask=FetchOptions(settled=True)).result is Result.EMPTY
     told = status.read(warehouse.configured(), DAY, DAY)
     assert [(one.state, one.shown_as) for one in told.slices] == [("empty", "empty"), ("empty", "presumed empty")]
     assert [one.as_json()["presumed_empty"] for one in told.slices] == [False, True]
@@ -114,18 +114,18 @@ def test_a_day_that_is_empty_by_a_404_is_told_apart_from_one_with_a_file_that_sa
     ],
 )
 def test_what_is_no_evidence(warehouse: Warehouse, other: Slice) -> None:
-    warehouse.bring(slice_=other)
+    warehouse.sync(slice_=other)
     warehouse.sandbox.withdraw(VOD)
-    assert warehouse.bring(ask=FetchOptions(settled=True)).result is Result.UNAVAILABLE
+    assert warehouse.sync(ask=FetchOptions(settled=True)).result is Result.UNAVAILABLE
 
 
 def test_a_quiet_day_of_both_types_is_shown_by_one_of_them(warehouse: Warehouse) -> None:
     """A service without live events: that its VOD went on shows that the quiet date's LIVE is not to come either."""
-    warehouse.bring(slice_=LATER)
+    warehouse.sync(slice_=LATER)
     for slice_ in (VOD, LIVE):
         warehouse.sandbox.withdraw(slice_)
-    assert warehouse.bring(ask=FetchOptions(settled=True)).result is Result.EMPTY
-    outcome = warehouse.bring(slice_=LIVE, ask=FetchOptions(settled=True))
+    assert warehouse.sync(ask=FetchOptions(settled=True)).result is Result.EMPTY
+    outcome = warehouse.sync(slice_=LIVE, ask=FetchOptions(settled=True))
     assert outcome.message == f"no report: {ASKED}; VOD of that date is empty; no later LIVE is"
 
 
@@ -157,14 +157,14 @@ def test_a_backfill_of_a_service_without_live_events_leaves_no_settled_date_in_d
 
 def test_trouble_on_the_way_does_not_hide_that_an_unreadable_report_was_there(warehouse: Warehouse) -> None:
     """Or else a 404 after it would make a quiet day."""
-    warehouse.bring(slice_=LIVE)
-    warehouse.bring("Title,Content,When\nt,c1,now\n")
+    warehouse.sync(slice_=LIVE)
+    warehouse.sync("Title,Content,When\nt,c1,now\n")
     reason = _state(warehouse)[2]
     warehouse.sandbox.script(VOD, api=[Answer(401, "{}")])
-    assert int(warehouse.bring().exit_code) == 77
+    assert int(warehouse.sync().exit_code) == 77
     assert _state(warehouse) == ("failed", 0, reason)
     warehouse.sandbox.withdraw(VOD)
-    assert warehouse.bring(ask=FetchOptions(settled=True)).result is Result.WITHDRAWN
+    assert warehouse.sync(ask=FetchOptions(settled=True)).result is Result.WITHDRAWN
     assert _state(warehouse) == ("failed", 0, reason)
 
 
@@ -179,11 +179,11 @@ def test_trouble_on_the_way_does_not_hide_that_an_unreadable_report_was_there(wa
 def test_a_report_that_was_there_and_not_accepted_does_not_become_a_quiet_day(
     warehouse: Warehouse, body: str, state: str, *, settled: bool
 ) -> None:
-    warehouse.bring(slice_=LIVE)
-    warehouse.bring(body)
+    warehouse.sync(slice_=LIVE)
+    warehouse.sync(body)
     reason = _state(warehouse)[2]
     warehouse.sandbox.withdraw(VOD)
-    outcome = warehouse.bring(ask=FetchOptions(settled=settled))
+    outcome = warehouse.sync(ask=FetchOptions(settled=settled))
     assert (outcome.result, int(outcome.exit_code)) == (Result.WITHDRAWN, 65)
     assert "it withdrew the report, which was never accepted" in (outcome.message or "")
     assert _state(warehouse) == (state, 0, reason)
@@ -192,9 +192,9 @@ def test_a_report_that_was_there_and_not_accepted_does_not_become_a_quiet_day(
 def test_a_404_does_not_make_the_schema_a_mistyped_organizations(warehouse: Warehouse) -> None:
     """Whoever answers 404 to a token may do so for any organization; the right one must not be locked out by it."""
     warehouse.sandbox.script(VOD, api=[NOT_THERE])
-    assert warehouse.bring(org_id="mistyped-org").result is Result.UNAVAILABLE
+    assert warehouse.sync(org_id="mistyped-org").result is Result.UNAVAILABLE
     assert warehouse.query("SELECT org_id FROM warehouse") == []
-    assert warehouse.bring().result is Result.LOADED
+    assert warehouse.sync().result is Result.LOADED
     assert warehouse.query("SELECT org_id FROM warehouse") == [(warehouse.sandbox.config.org_id,)]
     assert _state(warehouse)[:2] == ("loaded", 1)
 
@@ -214,27 +214,27 @@ def test_a_404_is_not_recorded_among_another_organizations_slices(warehouse: War
 
 def test_a_404_that_the_second_ask_contradicts_is_no_empty_day(warehouse: Warehouse) -> None:
     warehouse.sandbox.script(VOD, api=[NOT_THERE])
-    assert warehouse.bring(ask=FetchOptions(settled=True)).result is Result.LOADED
+    assert warehouse.sync(ask=FetchOptions(settled=True)).result is Result.LOADED
 
 
 def test_a_withdrawn_report_keeps_its_facts(warehouse: Warehouse) -> None:
-    warehouse.bring()
-    before = warehouse.everything()
+    warehouse.sync()
+    before = warehouse.stored()
     warehouse.sandbox.withdraw(VOD)
-    outcome = warehouse.bring(ask=FetchOptions(settled=True))
+    outcome = warehouse.sync(ask=FetchOptions(settled=True))
     assert (outcome.result, outcome.exit_code) == (Result.WITHDRAWN, 0)
     assert _state(warehouse) == ("loaded", 1, None)
     ((last_check,),) = warehouse.query("SELECT last_check FROM report_slice")
     assert "withdrew the report; what was loaded stays" in last_check
-    assert warehouse.everything() == before
+    assert warehouse.stored() == before
 
 
 def test_a_held_slice_is_loaded_again_once_the_source_is_back_to_what_is_stored(warehouse: Warehouse) -> None:
-    warehouse.bring(HEADER + "A,c1,VOD,,u1,1\n")
-    warehouse.bring(HEADER + "A,c1,VOD,,u1,-1\n")
+    warehouse.sync(HEADER + "A,c1,VOD,,u1,1\n")
+    warehouse.sync(HEADER + "A,c1,VOD,,u1,-1\n")
     assert _state(warehouse)[:2] == ("held", 1)
     assert warehouse.query("SELECT count(*) FROM report_reject") == [(1,)]
-    assert warehouse.bring(HEADER + "A,c1,VOD,,u1,1\n").result is Result.UNCHANGED
+    assert warehouse.sync(HEADER + "A,c1,VOD,,u1,1\n").result is Result.UNCHANGED
     assert _state(warehouse) == ("loaded", 1, None)
     assert warehouse.query("SELECT count(*) FROM report_reject") == [(0,)]
 
@@ -260,10 +260,10 @@ def test_a_settled_target_date_is_not_waited_for(warehouse: Warehouse) -> None:
 
 
 def test_lookback_takes_what_is_not_loaded_and_leaves_what_is(warehouse: Warehouse) -> None:
-    warehouse.bring(slice_=_vod(TARGET - timedelta(days=1)))
+    warehouse.sync(slice_=_vod(TARGET - timedelta(days=1)))
     warehouse.sandbox.script(_vod(TARGET - timedelta(days=2)), api=[NOT_THERE])
-    warehouse.bring(slice_=_vod(TARGET - timedelta(days=2)))
-    warehouse.bring(HEADER + "t,c,VOD,,u,-1\n", slice_=_vod(TARGET - timedelta(days=3)))
+    warehouse.sync(slice_=_vod(TARGET - timedelta(days=2)))
+    warehouse.sync(HEADER + "t,c,VOD,,u,-1\n", slice_=_vod(TARGET - timedelta(days=3)))
     with warehouse.job(recheck_days=0, lookback_days=5) as opened:
         plan = opened.lookback_plan()
     reasons = {planned.slice: planned.reason for planned in plan if planned.slice.report_type is ReportType.VOD}
@@ -362,7 +362,7 @@ def test_the_same_refusal_with_another_request_id_is_the_same_answer(warehouse: 
     body = '{"code": 7, "message": "no", "details": []}'
     for number in range(3):
         warehouse.sandbox.script(VOD, api=[Answer(403, body, headers={"x-request-id": f"req-{number}"})])
-        assert warehouse.bring().request_id == f"x-request-id: req-{number}"
+        assert warehouse.sync().request_id == f"x-request-id: req-{number}"
     ((message, times),) = warehouse.query("SELECT message, times FROM report_check")
     assert (times, "req-" in message) == (3, False)
 
@@ -411,7 +411,7 @@ class TestFarDates:
         self, warehouse: Warehouse, known: bool, first_date: date | None, back: int, refused: bool
     ) -> None:
         if known:
-            warehouse.bring(slice_=_vod(self.OLDEST))
+            warehouse.sync(slice_=_vod(self.OLDEST))
         start = self.OLDEST - timedelta(days=back)
         with warehouse.job(first_date=first_date) as opened:
             plan = opened.backfill_plan(start, DAY)
@@ -431,7 +431,7 @@ class TestFarDates:
 
     def test_what_is_known_is_asked_for_again_without_a_question(self, warehouse: Warehouse) -> None:
         """Nothing that is worked on is far; that the range begins there does no harm."""
-        warehouse.bring(slice_=_vod(self.OLDEST))
+        warehouse.sync(slice_=_vod(self.OLDEST))
         with warehouse.job() as opened:
             plan = opened.backfill_plan(self.OLDEST - timedelta(days=900), DAY, wanted=LOADED_ONLY)
             opened.require_near(plan, is_meant=False, is_history=True)

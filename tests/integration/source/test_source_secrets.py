@@ -76,7 +76,7 @@ def test_neither_token_nor_signature_shows(
     found = reply(200, json.dumps({"url": storage.report_url}).encode())
     api_server.answer = in_turn(api_answer or found)
     storage.answer = in_turn(storage_answer)
-    policy, patience, told = UrlPolicy.beside(api_server.url), FakeTime().patience(), ""
+    policy, patience, told = UrlPolicy.beside(api_server.url), FakeTime().retry_policy(), ""
     with (
         api_client(api_server.url, token=SecretStr(TOKEN), org_id="org-1") as api_http,
         storage_client(policy) as storage_http,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-import responses
+import source_responses
 from etl.config.settings import Settings
 from etl.domain.errors import ExitCode, WatchTimeError
 from etl.domain.report_values import ReportNotFound
@@ -26,7 +26,7 @@ from etl.extract.retry import RateLimiter
 from etl.extract.url_policy import UrlPolicy
 from etl.runtime.cancellation import Stop
 from etl.transform import normalise
-from raw_server import CSV, TOKEN, FakeTime, found, in_turn, raw_server
+from raw_server import CSV, TOKEN, FakeTime, in_turn, raw_server, url_answer
 from tally import record
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Row:
 def _rows() -> list[Row]:
     page = PAGE.read_text(encoding="utf-8")
     rows = []
-    for who in responses.OF:
+    for who in source_responses.OF:
         part = page.partition(f"<!-- {who} -->\n")[2].partition(f"<!-- /{who} -->")[0]
         for line in part.splitlines()[2:]:
             answer, exit_, ends_as, *figures = (cell.strip().replace("`", "") for cell in line.strip("|").split("|"))
@@ -78,11 +78,11 @@ class Hosts:
         self._storage_client = stack.enter_context(storage_client(policy, proxies={}))
         self._policy, self._folder = policy, folder
 
-    def bring(self, who: str, answer: str) -> Row:
+    def sync(self, who: str, answer: str) -> Row:
         """What comes of an answer, up to the last row of the report; nothing is loaded."""
-        bytes_ = responses.OF[who](self.storage.report_url)[answer]
+        bytes_ = source_responses.OF[who](self.storage.report_url)[answer]
         given = in_turn(*(bytes_ if isinstance(bytes_, list) else [bytes_]))
-        well = {"api": in_turn(found(self.storage.report_url)), "storage": in_turn(responses.WHOLE)}
+        well = {"api": in_turn(url_answer(self.storage.report_url)), "storage": in_turn(source_responses.WHOLE)}
         self.api.answer, self.storage.answer = (given if who == name else well[name] for name in ("api", "storage"))
         for server in (self.api, self.storage):
             server.requests.clear()
@@ -101,7 +101,7 @@ class Hosts:
         def retry() -> None:
             retries[0] += 1
 
-        stop, patience = Stop(), time.patience()
+        stop, patience = Stop(), time.retry_policy()
         source = Source(
             self._api_client,
             Downloader(self._storage_client, self._policy, patience, stop),
@@ -136,14 +136,14 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_an_answer_ends_as_the_page_says(row: Row, hosts: Hosts) -> None:
-    assert hosts.bring(row.who, row.answer) == row
+    assert hosts.sync(row.who, row.answer) == row
     record("answers", 1)
 
 
-@pytest.mark.parametrize("who", responses.OF)
+@pytest.mark.parametrize("who", source_responses.OF)
 def test_the_page_lists_every_answer_once(who: str) -> None:
     listed = [row.answer for row in ROWS if row.who == who]
-    assert sorted(listed) == sorted(responses.OF[who]("https://storage.example/r.csv"))
+    assert sorted(listed) == sorted(source_responses.OF[who]("https://storage.example/r.csv"))
 
 
 def test_the_exit_codes_of_the_page_are_those_of_the_program() -> None:
