@@ -65,13 +65,13 @@ class Downloader:
     Attributes:
         client: of `http_clients.storage_client`.
         policy: which URLs may be fetched, redirects included.
-        patience: time and chance.
+        retry_policy: time and chance.
         stop: asked between two pieces.
     """
 
     client: httpx.Client
     policy: UrlPolicy
-    patience: RetryPolicy
+    retry_policy: RetryPolicy
     stop: Stop
 
     def download(
@@ -108,7 +108,7 @@ class Downloader:
         try:
             with closing(Spool(path)) as spool:
                 attempt = _Download(self, url, renew, spool, if_none_match=if_none_match, on_body=on_body).attempt
-                return self.patience.retry(attempt, total_s=_TOTAL_S, on_retry=on_retry)
+                return self.retry_policy.retry(attempt, total_s=_TOTAL_S, on_retry=on_retry)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -129,14 +129,14 @@ class _Download:
     ) -> None:
         self._client = tools.client
         self._policy = tools.policy
-        self._patience = tools.patience
+        self._retry_policy = tools.retry_policy
         self._stop = tools.stop
         self._url = url
         self._renew = renew
         self._spool = spool
         self._if_none_match = if_none_match
         self._on_body = on_body
-        self._began_s = tools.patience.clock()
+        self._began_s = tools.retry_policy.clock()
         self._end_s = self._began_s + _TOTAL_S
         self._is_stale = False
         self._resumed = 0
@@ -203,18 +203,18 @@ class _Download:
         if status == HTTPStatus.NOT_FOUND:
             return self._anew(error, GONE)
         if is_temporary(status):
-            return RetryableError(error, PASSING, self._patience.retry_after_s(response.headers))
+            return RetryableError(error, PASSING, self._retry_policy.retry_after_s(response.headers))
         past_the_end = status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and _asked_for_the_rest(response)
         return self._anew(error, PASSING if past_the_end else BROKEN)
 
     def _read(self, response: httpx.Response) -> None:
         """Take in the body. Falling short of the pace or of the deadline counts as a timeout, as it is one."""
-        pace = ThroughputGuard(self._patience.clock)
+        pace = ThroughputGuard(self._retry_policy.clock)
         for piece in response.iter_raw():
             self._stop.check()
             self._checksums.update(piece)
             self._spool.write(piece)
-            if pace.is_too_slow(len(piece)) or self._patience.clock() >= self._end_s:
+            if pace.is_too_slow(len(piece)) or self._retry_policy.clock() >= self._end_s:
                 raise httpx.ReadTimeout(f"too slow, after {self._spool.received_bytes} bytes")
 
     def _finish(self) -> ReportFile:
@@ -230,7 +230,7 @@ class _Download:
             size_bytes=self._spool.size_bytes,
             received_bytes=self._spool.received_bytes,
             origin=self._origin,
-            elapsed_s=self._patience.clock() - self._began_s,
+            elapsed_s=self._retry_policy.clock() - self._began_s,
             resumed=self._resumed,
         )
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # After SIGTERM, statements are cancelled on the server and rolled back; a worker that hangs in the network holds no
 # transaction and is left behind. With the rest of the way out, which may stop an embedded server, this stays under
 # five seconds.
-STOP_PATIENCE_S: Final = 3.0
+STOP_TIMEOUT_S: Final = 3.0
 
 # What a worker puts into the queue: what came of a slice, the slice at which the credentials were refused, what else it
 # met, or, last of all, that it has ended.
@@ -93,6 +93,6 @@ class Threads:
         """Ask the workers to stop, and give them a moment to roll back."""
         self._workplace.stop.request()
         self._workplace.database.cancel()
-        deadline = time.monotonic() + STOP_PATIENCE_S
+        deadline = time.monotonic() + STOP_TIMEOUT_S
         for worker in workers:
             worker.join(max(0.0, deadline - time.monotonic()))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from etl.telemetry.warehouse_snapshot import WarehouseSnapshot
 
 # Another command has the textfile for milliseconds, unless its process is suspended or its disk hangs.
-_LOCK_PATIENCE_S: Final = 2.0
+_LOCK_TIMEOUT_S: Final = 2.0
 _LOCK_POLL_S: Final = 0.02
 _READABLE: Final = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IROTH  # node_exporter is another user
 
@@ -70,7 +70,7 @@ def probe(name: str) -> str:
 def _locked(file: Path) -> Iterator[None]:
     """Hold the lock on `file`, which stays where it is: whoever removed it would let two in.
 
-    Where another process does not let go of it within `_LOCK_PATIENCE_S`, go on without: our figures are certain, and
+    Where another process does not let go of it within `_LOCK_TIMEOUT_S`, go on without: our figures are certain, and
     that theirs get lost is not.
     """
     # Of other users' runs too: reading is enough for the lock, and a file of theirs cannot be written to.
@@ -78,7 +78,7 @@ def _locked(file: Path) -> Iterator[None]:
     try:
         with suppress(PermissionError):
             os.fchmod(lock, _READABLE)  # whatever the umask
-        patient_until = time.monotonic() + _LOCK_PATIENCE_S
+        patient_until = time.monotonic() + _LOCK_TIMEOUT_S
         while not _taken(lock) and time.monotonic() < patient_until:
             time.sleep(_LOCK_POLL_S)
         yield

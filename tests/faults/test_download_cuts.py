@@ -37,7 +37,7 @@ CSV = (
 SHA256 = hashlib.sha256(CSV).hexdigest()
 MEMBERS = gzip.compress(CSV[:90], mtime=0), gzip.compress(CSV[90:], mtime=0)
 BODIES = {"plain": CSV, "gzip": gzip.compress(CSV, mtime=0), "two-members": b"".join(MEMBERS)}
-# Attempts at trouble that may pass, before it is given up: `patience.PASSING`.
+# Attempts at trouble that may pass, before it is given up: `retry.PASSING`.
 ATTEMPTS = 5
 
 

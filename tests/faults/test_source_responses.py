@@ -101,13 +101,13 @@ class Hosts:
         def retry() -> None:
             retries[0] += 1
 
-        stop, patience = Stop(), time.retry_policy()
+        stop, retry_policy = Stop(), time.retry_policy()
         source = Source(
             self._api_client,
-            Downloader(self._storage_client, self._policy, patience, stop),
+            Downloader(self._storage_client, self._policy, retry_policy, stop),
             self._folder,
             strict_not_found=Settings.model_validate({}).strict_not_found,
-            rate=RateLimiter(None, patience),
+            rate=RateLimiter(None, retry_policy),
         )
         try:
             with source.fetch(SLICE, on_retry=retry) as report:

@@ -261,7 +261,7 @@ def test_a_download_that_is_cut_for_ever_is_tried_later(warehouse: Warehouse) ->
     warehouse.sandbox.override(VOD, Delivery(cut_after_bytes=0, headers={"etag": None}))
     with warehouse.job() as opened:
         # The pauses between the tries are not what is tested.
-        object.__setattr__(opened._pipeline._source._downloader.patience, "sleep", lambda _: None)
+        object.__setattr__(opened._pipeline._source._downloader.retry_policy, "sleep", lambda _: None)
         outcome = opened.work(opened.backfill_plan(DAY, DAY, report_types=[VOD.report_type]))[0]
     assert int(outcome.exit_code) == 75
     assert warehouse.facts() == []

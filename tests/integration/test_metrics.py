@@ -198,7 +198,7 @@ def test_a_run_that_ends_while_a_backfill_writes_the_textfile_loses_no_figures(t
 def test_a_writer_that_is_suspended_keeps_nobody_from_writing_the_textfile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(textfile, "_LOCK_PATIENCE_S", 0.1)
+    monkeypatch.setattr(textfile, "_LOCK_TIMEOUT_S", 0.1)
     file = tmp_path / "watch_time.prom"
     with textfile._locked(tmp_path / f".{file.name}.lock"):
         textfile.write(file, _ended("run", 65), None)

@@ -138,7 +138,7 @@ def test_a_host_that_hangs_keeps_neither_a_run_nor_its_stop_for_long(
     # The defaults stand in docs/operations/monitoring.md; acceptance/test_telemetry_failures.py checks them.
     program = replace(
         program,
-        limits={f"telemetry.ping.{name}": 0.5 for name in ("_STEP_S", "_TIMEOUT_S", "_START_PATIENCE_S")},
+        limits={f"telemetry.ping.{name}": 0.5 for name in ("_STEP_S", "_TIMEOUT_S", "_START_TIMEOUT_S")},
     )
     with silent_host() as address:
         url = f"http://{address}/{TOKEN}"

@@ -201,7 +201,7 @@ class _Interjecting:
     """A downloader that lets something happen between a download and the load."""
 
     def __init__(self, real: Downloader, interjection: Callable[[], object]) -> None:
-        self.patience = real.patience
+        self.retry_policy = real.retry_policy
         self._real = real
         self._interjections = [interjection]
 

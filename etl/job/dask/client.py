@@ -175,7 +175,7 @@ def _log_as_we_do() -> None:
         logger.propagate = True
 
 
-def best_effort_within(work: Callable[[], object], patience_s: float) -> None:
+def best_effort_within(work: Callable[[], object], timeout_s: float) -> None:
     """Do what may fail or hang where the cluster does, and go on in time whatever comes of it."""
     with suppress(Exception):
-        within(patience_s, work)
+        within(timeout_s, work)

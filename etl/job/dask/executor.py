@@ -51,7 +51,7 @@ _NO_WORKER_S: Final = 120.0
 _NO_WORKER_TOLD_S: Final = 5.0
 # As for threads: see `etl.job.thread_executor`. Closing the client and a cluster of our own comes after it.
 _ROLL_BACK_S: Final = 2.0
-_STOP_PATIENCE_S: Final = 2.5
+_STOP_TIMEOUT_S: Final = 2.5
 _END_S: Final = 2.0
 
 
@@ -172,7 +172,7 @@ class _Work:
             self._client.cancel([task.future for task in self._todo.values()], force=True)
             self._client.run(worker.stop, self._terms.run, _ROLL_BACK_S, on_error="ignore")
 
-        best_effort_within(tell, _STOP_PATIENCE_S)
+        best_effort_within(tell, _STOP_TIMEOUT_S)
 
     def end(self) -> None:
         """Let the workers close what they opened for the run."""

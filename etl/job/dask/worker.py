@@ -46,7 +46,7 @@ _OF_THE_MACHINE: Final = frozenset({"weakest_sslmode", "metrics_file", "pushgate
 _IDLE_S: Final = 10.0
 _LOOK_EVERY_S: Final = 2.0
 # A lock that was lost with its connection is taken again within a second or two.
-_LOCK_PATIENCE_S: Final = 5.0
+_LOCK_TIMEOUT_S: Final = 5.0
 _LOCK_POLL_S: Final = 0.5
 _STOP_POLL_S: Final = 0.2
 
@@ -140,7 +140,7 @@ def end(run: str) -> None:
     threading.Thread(target=place.close, name="closing", daemon=True).start()
 
 
-async def stop(run: str, patience_s: float) -> None:
+async def stop(run: str, timeout_s: float) -> None:
     """Stop what is being done for a run, and wait until it is rolled back. For the worker's event loop.
 
     The scheduler may hear of it later than a worker, and hand out another slice meanwhile: none is begun any more.
@@ -149,7 +149,7 @@ async def stop(run: str, patience_s: float) -> None:
         _given_up.add(run)
         place = _places.get(run)
     if place:
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + timeout_s
         while True:
             # More than once: a cancellation that comes between two statements is lost.
             place.give_up()
@@ -291,7 +291,7 @@ def _require_seen(database: Database, number: int, stop: Stop) -> None:
     Raises:
         Misconfigured: they are two; or the command is gone.
     """
-    deadline = time.monotonic() + _LOCK_PATIENCE_S
+    deadline = time.monotonic() + _LOCK_TIMEOUT_S
     while not database.run(lambda connection: is_held(connection, number)):
         if time.monotonic() > deadline:
             raise Misconfigured(

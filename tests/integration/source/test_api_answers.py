@@ -52,7 +52,7 @@ def retries() -> list[None]:
 @pytest.fixture
 def api(client: httpx.Client, server: RawServer, time: FakeTime, retries: list[None]) -> ReportApi:
     server.requests.clear()
-    return ReportApi(client, patience=time.retry_policy(), on_retry=lambda: retries.append(None))
+    return ReportApi(client, retry_policy=time.retry_policy(), on_retry=lambda: retries.append(None))
 
 
 NOT_THERE = grpc_error(404, 5, "report not found")
@@ -112,7 +112,7 @@ def test_any_404_is_not_there_when_told_so(
     answer: bytes, client: httpx.Client, server: RawServer, time: FakeTime
 ) -> None:
     server.answer = in_turn(answer)
-    api = ReportApi(client, patience=time.retry_policy(), strict_not_found=False)
+    api = ReportApi(client, retry_policy=time.retry_policy(), strict_not_found=False)
     assert isinstance(api.ask_once(SLICE), ReportNotFound)
 
 
@@ -154,7 +154,7 @@ def test_an_api_that_is_not_there_is_trouble_that_may_pass(time: FakeTime, retri
     with raw_server() as gone:
         address = gone.url
     with api_client(address, token=SecretStr(TOKEN), org_id="org-1") as client:
-        api = ReportApi(client, patience=time.retry_policy(), on_retry=lambda: retries.append(None))
+        api = ReportApi(client, retry_policy=time.retry_policy(), on_retry=lambda: retries.append(None))
         with pytest.raises(SourceUnavailable, match="could not be reached"):
             api.ask_once(SLICE)
     assert len(retries) == 4
@@ -166,7 +166,7 @@ def test_requests_keep_to_the_rate_and_repeated_ones_count(
     """Half a request a second: each but the first waits for its turn, a second's backoff included in it."""
     server.requests.clear()
     policy = time.retry_policy()
-    api = ReportApi(client, patience=policy, rate=RateLimiter(0.5, policy))
+    api = ReportApi(client, retry_policy=policy, rate=RateLimiter(0.5, policy))
     server.answer = in_turn(reply(503), url_answer(URL), url_answer(URL))
     began_s = policy.clock()
     api.ask_once(SLICE)
@@ -187,7 +187,7 @@ def test_an_answer_that_drips_comes_to_an_end(api: ReportApi, server: RawServer,
         return slow.now_s
 
     dripping = ReportApi(
-        api._client, policy=type(policy)(sleep=slow.sleep, clock=clock, now=policy.now, chance=policy.chance)
+        api._client, retry_policy=type(policy)(sleep=slow.sleep, clock=clock, now=policy.now, chance=policy.chance)
     )
     with pytest.raises(SourceUnavailable, match="ReadTimeout"):
         dripping.ask_once(SLICE)
