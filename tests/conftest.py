@@ -152,8 +152,7 @@ class Warehouse:
     @contextmanager
     def job(self, **settings: Any) -> Iterator[Job]:
         """The job as the command opens it, on the tests' date."""
-        with open_job(self.configured(**settings)) as opened:
-            opened._now = NOON
+        with open_job(self.configured(**settings), now=NOON) as opened:
             yield opened
 
     def configured(self, **settings: Any) -> Settings:
@@ -175,9 +174,9 @@ class Warehouse:
             self.sandbox.override(slice_, Delivery(body=body))
         with self.job(**settings) as opened:
             try:
-                return opened._pipeline.sync_slice(slice_, ask or FetchOptions())
+                return opened.context.pipeline.sync_slice(slice_, ask or FetchOptions())
             except CredentialsRefused as refused:  # ends a run, with this slice
-                return opened._pipeline.refused(slice_, refused)
+                return opened.context.pipeline.refused(slice_, refused)
 
     def query(self, text: LiteralString, *parameters: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url) as connection:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +101,55 @@ class DaskCluster:
         security = Security(tls_ca_file=file, tls_client_cert=file, tls_client_key=file, require_encryption=True)
         with Client(self.address, security=security, set_as_default=False) as client:
             yield client
+
+
+class Forwarder:
+    """A port in front of a scheduler, whose connections can be broken."""
+
+    def __init__(self, address: str) -> None:
+        self._host, _, self._port = address.removeprefix("tls://").rpartition(":")
+        self._ends: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"tls://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                ends = (self._listener.accept()[0], socket.create_connection((self._host, int(self._port))))
+                self._ends += ends
+                for source, sink in (ends, ends[::-1]):
+                    threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+
+    def break_connections(self) -> None:
+        """Those that are open; new ones are forwarded."""
+        while self._ends:
+            with self._ends.pop() as end, suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.break_connections()
+
+    @staticmethod
+    def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def forwarded(address: str) -> Iterator[Forwarder]:
+    """A scheduler, by way of a port whose connections can be broken."""
+    forwarder = Forwarder(address)
+    serving = threading.Thread(target=forwarder.serve, daemon=True)
+    serving.start()
+    try:
+        yield forwarder
+    finally:
+        forwarder.close()
+        serving.join()
 
 
 def worker_names(client: Client) -> set[str]:

@@ -47,6 +47,7 @@ _IMPORTED: Final = (
 # Read by the command itself, or where they are needed. Any other one may have been read by what is imported.
 _READ_LATE: Final = (
     PREFIX, "COLUMNS", "PYTEST_", "SSL_CERT_FILE", "TMPDIR", "AWS_", "AZURE_STORAGE_", "STORAGE_EMULATOR_HOST",
+    "DASK_",
 )  # fmt: skip
 # As it was when the tests began.
 _ENVIRONMENT: Final = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}

@@ -173,6 +173,41 @@ def test_a_backfill_begins_while_a_worker_stands_still(
     assert violations(newest_warehouse.url, newest_warehouse.sandbox, SLICES) == []
 
 
+def test_an_outcome_that_dies_with_its_worker_is_made_again(
+    on_cluster: Program, newest_warehouse: Warehouse, cluster: DaskCluster
+) -> None:
+    with cluster.client() as client:
+        with _held(newest_warehouse, 1) as wait_until_held:
+            process = on_cluster.start(*ONE_SLICE, "--json", "--dask", cluster.address)
+            wait_until_held()
+            process.send_signal(signal.SIGSTOP)  # it cannot fetch the outcome
+        until(lambda: any(client.who_has().values()), "the slice is not done")
+        ((address,),) = filter(None, client.who_has().values())
+        name = client.scheduler_info()["workers"][address]["name"]
+        cluster.end(next(worker for worker in cluster.workers if worker.name == name))
+    process.send_signal(signal.SIGCONT)
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 0, err
+    (told,) = json.loads(out)["slices"]
+    assert told["result"] == "unchanged"
+    assert violations(newest_warehouse.url, newest_warehouse.sandbox, [VOD]) == []
+
+
+def test_a_connection_to_the_scheduler_that_breaks_costs_time_only(
+    on_cluster: Program, newest_warehouse: Warehouse, cluster: DaskCluster
+) -> None:
+    with dask_cluster.forwarded(cluster.address) as forwarder:
+        with _held(newest_warehouse, 3) as wait_until_held:
+            process = on_cluster.start(*RANGE, "--json", "--dask", forwarder.address)
+            wait_until_held()
+            forwarder.break_connections()
+            assert json.loads(process.stderr.readline())["event"] == "submitted_again"
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert {slice_["result"] for slice_ in json.loads(out)["slices"]} <= {"loaded", "unchanged"}
+    assert violations(newest_warehouse.url, newest_warehouse.sandbox, SLICES) == []
+
+
 def test_a_slice_that_kills_its_workers_fails_alone(
     on_cluster: Program, newest_warehouse: Warehouse, cluster: DaskCluster
 ) -> None:
@@ -458,7 +493,8 @@ def test_a_scheduler_that_is_lost_ends_the_run_with_every_slice_named(
 ) -> None:
     """It has no worker either: nothing is ever begun."""
     with dask_cluster.running_cluster(tmp_path_factory.mktemp("lost"), workers=0) as lost:
-        commanding = replace(program, environment={**program.environment, **lost.environment})
+        limits = {"job.dask.client._RECONNECT_S": 3.0}
+        commanding = replace(program, environment={**program.environment, **lost.environment}, limits=limits)
         process = commanding.start(*RANGE, "--json", "--dask", lost.address)
         with lost.client() as client:
             until(lambda: len(_waiting(client)) == len(SLICES), "the slices were not handed in")

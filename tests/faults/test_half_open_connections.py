@@ -72,7 +72,7 @@ def test_a_client_that_vanished_in_the_middle_of_copy_frees_its_slice(
         warehouse = Warehouse(server.url, sandbox, base_url)
         proxy.arm(cut)
         with runner.open_job(warehouse.configured(database_url=proxy.url), stop=CappedStop(0.05)) as opened:
-            outcome = opened._pipeline.sync_slice(SLICE, FetchOptions())
+            outcome = opened.context.pipeline.sync_slice(SLICE, FetchOptions())
         assert proxy.cut_at == cut.kind
         assert outcome.revision == 1, outcome
         assert violations(server.url, sandbox, [SLICE]) == []

@@ -70,7 +70,7 @@ def test_a_connection_that_ended_before_a_copy_is_opened_again(
     with _reached(newest_warehouse, through_pool=through_pool) as url:
         settings = newest_warehouse.configured(database_url=url)
         with runner.open_job(settings, stop=CappedStop(0.05)) as opened:
-            outcome = opened._pipeline.sync_slice(VOD, FetchOptions())
+            outcome = opened.context.pipeline.sync_slice(VOD, FetchOptions())
     assert len(ended) == 1
     assert (outcome.exit_code, outcome.revision) == (ExitCode.OK, 1), outcome
     assert violations(newest_warehouse.url, newest_warehouse.sandbox, [VOD]) == []

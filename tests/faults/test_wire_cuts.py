@@ -59,7 +59,7 @@ class Bench(NamedTuple):
         self.proxy.arm(cut)
         settings = self.warehouse.configured(database_url=self.proxy.url)
         with runner.open_job(settings, stop=CappedStop(0.02)) as opened:
-            return opened._pipeline.sync_slice(slice_, FetchOptions())
+            return opened.context.pipeline.sync_slice(slice_, FetchOptions())
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def _names(*keys: Key) -> set[str]:
 def test_what_readers_read_is_what_the_warehouse_holds(newest_warehouse: Warehouse, archive: ArchiveFiles) -> None:
     days = [DAY, DAY + timedelta(days=1)]
     with newest_warehouse.job(archive_url=archive.url) as opened:
-        outcomes = opened.work(opened.backfill_plan(days[0], days[1]))
+        outcomes = opened.run(opened.planner.backfill(days[0], days[1]))
     assert [outcome.result for outcome in outcomes] == [Result.LOADED] * 4
     facts = archive.facts()
     assert facts == newest_warehouse.query(IN_THE_WAREHOUSE)

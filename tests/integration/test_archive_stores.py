@@ -206,8 +206,8 @@ def test_a_store_that_refuses_the_credentials_ends_the_run(
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         monkeypatch.setitem(fsspec.config.conf, "gs", {"token": "anon"})
         with newest_warehouse.job(archive_url="gs://lake/prefix", concurrency=1) as opened:
-            plan = opened.backfill_plan(DAY - timedelta(days=4), DAY)
-            refused = opened.work(plan)
+            plan = opened.planner.backfill(DAY - timedelta(days=4), DAY)
+            refused = opened.run(plan)
     assert [int(outcome.exit_code) for outcome in refused] == [77]
     assert (opened.is_refused, opened.not_tried) == (True, len(plan) - 1)
     assert newest_warehouse.query("SELECT count(*) FROM watch_time") == [(0,)]

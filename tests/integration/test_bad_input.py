@@ -261,8 +261,8 @@ def test_a_download_that_is_cut_for_ever_is_tried_later(warehouse: Warehouse) ->
     warehouse.sandbox.override(VOD, Delivery(cut_after_bytes=0, headers={"etag": None}))
     with warehouse.job() as opened:
         # The pauses between the tries are not what is tested.
-        object.__setattr__(opened._pipeline._source._downloader.retry_policy, "sleep", lambda _: None)
-        outcome = opened.work(opened.backfill_plan(DAY, DAY, report_types=[VOD.report_type]))[0]
+        object.__setattr__(opened.context.pipeline._source._downloader.retry_policy, "sleep", lambda _: None)
+        outcome = opened.run(opened.planner.backfill(DAY, DAY, report_types=[VOD.report_type]))[0]
     assert int(outcome.exit_code) == 75
     assert warehouse.facts() == []
 
@@ -318,11 +318,11 @@ class TestDatabaseTrouble:
         days = (DAY - timedelta(days=3), DAY)
         newest_warehouse.settings["archive_url"] = f"{tmp_path}"
         with newest_warehouse.job() as opened:
-            plan = opened.backfill_plan(*days)
-            opened.work(plan[:4])
+            plan = opened.planner.backfill(*days)
+            opened.run(plan[:4])
         with newest_warehouse.job() as opened:
             locked_out()
-            refused = opened.work(plan)
+            refused = opened.run(plan)
         assert [int(outcome.exit_code) for outcome in refused] == [77]
         assert "is not permitted to log in" in (refused[0].message or "")
         assert (opened.is_refused, opened.not_tried) == (True, 7)
@@ -332,7 +332,7 @@ class TestDatabaseTrouble:
     ) -> None:
         newest_warehouse.settings["archive_url"] = f"{tmp_path}"
         with newest_warehouse.job() as opened:
-            opened.work(opened.backfill_plan(DAY - timedelta(days=1), DAY))
+            opened.run(opened.planner.backfill(DAY - timedelta(days=1), DAY))
         with replay.open_replay(newest_warehouse.configured()) as opened_replay:
             plan = opened_replay.plan(None, None, tuple(ReportType))
             locked_out()

@@ -44,9 +44,9 @@ def sandbox_config() -> SandboxConfig:
 def _load(warehouse: Warehouse) -> None:
     """Some days of October, its first and its last, with a gap in one; and a day on either side."""
     with warehouse.job(concurrency=4) as opened:
-        plan = opened.backfill_plan(FIRST - timedelta(days=1), SOME.report_date)
-        plan += opened.backfill_plan(LAST, LAST + timedelta(days=1))
-        outcomes = opened.work([planned for planned in plan if planned.slice != GAP])
+        plan = opened.planner.backfill(FIRST - timedelta(days=1), SOME.report_date)
+        plan += opened.planner.backfill(LAST, LAST + timedelta(days=1))
+        outcomes = opened.run([planned for planned in plan if planned.slice != GAP])
     assert {outcome.result for outcome in outcomes} == {Result.LOADED}
 
 

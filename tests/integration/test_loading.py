@@ -320,8 +320,8 @@ def test_the_views_show_the_report_and_the_days_figures(warehouse: Warehouse) ->
 
 def test_several_slices_at_once_leave_what_one_after_the_other_leaves(warehouse: Warehouse) -> None:
     with warehouse.job(concurrency=8) as opened:
-        plan = opened.backfill_plan(DAY - timedelta(days=9), DAY)
-        outcomes = opened.work(plan)
+        plan = opened.planner.backfill(DAY - timedelta(days=9), DAY)
+        outcomes = opened.run(plan)
     assert Counter(outcome.result for outcome in outcomes) == {Result.LOADED: 20}
     for outcome in outcomes:
         assert warehouse.facts(outcome.slice) == _truth(warehouse.sandbox.report(outcome.slice).path)
@@ -329,8 +329,8 @@ def test_several_slices_at_once_leave_what_one_after_the_other_leaves(warehouse:
 
 def _bring_twice_at_once(warehouse: Warehouse) -> list[Outcome]:
     with warehouse.job(concurrency=4) as opened:
-        plan = opened.backfill_plan(DAY, DAY)
-        return opened.work([*plan, *plan])
+        plan = opened.planner.backfill(DAY, DAY)
+        return opened.run([*plan, *plan])
 
 
 def test_two_runs_of_one_slice_at_once_leave_one_revision(warehouse: Warehouse) -> None:

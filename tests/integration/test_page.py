@@ -105,16 +105,18 @@ def _bring(warehouse: Warehouse) -> dict[Slice, str]:
     assert warehouse.sync(bodies[EVIL], slice_=EVIL).result is Result.LOADED
     with warehouse.job(concurrency=2) as opened:
         plan = [
-            one for one in opened.backfill_plan(FIRST, LAST) if one.slice not in GAPS and one.slice not in (EVIL, HELD)
+            one
+            for one in opened.planner.backfill(FIRST, LAST)
+            if one.slice not in GAPS and one.slice not in (EVIL, HELD)
         ]
-        results = {outcome.slice: outcome.result for outcome in opened.work(plan)}
+        results = {outcome.slice: outcome.result for outcome in opened.run(plan)}
     assert results.pop(LATE_TO_COME) is Result.UNAVAILABLE
     results.pop(QUIET)
     assert set(results.values()) == {Result.LOADED}
     # Asked again, now that the source is done with its date.
     with warehouse.job() as opened:
-        plan = opened.backfill_plan(QUIET.report_date, QUIET.report_date, report_types=[QUIET.report_type])
-        assert [outcome.result for outcome in opened.work(plan)] == [Result.EMPTY]
+        plan = opened.planner.backfill(QUIET.report_date, QUIET.report_date, report_types=[QUIET.report_type])
+        assert [outcome.result for outcome in opened.run(plan)] == [Result.EMPTY]
     for slice_ in RESTATED:
         sandbox.restate(slice_)
         assert warehouse.sync(slice_=slice_).revision == 2

@@ -17,7 +17,7 @@ from etl.cli import main
 from etl.domain.errors import DatabaseUnavailable
 from etl.domain.outcome import FetchOptions, Outcome, Result, Trust
 from etl.domain.slices import ReportType, State
-from etl.job.runner import Job
+from etl.job.planner import Planner
 from etl.load import compaction, partitions
 from etl.runtime.cancellation import Stop
 from etl.sandbox.faults import Answer, Delivery
@@ -45,7 +45,7 @@ def _slice_row(warehouse: Warehouse) -> tuple[Any, ...]:
 
 def _planned(warehouse: Warehouse) -> list[str]:
     with warehouse.job() as opened:
-        return [planned.reason for planned in opened.backfill_plan(DAY, DAY, report_types=[ReportType.VOD])]
+        return [planned.reason for planned in opened.planner.backfill(DAY, DAY, report_types=[ReportType.VOD])]
 
 
 class TestHeldSlices:
@@ -225,8 +225,10 @@ class _Interjecting:
 
 def _sync_while(warehouse: Warehouse, interjection: Callable[[], object]) -> Outcome:
     with warehouse.job() as opened:
-        opened._pipeline._source._downloader = _Interjecting(opened._pipeline._source._downloader, interjection)  # type: ignore[assignment]
-        return opened._pipeline.sync_slice(VOD, FetchOptions())
+        opened.context.pipeline._source._downloader = _Interjecting(
+            opened.context.pipeline._source._downloader, interjection
+        )  # type: ignore[assignment]
+        return opened.context.pipeline.sync_slice(VOD, FetchOptions())
 
 
 def test_a_run_that_was_overtaken_does_not_bring_the_older_report_back(warehouse: Warehouse) -> None:
@@ -250,7 +252,7 @@ def test_what_was_answered_before_another_run_committed_is_asked_for_again(
     """Held, absent or unmodified: none of it says anything about the revision that came meanwhile."""
     warehouse.sync(GOOD)
     with warehouse.job() as opened:
-        holder = opened._pipeline if answered == "_record_unmodified" else opened._pipeline._recorder
+        holder = opened.context.pipeline if answered == "_record_unmodified" else opened.context.pipeline._recorder
         record, interjections = getattr(holder, answered), [warehouse.sync]
 
         def interject_and_record(*arguments: object) -> object:
@@ -263,7 +265,7 @@ def test_what_was_answered_before_another_run_committed_is_asked_for_again(
             warehouse.sandbox.override(VOD, Delivery(body=BAD))
         elif answered == "record_not_found":
             warehouse.sandbox.script(VOD, api=[NO_REPORT])
-        outcome = opened._pipeline.sync_slice(VOD, FetchOptions())
+        outcome = opened.context.pipeline.sync_slice(VOD, FetchOptions())
     assert (outcome.result, outcome.revision, outcome.rows) == (Result.UNCHANGED, 2, 3)
     assert warehouse.sandbox.statuses("api").total() == 4, "the first load, the answer, the other run, and once more"
     assert warehouse.query("SELECT state, last_check FROM report_slice") == [("loaded", None)]
@@ -341,7 +343,7 @@ class TestDamagedFacts:
         before = warehouse.stored()
         if compacted:
             with warehouse.job() as opened:
-                assert compaction.compact(opened._database, partitions.of_month(DAY), Stop())
+                assert compaction.compact(opened.context.database, partitions.of_month(DAY), Stop())
         self._damage(warehouse)
         assert warehouse.sync().result is Result.UNCHANGED, "the daily job trusts the ledger"
         outcome = warehouse.sync(ask=FetchOptions(trust=trust))
@@ -445,9 +447,11 @@ def test_a_long_analyze_makes_a_first_load_wait_and_not_begin_again(
     stop = _CountingStop()
     outcomes: list[Outcome] = []
     with newest_warehouse.job() as opened, psycopg.connect(newest_warehouse.url) as connection:
-        opened._database.stop = stop
+        opened.context.database.stop = stop
         connection.execute("LOCK TABLE ONLY watch_time IN SHARE UPDATE EXCLUSIVE MODE")
-        loading = threading.Thread(target=lambda: outcomes.append(opened._pipeline.sync_slice(VOD, FetchOptions())))
+        loading = threading.Thread(
+            target=lambda: outcomes.append(opened.context.pipeline.sync_slice(VOD, FetchOptions()))
+        )
         loading.start()
         with psycopg.connect(newest_warehouse.url, autocommit=True) as observer:
             while loading.is_alive() and observer.execute(WAITING_FOR_LONG).fetchone() == (0,):
@@ -466,8 +470,10 @@ def test_restated_slices_side_by_side_do_not_stand_in_each_other_s_way(warehouse
             lines = "".join(f"{title},c{content},VOD,,u{number},{content}\n" for content in range(2_000))
             warehouse.sandbox.override(slice_, Delivery(body=HEADER + lines))
         with warehouse.job(concurrency=4) as opened:
-            plan = opened.backfill_plan(DAY.replace(day=13), DAY, report_types=[ReportType.VOD], wanted=[None, *State])
-            outcomes = opened.work(plan)
+            plan = opened.planner.backfill(
+                DAY.replace(day=13), DAY, report_types=[ReportType.VOD], wanted=[None, *State]
+            )
+            outcomes = opened.run(plan)
         assert [outcome.result for outcome in outcomes] == [Result.LOADED] * 4
     assert warehouse.query("SELECT DISTINCT title FROM content") == [("second",)]
 
@@ -493,7 +499,7 @@ def test_trouble_after_the_target_date_is_told_beside_what_came_of_it(
     def fails(*_: object) -> None:
         raise DatabaseUnavailable("the database went away", next_step="try again later")
 
-    monkeypatch.setattr(Job, "lookback_plan", fails)
+    monkeypatch.setattr(Planner, "lookback", fails)
     newest_warehouse.sandbox.override(VOD, Delivery(body=BAD))
     settings = newest_warehouse.configured()
     for name in ("API_TOKEN", "ORG_ID", "DATABASE_URL", "API_BASE_URL"):

@@ -89,7 +89,7 @@ def test_a_run_that_waited_for_another_one_s_first_load_finds_it(warehouse: Ware
             assert warehouse.sync().result is Result.LOADED
 
         with runner.open_job(warehouse.configured(), stop=_Waiting(load_meanwhile)) as opened:
-            outcome = opened._pipeline.sync_slice(VOD, FetchOptions())
+            outcome = opened.context.pipeline.sync_slice(VOD, FetchOptions())
     assert (outcome.result, outcome.revision) == (Result.UNCHANGED, 1)
 
 
