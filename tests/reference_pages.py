@@ -23,7 +23,8 @@ from etl.cli import output
 from etl.cli.main import app
 from etl.config import telemetry_settings
 from etl.config.environment import PREFIX, variable_of
-from etl.config.settings import _EXAMPLES, _SECRETS, Settings
+from etl.config.setting_checks import EXAMPLES
+from etl.config.settings import _SECRETS, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,7 +151,7 @@ def _setting(name: str, field: FieldInfo) -> str:
     if name in FILES:
         lines.append(f"- From a file: `{variable_of(name)}_FILE`")
     if name in output.NEEDS:
-        lines.append(f"- It wants {_EXAMPLES[name]}.")
+        lines.append(f"- It wants {EXAMPLES[name]}.")
     return "\n".join([*lines, ""])
 
 
