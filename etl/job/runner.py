@@ -117,12 +117,12 @@ class Job:
         try:
             settled = audit.finish_pending(self.context.database, archive)
         except WatchTimeError as error:
-            log.warning("archive_not_settled", error=str(error), next_step=error.next_step)
+            log.warning("archive_not_finished", error=str(error), next_step=error.next_step)
         except Exception:
-            log.exception("archive_not_settled")
+            log.exception("archive_not_finished")
         else:
             for slice_ in settled:
-                log.info("archive_settled", slice=str(slice_))
+                log.info("archive_finished", slice=str(slice_))
 
     def _reclassify_not_found(self, plan: Sequence[PlannedSlice], outcomes: Sequence[Outcome]) -> list[Outcome]:
         """The outcomes; for settled 404s that nothing spoke for, what they mean now that their neighbours have come."""
@@ -171,7 +171,7 @@ def open_job(
     stop = stop or Stop()
     with run_context.open_run_context(settings, stop, requests_per_second=requests_per_second) as context:
         if warning := token_expiry.warning(settings.require("api_token"), now=datetime.now(UTC)):
-            log.warning("token_expires", about=warning, next_step="get a new one and set WATCH_TIME_API_TOKEN")
+            log.warning("token_expires", message=warning, next_step="get a new one and set WATCH_TIME_API_TOKEN")
         planner = Planner(settings, context.database, now or settings.now(), requests_per_second=requests_per_second)
         yield Job(settings, context, planner, _executor(settings, context, requests_per_second, dask))
 

@@ -201,7 +201,7 @@ def test_a_connection_to_the_scheduler_that_breaks_costs_time_only(
             process = on_cluster.start(*RANGE, "--json", "--dask", forwarder.address)
             wait_until_held()
             forwarder.break_connections()
-            assert json.loads(process.stderr.readline())["event"] == "submitted_again"
+            assert json.loads(process.stderr.readline())["event"] == "slice_resubmitted"
         out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert {slice_["result"] for slice_ in json.loads(out)["slices"]} <= {"loaded", "unchanged"}

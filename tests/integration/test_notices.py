@@ -248,7 +248,7 @@ def test_nothing_is_told_of_another_organization_s_slices(
     run(program, code=65)
     done = program("run", NOTIFY_URLS=chat_url(chat), ORG_ID="another")
     assert (done.returncode, chat.received) == (78, [])
-    assert '"event": "ledger_unread"' in done.stderr
+    assert '"event": "warehouse_snapshot_failed"' in done.stderr
 
 
 def test_nothing_configured_nothing_recorded(program: Program, newest_warehouse: Warehouse) -> None:

@@ -91,7 +91,7 @@ def test_a_wrong_file_is_a_warning(program: Program, host: Listener, problem: st
     settings = {"PING_URL_FILE": "nowhere"} | ({"PING_URL": ping_url(host)} if problem == "given twice" else {})
     done = program("run", LOOKBACK_DAYS="0", **settings)
     assert done.returncode == 0, done.stderr
-    assert '"event": "channel_unread"' in done.stderr
+    assert '"event": "telemetry_setting_ignored"' in done.stderr
     assert len(host.received) == (2 if problem == "given twice" else 0)
 
 

@@ -188,7 +188,7 @@ class SubmittedPlan:
         others = (known or frozenset()) - unfit
         if known is not None and not others:
             return refusal(task.planned.slice, Result.FAILED, error.error)
-        log.warning("worker_unfit", slice=str(task.planned.slice), error=str(error.error), others=len(others))
+        log.warning("worker_unfit", slice=str(task.planned.slice), error=str(error.error), other_workers=len(others))
         self._submit_again(task, unfit=unfit, only=others)
         return None
 
@@ -200,7 +200,7 @@ class SubmittedPlan:
         if task.cancelled >= _MOST_CANCELLED:
             raise self._scheduler.lost(f"cancelled {task.planned.slice} again and again")
         self._scheduler.wait_until_connected()
-        log.warning("submitted_again", slice=str(task.planned.slice))
+        log.warning("slice_resubmitted", slice=str(task.planned.slice))
         self._submit_again(task, unfit=task.unfit, cancelled=task.cancelled + 1)
 
     def _submit_again(
