@@ -101,9 +101,9 @@ pictures: install ## renew docs/images
 	$(BIN)/python tests/screenshots.py
 
 # dlt and sling have a venv of their own: they are no part of the project.
-.venv-benchmarks/.installed: benchmarks/others.txt
+.venv-benchmarks/.installed: benchmarks/requirements.txt
 	@$(PYTHON) -m venv --clear .venv-benchmarks
-	@.venv-benchmarks/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/others.txt
+	@.venv-benchmarks/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@touch $@
 
 # Nor are these, and they want other versions of what the project needs.

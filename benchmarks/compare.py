@@ -54,7 +54,7 @@ _KEY: Final = ("content_id", "customer_id", "streaming_type")
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
+class TableTotals:
     """What a table holds: rows, and the sum of their seconds."""
 
     rows: int
@@ -75,8 +75,8 @@ class Revision:
     csv: Path
     sha256: str
     prepared: Path
-    exactly: Holding
-    all_ever: Holding
+    exactly: TableTotals
+    all_ever: TableTotals
 
 
 class Comparison:
@@ -104,14 +104,14 @@ class Comparison:
                     if missing or competitor.name in not_run:
                         not_run.setdefault(competitor.name, missing or "")
                         continue
-                    results.say(f"round {number + 1} of {self._options.rounds}: {competitor.label}")
+                    results.log_progress(f"round {number + 1} of {self._options.rounds}: {competitor.label}")
                     try:
                         for scenario, spent in self._loads(server, competitor, revisions):
                             figures[competitor.name, scenario].append(spent)
                     except CommandFailed as failed:
                         # What was measured of it before is of no use: rounds are compared with one another.
                         not_run[competitor.name] = str(failed).splitlines()[-1][:_WORDS]
-                        results.say(f"{competitor.name}: {failed}")
+                        results.log_progress(f"{competitor.name}: {failed}")
             settings = server.settings_of_its_own() | dict(self._options.settings)
         for name, scenario in list(figures):
             if name in not_run:
@@ -119,13 +119,13 @@ class Comparison:
         return figures, not_run, {"server_version": server_version(self._server.url)} | settings
 
     def _revisions(self) -> tuple[Revision, Revision]:
-        results.say("making the report, its restated revision, and their rows as COPY text")
+        results.log_progress("making the report, its restated revision, and their rows as COPY text")
         first = self._revision(0)
         restated = self._revision(1)
         with self._database(migrated=False) as url:
             vanished = _difference(url, first.prepared, restated.prepared)
         exactly = restated.exactly
-        all_ever = Holding(exactly.rows + vanished.rows, exactly.watch_seconds + vanished.watch_seconds)
+        all_ever = TableTotals(exactly.rows + vanished.rows, exactly.watch_seconds + vanished.watch_seconds)
         return first, replace(restated, all_ever=all_ever)
 
     def _revision(self, number: int) -> Revision:
@@ -136,7 +136,7 @@ class Comparison:
         _prepare(path, prepared)
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        holding = Holding(report.rows, report.watch_seconds)
+        holding = TableTotals(report.rows, report.watch_seconds)
         return Revision(path, sha256, prepared, holding, holding)
 
     def _loads(
@@ -177,7 +177,7 @@ class Comparison:
                 if competitor.has_own_clock:
                     spent = replace(spent, elapsed_s=float(spent.output))
                 _require(url, competitor, revision)
-                results.say(f"    {scenario:<10}{spent.elapsed_s:8.2f} s")
+                results.log_progress(f"    {scenario:<10}{spent.elapsed_s:8.2f} s")
                 yield scenario, spent
 
     @contextmanager
@@ -218,7 +218,7 @@ def _prepare(report: Path, prepared: Path) -> None:
             out.write(encode(pa.Table.from_batches([batch]), (*_KEY, "watch_seconds")))
 
 
-def _difference(url: str, before: Path, after: Path) -> Holding:
+def _difference(url: str, before: Path, after: Path) -> TableTotals:
     """What the rows are that one file has and the other has not, by key."""
     with psycopg.connect(url) as connection:
         for name, path in (("before", before), ("after", after)):
@@ -240,7 +240,7 @@ def _difference(url: str, before: Path, after: Path) -> Holding:
             "= (before.content_id, before.customer_id, before.streaming_type))"
         ).fetchone()
     assert row  # noqa: S101 - an aggregate has a row
-    return Holding(*row)
+    return TableTotals(*row)
 
 
 def _require(url: str, competitor: Competitor, revision: Revision) -> None:
@@ -252,7 +252,7 @@ def _require(url: str, competitor: Competitor, revision: Revision) -> None:
     with psycopg.connect(url) as connection:
         row = connection.execute(query).fetchone()
     assert row  # noqa: S101 - an aggregate has a row
-    found = Holding(*row)
+    found = TableTotals(*row)
     if found != expected:
         raise CommandFailed(f"it left {found}, not {expected}")
 

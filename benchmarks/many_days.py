@@ -90,7 +90,7 @@ def backfill(days: int, rows: int, *, source: str = "wheel-18", concurrency: int
             command += ["--concurrency", f"{concurrency}"]
         seen: Counter[str] = Counter()
         began_cpu_s = time.process_time()
-        with _looking(server.url, seen):
+        with _sampling(server.url, seen):
             spent = cost(
                 command,
                 server=Server(connection),
@@ -106,7 +106,7 @@ def backfill(days: int, rows: int, *, source: str = "wheel-18", concurrency: int
 
 
 @contextmanager
-def _looking(url: str, seen: Counter[str]) -> Iterator[None]:
+def _sampling(url: str, seen: Counter[str]) -> Iterator[None]:
     """Look again and again at what the program's sessions do, from another thread."""
     done = threading.Event()
 

@@ -39,7 +39,7 @@ _SLOW_MS = 20
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadCost:
     """What a query that names no date costs."""
 
     partitions: int
@@ -49,11 +49,11 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Found:
+class Measurement:
     """Before and after, and what readers noticed."""
 
-    before: Reading
-    after: Reading
+    before: ReadCost
+    after: ReadCost
     slices: int
     backfill_s: float
     compact_s: float
@@ -63,7 +63,7 @@ class Found:
     usual_read_ms: float
 
 
-def measure(years: float, rows: int) -> Found:
+def measure(years: float, rows: int) -> Measurement:
     """Backfill, read, compact, read again."""
     last = datetime.now(UTC).date() - timedelta(days=3)
     first = last - timedelta(days=round(years * 365.25) - 1)
@@ -89,7 +89,7 @@ def measure(years: float, rows: int) -> Found:
             time.sleep(1)
             compact_s = _command(folder, environment, "compact")
         after = _read(uri)
-        return Found(
+        return Measurement(
             before,
             after,
             slices=2 * ((last - first).days + 1),
@@ -117,7 +117,7 @@ def _command(folder: str, environment: dict[str, str], *arguments: str) -> float
     return time.monotonic() - began
 
 
-def _read(uri: str) -> Reading:
+def _read(uri: str) -> ReadCost:
     """On a connection of its own each time: a session remembers what it has planned."""
     plannings_ms = []
     for _ in range(_ROUNDS):
@@ -134,7 +134,7 @@ def _read(uri: str) -> Reading:
         (everything,) = connection.execute(
             "SELECT count(*), sum(watch_seconds), sum(hashtextextended(watch_time::text, 0)::numeric) FROM watch_time"
         ).fetchall()
-    return Reading(partitions, statistics.median(plannings_ms), locks, everything)
+    return ReadCost(partitions, statistics.median(plannings_ms), locks, everything)
 
 
 @contextmanager

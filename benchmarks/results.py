@@ -128,7 +128,7 @@ class Results:
         )
 
 
-def say(words: str) -> None:
+def log_progress(words: str) -> None:
     """To whoever waits."""
     print(words, file=sys.stderr, flush=True)
 

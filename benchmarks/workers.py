@@ -41,7 +41,7 @@ _WORDS: Final = 1_500
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Measurement:
     """One way with one number of workers.
 
     Attributes:
@@ -80,7 +80,7 @@ def commands(way: str, workers: int) -> list[list[str]]:
 
 def measure(
     days: int, rows: int, *, latency_s: float, counts: Sequence[int], source: str = "wheel-18"
-) -> Iterator[Found]:
+) -> Iterator[Measurement]:
     """Load both reports of `days` days in each way and with each number of workers."""
     last = FIRST + timedelta(days=days - 1)
     config = SandboxConfig(
@@ -109,7 +109,7 @@ def measure(
                     with psycopg.connect(url) as facts:
                         query = "SELECT count(*), coalesce(sum(watch_seconds), 0) FROM watch_time"
                         equal = facts.execute(query).fetchone() == expected
-                yield Found(way, workers, len(reports), elapsed_s, first_s, equal)
+                yield Measurement(way, workers, len(reports), elapsed_s, first_s, equal)
 
 
 def _timed(processes: Sequence[Sequence[str]], environment: Mapping[str, str], folder: str) -> tuple[float, float]:

@@ -21,12 +21,11 @@ from urllib.parse import quote
 import boto3
 import duckdb
 import httpx
-import pytest
 from azure.storage.blob import ContainerClient
 from moto.server import ThreadedMotoServer
 
 import store_emulators
-from plain_http import NO_AUTHORITIES
+from plain_http import EMPTY_TRUST_STORE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,14 +42,6 @@ IN_THE_WAREHOUSE = (
     "SELECT content_id, customer_id, streaming_type, report_date, report_type, watch_seconds FROM watch_time "
     "ORDER BY 1, 2, 3, 4, 5, 6"
 )
-
-
-KINDS = [
-    "folder",
-    "s3",
-    pytest.param("gs", marks=pytest.mark.stores),
-    pytest.param("abfs", marks=pytest.mark.stores),
-]
 
 
 class Bucket(Protocol):
@@ -135,7 +126,7 @@ class _Google:
 
 def _ask(method: str, path: str, data: bytes | None = None) -> bytes:
     url, headers = os.environ["STORAGE_EMULATOR_HOST"] + path, {"Content-Type": "application/json"}
-    answer = httpx.request(method, url, content=data, headers=headers, timeout=30, verify=NO_AUTHORITIES)
+    answer = httpx.request(method, url, content=data, headers=headers, timeout=30, verify=EMPTY_TRUST_STORE)
     return answer.raise_for_status().content
 
 
@@ -169,7 +160,7 @@ class _Azure:
 
 
 @dataclass(frozen=True)
-class Place:
+class ArchiveFiles:
     """An archive's address, and its files as somebody else finds them."""
 
     url: str
@@ -213,9 +204,9 @@ class Place:
         return query(IN_THE_LAKE, str(folder / "facts" / "**" / "*.parquet")) if any(folder.glob("facts")) else []
 
 
-def place(kind: str, folder: Path) -> Place:
+def new_archive(kind: str, folder: Path) -> ArchiveFiles:
     """An empty archive in a store of this kind."""
-    return Place(str(folder / "lake") if kind == "folder" else bucket(kind), folder / "copies")
+    return ArchiveFiles(str(folder / "lake") if kind == "folder" else bucket(kind), folder / "copies")
 
 
 def query(text: str, *parameters: str) -> list[Row]:
@@ -225,7 +216,7 @@ def query(text: str, *parameters: str) -> list[Row]:
 
 
 @contextlib.contextmanager
-def servers(folder: Path) -> Iterator[None]:
+def store_servers(folder: Path) -> Iterator[None]:
     """The servers of all stores that can be had on this machine, and the environment of their clients."""
     with s3(), store_emulators.google(folder), store_emulators.azure(folder):
         yield
@@ -258,17 +249,17 @@ def bucket(kind: str = "s3") -> str:
         _s3().create_bucket(Bucket=name)
     elif kind == "gs":
         if "STORAGE_EMULATOR_HOST" not in os.environ:
-            store_emulators.lacking("no emulator of Google's store is installed")
+            store_emulators.skip_missing("no emulator of Google's store is installed")
         _ask("POST", "/storage/v1/b?project=tests", json.dumps({"name": name}).encode())
     else:
         if "AZURE_STORAGE_CONNECTION_STRING" not in os.environ:
-            store_emulators.lacking("Azurite is not installed")
+            store_emulators.skip_missing("Azurite is not installed")
         _Azure(name).create()
     return f"{kind}://{name}/watch-time"
 
 
 @contextlib.contextmanager
-def stalling(*, on: bytes, for_s: float | None = None) -> Iterator[str]:
+def stalled_s3(*, on: bytes, for_s: float | None = None) -> Iterator[str]:
     """The S3 server behind a wire that holds all from a request with these bytes on; returns its address.
 
     It holds it for so many seconds; None: for good.

@@ -77,7 +77,7 @@ def bare_database(url: str, *, encoding: LiteralString = "UTF8") -> Iterator[str
         login = f"{user}:{password}" if password else f"{user}"
         yield f"postgresql://{login}@{coordinator.host}:{coordinator.port}/{name}"
     finally:
-        _insist(url, drop)
+        _drop_with_retries(url, drop)
 
 
 def extend(url: str, given: str) -> None:
@@ -93,7 +93,7 @@ def extend(url: str, given: str) -> None:
             connection.execute("SELECT citus_add_node(%s, %s)", [worker.host, worker.port])
 
 
-def _insist(url: str, drop: sql.Composed) -> None:
+def _drop_with_retries(url: str, drop: sql.Composed) -> None:
     """Citus' own workers come back to a database as soon as they are thrown out."""
     for tries_left in reversed(range(_TRIES)):
         try:

@@ -6,7 +6,7 @@ import itertools
 import os
 import subprocess
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, LiteralString
 
@@ -30,12 +30,13 @@ from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
 from etl.warehouse.connection import open_warehouse
-from prerequisites import lacking
+from prerequisites import skip_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from archives import ArchiveFiles
     from etl.job.runner import Job
     from prefork import Process
 
@@ -44,6 +45,13 @@ TODAY = date(2026, 11, 22)
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DAY = date(2026, 11, 16)
 VOD = Slice(DAY, ReportType.VOD)
+# Those of `make stores` are marked: it installs what they need.
+ARCHIVE_KINDS = [
+    "folder",
+    "s3",
+    pytest.param("gs", marks=pytest.mark.stores),
+    pytest.param("abfs", marks=pytest.mark.stores),
+]
 
 
 def pytest_report_header() -> str:
@@ -81,7 +89,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_settings_of_mine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def isolated_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Tests see neither the developer's variables nor their .env."""
     hide_settings(monkeypatch, tmp_path)
 
@@ -147,8 +155,7 @@ class Warehouse:
     @contextmanager
     def job(self, **settings: Any) -> Iterator[Job]:
         """The job as the command opens it, on the tests' date."""
-        with open_job(self.configured(**settings)) as opened:
-            opened._now = NOON
+        with open_job(self.configured(**settings), now=NOON) as opened:
             yield opened
 
     def configured(self, **settings: Any) -> Settings:
@@ -162,17 +169,17 @@ class Warehouse:
         }
         return Settings(**(known | self.settings | settings))
 
-    def bring(
+    def sync(
         self, body: bytes | str | None = None, *, slice_: Slice = VOD, ask: FetchOptions | None = None, **settings: Any
     ) -> Outcome:
-        """Bring one slice; with `body`, exactly that as its report."""
+        """Sync one slice; with `body`, exactly that as its report."""
         if body is not None:
             self.sandbox.override(slice_, Delivery(body=body))
         with self.job(**settings) as opened:
             try:
-                return opened._pipeline.sync_slice(slice_, ask or FetchOptions())
+                return opened.context.pipeline.sync_slice(slice_, ask or FetchOptions())
             except CredentialsRefused as refused:  # ends a run, with this slice
-                return opened._pipeline.refused(slice_, refused)
+                return opened.context.pipeline.refused(slice_, refused)
 
     def count_customers(self, *, today: date = TODAY) -> tuple[int, int]:
         """Count the customers of what was loaded, as `run` does."""
@@ -193,7 +200,7 @@ class Warehouse:
             slice_.report_type.value,
         )
 
-    def everything(self) -> dict[str, list[tuple[Any, ...]]]:
+    def stored(self) -> dict[str, list[tuple[Any, ...]]]:
         """All that is stored, but for times of checking: to prove that something changed nothing."""
         return {
             "facts": self.query("SELECT * FROM watch_time ORDER BY 1, 2, 3, 4, 5"),
@@ -227,37 +234,48 @@ class Program:
     Attributes:
         folder: where it runs.
         environment: all of its variables.
-        started: what ends with the test.
-        limits: constants of the command that are smaller than else, by module, from etl on, and name.
-        anew: whether each process is a new interpreter, and not forked from one that has imported the command already.
+        limits: constants of the command that are smaller than usual, by module, from etl on, and name.
+        to_files: whether the processes print into files, for those that are not read while they run.
+        new_interpreter: for each process, in place of a fork of one that has imported the command already.
     """
 
     folder: Path
     environment: Mapping[str, str]
-    started: list[Process] = field(default_factory=list)
     limits: Mapping[str, object] = field(default_factory=dict)
-    anew: bool = False
+    to_files: bool = False
+    new_interpreter: bool = False
+
+    def with_settings(self, **settings: str) -> Program:
+        """The command with these settings, named without their prefix."""
+        named = {f"{PREFIX}{name}": value for name, value in settings.items()}
+        return replace(self, environment={**self.environment, **named})
 
     def start(self, *arguments: str, **settings: str) -> Process:
-        environment = {**self.environment, **{f"{PREFIX}{name}": value for name, value in settings.items()}}
-        process = prefork.start(arguments, environment, self.folder, limits=self.limits, anew=self.anew)
-        self.started.append(process)
-        return process
+        return prefork.start(
+            arguments,
+            self.with_settings(**settings).environment,
+            self.folder,
+            limits=self.limits,
+            to_files=self.to_files,
+            new_interpreter=self.new_interpreter,
+        )
 
     def __call__(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         with self.start(*arguments, **settings) as process:
-            out, err = process.communicate(timeout=120)
-        return subprocess.CompletedProcess(arguments, process.wait(), out, err)
+            return process.result(120)
+
+
+@pytest.fixture(autouse=True)
+def processes_end_with_their_test() -> Iterator[None]:
+    yield
+    prefork.end_all()
 
 
 @pytest.fixture
-def bare_program(tmp_path: Path) -> Iterator[Program]:
-    """The command without any setting. Its processes end with the test."""
+def bare_program(tmp_path: Path) -> Program:
+    """The command without any setting."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    program = Program(tmp_path, plain | postgres.SETTINGS | {"COLUMNS": "160"})
-    yield program
-    for process in program.started:
-        process.end()
+    return Program(tmp_path, plain | postgres.SETTINGS | {"COLUMNS": "160"})
 
 
 @pytest.fixture
@@ -270,11 +288,32 @@ def program(bare_program: Program, newest_warehouse: Warehouse) -> Program:
         "DATABASE_URL": newest_warehouse.url,
         "NOT_FOUND_WAIT_SECONDS": "0",
     }
-    return Program(
-        bare_program.folder,
-        {**bare_program.environment, **{f"{PREFIX}{name}": value for name, value in settings.items()}},
-        bare_program.started,
-    )
+    return bare_program.with_settings(**settings)
+
+
+@pytest.fixture(scope="module")
+def store_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Servers of all stores that there are on this machine, and the environment of their clients."""
+    import archives
+
+    with archives.store_servers(tmp_path_factory.mktemp("stores")):
+        yield
+
+
+@pytest.fixture(params=ARCHIVE_KINDS)
+def archive(request: pytest.FixtureRequest, store_servers: None, tmp_path: Path) -> ArchiveFiles:
+    """An empty archive, in each kind of store."""
+    import archives
+
+    return archives.new_archive(request.param, tmp_path)
+
+
+@pytest.fixture
+def folder_archive(tmp_path: Path) -> ArchiveFiles:
+    """An empty archive in a folder, for claims that do not depend on the store."""
+    import archives
+
+    return archives.new_archive("folder", tmp_path)
 
 
 @pytest.fixture
@@ -288,13 +327,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         check=False,
     )
     if mounted.returncode:
-        lacking("a disk that is full needs the right to mount one")
+        skip_missing("a disk that is full needs the right to mount one")
     yield folder
     with suppress(OSError):
         subprocess.run(["umount", str(folder)], check=True)  # noqa: S607 - as above
 
 
-def fill(disk: Path) -> None:
+def fill_disk(disk: Path) -> None:
     """Leave no room on a small disk, not even for an empty file."""
     with suppress(OSError):
         for number in itertools.count():

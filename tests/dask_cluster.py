@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from conftest import Warehouse
 
-_PATIENCE_S = 40.0
+_TIMEOUT_S = 40.0
 
 
 @dataclass
@@ -69,7 +71,7 @@ class DaskCluster:
         made = [self._start_worker(environment) for _ in range(count)]
         self.workers += made
         with self.client() as client:
-            until(lambda: {made_.name for made_ in made} <= names(client), "a worker did not come")
+            until(lambda: {made_.name for made_ in made} <= worker_names(client), "a worker did not come")
         return made
 
     def _start_worker(self, environment: Mapping[str, str]) -> Worker:
@@ -90,7 +92,7 @@ class DaskCluster:
         worker.kill()
         self.workers.remove(worker)
         with self.client() as client:
-            until(lambda: worker.name not in names(client), "the scheduler still has the killed worker")
+            until(lambda: worker.name not in worker_names(client), "the scheduler still has the killed worker")
 
     @contextmanager
     def client(self) -> Iterator[Client]:
@@ -101,14 +103,63 @@ class DaskCluster:
             yield client
 
 
-def names(client: Client) -> set[str]:
+class Forwarder:
+    """A port in front of a scheduler, whose connections can be broken."""
+
+    def __init__(self, address: str) -> None:
+        self._host, _, self._port = address.removeprefix("tls://").rpartition(":")
+        self._ends: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"tls://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                ends = (self._listener.accept()[0], socket.create_connection((self._host, int(self._port))))
+                self._ends += ends
+                for source, sink in (ends, ends[::-1]):
+                    threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+
+    def break_connections(self) -> None:
+        """Those that are open; new ones are forwarded."""
+        while self._ends:
+            with self._ends.pop() as end, suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.break_connections()
+
+    @staticmethod
+    def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def forwarded(address: str) -> Iterator[Forwarder]:
+    """A scheduler, by way of a port whose connections can be broken."""
+    forwarder = Forwarder(address)
+    serving = threading.Thread(target=forwarder.serve, daemon=True)
+    serving.start()
+    try:
+        yield forwarder
+    finally:
+        forwarder.close()
+        serving.join()
+
+
+def worker_names(client: Client) -> set[str]:
     """Of the workers that the scheduler knows."""
     known: Mapping[str, Any] = client.scheduler_info()["workers"]
     return {worker["name"] for worker in known.values()}
 
 
-def until(condition: Any, otherwise: str, patience_s: float = _PATIENCE_S) -> None:
-    deadline = time.monotonic() + patience_s
+def until(condition: Any, otherwise: str, timeout_s: float = _TIMEOUT_S) -> None:
+    deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, otherwise
         time.sleep(0.05)
@@ -119,7 +170,7 @@ def _plain() -> dict[str, str]:
 
 
 @contextmanager
-def running(folder: Path, *, workers: int, **environment: str) -> Iterator[DaskCluster]:
+def running_cluster(folder: Path, *, workers: int, **environment: str) -> Iterator[DaskCluster]:
     """A scheduler on loopback and so many workers, whose environment is a `.env` in `folder`."""
     made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc", "-days", "1",
             "-subj", "/CN=dask", "-keyout", "key.pem", "-out", "certificate.pem"]  # fmt: skip

@@ -23,7 +23,7 @@ needs_engine = pytest.mark.skipif(
     os.environ.get("WATCH_TIME_TEST_ENGINE") != "1", reason="`make engine-test` runs it, on a Docker engine"
 )
 
-_PATIENCE_S = 90.0
+_TIMEOUT_S = 90.0
 
 
 def docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -35,7 +35,7 @@ def docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[s
 
 
 @dataclass(frozen=True)
-class Running:
+class Container:
     """A container that was started."""
 
     name: str
@@ -68,18 +68,18 @@ class Running:
 
 
 @contextmanager
-def running(image: str, *command: str, options: tuple[str, ...] = ()) -> Iterator[Running]:
+def running(image: str, *command: str, options: tuple[str, ...] = ()) -> Iterator[Container]:
     """A container in the background, removed at the end with its volumes."""
     name = f"watch-time-test-{uuid.uuid4().hex[:12]}"
     try:
         docker("run", "--detach", f"--name={name}", *options, image, *command)
-        yield Running(name)
+        yield Container(name)
     finally:
         docker("rm", "--force", "--volumes", name, check=False)
 
 
-def until(condition: Callable[[], object], otherwise: str, patience_s: float = _PATIENCE_S) -> None:
-    deadline = time.monotonic() + patience_s
+def until(condition: Callable[[], object], otherwise: str, timeout_s: float = _TIMEOUT_S) -> None:
+    deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, otherwise
         time.sleep(0.05)

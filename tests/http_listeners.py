@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, NamedTuple
 
 from etl.telemetry import notifier
-from prerequisites import lacking
+from prerequisites import skip_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 GATEWAY = shutil.which("prometheus-pushgateway")
 
 
-class Heard(NamedTuple):
+class Received(NamedTuple):
     """A request."""
 
     method: str
@@ -32,10 +32,10 @@ class Heard(NamedTuple):
 
 @dataclass
 class Listener:
-    """What a server heard, and what it is to answer: these statuses first, then 200."""
+    """What a server received, and what it is to answer: these statuses first, then 200."""
 
     url: str = ""
-    heard: list[Heard] = field(default_factory=list)
+    received: list[Received] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
 
 
@@ -47,7 +47,7 @@ def listening() -> Iterator[Listener]:
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-            listener.heard.append(Heard(self.command, self.path, body))
+            listener.received.append(Received(self.command, self.path, body))
             self.send_response(listener.statuses.pop(0) if listener.statuses else 200)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -67,7 +67,7 @@ def listening() -> Iterator[Listener]:
 
 
 @contextmanager
-def hanging() -> Iterator[str]:
+def silent_host() -> Iterator[str]:
     """A host that takes connections and never says a word; its address."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as server:
         yield f"127.0.0.1:{server.getsockname()[1]}"
@@ -89,7 +89,7 @@ def notices_within(seconds: float) -> dict[str, object]:
 def pushgateway() -> Iterator[str]:
     """Debian's Pushgateway; its URL."""
     if GATEWAY is None:
-        lacking("there is no prometheus-pushgateway on this machine (Debian: apt install prometheus-pushgateway)")
+        skip_missing("there is no prometheus-pushgateway on this machine (Debian: apt install prometheus-pushgateway)")
     url = f"http://127.0.0.1:{free_port()}"
     with subprocess.Popen(
         # Debian's keeps its groups in a file of the system unless told otherwise.
@@ -104,7 +104,7 @@ def pushgateway() -> Iterator[str]:
             process.wait(10)
 
 
-def fetched(url: str) -> str:
+def fetch(url: str) -> str:
     with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - loopback
         return str(response.read().decode())
 
@@ -113,7 +113,7 @@ def _until_ready(url: str) -> None:
     deadline = time.monotonic() + 20
     while True:
         try:
-            fetched(f"{url}/-/ready")
+            fetch(f"{url}/-/ready")
         except OSError:
             assert time.monotonic() < deadline, "the Pushgateway does not start"
             time.sleep(0.05)

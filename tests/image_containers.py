@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RunRequest:
     """What is to run: arguments, or a program of its own instead of the image's, variables, and files to mount."""
 
     arguments: tuple[str, ...]
@@ -31,7 +31,7 @@ class Wanted:
 
 
 class _Runtime(Protocol):
-    def command(self, name: str, wanted: Wanted) -> list[str]: ...
+    def command(self, name: str, wanted: RunRequest) -> list[str]: ...
 
     def kill(self, name: str, signal: str) -> list[str]: ...
 
@@ -61,7 +61,7 @@ class Image:
     _runtime: _Runtime
 
     @contextmanager
-    def started(self, wanted: Wanted) -> Iterator[Container]:
+    def started(self, wanted: RunRequest) -> Iterator[Container]:
         """A container, removed at the end."""
         name = f"watch-time-test-{uuid.uuid4().hex[:12]}"
         process = subprocess.Popen(
@@ -75,13 +75,13 @@ class Image:
                 if process.poll() is None:
                     _run(*self._runtime.kill(name, "KILL"))
 
-    def __call__(self, wanted: Wanted) -> subprocess.CompletedProcess[str]:
+    def __call__(self, wanted: RunRequest) -> subprocess.CompletedProcess[str]:
         with self.started(wanted) as container:
             return container.wait()
 
 
 @contextmanager
-def opened(image: str) -> Iterator[Image]:
+def open_image(image: str) -> Iterator[Image]:
     """The image of this name.
 
     Raises:
@@ -109,7 +109,7 @@ class _Engine:
     program: str
     image: str
 
-    def command(self, name: str, wanted: Wanted) -> list[str]:
+    def command(self, name: str, wanted: RunRequest) -> list[str]:
         variables = [f"--env={variable}={value}" for variable, value in wanted.variables.items()]
         files = [f"--volume={here}:{there}:ro" for there, here in wanted.files.items()]
         program = [f"--entrypoint={wanted.program}"] if wanted.program else []
@@ -133,7 +133,7 @@ class _Runc:
     root: Path
     image_config: dict[str, Any]
 
-    def command(self, name: str, wanted: Wanted) -> list[str]:
+    def command(self, name: str, wanted: RunRequest) -> list[str]:
         bundle = self.folder / name
         bundle.mkdir()
         (bundle / "config.json").write_text(json.dumps(self._specified(wanted)))
@@ -142,7 +142,7 @@ class _Runc:
     def kill(self, name: str, signal: str) -> list[str]:
         return ["runc", "kill", name, signal]
 
-    def _specified(self, wanted: Wanted) -> dict[str, Any]:
+    def _specified(self, wanted: RunRequest) -> dict[str, Any]:
         image = self.image_config
         user, group = map(int, image["User"].split(":"))
         arguments = list(wanted.arguments) or ([] if wanted.program else image["Cmd"])

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 import ssl
 
-NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+EMPTY_TRUST_STORE = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """To be passed as `verify`. It trusts nobody."""

@@ -2,7 +2,9 @@
 
 Importing costs more than most of what the tests ask of the command. A forked process has its own arguments, variables,
 folder and streams, and runs `etl/__main__.py` from the first line to the exit code. Where a variable differs that the
-interpreter or a library may have read before the fork, and wherever a test asks for it, the process is started anew.
+interpreter or a library may have read before the fork, and wherever a test asks for it, a new interpreter is started.
+
+Before the command begins, a forked process can be given smaller limits, and functions to call: failpoints, mutants.
 
     python prefork.py FD        the process that forks; it ends when nobody holds the other end of the socket
 """
@@ -20,6 +22,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -41,22 +44,41 @@ _IMPORTED: Final = (
     "etl.diagnostics.doctor", "etl.diagnostics.page_data", "etl.archive.archive", "etl.archive.audit", "alembic.config",
     "alembic.command", "pandas", "pyarrow.csv", "pyarrow.compute", "pyarrow.parquet",
 )  # fmt: skip
-# Read by the command itself, or when a line is printed. Any other one may have been read by what is imported.
-_READ_LATE: Final = (PREFIX, "COLUMNS", "PYTEST_")
+# Read by the command itself, or where they are needed. Any other one may have been read by what is imported.
+_READ_LATE: Final = (
+    PREFIX, "COLUMNS", "PYTEST_", "SSL_CERT_FILE", "TMPDIR", "AWS_", "AZURE_STORAGE_", "STORAGE_EMULATOR_HOST",
+    "DASK_",
+)  # fmt: skip
+# As it was when the tests began.
+_ENVIRONMENT: Final = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+# Where functions are that may be called before the command: modules of the tests.
+_TESTS: Final = (str(Path(__file__).parent), str(Path(__file__).parent / "faults"))
 # A fork would lose the threads that are started by imports: of numpy's algebra, and of an allocator that is not used.
 _WITHOUT_THREADS: Final = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 
-class Process:
-    """A process of the command: what `subprocess.Popen` offers of one whose output is text, as far as tests want it."""
+Call = tuple[str, str, list[str]]
+"""A function of a module of the tests, and its arguments."""
 
-    def __init__(self, arguments: Sequence[str], pid: int, stdout: TextIO, stderr: TextIO, told: TextIO) -> None:
+
+class Process:
+    """A process of the command: what `subprocess.Popen` offers of one whose output is text, as far as tests want it.
+
+    Attributes:
+        peak_bytes: the greatest memory that it has had; known when it has ended.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], pid: int, stdout: TextIO, stderr: TextIO, status: TextIO, *, to_files: bool
+    ) -> None:
         self.args = arguments
         self.pid = pid
         self.stdout = stdout
         self.stderr = stderr
         self.returncode: int | None = None
-        self._told = told
+        self.peak_bytes = 0
+        self._status = status
+        self._to_files = to_files
         self._read = {stdout: b"", stderr: b""}
 
     def poll(self) -> int | None:
@@ -69,15 +91,18 @@ class Process:
         """Wait for its end."""
         if self.returncode is None:
             with selectors.DefaultSelector() as selector:
-                selector.register(self._told, selectors.EVENT_READ)
+                selector.register(self._status, selectors.EVENT_READ)
                 if not selector.select(timeout):
                     raise subprocess.TimeoutExpired(self.args, timeout or 0)
-            self.returncode = int(self._told.readline())
-            self._told.close()
+            self.returncode, self.peak_bytes = map(int, self._status.readline().split())
+            self._status.close()
         return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         """Read what it prints until it ends. After a time-out it can be asked again, and nothing is lost."""
+        if self._to_files:
+            self.wait(timeout)
+            return self._file_text(self.stdout), self._file_text(self.stderr)
         deadline = None if timeout is None else time.monotonic() + timeout
         with selectors.DefaultSelector() as selector:
             for stream in self._read:
@@ -97,6 +122,16 @@ class Process:
         self.wait(None if deadline is None else max(0, deadline - time.monotonic()))
         out, err = (self._read[stream].decode() for stream in (self.stdout, self.stderr))
         return out, err
+
+    @staticmethod
+    def _file_text(stream: TextIO) -> str:
+        stream.seek(0)
+        return stream.read()
+
+    def result(self, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+        """Wait for its end."""
+        out, err = self.communicate(timeout)
+        return subprocess.CompletedProcess(self.args, self.wait(), out, err)
 
     def send_signal(self, number: int) -> None:
         """Nothing happens where it has ended already."""
@@ -139,46 +174,67 @@ def start(
     folder: Path,
     *,
     limits: Mapping[str, object] | None = None,
-    anew: bool = False,
+    before: Sequence[Call] = (),
+    to_files: bool = False,
+    new_interpreter: bool = False,
 ) -> Process:
-    """Start the command.
+    """Start the command. It ends with the test at the latest.
 
     Args:
         arguments: of its command line.
         environment: all of its variables.
         folder: where it runs.
         limits: constants of the command by module, from etl on, and name: what they are in this process.
-        anew: by a new interpreter, for tests about that.
+        before: what is called in the process before the command begins.
+        to_files: whether it prints into files and not into pipes, which are full when nobody reads them.
+        new_interpreter: for tests about that.
     """
     order = {
         "arguments": list(arguments),
         "environment": dict(environment),
         "folder": str(folder),
         "limits": dict(limits or {}),
-        "anew": anew,
+        "before": list(before),
+        "new_interpreter": new_interpreter,
     }
-    (out, out_end), (err, err_end), (told, told_end) = os.pipe(), os.pipe(), os.pipe()
+    (out, out_end), (err, err_end) = (_file() if to_files else os.pipe() for _ in range(2))
+    status, status_end = os.pipe()
     with _ordering:
-        socket.send_fds(_server(), [b"{"], [out_end, err_end, told_end])
+        socket.send_fds(_server(), [b"{"], [out_end, err_end, status_end])
         _server().sendall(json.dumps(order).encode()[1:] + b"\n")
-    for end in (out_end, err_end, told_end):
+    for end in (out_end, err_end, status_end):
         os.close(end)
-    ends = os.fdopen(told, encoding="ascii")
-    pid = int(ends.readline())
-    return Process(arguments, pid, os.fdopen(out, encoding="utf-8"), os.fdopen(err, encoding="utf-8"), ends)
+    statuses = os.fdopen(status, encoding="ascii")
+    pid = int(statuses.readline())
+    stdout, stderr = (os.fdopen(stream, encoding="utf-8") for stream in (out, err))
+    process = Process(arguments, pid, stdout, stderr, statuses, to_files=to_files)
+    _started.append(process)
+    return process
+
+
+def end_all() -> None:
+    """End the processes that run, and forget those that have ended."""
+    while _started:
+        _started.pop().end()
 
 
 _ordering = threading.Lock()
+_started: list[Process] = []
+
+
+def _file() -> tuple[int, int]:
+    """Two descriptors of a new file without a name."""
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno()), os.dup(file.fileno())
 
 
 @cache
 def _server() -> socket.socket:
     """The process that forks; one for all tests of this process."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     ours, theirs = socket.socketpair()
     server = subprocess.Popen(
         [sys.executable, __file__, f"{theirs.fileno()}"],
-        env=plain,
+        env=_ENVIRONMENT,
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -201,6 +257,7 @@ def _serve(orders: socket.socket) -> None:
     process_tuning.settle()
     for name in _IMPORTED:
         importlib.import_module(name)
+    sys.path.extend(_TESTS)
     tasks = Path("/proc/self/task")
     assert not tasks.exists() or len(list(tasks.iterdir())) == 1, "a fork would lose the other threads"
     gc.collect()
@@ -216,50 +273,51 @@ def _serve(orders: socket.socket) -> None:
             message += orders.recv(1 << 16)
         if os.fork() == 0:
             orders.close()
-            _watch(json.loads(message), ends, before)
+            _start_and_wait(json.loads(message), ends, before)
         for end in ends:
             os.close(end)
 
 
-def _watch(order: dict[str, object], ends: list[int], before: Mapping[str, str]) -> None:
-    """Start the command, tell its number, wait for it and tell how it ended."""
-    out, err, told = ends
+def _start_and_wait(order: dict[str, Any], ends: list[int], before: Mapping[str, str]) -> None:
+    """Start the command, report its process id, wait for it, and report its exit code and its peak memory."""
+    out, err, status = ends
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     child = os.fork()
     if child == 0:
-        os.close(told)
-        _be(order, out, err, before)
+        os.close(status)
+        _run_command(order, out, err, before)
     os.close(out)
     os.close(err)
-    os.write(told, f"{child}\n".encode())
-    _, status = os.waitpid(child, 0)
+    os.write(status, f"{child}\n".encode())
+    _, how, usage = os.wait4(child, 0)
+    peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     with suppress(BrokenPipeError):
-        os.write(told, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+        os.write(status, f"{os.waitstatus_to_exitcode(how)} {peak_bytes}\n".encode())
     os._exit(0)
 
 
-def _be(order: dict[str, object], out: int, err: int, before: Mapping[str, str]) -> None:
+def _run_command(order: dict[str, Any], out: int, err: int, before: Mapping[str, str]) -> None:
     """What the process of the command does, from its first moment to its last."""
     arguments, environment, folder, limits = (order[name] for name in ("arguments", "environment", "folder", "limits"))
-    assert isinstance(arguments, list)
-    assert isinstance(environment, dict)
-    assert isinstance(folder, str)
-    assert isinstance(limits, dict)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for opened, number in ((out, 1), (err, 2)):
         os.dup2(opened, number)
         os.close(opened)
     os.chdir(folder)
     differ = {name for name in before.keys() | environment.keys() if before.get(name) != environment.get(name)}
-    if order["anew"] or not all(name.startswith(_READ_LATE) for name in differ):
+    if order["new_interpreter"] or not all(name.startswith(_READ_LATE) for name in differ):
         assert not limits, "a new interpreter knows nothing of them"
+        assert not order["before"], "as above"
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.execve(sys.executable, [sys.executable, "-m", "etl", *arguments], environment)  # noqa: S606 - no shell wanted
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["etl", *arguments]
     sys.path[0] = folder
+    tempfile.tempdir = None
     set_limits(limits)
+    for module, function, values in order["before"]:
+        getattr(importlib.import_module(module), function)(*values)
     code = 0
     try:
         runpy.run_module("etl.__main__", run_name="__main__", alter_sys=True)
@@ -277,12 +335,12 @@ def _be(order: dict[str, object], out: int, err: int, before: Mapping[str, str])
 
 
 def set_limits(limits: Mapping[str, Any]) -> None:
-    """Bring down constants of the command in this process; of those that are tables, some entries."""
+    """Change constants of the command in this process, each to a value of its type; of a table, some entries."""
     for name, value in limits.items():
         module, _, constant = name.rpartition(".")
         of = importlib.import_module(f"etl.{module}")
         before = getattr(of, constant)
-        setattr(of, constant, before | value if isinstance(before, dict) else value)
+        setattr(of, constant, before | value if isinstance(before, dict) else type(before)(value))
 
 
 if __name__ == "__main__":

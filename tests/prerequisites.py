@@ -8,7 +8,7 @@ from typing import NoReturn
 import pytest
 
 
-def lacking(reason: str) -> NoReturn:
+def skip_missing(reason: str) -> NoReturn:
     """Skip the test for this reason; fail it where WATCH_TIME_TEST_ALL=1 says that none may be skipped."""
     if os.environ.get("WATCH_TIME_TEST_ALL") == "1":
         pytest.fail(reason)

@@ -143,12 +143,12 @@ def reply(
     return "\r\n".join([*lines, "", ""]).encode() + body[:cut]
 
 
-def grpc(status: int, code: int, message: str = "said so", **headers: str) -> bytes:
+def grpc_error(status: int, code: int, message: str = "said so", **headers: str) -> bytes:
     """An answer of the report API in its own form."""
     return reply(status, json.dumps({"code": code, "message": message, "details": []}).encode(), headers=headers)
 
 
-def found(url: object) -> bytes:
+def url_answer(url: object) -> bytes:
     """The report API's answer with an address."""
     return reply(200, json.dumps({"url": url}).encode())
 
@@ -158,7 +158,7 @@ def chunked(body: bytes, size: int = 100) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in [*pieces, b""])
 
 
-def storing(body: bytes, etag: str, *, first: bytes) -> Callable[[Request], bytes]:
+def resumable(body: bytes, etag: str, *, first: bytes) -> Callable[[Request], bytes]:
     """A storage host that understands ranges, and whose first answer is `first`."""
     is_first = True
 
@@ -189,7 +189,7 @@ class FakeTime:
         self.pauses.append(seconds)
         self.now_s += seconds
 
-    def patience(self) -> RetryPolicy:
+    def retry_policy(self) -> RetryPolicy:
         midnight = datetime(2023, 7, 5, tzinfo=UTC)
         return RetryPolicy(
             sleep=self.sleep,

@@ -25,7 +25,8 @@ from etl.cli import output
 from etl.cli.main import app
 from etl.config import telemetry_settings
 from etl.config.environment import PREFIX, variable_of
-from etl.config.settings import _EXAMPLES, _SECRETS, Settings
+from etl.config.setting_checks import EXAMPLES
+from etl.config.settings import _SECRETS, Settings
 from etl.telemetry import metrics
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def _setting(name: str, field: FieldInfo) -> str:
     if name in FILES:
         lines.append(f"- From a file: `{variable_of(name)}_FILE`")
     if name in output.NEEDS:
-        lines.append(f"- Value: {_EXAMPLES[name]}")
+        lines.append(f"- Value: {EXAMPLES[name]}")
     return "\n".join([*lines, ""])
 
 

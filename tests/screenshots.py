@@ -86,25 +86,25 @@ def main() -> None:
         with pushgateway() as gateway, browser() as chromium:
             environment["WATCH_TIME_PUSHGATEWAY_URL"] = gateway
             do("run")
-            photograph(chromium, gateway, FOLDER / "pushgateway.png", height=1600, script=UNFOLD)
+            screenshot(chromium, gateway, FOLDER / "pushgateway.png", height=1600, script=UNFOLD)
         del environment["WATCH_TIME_PUSHGATEWAY_URL"]
 
         do("report", "--output", "page.html")
         do("report", "--output", "page.png")
         with browser() as chromium:
             for scheme in ("light", "dark"):
-                photograph(chromium, (folder / "page.html").as_uri(), FOLDER / f"page-{scheme}.png", scheme=scheme)
-            photograph(chromium, (folder / "page.html").as_uri(), FOLDER / "page-top.png", height=1308)
+                screenshot(chromium, (folder / "page.html").as_uri(), FOLDER / f"page-{scheme}.png", scheme=scheme)
+            screenshot(chromium, (folder / "page.html").as_uri(), FOLDER / "page-top.png", height=1308)
             phone = FOLDER / "page-phone.png"
-            photograph(chromium, (folder / "page.html").as_uri(), phone, scheme="dark", width=390, height=1400)
+            screenshot(chromium, (folder / "page.html").as_uri(), phone, scheme="dark", width=390, height=1400)
             for command in (("status", "--start", f"{first}"), ("explain", f"{vod(3).report_date}", "--type", "VOD")):
-                svg = drawn(command, seen_on_a_terminal(command, folder, environment))
+                svg = render(command, terminal_output(command, folder, environment))
                 window = folder / "terminal.html"
                 window.write_text(f"<!doctype html><body style='margin:0'>{svg}</body>", encoding="utf-8")
-                photograph(chromium, window.as_uri(), FOLDER / f"{command[0]}.png", selector="svg")
+                screenshot(chromium, window.as_uri(), FOLDER / f"{command[0]}.png", selector="svg")
 
 
-def seen_on_a_terminal(command: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> str:
+def terminal_output(command: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> str:
     """What the command prints where stdout is a terminal, colours included; its first lines."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
@@ -124,7 +124,7 @@ def seen_on_a_terminal(command: tuple[str, ...], folder: Path, environment: Mapp
     return "\n".join(text.decode().replace("\r\n", "\n").split("\n")[:26])
 
 
-def drawn(command: tuple[str, ...], text: str) -> str:
+def render(command: tuple[str, ...], text: str) -> str:
     """The terminal's window, as SVG."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     console.print(f"[bold]$ watch-time {' '.join(command)}[/bold]", highlight=False)
@@ -141,7 +141,7 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-def photograph(
+def screenshot(
     chromium: Browser,
     address: str,
     picture: Path,

@@ -20,7 +20,7 @@ import fsspec
 import httpx
 import pytest
 
-from plain_http import NO_AUTHORITIES
+from plain_http import EMPTY_TRUST_STORE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +31,7 @@ _START_S = 60.0
 _TRIES = 5
 
 
-def lacking(what: str) -> NoReturn:
+def skip_missing(what: str) -> NoReturn:
     """Skip the test; fail it where `make stores` says that none may be skipped."""
     reason = f"{what}: type: make stores"
     if os.environ.get("WATCH_TIME_TEST_STORES") == "1":
@@ -115,7 +115,7 @@ def _answers(port: int, server: subprocess.Popen[bytes]) -> bool:
     deadline = time.monotonic() + _START_S
     while server.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(httpx.TransportError):
-            httpx.get(f"http://127.0.0.1:{port}/storage/v1/b", timeout=5, verify=NO_AUTHORITIES)
+            httpx.get(f"http://127.0.0.1:{port}/storage/v1/b", timeout=5, verify=EMPTY_TRUST_STORE)
             return True
         time.sleep(0.05)
     return False

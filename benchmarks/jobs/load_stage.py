@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from etl.extract.report_source import Source
 
 
-class AtHand:
+class LocalFileSource:
     """A source whose report lies on disk."""
 
     def __init__(self, path: Path, sha256: str) -> None:
@@ -48,7 +48,7 @@ class AtHand:
 def main(url: str, csv: str, sha256: str) -> None:
     """Load once; what is stored already is compared, as always."""
     stop = Stop()
-    source = cast("Source", AtHand(Path(csv), sha256))
+    source = cast("Source", LocalFileSource(Path(csv), sha256))
     pipeline = Pipeline(Settings.model_validate({}), Database(url, schema="public", stop=stop), source, stop)
     began_s = time.monotonic()
     outcome = pipeline.sync_slice(Slice(date(2026, 1, 5), ReportType.VOD), FetchOptions())

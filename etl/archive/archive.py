@@ -152,9 +152,9 @@ class Archive:
         key = Key(slice_, revision, report.sha256)
         packed, written = report.path.with_name("report.csv.zst"), report.path.with_name("facts.parquet")
         # Two files are written, then sent; neither is larger than the report but for a few kilobytes.
-        patience_s = SETTLING_S + 4 * timed_store.patience_s(report.size_bytes)
+        timeout_s = SETTLING_S + 4 * timed_store.timeout_s(report.size_bytes)
         try:
-            with idle_for(connection, patience_s):
+            with idle_for(connection, timeout_s):
                 from etl.archive import parquet, raw  # noqa: PLC0415 - pyarrow: an unchanged report needs none of it
 
                 about = {"revision": str(key.revision), "report_sha256": key.sha256, "read_as": read_as}
@@ -183,7 +183,7 @@ class Archive:
         accepted, claimed_at = revisions.read(connection, slice_), schema.claimed_at(connection)
         with idle_for(connection, SETTLING_S):
             names = self.storage.names(layout.folder(layout.REVISIONS, slice_), layout.folder(layout.FACTS, slice_))
-        with idle_for(connection, SETTLING_S + timed_store.patience_s(max(names.values(), default=0))):
+        with idle_for(connection, SETTLING_S + timed_store.timeout_s(max(names.values(), default=0))):
             return self._publish(slice_, accepted, claimed_at, names)
 
     def _publish(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # An answer takes a fraction of a second; half a minute of none is a store that hangs.
-_PATIENCE_S: Final = 30.0
+_TIMEOUT_S: Final = 30.0
 # A store to which a megabyte takes longer than a second is no store for files that are written while a slice is locked.
 _SLOWEST_BYTES_PER_S: Final = 1 << 20
 _POLL_S: Final = 0.2
@@ -62,7 +62,7 @@ class TimedStore:
             with file.open("rb") as source:
                 self._backend.put(source, file.stat().st_size, name)
 
-        self._do(f"writing {name}", put, patience_s=patience_s(file.stat().st_size))
+        self._do(f"writing {name}", put, timeout_s=timeout_s(file.stat().st_size))
 
     def write(self, data: bytes, name: str) -> None:
         """Store a small file, in place of one of that name."""
@@ -88,7 +88,7 @@ class TimedStore:
             with needs_room(file.parent, "a file of the archive"):
                 self._backend.fetch(name, file)
 
-        self._do(f"reading {name}", fetch, patience_s=patience_s(size_bytes))
+        self._do(f"reading {name}", fetch, timeout_s=timeout_s(size_bytes))
 
     def copy(self, source: str, target: str, *, size_bytes: int) -> None:
         """Give `target` the bytes of `source`, within the store, in place of those it had.
@@ -96,7 +96,7 @@ class TimedStore:
         Raises:
             ArchiveDamaged: `source` is not there.
         """
-        self._do(f"copying {source}", lambda: self._backend.copy(source, target), patience_s=patience_s(size_bytes))
+        self._do(f"copying {source}", lambda: self._backend.copy(source, target), timeout_s=timeout_s(size_bytes))
 
     def names(self, *prefixes: str) -> dict[str, int]:
         """The names below these folders, with the sizes of their files."""
@@ -122,9 +122,9 @@ class TimedStore:
 
         return self._do(f"reading {name}", opened)
 
-    def _do(self, what: str, work: Callable[[], T], *, patience_s: float | None = None) -> T:
+    def _do(self, what: str, work: Callable[[], T], *, timeout_s: float | None = None) -> T:
         """Do it in a thread of its own, and give up on it in time."""
-        patience_s = _PATIENCE_S if patience_s is None else patience_s
+        timeout_s = _TIMEOUT_S if timeout_s is None else timeout_s
         answers = queue.SimpleQueue[tuple[T | None, BaseException | None]]()
 
         def answer() -> None:
@@ -134,7 +134,7 @@ class TimedStore:
                 answers.put((None, error))
 
         threading.Thread(target=answer, name="archive", daemon=True).start()
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + timeout_s
         while True:
             self._stop.check()
             try:
@@ -142,7 +142,7 @@ class TimedStore:
             except queue.Empty:
                 if time.monotonic() < deadline:
                     continue
-                raise self._unavailable(what, f"no answer within {patience_s:.0f} s") from None
+                raise self._unavailable(what, f"no answer within {timeout_s:.0f} s") from None
             if error:
                 raise self._in_our_words(what, error) from None
             return value  # type: ignore[return-value]  # it is None only where T is
@@ -182,9 +182,9 @@ class TimedStore:
         )
 
 
-def patience_s(size_bytes: int) -> float:
+def timeout_s(size_bytes: int) -> float:
     """How long writing, reading or copying a file of this size may take."""
-    return _PATIENCE_S + size_bytes / _SLOWEST_BYTES_PER_S
+    return _TIMEOUT_S + size_bytes / _SLOWEST_BYTES_PER_S
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

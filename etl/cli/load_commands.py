@@ -32,20 +32,20 @@ def run(
 
     trouble = None
     with run_telemetry.over("run") as watched, runner.open_job(output.settings(*output.NEEDS)) as opened:
-        plan = opened.target_plan(date, accept=accept)
-        opened.require_near(plan, is_meant=yes or date is None)
-        watched.outcomes += opened.work(plan)
+        plan = opened.planner.target(date, accept=accept)
+        opened.planner.require_near(plan, is_meant=yes or date is None)
+        watched.outcomes += opened.run(plan)
         try:
-            watched.outcomes += opened.work(opened.lookback_plan(date))
+            watched.outcomes += opened.run(opened.planner.lookback(date))
         except WatchTimeError as error:
             # What came of the target date is known, and must be told.
             trouble = error
         watched.not_tried = opened.not_tried
         code = _shown("run", watched.outcomes, opened.not_tried, trouble=trouble, as_json=as_json)
         watched.tell(code)
-        opened.settle_archive()
+        opened.finish_archive()
         if trouble is None:
-            opened.compact_a_month()
+            opened.compact_month()
             opened.count_customers()
     raise typer.Exit(code)
 
@@ -129,20 +129,20 @@ def backfill(
             settings = settings.model_copy(update={"concurrency": concurrency})
         with runner.open_job(settings, requests_per_second=rate, dask=dask) as opened:
             types = (report_type,) if report_type else tuple(ReportType)
-            plan = opened.backfill_plan(
+            plan = opened.planner.backfill(
                 start, end, report_types=types, wanted=wanted, shard=part, accept=accept, trust=trust
             )
             if dry_run:
-                _show_plan(plan, opened.estimate(plan), part, as_json=as_json)
+                _show_plan(plan, opened.planner.estimate(plan), part, as_json=as_json)
                 return
-            opened.require_near(plan, is_meant=yes, is_history=True)
+            opened.planner.require_near(plan, is_meant=yes, is_history=True)
             stderr = terminal.stderr()
             if stderr.is_terminal:
                 logs.only_warnings()
             with progress.progress_bar(len(plan), stderr) as advance:
-                watched.outcomes += opened.work(plan, on_outcome=advance)
+                watched.outcomes += opened.run(plan, on_outcome=advance)
             watched.not_tried = opened.not_tried
-            opened.settle_archive()
+            opened.finish_archive()
         raise typer.Exit(_shown("backfill", watched.outcomes, opened.not_tried, part, as_json=as_json))
 
 

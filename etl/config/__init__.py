@@ -1,6 +1,7 @@
 """Settings. The only reader of the environment.
 
 settings            all settings, one typed object
+setting_checks      what their values must look like
 telemetry_settings  those of metrics, pings and notices
 environment         environment, `.env`, and `*_FILE`
 sslmode             how well a connection to Postgres is protected

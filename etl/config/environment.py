@@ -56,17 +56,17 @@ def read_secret_files(names: Iterable[str], variables: Mapping[str, str], proble
         if not file_name:
             continue
         if variables.get(variable):
-            problems[variable] = f"is set together with {variable}_FILE; keep one of them"
+            problems[variable] = f" is set together with {variable}_FILE; keep one of them"
             continue
         try:
             text = Path(file_name).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            problems[f"{variable}_FILE"] = f"names {file_name}, which cannot be read: {_why_unreadable(error)}"
+            problems[f"{variable}_FILE"] = f" names {file_name}, which cannot be read: {_why_unreadable(error)}"
             continue
         if text:
             values[name] = text
         else:
-            problems[f"{variable}_FILE"] = f"names {file_name}, which is empty"
+            problems[f"{variable}_FILE"] = f" names {file_name}, which is empty"
     return values
 
 

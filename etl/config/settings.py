@@ -6,7 +6,6 @@ Every problem is reported at once, and no value of a secret is ever shown.
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from datetime import date, datetime
 from decimal import Decimal
@@ -14,43 +13,24 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from etl.config import setting_checks
 from etl.config.environment import PREFIX, given, open_to_others, read_secret_files, variable_of
-from etl.config.sslmode import Sslmode, too_weak
+from etl.config.setting_checks import EMBEDDED, EXAMPLES
+from etl.config.sslmode import Sslmode
 from etl.config.telemetry_settings import TELEMETRY_SECRETS, TelemetrySettings, split_urls
-from etl.domain.contract import COLUMNS, IGNORE
 from etl.domain.errors import Misconfigured
 from etl.domain.slices import MAX_CONCURRENCY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-EMBEDDED: Final = "embedded:"
-
-_HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
-
 Need = Literal["api_token", "org_id", "database_url", "archive_url"]
 
 _SECRETS: Final = ("api_token", "database_url")
 
-_EXAMPLES: Final = {
-    "api_token": "the token of an API key from the BlendVision One console",
-    "org_id": "the organization's id, as the console shows it",
-    "database_url": "postgresql://user@host:5432/database, or embedded:./warehouse for a Postgres of its own",
-    "archive_url": "a folder, or s3://bucket/prefix, gs://bucket/prefix, abfs://container/prefix",
-}
-
-# abfs also knows container@account; a colon before the @ would be a password.
-_ARCHIVE: Final = re.compile(r"(s3|gs)://[^\s/?#@:]+(/[^\s?#]*)?|abfs://[^\s/?#@:]+(@[^\s/?#@:]+)?(/[^\s?#]*)?")
-
-
-# What a machine's folder of time zones holds beside those of IANA: its own zone, and others with leap seconds.
-_OF_THE_MACHINE: Final = re.compile(r"(posix|right)/|(localtime|posixrules|Factory)\Z")
-
-# For libpq the first @ or / ends the password: what comes after it would be taken for a host or a database, and shown.
-_SPLIT_PASSWORD: Final = re.compile(r"postgres[^:]*://[^/?]*[@/][^?]*@")
 # In a database URL: before the @, and of what comes after the ? also those of keys.
 _PASSWORDS: Final = re.compile(r"(?<=://)[^:@/]*:([^@/]*)@|[?&]\w*password=([^&]*)")
 
@@ -68,9 +48,13 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    api_token: SecretStr | None = Field(None, description="API token of the organization (secret).")
-    org_id: str | None = Field(None, description="Organization id, sent as `x-bv-org-id`.")
-    api_base_url: str = Field(
+    api_token: Annotated[SecretStr | None, AfterValidator(setting_checks.header_value)] = Field(
+        None, description="API token of the organization (secret)."
+    )
+    org_id: Annotated[str | None, AfterValidator(setting_checks.header_value)] = Field(
+        None, description="Organization id, sent as `x-bv-org-id`."
+    )
+    api_base_url: Annotated[str, AfterValidator(setting_checks.http_base)] = Field(
         "https://api.one.blendvision.com", description="Base URL of the report API. Plain http only on loopback."
     )
     # Before the URL, which is judged by it.
@@ -78,15 +62,17 @@ class Settings(BaseSettings):
         "verify-full",
         description="What a database URL's `sslmode` must be at least, where it leads to another machine.",
     )
-    database_url: SecretStr | None = Field(
+    database_url: Annotated[SecretStr | None, AfterValidator(setting_checks.database_url)] = Field(
         None, description="Postgres URL (secret), or `embedded:DIR` for a Postgres kept in that folder."
     )
-    schema_name: str = Field(
+    schema_name: Annotated[str, AfterValidator(setting_checks.schema_name)] = Field(
         "public",
         validation_alias=f"{PREFIX}SCHEMA",
         description="Postgres schema of all tables; one organization per schema.",
     )
-    time_zone: str = Field("UTC", description="IANA zone that decides what *today* is.")
+    time_zone: Annotated[str, AfterValidator(setting_checks.time_zone)] = Field(
+        "UTC", description="IANA zone that decides what *today* is."
+    )
     lag_days: int = Field(2, ge=1, le=60, description="The target date is today minus so many days.")
     lookback_days: int = Field(
         14,
@@ -117,11 +103,11 @@ class Settings(BaseSettings):
     dask_without_tls: bool = Field(
         False, description="Lets `--dask` use a scheduler on another machine without TLS, for networks of your own."
     )
-    download_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+    download_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(setting_checks.host_names)] = Field(
         (),
         description="Comma-separated hosts (and subdomains) that reports may come from; empty: any public host.",
     )
-    header_aliases: Annotated[dict[str, str], NoDecode] = Field(
+    header_aliases: Annotated[dict[str, str], NoDecode, BeforeValidator(setting_checks.header_aliases)] = Field(
         {}, description='JSON object, header text to column name, or to `ignore`: `{"Viewer": "customer_id"}`.'
     )
     max_reject_ratio: Decimal = Field(
@@ -136,7 +122,7 @@ class Settings(BaseSettings):
         le=1,
         description="A report with less than this share of the stored rows or seconds is held; 0: never.",
     )
-    archive_url: str | None = Field(
+    archive_url: Annotated[str | None, AfterValidator(setting_checks.archive_url)] = Field(
         None,
         description="Where every accepted revision is archived: a folder, or `s3://`, `gs://`, `abfs://` and a prefix.",
     )
@@ -151,97 +137,6 @@ class Settings(BaseSettings):
     notify_urls: SecretStr | None = Field(
         None, description="Apprise URLs of chats and mailboxes to tell of changes (secret); spaces or commas between."
     )
-
-    @field_validator("api_base_url")
-    @classmethod
-    def _base_is_http(cls, value: str) -> str:
-        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value):
-            raise ValueError("must look like https://host, without user, query or fragment")
-        return value.rstrip("/")
-
-    @field_validator("database_url")
-    @classmethod
-    def _database_is_a_url(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if value is not None and not re.match(rf"postgres(ql)?(\+\w+)?://|{EMBEDDED}.", value.get_secret_value()):
-            raise ValueError(f"must look like {_EXAMPLES['database_url']}")
-        if value is not None and _SPLIT_PASSWORD.match(value.get_secret_value()):
-            raise ValueError("must have @ : / in its user and its password written as %40 %3A %2F")
-        weakest = info.data.get("weakest_sslmode")  # not there when it is none
-        if value is not None and weakest and not value.get_secret_value().startswith(EMBEDDED):
-            problem = too_weak(value.get_secret_value(), weakest)
-            if problem:
-                raise ValueError(problem)
-        return value
-
-    @field_validator("archive_url")
-    @classmethod
-    def _archive_is_a_place(cls, value: str | None) -> str | None:
-        if value is not None and (":" in value or value.startswith("//")) and not _ARCHIVE.fullmatch(value):
-            raise ValueError(
-                f"must be {_EXAMPLES['archive_url']}; without user, password, port or query: credentials come from the "
-                "store's own environment variables"
-            )
-        return value and (value.rstrip("/") or "/")
-
-    @field_validator("schema_name")
-    @classmethod
-    def _schema_is_a_plain_name(cls, value: str) -> str:
-        if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", value):
-            raise ValueError("must be lower-case letters, digits and underscores, at most 63, and begin with no digit")
-        return value
-
-    @field_validator("time_zone")
-    @classmethod
-    def _zone_exists(cls, value: str) -> str:
-        wrong = ValueError(f"{value!r} is not an IANA time zone; use a name such as Asia/Taipei")
-        if _OF_THE_MACHINE.match(value):
-            raise wrong
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError):
-            raise wrong from None
-        return value
-
-    @field_validator("org_id")
-    @classmethod
-    def _org_id_is_one_word(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[\x21-\x7e]+", value):
-            raise ValueError("must be printable ASCII without spaces: it is sent as an HTTP header")
-        return value
-
-    @field_validator("api_token")
-    @classmethod
-    def _token_is_one_word(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not re.fullmatch(r"[\x21-\x7e]+", value.get_secret_value()):
-            raise ValueError("must be printable ASCII without spaces: it is sent as an HTTP header")
-        return value
-
-    @field_validator("download_hosts", mode="before")
-    @classmethod
-    def _split_hosts(cls, value: object) -> object:
-        if isinstance(value, str):
-            value = tuple(host.strip().lower().rstrip(".") for host in value.split(",") if host.strip())
-        wrong = [host for host in value if not _HOST.fullmatch(host)] if isinstance(value, tuple) else []
-        if wrong:
-            raise ValueError(
-                f"must be host names, which cover their subdomains, without scheme, port or *: {', '.join(wrong)}"
-            )
-        return value
-
-    @field_validator("header_aliases", mode="before")
-    @classmethod
-    def _aliases_name_columns(cls, value: object) -> object:
-        if isinstance(value, str):
-            try:
-                value = json.loads(value)
-            except ValueError:
-                raise ValueError('must be a JSON object such as {"Viewer": "customer_id"}') from None
-        if not isinstance(value, dict) or not all(isinstance(column, str) for column in value.values()):
-            raise ValueError('must be a JSON object of texts such as {"Viewer": "customer_id"}')
-        unknown = sorted(set(value.values()) - {*COLUMNS, IGNORE})
-        if unknown:
-            raise ValueError(f"{', '.join(unknown)}: no such column; the columns are {', '.join(COLUMNS)}, {IGNORE}")
-        return value
 
     def now(self) -> datetime:
         """The time in the configured zone."""
@@ -259,7 +154,7 @@ class Settings(BaseSettings):
         """
         value = getattr(self, name)
         if value is None:
-            raise Misconfigured(f"{variable_of(name)} is not set", next_step=f"it wants {_EXAMPLES[name]}")
+            raise Misconfigured(f"{variable_of(name)} is not set", next_step=f"it wants {EXAMPLES[name]}")
         return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
     def secrets(self) -> tuple[str, ...]:
@@ -301,15 +196,17 @@ class Settings(BaseSettings):
             settings = cls(**from_files)  # type: ignore[arg-type]  # values are validated by pydantic
         except ValidationError as error:
             settings = None
-            problems |= {variable_of(str(item["loc"][0])): _in_words(item["msg"]) for item in error.errors()}
+            for item in error.errors():
+                name = str(item["loc"][0])
+                problems[variable_of(name)] = setting_checks.problem(cls.model_fields.get(name), item)
         for name in needs:
             variable = variable_of(name)
             if not {variable, f"{variable}_FILE"} & problems.keys() and not from_files.get(
                 name, variables.get(variable)
             ):
-                problems[variable] = f"is not set; it wants {_EXAMPLES[name]}"
+                problems[variable] = f" is not set; it wants {EXAMPLES[name]}"
         if problems or settings is None:
-            lines = "".join(f"\n  {variable} {problem}" for variable, problem in sorted(problems.items()))
+            lines = "".join(f"\n  {variable}{problem}" for variable, problem in sorted(problems.items()))
             raise Misconfigured(
                 f"{len(problems)} {'setting needs' if len(problems) == 1 else 'settings need'} attention:{lines}",
                 next_step="set them in the environment or in a .env file here; secrets may also come from a file "
@@ -336,7 +233,3 @@ def unknown_variables() -> dict[str, str | None]:
 def open_secrets() -> dict[str, str]:
     """The files with secrets that other users may read or change, and their modes."""
     return open_to_others((*_SECRETS, *TELEMETRY_SECRETS))
-
-
-def _in_words(message: str) -> str:
-    return message.removeprefix("Value error, ").removeprefix("Input ")

@@ -196,7 +196,7 @@ def _find_report(api: httpx.Client, settings: Settings) -> tuple[Slice, ReportAd
     from etl.extract.report_api import ReportApi  # noqa: PLC0415
     from etl.extract.retry import RetryPolicy  # noqa: PLC0415
 
-    source = ReportApi(api, patience=RetryPolicy(), strict_not_found=settings.strict_not_found)
+    source = ReportApi(api, retry_policy=RetryPolicy(), strict_not_found=settings.strict_not_found)
     newest = target_date(settings.now(), settings.lag_days)
     slices = slices_of(newest - timedelta(days=back) for back in range(_DAYS_TRIED))[::-1]
     for slice_ in slices:

@@ -1,15 +1,16 @@
 """From a date to a verified file on disk. It knows nothing of the database.
 
-report_source   asks for a report, and downloads it
-report_api      BlendVision's report API: one answer, classified
-http_clients    httpx clients, their timeouts and logs
-url_policy      which URLs may be fetched
-retry           retries, backoff, rates
-download        downloads a file, resumes, verifies
-file_identity   which file a signed URL names
-spool           writes a download to disk
-gunzip          decompresses on the way
-http_checksums  checksums in HTTP headers
-scratch_folder  a run's folder for downloads
-token_expiry    when an API token expires
+report_source    asks for a report, and downloads it
+report_api       BlendVision's report API: one answer, classified
+http_clients     httpx clients, their timeouts and logs
+url_policy       which URLs may be fetched
+retry            retries, backoff, rates
+download         downloads a file, resumes, verifies
+storage_headers  headers of requests to storage hosts and of their answers
+file_identity    which file a signed URL names
+spool            writes a download to disk
+gunzip           decompresses on the way
+http_checksums   checksums in HTTP headers
+scratch_folder   a run's folder for downloads
+token_expiry     when an API token expires
 """

@@ -8,7 +8,6 @@ reaches an error or a log; nor does an error's body, in which storage hosts like
 
 from __future__ import annotations
 
-import re
 from contextlib import closing
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -18,19 +17,27 @@ from urllib.parse import urljoin
 import httpx
 
 from etl.domain.errors import MalformedReport, SourceUnavailable, TryLater, WatchTimeError
-from etl.domain.report_values import Origin, ReportFile
-from etl.extract.file_identity import source_of
+from etl.domain.report_values import ReportFile
 from etl.extract.http_checksums import Checksums
 from etl.extract.http_clients import HTTP_ERRORS, explain, request_id
 from etl.extract.retry import BROKEN, PASSING, FailureKind, RetryableError, ThroughputGuard, is_temporary
 from etl.extract.spool import Spool
+from etl.extract.storage_headers import (
+    conditions,
+    is_for_the_rest,
+    is_unmodified,
+    origin_of,
+    signed_headers,
+    total_of_rest,
+    why_unverifiable,
+)
 from etl.extract.url_policy import redacted_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from etl.domain.report_values import ReportAddress
+    from etl.domain.report_values import Origin, ReportAddress
     from etl.extract.retry import RetryPolicy
     from etl.extract.url_policy import UrlPolicy
     from etl.runtime.cancellation import Stop
@@ -49,8 +56,6 @@ UNREADABLE: Final = FailureKind("unreadable", 2)
 
 # The hosts say "expired" in as many ways as there are hosts: S3 and Azure 403, Google 400, others 401 or 410.
 _EXPIRED_STATUSES = frozenset({400, 401, 403, 410})
-_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]+"')
-_ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
 _LATER = "run again later; what is loaded stays as it is"
 
 
@@ -65,13 +70,13 @@ class Downloader:
     Attributes:
         client: of `http_clients.storage_client`.
         policy: which URLs may be fetched, redirects included.
-        patience: time and chance.
+        retry_policy: time and chance.
         stop: asked between two pieces.
     """
 
     client: httpx.Client
     policy: UrlPolicy
-    patience: RetryPolicy
+    retry_policy: RetryPolicy
     stop: Stop
 
     def download(
@@ -108,7 +113,7 @@ class Downloader:
         try:
             with closing(Spool(path)) as spool:
                 attempt = _Download(self, url, renew, spool, if_none_match=if_none_match, on_body=on_body).attempt
-                return self.patience.retry(attempt, total_s=_TOTAL_S, on_retry=on_retry)
+                return self.retry_policy.retry(attempt, total_s=_TOTAL_S, on_retry=on_retry)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -127,16 +132,13 @@ class _Download:
         if_none_match: Origin | None,
         on_body: Callable[[], None],
     ) -> None:
-        self._client = tools.client
-        self._policy = tools.policy
-        self._patience = tools.patience
-        self._stop = tools.stop
+        self._tools = tools
         self._url = url
         self._renew = renew
         self._spool = spool
         self._if_none_match = if_none_match
         self._on_body = on_body
-        self._began_s = tools.patience.clock()
+        self._began_s = tools.retry_policy.clock()
         self._end_s = self._began_s + _TOTAL_S
         self._is_stale = False
         self._resumed = 0
@@ -152,9 +154,9 @@ class _Download:
 
     def attempt(self) -> ReportFile:
         """Fetch the file, or what is left of it."""
-        self._stop.check()
+        self._tools.stop.check()
         if self._is_stale:
-            self._url = self._policy.check(self._renew().url)
+            self._url = self._tools.policy.check(self._renew().url)
             self._is_stale = False
         try:
             return self._fetch()
@@ -162,34 +164,37 @@ class _Download:
             explained = explain(error, f"the download host {self._place}")
             raise (RetryableError(explained) if isinstance(explained, TryLater) else explained) from None
         except MalformedReport as error:
-            raise self._anew(error, UNREADABLE) from None
+            raise self._restart(error, UNREADABLE) from None
 
     def _fetch(self) -> ReportFile:
         """Request the URL, and where it leads to; the policy is applied at each hop."""
         url = self._url
         for _ in range(_MAX_REDIRECTS + 1):
-            headers = {**_signed_headers(url), **self._conditions(url)}
-            with self._client.stream("GET", url, headers=headers) as response:
+            headers = signed_headers(url) | conditions(
+                url, begun=self._origin, received_bytes=self._spool.received_bytes, known=self._if_none_match
+            )
+            with self._tools.client.stream("GET", url, headers=headers) as response:
                 if not response.has_redirect_location:
-                    return self._take(response)
-                url = self._policy.check(urljoin(str(url), response.headers["location"]))
-        raise self._anew(self._trouble(f"redirects more than {_MAX_REDIRECTS} times"), BROKEN)
+                    return self._receive(response)
+                url = self._tools.policy.check(urljoin(str(url), response.headers["location"]))
+        raise self._restart(self._trouble(f"redirects more than {_MAX_REDIRECTS} times"), BROKEN)
 
-    def _take(self, response: httpx.Response) -> ReportFile:
-        """Sort an answer: take in the body, or say what is wrong."""
+    def _receive(self, response: httpx.Response) -> ReportFile:
+        """Sort an answer: read the body, or say what is wrong."""
         status, headers = response.status_code, response.headers
-        if status == HTTPStatus.NOT_MODIFIED and self._agrees(response):
-            raise Unmodified
-        if status == HTTPStatus.PARTIAL_CONTENT and _asked_for_the_rest(response):
-            if not self._continues(response):
-                raise self._anew(self._trouble("answered with another part than was asked for"), PASSING)
-            self._resumed += 1
+        if status == HTTPStatus.NOT_MODIFIED:
+            # Asked once: where the answer is to another question, the file is fetched plainly.
+            self._if_none_match = None
+            if is_unmodified(response):
+                raise Unmodified
+        if status == HTTPStatus.PARTIAL_CONTENT and is_for_the_rest(response):
+            self._resume(response)
         elif status == HTTPStatus.OK:
             self._begin(response)
         else:
             raise self._sort_refusal(response)
-        if fault := _what_is_unverifiable(headers):
-            raise self._anew(self._trouble(fault), BROKEN)
+        if fault := why_unverifiable(headers):
+            raise self._restart(self._trouble(fault), BROKEN)
         self._on_body()
         self._read(response)
         return self._finish()
@@ -201,28 +206,28 @@ class _Download:
             self._is_stale = True
             return RetryableError(error, EXPIRED)
         if status == HTTPStatus.NOT_FOUND:
-            return self._anew(error, GONE)
+            return self._restart(error, GONE)
         if is_temporary(status):
-            return RetryableError(error, PASSING, self._patience.retry_after_s(response.headers))
-        past_the_end = status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and _asked_for_the_rest(response)
-        return self._anew(error, PASSING if past_the_end else BROKEN)
+            return RetryableError(error, PASSING, self._tools.retry_policy.retry_after_s(response.headers))
+        past_the_end = status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and is_for_the_rest(response)
+        return self._restart(error, PASSING if past_the_end else BROKEN)
 
     def _read(self, response: httpx.Response) -> None:
-        """Take in the body. Falling short of the pace or of the deadline counts as a timeout, as it is one."""
-        pace = ThroughputGuard(self._patience.clock)
+        """Read the body. Falling short of the pace or of the deadline counts as a timeout, as it is one."""
+        pace = ThroughputGuard(self._tools.retry_policy.clock)
         for piece in response.iter_raw():
-            self._stop.check()
+            self._tools.stop.check()
             self._checksums.update(piece)
             self._spool.write(piece)
-            if pace.is_too_slow(len(piece)) or self._patience.clock() >= self._end_s:
+            if pace.is_too_slow(len(piece)) or self._tools.retry_policy.clock() >= self._end_s:
                 raise httpx.ReadTimeout(f"too slow, after {self._spool.received_bytes} bytes")
 
     def _finish(self) -> ReportFile:
         if self._total_bytes not in (None, self._spool.received_bytes):
             what = f"sent {self._spool.received_bytes} bytes where {self._total_bytes} were announced"
-            raise self._anew(self._trouble(what), PASSING)
+            raise self._restart(self._trouble(what), PASSING)
         if name := self._checksums.mismatch():
-            raise self._anew(self._trouble(f"sent bytes that do not have the {name} checksum it announced"), BROKEN)
+            raise self._restart(self._trouble(f"sent bytes that do not have the {name} checksum it announced"), BROKEN)
         sha256 = self._spool.finish()
         return ReportFile(
             path=self._spool.path,
@@ -230,48 +235,24 @@ class _Download:
             size_bytes=self._spool.size_bytes,
             received_bytes=self._spool.received_bytes,
             origin=self._origin,
-            elapsed_s=self._patience.clock() - self._began_s,
+            elapsed_s=self._tools.retry_policy.clock() - self._began_s,
             resumed=self._resumed,
         )
 
-    def _conditions(self, url: httpx.URL) -> dict[str, str]:
-        """The headers that make a request one for the rest of the file, or for none at all if it is known.
-
-        Only where the URL names the file that the ETag is of: a host that counts versions gives the second version of
-        every file the same ETag.
-        """
-        source = source_of(url)
-        if self._spool.received_bytes and self._origin and self._origin.source == source:
-            return {"Range": f"bytes={self._spool.received_bytes}-", "If-Range": self._origin.etag}
-        if self._if_none_match and self._if_none_match.source == source:
-            return {"If-None-Match": self._if_none_match.etag}
-        return {}
-
-    def _agrees(self, not_modified: httpx.Response) -> bool:
-        """Whether an answer of "not modified" is one to our question; the file is fetched plainly where it is not."""
-        asked, self._if_none_match = not_modified.request.headers.get("if-none-match"), None
-        return asked is not None and not_modified.headers.get("etag", asked) == asked
-
     def _begin(self, response: httpx.Response) -> None:
         self._forget()
-        headers, etag = response.headers, response.headers.get("etag", "")
-        if _STRONG_ETAG.fullmatch(etag):
-            self._origin = Origin(source_of(response.url), etag)
+        headers = response.headers
+        self._origin = origin_of(response)
         self._checksums = Checksums.announced_in(headers)
         if "content-length" in headers:
             self._total_bytes = int(headers["content-length"])
 
-    def _continues(self, rest: httpx.Response) -> bool:
-        """Whether a partial answer is the rest of the file that was begun, from the next byte to the last."""
-        found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", rest.headers.get("content-range", ""), re.ASCII)
-        asked = rest.request.headers["if-range"]
-        if not found or rest.headers.get("etag", asked) != asked:
-            return False
-        first, last, total = map(int, found.groups())
-        if first != self._spool.received_bytes or last != total - 1 or self._total_bytes not in (None, total):
-            return False
+    def _resume(self, response: httpx.Response) -> None:
+        total = total_of_rest(response, received_bytes=self._spool.received_bytes)
+        if total is None or self._total_bytes not in (None, total):
+            raise self._restart(self._trouble("answered with another part than was asked for"), PASSING)
         self._total_bytes = total
-        return True
+        self._resumed += 1
 
     def _forget(self) -> None:
         """Give up what was received: the next attempt begins with the first byte."""
@@ -280,38 +261,11 @@ class _Download:
         self._total_bytes = None
         self._checksums = Checksums({})
 
-    def _anew(self, error: WatchTimeError, trouble: FailureKind) -> RetryableError:
-        """Begin with the first byte, and except for weather from a fresh address."""
+    def _restart(self, error: WatchTimeError, trouble: FailureKind) -> RetryableError:
+        """The next attempt begins with the first byte, and unless the trouble is a passing one from a fresh address."""
         self._forget()
         self._is_stale = trouble is not PASSING
         return RetryableError(error, trouble)
 
     def _trouble(self, what: str, request: str | None = None) -> SourceUnavailable:
         return SourceUnavailable(f"the download host {self._place} {what}", next_step=_LATER, request_id=request)
-
-
-def _signed_headers(url: httpx.URL) -> dict[str, str]:
-    """The header without which S3 refuses a URL that was signed with it; S3 then announces its own checksum.
-
-    Where it was not signed it must not be sent: S3 refuses that too.
-    """
-    names = url.params.get("X-Amz-SignedHeaders", "").lower().split(";")
-    return {"x-amz-checksum-mode": "ENABLED"} if "x-amz-checksum-mode" in names else {}
-
-
-def _asked_for_the_rest(response: httpx.Response) -> bool:
-    """Whether an answer is one to a request for the rest of a file."""
-    return "range" in response.request.headers
-
-
-def _what_is_unverifiable(headers: httpx.Headers) -> str | None:
-    """Why the end of this body, or its meaning, could not be told for certain; None where it can."""
-    encoding = headers.get("content-encoding", "").strip().lower()
-    if encoding not in _ENCODINGS:
-        return "sends the report in an encoding that was not asked for"
-    if "content-length" not in headers and "transfer-encoding" not in headers:
-        # A body that ends where the connection ends looks the same whether it was sent or cut.
-        return "says neither how long the report is nor where it ends, so that a cut could not be told from the end"
-    if headers.get("content-type", "").lower().startswith("text/html"):
-        return "sends a web page instead of the report"
-    return None

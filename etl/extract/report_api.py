@@ -47,7 +47,7 @@ class ReportApi:
 
     Args:
         client: of `http_clients.api_client`.
-        patience: time and chance.
+        retry_policy: time and chance.
         strict_not_found: whether a 404 must have the API's own body.
         rate: how fast requests may follow each other, repeated ones included; None: as fast as they are answered.
         on_retry: called before a failed request is repeated.
@@ -57,14 +57,14 @@ class ReportApi:
         self,
         client: httpx.Client,
         *,
-        patience: RetryPolicy,
+        retry_policy: RetryPolicy,
         strict_not_found: bool = True,
         rate: RateLimiter | None = None,
         on_retry: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
-        self._patience = patience
-        self._rate = rate or RateLimiter(None, patience)
+        self._retry_policy = retry_policy
+        self._rate = rate or RateLimiter(None, retry_policy)
         self._on_retry = on_retry
         self._strict_not_found = strict_not_found
         self._where = f"the report API at {redacted_url(client.base_url)}"
@@ -85,7 +85,7 @@ class ReportApi:
             asks += 1
             return self._ask(slice_)
 
-        answer = self._patience.poll(ask, until=_is_there, budget_s=budget_s)
+        answer = self._retry_policy.poll(ask, until=_is_there, budget_s=budget_s)
         return replace(answer, asks=asks)
 
     def ask_once(self, slice_: Slice, *, confirm: bool = False) -> ReportAddress | ReportNotFound:
@@ -96,7 +96,7 @@ class ReportApi:
         """
         answer = self._ask(slice_)
         if confirm and isinstance(answer, ReportNotFound):
-            self._patience.sleep(_CONFIRM_AFTER_S * (0.5 + self._patience.chance()))
+            self._retry_policy.sleep(_CONFIRM_AFTER_S * (0.5 + self._retry_policy.chance()))
             answer = replace(self._ask(slice_), asks=2)
         return answer
 
@@ -111,7 +111,7 @@ class ReportApi:
         return answer
 
     def _ask(self, slice_: Slice) -> ReportAddress | ReportNotFound:
-        return self._patience.retry(lambda: self._request(slice_), total_s=_TOTAL_S, on_retry=self._on_retry)
+        return self._retry_policy.retry(lambda: self._request(slice_), total_s=_TOTAL_S, on_retry=self._on_retry)
 
     def _request(self, slice_: Slice) -> ReportAddress | ReportNotFound:
         params = {
@@ -129,13 +129,13 @@ class ReportApi:
 
     def _read(self, response: httpx.Response) -> bytes:
         """The body, or its beginning where there is more of it than an answer has."""
-        end_s = self._patience.clock() + _ANSWER_S
+        end_s = self._retry_policy.clock() + _ANSWER_S
         body = b""
         for piece in response.iter_bytes():
             body += piece
             if len(body) > _MAX_ANSWER_BYTES:
                 break
-            if self._patience.clock() > end_s:
+            if self._retry_policy.clock() > end_s:
                 raise httpx.ReadTimeout(f"the answer was not complete after {_ANSWER_S:.0f} s")
         return body
 
@@ -182,7 +182,7 @@ class ReportApi:
             next_step="run again later; what is loaded stays as it is",
             request_id=request_id(response.headers),
         )
-        return RetryableError(error, trouble, self._patience.retry_after_s(response.headers))
+        return RetryableError(error, trouble, self._retry_policy.retry_after_s(response.headers))
 
     def _quote(self, answer: dict[str, object]) -> str:
         """The API's own message, fit to be shown: one line of bounded length, and without the token."""

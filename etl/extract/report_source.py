@@ -72,7 +72,7 @@ class Source:
         """
         api = ReportApi(
             self._api_client,
-            patience=self._downloader.patience,
+            retry_policy=self._downloader.retry_policy,
             strict_not_found=self._strict_not_found,
             rate=self._rate,
             on_retry=on_retry,
@@ -111,11 +111,11 @@ def open_source(settings: Settings, stop: Stop, *, requests_per_second: float | 
         storage_client(policy) as storage,
         scratch_folder.folder() as folder,
     ):
-        patience = RetryPolicy(sleep=stop.sleep)
+        retry_policy = RetryPolicy(sleep=stop.sleep)
         yield Source(
             api,
-            Downloader(storage, policy, patience, stop),
+            Downloader(storage, policy, retry_policy, stop),
             folder,
             strict_not_found=settings.strict_not_found,
-            rate=RateLimiter(requests_per_second, patience),
+            rate=RateLimiter(requests_per_second, retry_policy),
         )

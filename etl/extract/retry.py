@@ -170,22 +170,22 @@ class RateLimiter:
     The first passes at once, and each further one a fixed time after the one before: no bursts after a pause.
     """
 
-    def __init__(self, per_second: float | None, patience: RetryPolicy) -> None:
+    def __init__(self, per_second: float | None, retry_policy: RetryPolicy) -> None:
         self._interval_s = 1 / per_second if per_second else 0.0
-        self._patience = patience
+        self._retry_policy = retry_policy
         self._lock = threading.Lock()
-        self._next_s = patience.clock()
+        self._next_s = retry_policy.clock()
 
     def wait(self) -> None:
         """Sleep until the next request may be made."""
         if not self._interval_s:
             return
         with self._lock:
-            now_s = self._patience.clock()
+            now_s = self._retry_policy.clock()
             turn_s = max(now_s, self._next_s)
             self._next_s = turn_s + self._interval_s
         if turn_s > now_s:
-            self._patience.sleep(turn_s - now_s)
+            self._retry_policy.sleep(turn_s - now_s)
 
 
 class ThroughputGuard:

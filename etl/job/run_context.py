@@ -1,4 +1,4 @@
-"""What it takes to bring slices: warehouse, source and archive, opened once for a process, and the pipeline on them."""
+"""What it takes to sync slices: warehouse, source and archive, opened once for a process, and the pipeline on them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """An opened warehouse and archive, and the pipeline that brings slices there. Safe to use from several threads."""
+    """An opened warehouse and archive, and the pipeline that syncs slices there. Safe to use from several threads."""
 
     database: Database
     pipeline: Pipeline

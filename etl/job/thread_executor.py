@@ -1,4 +1,4 @@
-"""Bringing the slices of a plan in threads of this process, several at a time."""
+"""Runs the slices of a plan in threads of this process, several at a time."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 # After SIGTERM, statements are cancelled on the server and rolled back; a worker that hangs in the network holds no
 # transaction and is left behind. With the rest of the way out, which may stop an embedded server, this stays under
 # five seconds.
-STOP_PATIENCE_S: Final = 3.0
+STOP_TIMEOUT_S: Final = 3.0
 
 # What a worker puts into the queue: what came of a slice, the slice at which the credentials were refused, what else it
 # met, or, last of all, that it has ended.
 _Done: TypeAlias = "Outcome | tuple[Slice, CredentialsRefused] | BaseException | None"
 
 
-class Threads:
-    """So many threads, which take one slice after the other."""
+class ThreadExecutor:
+    """A number of threads, which take one slice after the other."""
 
-    def __init__(self, workplace: RunContext, count: int) -> None:
-        self._workplace = workplace
+    def __init__(self, context: RunContext, count: int) -> None:
+        self._context = context
         self._count = count
 
     def __call__(self, plan: Sequence[PlannedSlice]) -> Generator[Outcome]:
@@ -69,15 +69,15 @@ class Threads:
                     yield outcome
                 case slice_, error if not is_refused:
                     is_refused = True
-                    yield self._workplace.pipeline.refused(slice_, error)
+                    yield self._context.pipeline.refused(slice_, error)
 
     def _worker(self, todo: queue.SimpleQueue[PlannedSlice], done: queue.SimpleQueue[_Done]) -> None:
         try:
             while True:
                 planned = todo.get_nowait()
-                self._workplace.stop.check()
+                self._context.stop.check()
                 try:
-                    done.put(self._workplace.pipeline.sync_slice(planned.slice, planned.ask))
+                    done.put(self._context.pipeline.sync_slice(planned.slice, planned.ask))
                 except CredentialsRefused as error:
                     done.put((planned.slice, error))
                     while True:
@@ -91,8 +91,8 @@ class Threads:
 
     def _give_up(self, workers: Sequence[threading.Thread]) -> None:
         """Ask the workers to stop, and give them a moment to roll back."""
-        self._workplace.stop.request()
-        self._workplace.database.cancel()
-        deadline = time.monotonic() + STOP_PATIENCE_S
+        self._context.stop.request()
+        self._context.database.cancel()
+        deadline = time.monotonic() + STOP_TIMEOUT_S
         for worker in workers:
             worker.join(max(0.0, deadline - time.monotonic()))

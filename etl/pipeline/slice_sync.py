@@ -136,7 +136,7 @@ class Pipeline:
         try:
             return self._recorder.reclassify_not_found(slice_)
         except WatchTimeError as error:
-            log.warning("not_graded_again", slice=str(slice_), error=str(error))
+            log.warning("not_found_not_reclassified", slice=str(slice_), error=str(error))
             return None
 
     def _sync(self, slice_: Slice, options: FetchOptions, retries: _Retries) -> Outcome:

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from etl.config.environment import PREFIX
-from etl.config.settings import EMBEDDED
+from etl.config.setting_checks import EMBEDDED
 from etl.display import terminal
 from etl.domain.errors import Misconfigured
 from etl.domain.slices import ReportType, Slice

@@ -117,8 +117,8 @@ class Sandbox:
     def report(self, slice_: Slice, revision: int | None = None) -> Report:
         """The generated report of a slice, offered or not; the current revision if none is named.
 
-        The first call generates it, a million lines or more in a second. Before a test with a large one, call this: the
-        HTTP client's patience is not spent then.
+        The first call generates it, a million lines or more in a second. Call this before a test with a large one,
+        or its HTTP client may time out.
         """
         number = self.revision(slice_) if revision is None else revision
         key = (slice_, number)

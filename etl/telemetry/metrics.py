@@ -123,21 +123,21 @@ def of_run(run: Run) -> Iterator[Sample]:
         yield Sample("watch_time_run_slowest_slice_duration_seconds", labels, max(durations, default=0))
 
 
-def of_standing(standing: WarehouseSnapshot) -> Iterator[Sample]:
+def of_snapshot(snapshot: WarehouseSnapshot) -> Iterator[Sample]:
     """Where the warehouse stands; what there is nothing to say of is left out."""
-    overview = standing.overview
+    overview = snapshot.overview
     for fresh in overview.freshness:
         report_type = fresh.report_type
         labels = {"report_type": report_type.value}
         records = {
             slice_: record
-            for slice_, record in standing.known.items()
+            for slice_, record in snapshot.known.items()
             if slice_.report_type is report_type and overview.first <= slice_.report_date <= overview.newest_due
         }
         if fresh.newest_stored:
             name = "watch_time_last_loaded_report_date_timestamp_seconds"
             yield Sample(name, labels, _midnight(fresh.newest_stored))
-            newest = standing.known[Slice(fresh.newest_stored, report_type)]
+            newest = snapshot.known[Slice(fresh.newest_stored, report_type)]
             yield Sample("watch_time_stored_rows", labels, newest.rows_stored)
             yield Sample("watch_time_stored_watch_seconds", labels, float(newest.watch_seconds))
         if fresh.complete_up_to:

@@ -54,42 +54,42 @@ class Changes:
         return bool(self.trouble or self.fine)
 
 
-def conditions(standing: WarehouseSnapshot) -> dict[Slice, str]:
+def conditions(snapshot: WarehouseSnapshot) -> dict[Slice, str]:
     """The slices that are in trouble, and in which; the gravest where there are several."""
-    found = dict.fromkeys(standing.overview.late, LATE)
-    found |= dict.fromkeys(standing.withdrawn, WITHDRAWN)
-    first = standing.overview.first
-    for slice_, record in standing.known.items():
+    found = dict.fromkeys(snapshot.overview.late, LATE)
+    found |= dict.fromkeys(snapshot.withdrawn, WITHDRAWN)
+    first = snapshot.overview.first
+    for slice_, record in snapshot.known.items():
         is_judged = record.is_complete or slice_.report_date >= first
         if is_judged and record.state in {State.HELD, State.FAILED}:
             found[slice_] = record.state.value
     return found
 
 
-def changes(standing: WarehouseSnapshot) -> Changes:
+def changes(snapshot: WarehouseSnapshot) -> Changes:
     """What is to be told."""
-    now = conditions(standing)
-    complete = {slice_ for slice_, record in standing.known.items() if record.is_complete}
+    now = conditions(snapshot)
+    complete = {slice_ for slice_, record in snapshot.known.items() if record.is_complete}
     return Changes(
-        trouble={slice_: now[slice_] for slice_ in sorted(now) if standing.told.get(slice_) != now[slice_]},
-        fine={slice_: standing.told[slice_] for slice_ in sorted(standing.told) if slice_ in complete - now.keys()},
+        trouble={slice_: now[slice_] for slice_ in sorted(now) if snapshot.told.get(slice_) != now[slice_]},
+        fine={slice_: snapshot.told[slice_] for slice_ in sorted(snapshot.told) if slice_ in complete - now.keys()},
     )
 
 
-def message(told: Changes, standing: WarehouseSnapshot, *, warehouse: str) -> tuple[str, str]:
+def message(told: Changes, snapshot: WarehouseSnapshot, *, warehouse: str) -> tuple[str, str]:
     """Title and text: each slice with the reason and what to type next; without values of any report."""
     counts = [
         f"{len(told.trouble)} in trouble" if told.trouble else "",
         f"{len(told.fine)} fine again" if told.fine else "",
     ]
     title = f"watch-time: {', '.join(filter(None, counts))} ({warehouse})"
-    entries = [_trouble(slice_, condition, standing) for slice_, condition in told.trouble.items()]
-    entries += [_fine(slice_, condition, standing) for slice_, condition in told.fine.items()]
+    entries = [_trouble(slice_, condition, snapshot) for slice_, condition in told.trouble.items()]
+    entries += [_fine(slice_, condition, snapshot) for slice_, condition in told.fine.items()]
     shown = entries[:_MOST_SLICES]
     if len(entries) > len(shown):
         shown.append(f"and {len(entries) - len(shown)} more; type: watch-time status")
     if LATE in told.trouble.values():
-        shown.append(_late(standing.overview))
+        shown.append(_late(snapshot.overview))
     return title, redact("\n\n".join(shown))
 
 
@@ -101,16 +101,16 @@ def _late(overview: Overview) -> str:
     return text
 
 
-def _fine(slice_: Slice, condition: str, standing: WarehouseSnapshot) -> str:
-    record = standing.known[slice_]
+def _fine(slice_: Slice, condition: str, snapshot: WarehouseSnapshot) -> str:
+    record = snapshot.known[slice_]
     if record.is_presumed_empty:
         return f"{slice_} is presumed empty (was {condition}): {_shortened(record.reason or '')}"
     return f"{slice_} is fine again (was {condition})"
 
 
-def _trouble(slice_: Slice, condition: str, standing: WarehouseSnapshot) -> str:
-    record = standing.known.get(slice_)
-    reason = standing.withdrawn[slice_] if condition == WITHDRAWN else record.reason if record else None
+def _trouble(slice_: Slice, condition: str, snapshot: WarehouseSnapshot) -> str:
+    record = snapshot.known.get(slice_)
+    reason = snapshot.withdrawn[slice_] if condition == WITHDRAWN else record.reason if record else None
     lines = [f"{slice_} {_IS[condition]}: {_shortened(reason or 'it was never asked for')}"]
     if condition == HELD:
         lines.append(f"  next: {guards.remedy(slice_, record.error_code if record else None)}")

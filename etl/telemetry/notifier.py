@@ -29,7 +29,7 @@ log = structlog.get_logger("watch_time")
 # All channels at once. Noting what was told comes after it, so that half a minute is not exceeded.
 _SEND_S: Final = 17.0
 # For the process to start and to end.
-_PATIENCE_S: Final = 20.0
+_TIMEOUT_S: Final = 20.0
 # The other process finds the same modules; not by `-m`, which would look into the working folder first.
 _START: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from etl.telemetry.notifier import main; main()"
@@ -48,7 +48,7 @@ def send(urls: Sequence[str], title: str, text: str, *, is_trouble: bool) -> int
         input=json.dumps(message),
         stdout=subprocess.PIPE,
         text=True,
-        timeout=_PATIENCE_S,
+        timeout=_TIMEOUT_S,
         check=True,
     )
     return int(done.stdout)

@@ -20,9 +20,9 @@ _WHERE: Final = "the ping host"
 _STEP_S: Final = 5.0
 _TRIES: Final = 2
 # Two tries, and a name server that takes its time.
-_PATIENCE_S: Final = 11.0
+_TIMEOUT_S: Final = 11.0
 # The end must not arrive before the start, but a start that hangs must not keep the end for long.
-_START_PATIENCE_S: Final = 5.0
+_START_TIMEOUT_S: Final = 5.0
 # Who stops a process kills it soon after.
 _STOPPING_S: Final = 1.0
 _STOPPED_FROM: Final = 128
@@ -44,13 +44,13 @@ class Ping:
         stopped = exit_code >= _STOPPED_FROM
         if self._starting and not stopped:
             try:
-                self._starting.result(_START_PATIENCE_S)
+                self._starting.result(_START_TIMEOUT_S)
             except Exception as error:  # noqa: BLE001 - no ping may fail a run
                 log.warning("ping_failed", signal="start", error=error)
         suffix = "" if exit_code == ExitCode.OK else f"/{exit_code}"
         try:
             within(
-                _STOPPING_S if stopped else _PATIENCE_S,
+                _STOPPING_S if stopped else _TIMEOUT_S,
                 lambda: _send(self._url, suffix, summary, tries=1 if stopped else _TRIES),
             )
         except Exception as error:  # noqa: BLE001 - no ping may fail a run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from etl.telemetry.bounded import request, require_http
-from etl.telemetry.metrics import of_run, of_standing, registry
+from etl.telemetry.metrics import of_run, of_snapshot, registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ _WHERE: Final = "the Pushgateway"
 PUSH_S: Final = 5.0
 
 
-def push(url: str, run: Run, standing: WarehouseSnapshot | None) -> None:
+def push(url: str, run: Run, snapshot: WarehouseSnapshot | None) -> None:
     """Replace the run's group on a Pushgateway, and that of the warehouse, which all commands share.
 
     Where nothing is known of the warehouse its group is deleted: a Pushgateway keeps what it has for ever.
@@ -32,8 +32,8 @@ def push(url: str, run: Run, standing: WarehouseSnapshot | None) -> None:
     require_http(url, _WHERE)
     own = registry(of_run(run))
     push_to_gateway(url, _JOB, own, {"command": run.command}, timeout=PUSH_S, handler=_by_httpx)
-    if standing:
-        push_to_gateway(url, _JOB, registry(of_standing(standing)), timeout=PUSH_S, handler=_by_httpx)
+    if snapshot:
+        push_to_gateway(url, _JOB, registry(of_snapshot(snapshot)), timeout=PUSH_S, handler=_by_httpx)
     else:
         delete_from_gateway(url, _JOB, timeout=PUSH_S, handler=_by_httpx)
 

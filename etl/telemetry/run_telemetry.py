@@ -41,7 +41,7 @@ _STOPPED_FROM: Final = 128
 
 
 @contextmanager
-def over(command: str, *, silent: bool = False) -> Iterator[Watched]:
+def over(command: str, *, silent: bool = False) -> Iterator[ObservedRun]:
     """Watch over a run: tell of its beginning and of its end, whichever way it ends.
 
     Args:
@@ -51,7 +51,7 @@ def over(command: str, *, silent: bool = False) -> Iterator[Watched]:
     Yields:
         Where the run puts its outcomes.
     """
-    watched = Watched(None if silent else _Watch(command))
+    watched = ObservedRun(None if silent else _RunTelemetry(command))
     try:
         yield watched
     except BaseException as error:
@@ -60,7 +60,7 @@ def over(command: str, *, silent: bool = False) -> Iterator[Watched]:
     watched.tell(int(ExitCode.OK))
 
 
-class Watched:
+class ObservedRun:
     """A run that is watched over.
 
     Attributes:
@@ -68,95 +68,95 @@ class Watched:
         not_tried: how many slices were not tried, since credentials were refused.
     """
 
-    def __init__(self, watch: _Watch | None) -> None:
+    def __init__(self, telemetry: _RunTelemetry | None) -> None:
         self.outcomes: list[Outcome] = []
         self.not_tried = 0
-        self._watch = watch
+        self._telemetry = telemetry
 
     def tell(self, exit_code: int) -> None:
         """Tell how it ended: once. Earlier than at its end for a run that has done its work, and tidies up."""
-        if self._watch:
-            self._watch.finish(exit_code, self.outcomes, self.not_tried)
-            self._watch = None
+        if self._telemetry:
+            self._telemetry.finish(exit_code, self.outcomes, self.not_tried)
+            self._telemetry = None
 
 
-class _Watch:
+class _RunTelemetry:
     """What is told of one run; no method raises an `Exception`."""
 
     def __init__(self, command: str) -> None:
         self._command = command
         self._began = time.monotonic()
-        self._channels = _quietly("channels_unread", _channels) or TelemetrySettings()
+        self._settings = _quietly("telemetry_settings_unreadable", _telemetry_settings) or TelemetrySettings()
         self._ping: Ping | None = None
-        if self._channels.ping_url:
-            self._ping = _quietly("ping_failed", self._pinged)
+        if self._settings.ping_url:
+            self._ping = _quietly("ping_failed", self._start_ping)
 
     def finish(self, exit_code: int, outcomes: list[Outcome], not_tried: int) -> None:
         """Tell of the end. Of a run that was stopped only the ping tells: there is no time for more."""
         duration_s = time.monotonic() - self._began
         if self._ping:
             self._ping.finish(exit_code, _summary(self._command, exit_code, outcomes, not_tried))
-        channels = self._channels
+        settings = self._settings
         if exit_code >= _STOPPED_FROM or not (
-            channels.metrics_file or channels.pushgateway_url or channels.notify_urls
+            settings.metrics_file or settings.pushgateway_url or settings.notify_urls
         ):
             return
-        standing = _quietly("ledger_unread", lambda: within(_LEDGER_S, _standing))
-        if channels.metrics_file or channels.pushgateway_url:
-            self._tell_prometheus(exit_code, duration_s, outcomes, standing)
-        if channels.notify_urls and standing:
-            _quietly("notice_failed", lambda: self._tell_people(standing))
+        snapshot = _quietly("warehouse_snapshot_failed", lambda: within(_LEDGER_S, _snapshot))
+        if settings.metrics_file or settings.pushgateway_url:
+            self._write_metrics(exit_code, duration_s, outcomes, snapshot)
+        if settings.notify_urls and snapshot:
+            _quietly("notice_failed", lambda: self._send_notice(snapshot))
 
-    def _pinged(self) -> Ping:
+    def _start_ping(self) -> Ping:
         from etl.telemetry.ping import Ping  # noqa: PLC0415 - only where it is configured
 
-        ping = Ping(self._channels.ping_url)
+        ping = Ping(self._settings.ping_url)
         ping.start(f"{self._command} begins, version {__version__}")
         return ping
 
-    def _tell_prometheus(
-        self, exit_code: int, duration_s: float, outcomes: list[Outcome], standing: WarehouseSnapshot | None
+    def _write_metrics(
+        self, exit_code: int, duration_s: float, outcomes: list[Outcome], snapshot: WarehouseSnapshot | None
     ) -> None:
         from etl.telemetry import metrics, pushgateway, textfile  # noqa: PLC0415 - only where they are configured
 
         run = metrics.Run(self._command, exit_code, duration_s, datetime.now(UTC), outcomes)
-        file, gateway = self._channels.metrics_file, self._channels.pushgateway_url
+        file, gateway = self._settings.metrics_file, self._settings.pushgateway_url
         if file:
-            _quietly("metrics_file_failed", lambda: within(_FILE_S, lambda: textfile.write(Path(file), run, standing)))
+            _quietly("metrics_file_failed", lambda: within(_FILE_S, lambda: textfile.write(Path(file), run, snapshot)))
         if gateway:
-            _quietly("push_failed", lambda: within(_PUSH_S, lambda: pushgateway.push(gateway, run, standing)))
+            _quietly("push_failed", lambda: within(_PUSH_S, lambda: pushgateway.push(gateway, run, snapshot)))
 
-    def _tell_people(self, standing: WarehouseSnapshot) -> None:
+    def _send_notice(self, snapshot: WarehouseSnapshot) -> None:
         from etl.telemetry import notices, notifier  # noqa: PLC0415 - only where they are configured
         from etl.telemetry.warehouse_snapshot import record_told  # noqa: PLC0415 - as above
 
-        changes = notices.changes(standing)
+        changes = notices.changes(snapshot)
         if not changes:
             return
         settings = Settings.load(("org_id", "database_url"))
-        title, text = notices.message(changes, standing, warehouse=settings.require("org_id"))
-        if notifier.send(self._channels.notify_urls, title, text, is_trouble=bool(changes.trouble)):
+        title, text = notices.message(changes, snapshot, warehouse=settings.require("org_id"))
+        if notifier.send(self._settings.notify_urls, title, text, is_trouble=bool(changes.trouble)):
             within(_NOTE_S, lambda: record_told(settings, changes.trouble, list(changes.fine)))
-            log.info("notice_sent", trouble=len(changes.trouble), fine_again=len(changes.fine))
+            log.info("notice_sent", problems=len(changes.trouble), resolved=len(changes.fine))
 
 
-def _channels() -> TelemetrySettings:
+def _telemetry_settings() -> TelemetrySettings:
     """Where to tell of the run; from here on their secrets are masked in everything that is logged."""
-    channels = TelemetrySettings.load()
-    logs.configure(secrets=channels.secrets())
+    settings = TelemetrySettings.load()
+    logs.configure(secrets=settings.secrets())
     for variable, problem in unread_telemetry().items():
-        log.warning("channel_unread", variable=variable, problem=problem)
-    return channels
+        log.warning("telemetry_setting_ignored", variable=variable, problem=problem)
+    return settings
 
 
-def _standing() -> WarehouseSnapshot:
+def _snapshot() -> WarehouseSnapshot:
     from etl.telemetry.warehouse_snapshot import read  # noqa: PLC0415 - only where it is needed
 
     return read(Settings.load(("org_id", "database_url")))
 
 
 def _quietly(event: str, work: Callable[[], T]) -> T | None:
-    """What `work` gives; where it fails, a warning, and None."""
+    """What `work` returns; where it fails, a warning, and None."""
     try:
         return work()
     except WatchTimeError as error:

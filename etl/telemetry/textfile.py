@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from etl.domain.errors import Misconfigured
-from etl.telemetry.metrics import RUN, Sample, of_run, of_standing, registry
+from etl.telemetry.metrics import RUN, Sample, of_run, of_snapshot, registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from etl.telemetry.warehouse_snapshot import WarehouseSnapshot
 
 # Another command has the textfile for milliseconds, unless its process is suspended or its disk hangs.
-_LOCK_PATIENCE_S: Final = 2.0
+_LOCK_TIMEOUT_S: Final = 2.0
 _LOCK_POLL_S: Final = 0.02
 _READABLE: Final = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IROTH  # node_exporter is another user
 
 
-def write(path: Path, run: Run, standing: WarehouseSnapshot | None) -> None:
+def write(path: Path, run: Run, snapshot: WarehouseSnapshot | None) -> None:
     """Write the textfile, whole or not at all; what it holds of the last run of another command stays.
 
     Raises:
@@ -33,7 +33,7 @@ def write(path: Path, run: Run, standing: WarehouseSnapshot | None) -> None:
     """
     from prometheus_client import generate_latest  # noqa: PLC0415 - only where metrics are configured
 
-    own = [*of_run(run), *(of_standing(standing) if standing else ())]
+    own = [*of_run(run), *(of_snapshot(snapshot) if snapshot else ())]
     # Beside the file, for os.replace; and under a name that node_exporter does not read.
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     # From reading to replacing: a command that ends in between would lose its figures.
@@ -70,7 +70,7 @@ def probe(name: str) -> str:
 def _locked(file: Path) -> Iterator[None]:
     """Hold the lock on `file`, which stays where it is: whoever removed it would let two in.
 
-    Where another process does not let go of it within `_LOCK_PATIENCE_S`, go on without: our figures are certain, and
+    Where another process does not let go of it within `_LOCK_TIMEOUT_S`, go on without: our figures are certain, and
     that theirs get lost is not.
     """
     # Of other users' runs too: reading is enough for the lock, and a file of theirs cannot be written to.
@@ -78,7 +78,7 @@ def _locked(file: Path) -> Iterator[None]:
     try:
         with suppress(PermissionError):
             os.fchmod(lock, _READABLE)  # whatever the umask
-        patient_until = time.monotonic() + _LOCK_PATIENCE_S
+        patient_until = time.monotonic() + _LOCK_TIMEOUT_S
         while not _taken(lock) and time.monotonic() < patient_until:
             time.sleep(_LOCK_POLL_S)
         yield

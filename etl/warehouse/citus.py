@@ -101,7 +101,7 @@ def distribute(connection: Connection) -> None:
         )
     for table in missing:
         connection.execute(statement(f"warehouse/citus/distribute_{table}"))
-        log.info("distributed", table=table, nodes=node["nodes"])
+        log.info("table_distributed", table=table, nodes=node["nodes"])
     connection.execute(statement("warehouse/citus/create_views"))
 
 

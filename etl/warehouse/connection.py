@@ -19,7 +19,7 @@ import tenacity
 from psycopg import conninfo, sql
 from psycopg.rows import TupleRow, dict_row
 
-from etl.config.settings import EMBEDDED
+from etl.config.setting_checks import EMBEDDED
 from etl.domain import contract
 from etl.domain.errors import Misconfigured
 from etl.runtime.cancellation import Stop

@@ -257,7 +257,7 @@ class TestAWrongDateFarBack:
         fetch = ("backfill", "--start", "2019-01-02", "--end", f"{last}")
         assert f"  next: watch-time {' '.join(fetch)}\n" in told.stdout
         assert f"  or, if nothing before that date matters, set {begins}\n" in told.stdout
-        (notice,) = chat.heard
+        (notice,) = chat.received
         message = json.loads(notice.body)["message"]
         assert f"to ask for all that is late: watch-time {' '.join(fetch)}\n" in message
         assert message.endswith(begins)
@@ -278,7 +278,7 @@ class TestAWrongDateFarBack:
             assert figures[f'watch_time_presumed_empty_slices{{report_type="{report_type}"}}'] == "0.0"
             assert figures[f'watch_time_slices{{report_type="{report_type}",state="never_tried"}}'] == "0.0"
             assert figures[f'watch_time_slices{{report_type="{report_type}",state="empty"}}'] == "0.0"
-        assert len(chat.heard) == 1, "and nothing more is told"
+        assert len(chat.received) == 1, "and nothing more is told"
 
 
 class TestExitCodes:
@@ -369,7 +369,7 @@ class TestWrongToken:
         assert document["not_tried"] == 29
         assert document["error"] is None
         assert len(newest_warehouse.sandbox.requests("api")) <= 2
-        assert [(ping.path, ping.body) for ping in pinged.heard[1:]] == [
+        assert [(ping.path, ping.body) for ping in pinged.received[1:]] == [
             ("/ping/77", "run ended with 77: 1 failed, 29 not tried")
         ]
 

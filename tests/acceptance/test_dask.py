@@ -23,7 +23,7 @@ import psycopg
 import pytest
 
 import dask_cluster
-from conftest import DAY, HEADER, Program, fill
+from conftest import DAY, HEADER, Program, fill_disk
 from dask_cluster import until
 from etl.domain.slices import ReportType, Slice, dates_between, slices_of
 from etl.sandbox.faults import Delivery
@@ -62,7 +62,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
     # Nothing waits at a worker: slices that wait where a worker dies are suspected too.
     scheduler = {"ALLOWED_FAILURES": f"{ALLOWED}", "WORKER_SATURATION": "1.0"}
     settings = {f"DASK_DISTRIBUTED__SCHEDULER__{name}": value for name, value in scheduler.items()}
-    with dask_cluster.running(folder, workers=3, **settings) as running:
+    with dask_cluster.running_cluster(folder, workers=3, **settings) as running:
         yield running
 
 
@@ -170,6 +170,41 @@ def test_a_backfill_begins_while_a_worker_stands_still(
         sleeper.send_signal(signal.SIGCONT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
+    assert violations(newest_warehouse.url, newest_warehouse.sandbox, SLICES) == []
+
+
+def test_an_outcome_that_dies_with_its_worker_is_made_again(
+    on_cluster: Program, newest_warehouse: Warehouse, cluster: DaskCluster
+) -> None:
+    with cluster.client() as client:
+        with _held(newest_warehouse, 1) as wait_until_held:
+            process = on_cluster.start(*ONE_SLICE, "--json", "--dask", cluster.address)
+            wait_until_held()
+            process.send_signal(signal.SIGSTOP)  # it cannot fetch the outcome
+        until(lambda: any(client.who_has().values()), "the slice is not done")
+        ((address,),) = filter(None, client.who_has().values())
+        name = client.scheduler_info()["workers"][address]["name"]
+        cluster.end(next(worker for worker in cluster.workers if worker.name == name))
+    process.send_signal(signal.SIGCONT)
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 0, err
+    (told,) = json.loads(out)["slices"]
+    assert told["result"] == "unchanged"
+    assert violations(newest_warehouse.url, newest_warehouse.sandbox, [VOD]) == []
+
+
+def test_a_connection_to_the_scheduler_that_breaks_costs_time_only(
+    on_cluster: Program, newest_warehouse: Warehouse, cluster: DaskCluster
+) -> None:
+    with dask_cluster.forwarded(cluster.address) as forwarder:
+        with _held(newest_warehouse, 3) as wait_until_held:
+            process = on_cluster.start(*RANGE, "--json", "--dask", forwarder.address)
+            wait_until_held()
+            forwarder.break_connections()
+            assert json.loads(process.stderr.readline())["event"] == "slice_resubmitted"
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert {slice_["result"] for slice_ in json.loads(out)["slices"]} <= {"loaded", "unchanged"}
     assert violations(newest_warehouse.url, newest_warehouse.sandbox, SLICES) == []
 
 
@@ -391,14 +426,14 @@ def test_a_worker_that_cannot_begin_leaves_the_slices_to_another(  # noqa: PLR09
     folder.mkdir(exist_ok=True)
     cluster_folder = tmp_path / "cluster"
     cluster_folder.mkdir()
-    with dask_cluster.running(cluster_folder, workers=0) as own:
+    with dask_cluster.running_cluster(cluster_folder, workers=0) as own:
         own.serve(newest_warehouse)
         commanding = replace(program, environment={**program.environment, **own.environment})
         own.start_worker(TMPDIR=f"{folder}")
         with own.client() as client:
             assert set(client.run(tempfile.gettempdir).values()) == {f"{folder}"}
         if is_full:
-            fill(folder)
+            fill_disk(folder)
         else:
             shutil.rmtree(folder)
         alone = commanding(*ONE_SLICE, "--json", "--dask", own.address)
@@ -457,8 +492,9 @@ def test_a_scheduler_that_is_lost_ends_the_run_with_every_slice_named(
     program: Program, newest_warehouse: Warehouse, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """It has no worker either: nothing is ever begun."""
-    with dask_cluster.running(tmp_path_factory.mktemp("lost"), workers=0) as lost:
-        commanding = replace(program, environment={**program.environment, **lost.environment})
+    with dask_cluster.running_cluster(tmp_path_factory.mktemp("lost"), workers=0) as lost:
+        limits = {"job.dask.client._RECONNECT_S": 3.0}
+        commanding = replace(program, environment={**program.environment, **lost.environment}, limits=limits)
         process = commanding.start(*RANGE, "--json", "--dask", lost.address)
         with lost.client() as client:
             until(lambda: len(_waiting(client)) == len(SLICES), "the slices were not handed in")
@@ -480,7 +516,7 @@ def _waiting(client: Any) -> list[str]:
 
 @pytest.fixture
 def local(program: Program) -> Program:
-    return replace(program, environment={**program.environment, "WATCH_TIME_CONCURRENCY": "2"}, anew=True)
+    return replace(program, environment={**program.environment, "WATCH_TIME_CONCURRENCY": "2"}, new_interpreter=True)
 
 
 def _children(process: Process) -> list[psutil.Process]:

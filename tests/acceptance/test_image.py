@@ -16,13 +16,13 @@ import psycopg
 import pytest
 
 import etl
-from disposable_server import own_server
+from disposable_server import disposable_server
 from etl.config.environment import PREFIX
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from image_containers import Image, Wanted, opened
+from image_containers import Image, RunRequest, open_image
 from warehouse_checker import violations
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ LOADING = "SELECT pid FROM pg_stat_activity WHERE application_name = 'watch-time
 @pytest.fixture(scope="module")
 def image() -> Iterator[Image]:
     assert NAME
-    with opened(NAME) as one:
+    with open_image(NAME) as one:
         yield one
 
 
@@ -75,8 +75,8 @@ class Job:
             f"{PREFIX}NOT_FOUND_WAIT_SECONDS": "0",
         }
 
-    def wanted(self, *arguments: str) -> Wanted:
-        return Wanted(arguments, variables=self.variables, files=self.files)
+    def wanted(self, *arguments: str) -> RunRequest:
+        return RunRequest(arguments, variables=self.variables, files=self.files)
 
     def query(self, text: Any) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url) as connection:
@@ -85,23 +85,23 @@ class Job:
 
 @pytest.fixture
 def job(image: Image, sandbox: Sandbox, tmp_path: Path) -> Iterator[Job]:
-    with own_server(migrated=False) as server, running(sandbox) as base_url:
+    with disposable_server(migrated=False) as server, running(sandbox) as base_url:
         yield Job(image, server.url, base_url, tmp_path)
 
 
 def _told_by_python(image: Image, script: str) -> Any:
-    done = image(Wanted(("-c", f"import json\n{script}"), program="python3"))
+    done = image(RunRequest(("-c", f"import json\n{script}"), program="python3"))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def test_it_is_the_program_of_this_version(image: Image) -> None:
-    done = image(Wanted(("--version",)))
+    done = image(RunRequest(("--version",)))
     assert (done.returncode, done.stdout) == (0, f"watch-time {etl.__version__}\n"), done.stderr
 
 
 def test_without_arguments_it_runs_and_misses_its_settings(image: Image) -> None:
-    done = image(Wanted(()))
+    done = image(RunRequest(()))
     assert done.returncode == 78
     assert f"{PREFIX}API_TOKEN" in done.stderr
 
@@ -191,7 +191,7 @@ def test_sigterm_in_the_middle_of_a_load_ends_it_with_143_and_nothing_half(job: 
 
 def test_the_sandbox_serves_from_it_and_stops_on_sigterm(image: Image, job: Job) -> None:
     assert job.image(job.wanted("migrate")).returncode == 0
-    with image.started(Wanted(("sandbox", "--port", "0", "--rows", "100"))) as container:
+    with image.started(RunRequest(("sandbox", "--port", "0", "--rows", "100"))) as container:
         assert container.process.stderr
         told = re.search(r"https?://[\d.]+:\d+", container.process.stderr.readline())
         assert told
@@ -204,8 +204,8 @@ def test_the_sandbox_serves_from_it_and_stops_on_sigterm(image: Image, job: Job)
     assert job.query("SELECT count(*) > 0 FROM watch_time") == [(True,)]
 
 
-def _until(condition: Any, patience_s: float = 60) -> None:
-    deadline = time.monotonic() + patience_s
+def _until(condition: Any, timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)

@@ -64,8 +64,8 @@ def _held(warehouse: Warehouse, lock: str) -> Iterator[Callable[[], None]]:
         connection.rollback()
 
 
-def _until(condition: Callable[[], bool], otherwise: str, patience_s: float = 20) -> None:
-    deadline = time.monotonic() + patience_s
+def _until(condition: Callable[[], bool], otherwise: str, timeout_s: float = 20) -> None:
+    deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, otherwise
         time.sleep(0.02)
@@ -152,7 +152,7 @@ def test_a_killed_backfill_of_thirty_days_goes_on_where_it_was(program: Program,
     span = ("backfill", "--start", f"{DAY - timedelta(days=29)}", "--end", f"{DAY}", "--concurrency", "2")
     for enough in (12, 35):
         process = program.start(*span)
-        _until(lambda: _loaded(newest_warehouse) >= enough, "the backfill does not get on", patience_s=60)  # noqa: B023
+        _until(lambda: _loaded(newest_warehouse) >= enough, "the backfill does not get on", timeout_s=60)  # noqa: B023
         _kill(process, signal.SIGKILL)
         _backends_gone(newest_warehouse)
         assert process.returncode == -signal.SIGKILL
@@ -303,7 +303,7 @@ def test_sigterm_while_the_database_is_silent(program: Program, newest_warehouse
 def test_sigterm_stops_the_embedded_server_too(
     bare_program: Program, newest_warehouse: Warehouse, tmp_path: Path
 ) -> None:
-    bare_program = replace(bare_program, anew=True)  # the server is a child of the command
+    bare_program = replace(bare_program, new_interpreter=True)  # the server is a child of the command
     settings = _embedded_settings(newest_warehouse, tmp_path)
     assert bare_program("migrate", **settings).returncode == 0
     newest_warehouse.sandbox.override(VOD, Delivery(latency_s=60))
@@ -346,7 +346,7 @@ def test_two_runs_at_once_leave_one_revision_of_each_slice(program: Program, new
 
 def test_killed_on_the_embedded_database(bare_program: Program, newest_warehouse: Warehouse, tmp_path: Path) -> None:
     """The next command finds the server of the killed one running, uses it, and stops it."""
-    bare_program = replace(bare_program, anew=True)  # the server is a child of the command
+    bare_program = replace(bare_program, new_interpreter=True)  # the server is a child of the command
     settings = _embedded_settings(newest_warehouse, tmp_path)
     assert bare_program("migrate", **settings).returncode == 0
     newest_warehouse.sandbox.script(VOD, storage=[Delivery(latency_s=60)])

@@ -9,8 +9,7 @@ import zoneinfo
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 from pathlib import Path
-from subprocess import PIPE
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -37,18 +36,17 @@ def sandbox_config() -> SandboxConfig:
     return SandboxConfig(vod_rows=200, live_rows=80, quiet_one_day_in=0)
 
 
-def _made(
-    program: Program, *arguments: str, variables: dict[str, str] | None = None, stdout: Any = PIPE, stderr: Any = PIPE
+def _run(
+    program: Program, *arguments: str, variables: dict[str, str] | None = None, redirect: str = ""
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run the command with these variables and streams."""
+    """Run the command in a shell, with these variables and redirections."""
     return subprocess.run(
-        [sys.executable, "-m", "etl", *arguments],
+        ["/bin/sh", "-c", f'exec "$0" -m etl "$@" {redirect}', sys.executable, *arguments],
         cwd=program.folder,
         env={**program.environment, **(variables or {})},
+        capture_output=True,
         timeout=60,
         check=False,
-        stdout=stdout,
-        stderr=stderr,
     )
 
 
@@ -86,14 +84,7 @@ def test_readers_of_both_that_have_gone_change_no_exit_code(
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
 def test_streams_that_were_never_open_change_no_exit_code(program: Program, closed: str) -> None:
-    done = subprocess.run(
-        ["/bin/sh", "-c", f'exec "$0" -m etl status {closed}', sys.executable],
-        cwd=program.folder,
-        env=program.environment,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    done = _run(program, "status", redirect=closed)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
@@ -102,8 +93,7 @@ def test_streams_that_were_never_open_change_no_exit_code(program: Program, clos
     "arguments", [("status",), ("status", "--json"), ("status", "--check"), ("--version",), ("--help",), ("doctor",)]
 )
 def test_a_full_disk_under_stdout_is_told_and_worth_another_try(program: Program, arguments: tuple[str, ...]) -> None:
-    with FULL.open("wb") as full:
-        done = _made(program, *arguments, stdout=full)
+    done = _run(program, *arguments, redirect=f">{FULL}")
     told = done.stderr.decode()
     assert done.returncode == 75, told
     assert "error: stdout cannot be written: No space left on device\n" in told
@@ -117,8 +107,7 @@ def test_a_full_disk_under_stdout_hides_no_held_slice(program: Program, newest_w
     """What needs a person is worse than what passes; and everything was loaded by then."""
     newest_warehouse.sandbox.override(VOD, Delivery(body=HELD))
     variables = {f"WATCH_TIME_{name}": value for name, value in ONLY_THE_TARGET.items()}
-    with FULL.open("wb") as full:
-        done = _made(program, "run", variables=variables, stdout=full)
+    done = _run(program, "run", variables=variables, redirect=f">{FULL}")
     assert done.returncode == 65, done.stderr
     assert b"stdout cannot be written" in done.stderr
     assert newest_warehouse.query("SELECT report_type, state FROM report_slice ORDER BY 1") == [
@@ -133,8 +122,7 @@ def test_a_full_disk_under_stderr_changes_no_exit_code(
     program: Program, arguments: tuple[str, ...], settings: dict[str, str], expected: int
 ) -> None:
     variables = {f"WATCH_TIME_{name}": value for name, value in settings.items()}
-    with FULL.open("wb") as full:
-        assert _made(program, *arguments, variables=variables, stderr=full).returncode == expected
+    assert _run(program, *arguments, variables=variables, redirect=f"2>{FULL}").returncode == expected
 
 
 ENCODINGS = [
@@ -153,10 +141,10 @@ def test_an_encoding_without_our_signs_ends_nothing(
     assert program("run", **ONLY_THE_TARGET).returncode == 65
     encoding = variables.get("PYTHONIOENCODING", "ascii")
     for command in (("status",), ("explain", f"{TARGET}")):
-        table = _made(program, *command, variables=variables)
+        table = _run(program, *command, variables=variables)
         assert (table.returncode, table.stderr) == (0, b"")
         assert "VOD" in table.stdout.decode(encoding)
-        document = _made(program, *command, "--json", variables=variables)
+        document = _run(program, *command, "--json", variables=variables)
         assert document.returncode == 0, document.stderr
         assert json.loads(document.stdout.decode(encoding)) == json.loads(program(*command, "--json").stdout)
         assert ("\\u4e2d" in document.stdout.decode(encoding)) == ("explain" in command)
@@ -168,14 +156,14 @@ def test_log_lines_are_documents_in_any_encoding(
 ) -> None:
     newest_warehouse.sandbox.override(VOD, Delivery(body=HELD.replace("Customer ID", "Zuschauer é\U0001f600")))
     settings = {f"WATCH_TIME_{name}": value for name, value in ONLY_THE_TARGET.items()}
-    done = _made(program, "run", variables=settings | variables)
+    done = _run(program, "run", variables=settings | variables)
     assert done.returncode == 65, done.stderr
     events = [json.loads(line) for line in done.stderr.decode(variables.get("PYTHONIOENCODING", "ascii")).splitlines()]
     assert any("Zuschauer é\U0001f600" in str(event.get("message")) for event in events)
 
 
 @pytest.mark.parametrize("zone", ["localtime", "posix/Asia/Taipei", "right/Asia/Taipei", "posixrules", "Factory"])
-def test_a_zone_that_is_no_iana_name_is_a_setting_to_correct(program: Program, zone: str) -> None:
+def test_a_zone_without_an_iana_name_is_a_wrong_setting(program: Program, zone: str) -> None:
     done = program("status", TIME_ZONE=zone)
     assert done.returncode == 78, done.stderr
     assert f"WATCH_TIME_TIME_ZONE '{zone}' is not an IANA time zone; use a name such as Asia/Taipei" in done.stderr
@@ -186,7 +174,7 @@ def test_a_zone_that_the_server_does_not_know_ends_nothing(program: Program, tmp
     (tmp_path / "Mars").mkdir()
     (tmp_path / "Mars" / "Olympus").write_bytes(_zone_file("Asia/Taipei"))
     variables = {"PYTHONTZPATH": f"{tmp_path}", "WATCH_TIME_TIME_ZONE": "Mars/Olympus"}
-    done = _made(program, "status", variables=variables)
+    done = _run(program, "status", variables=variables)
     assert (done.returncode, done.stderr) == (0, b"")
 
 

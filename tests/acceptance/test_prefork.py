@@ -52,7 +52,7 @@ COMMANDS: list[tuple[tuple[str, ...], dict[str, str]]] = [
 def test_both_say_and_return_the_same(program: Program) -> None:
     assert program(*ONE_SLICE).returncode == 0
     for arguments, settings in COMMANDS:
-        ends = [started(*arguments, **settings) for started in (program, replace(program, anew=True))]
+        ends = [started(*arguments, **settings) for started in (program, replace(program, new_interpreter=True))]
         forked, anew = ((end.returncode, _lasting(end.stdout), _lasting(end.stderr)) for end in ends)
         assert forked == anew, arguments
 
@@ -60,12 +60,12 @@ def test_both_say_and_return_the_same(program: Program) -> None:
 @pytest.mark.parametrize(
     ("number", "code"), [pytest.param(signal.SIGTERM, 143, id="handled"), pytest.param(signal.SIGKILL, -9, id="killed")]
 )
-@pytest.mark.parametrize("anew", [False, True], ids=["forked", "anew"])
+@pytest.mark.parametrize("new_interpreter", [False, True], ids=["forked", "anew"])
 def test_both_are_ended_by_signals(
-    program: Program, newest_warehouse: Warehouse, number: signal.Signals, code: int, *, anew: bool
+    program: Program, newest_warehouse: Warehouse, number: signal.Signals, code: int, *, new_interpreter: bool
 ) -> None:
     newest_warehouse.sandbox.withdraw(Slice(TARGET, ReportType.VOD))
-    process = replace(program, anew=anew).start(*ONE_SLICE, NOT_FOUND_WAIT_SECONDS="600")
+    process = replace(program, new_interpreter=new_interpreter).start(*ONE_SLICE, NOT_FOUND_WAIT_SECONDS="600")
     assert process.stderr.readline(), "it has begun"
     assert process.poll() is None
     process.send_signal(number)

@@ -13,8 +13,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-import archives
-from archives import IN_THE_WAREHOUSE, Place
+from archives import IN_THE_WAREHOUSE, ArchiveFiles
 from conftest import HEADER, Program, Warehouse
 from etl.archive.layout import Key, published
 from etl.config.environment import PREFIX
@@ -24,7 +23,6 @@ from etl.sandbox.sandbox_config import SandboxConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import postgres
 
@@ -41,29 +39,7 @@ def sandbox_config() -> SandboxConfig:
 @pytest.fixture
 def program(program: Program) -> Program:
     """Its runs look at the days of `SPAN` only."""
-    return _with(program, LOOKBACK_DAYS="3", RECHECK_DAYS="3")
-
-
-def _with(program: Program, **settings: str) -> Program:
-    """The program with these settings for all that it does."""
-    named = {f"{PREFIX}{name}": value for name, value in settings.items()}
-    return replace(program, environment={**program.environment, **named})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with archives.servers(tmp_path_factory.mktemp("stores")):
-        yield
-
-
-@pytest.fixture(params=archives.KINDS)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return archives.place(request.param, tmp_path)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Place:
-    return Place(str(tmp_path / "lake"), tmp_path / "copies")
+    return program.with_settings(LOOKBACK_DAYS="3", RECHECK_DAYS="3")
 
 
 def _stored(url: str) -> dict[str, list[tuple[Any, ...]]]:
@@ -113,14 +89,14 @@ def _history(program: Program, warehouse: Warehouse, url: str) -> None:
 
 
 def test_the_warehouse_is_rebuilt_from_the_archive_to_the_byte(
-    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, place: Place
+    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, archive: ArchiveFiles
 ) -> None:
-    _history(program, newest_warehouse, place.url)
+    _history(program, newest_warehouse, archive.url)
     before = _stored(newest_warehouse.url)
     assert len(before["revisions"]) == 13
     assert len(before["rejects"]) == 7
     assert sorted({revision[2] for revision in before["revisions"]}) == [1, 2]
-    assert place.facts() == newest_warehouse.query(IN_THE_WAREHOUSE)
+    assert archive.facts() == newest_warehouse.query(IN_THE_WAREHOUSE)
     without_api = Program(
         program.folder,
         {
@@ -129,51 +105,51 @@ def test_the_warehouse_is_rebuilt_from_the_archive_to_the_byte(
             if name not in {f"{PREFIX}API_TOKEN", f"{PREFIX}API_BASE_URL"}
         },
     )
-    files = place.files()
+    files = archive.files()
     with newest_server.database() as url:
-        rebuilt = _done(without_api, "backfill", "--from-archive", DATABASE_URL=url, ARCHIVE_URL=place.url)
+        rebuilt = _done(without_api, "backfill", "--from-archive", DATABASE_URL=url, ARCHIVE_URL=archive.url)
         assert len(rebuilt["slices"]) == 13
         assert _stored(url) == before
         # Again: nothing is loaded twice.
-        again = _done(without_api, "backfill", "--from-archive", DATABASE_URL=url, ARCHIVE_URL=place.url)
+        again = _done(without_api, "backfill", "--from-archive", DATABASE_URL=url, ARCHIVE_URL=archive.url)
         assert {slice_["result"] for slice_ in again["slices"]} == {"unchanged"}
         assert _stored(url) == before
         # The source's reports are those that the rebuilt warehouse knows, and the archive is its own.
-        after = _done(program, "run", DATABASE_URL=url, ARCHIVE_URL=place.url)
+        after = _done(program, "run", DATABASE_URL=url, ARCHIVE_URL=archive.url)
         assert {slice_["result"] for slice_ in after["slices"]} <= {"unchanged", "unavailable"}
-        assert _done(program, "archive", DATABASE_URL=url, ARCHIVE_URL=place.url)["whole"] == 13
-    assert place.files() == files
+        assert _done(program, "archive", DATABASE_URL=url, ARCHIVE_URL=archive.url)["whole"] == 13
+    assert archive.files() == files
 
 
 def test_revisions_come_back_in_the_order_in_which_they_were_loaded(
-    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, folder: Place
+    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, folder_archive: ArchiveFiles
 ) -> None:
     """A creation time that the newest report does not tell is that of the report that was loaded first."""
     for day, created_at in ((DAYS[2], ""), (DAYS[0], "2026-01-01T00:00:00Z"), (DAYS[1], "2026-02-02T00:00:00Z")):
         report = f"{HEADER}A,c1,VOD,{created_at},u1,5\n"
-        newest_warehouse.bring(report, slice_=Slice(day, ReportType.VOD), archive_url=folder.url)
+        newest_warehouse.sync(report, slice_=Slice(day, ReportType.VOD), archive_url=folder_archive.url)
     before = _stored(newest_warehouse.url)
     with newest_server.database() as url:
-        _done(program, "backfill", "--from-archive", DATABASE_URL=url, ARCHIVE_URL=folder.url)
+        _done(program, "backfill", "--from-archive", DATABASE_URL=url, ARCHIVE_URL=folder_archive.url)
         assert _stored(url) == before
 
 
 def test_revisions_of_a_slice_come_back_in_their_order_though_the_clock_went_back(
-    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, folder: Place
+    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, folder_archive: ArchiveFiles
 ) -> None:
     slice_ = Slice(DAYS[0], ReportType.VOD)
     for seconds in (5, 6):
-        newest_warehouse.bring(f"{HEADER}A,c1,VOD,,u1,{seconds}\n", slice_=slice_, archive_url=folder.url)
+        newest_warehouse.sync(f"{HEADER}A,c1,VOD,,u1,{seconds}\n", slice_=slice_, archive_url=folder_archive.url)
     with psycopg.connect(newest_warehouse.url) as connection:
         for table in (b"report_revision", b"report_slice"):
             connection.execute(b"UPDATE " + table + b" SET loaded_at = loaded_at - interval '1 day' WHERE revision = 2")
-    (marker,) = [name for name in folder.files() if "revision=2/" in name and name.endswith(".json")]
-    folder.remove(marker)
-    _done(program, "archive", "--sweep", ARCHIVE_URL=folder.url)
+    (marker,) = [name for name in folder_archive.files() if "revision=2/" in name and name.endswith(".json")]
+    folder_archive.remove(marker)
+    _done(program, "archive", "--sweep", ARCHIVE_URL=folder_archive.url)
     before = _stored(newest_warehouse.url)
     assert newest_warehouse.query("SELECT revision FROM report_revision ORDER BY loaded_at") == [(2,), (1,)]
     with newest_server.database() as url:
-        rebuilt = _done(program, "backfill", "--from-archive", DATABASE_URL=url, ARCHIVE_URL=folder.url)
+        rebuilt = _done(program, "backfill", "--from-archive", DATABASE_URL=url, ARCHIVE_URL=folder_archive.url)
         assert [each["revision"] for each in rebuilt["slices"]] == [1, 2]
         assert _stored(url) == before
 
@@ -189,18 +165,22 @@ def _before_the_loss(server: postgres.Server, warehouse: Warehouse) -> Iterator[
 @pytest.mark.single_server("a database of a cluster cannot be copied")
 @pytest.mark.parametrize("lost", [1, 2])
 def test_lost_revisions_of_a_slice_come_back_by_what_the_message_says(
-    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, folder: Place, lost: int
+    program: Program,
+    newest_warehouse: Warehouse,
+    newest_server: postgres.Server,
+    folder_archive: ArchiveFiles,
+    lost: int,
 ) -> None:
     """The source has another report by then, so that nothing but the archive has the lost ones."""
     slice_ = Slice(DAYS[-1], ReportType.VOD)
-    _done(program, "backfill", *SPAN, ARCHIVE_URL=folder.url)
+    _done(program, "backfill", *SPAN, ARCHIVE_URL=folder_archive.url)
     with _before_the_loss(newest_server, newest_warehouse) as url:
         for _ in range(lost):
             newest_warehouse.sandbox.restate(slice_)
-            _done(program, "run", ARCHIVE_URL=folder.url)
+            _done(program, "run", ARCHIVE_URL=folder_archive.url)
         before = _stored(newest_warehouse.url)
         newest_warehouse.sandbox.restate(slice_)
-        left = _with(program, DATABASE_URL=url, ARCHIVE_URL=folder.url)
+        left = program.with_settings(DATABASE_URL=url, ARCHIVE_URL=folder_archive.url)
         refused = _done(left, "run", code=78)
         (told,) = [each["next_step"] for each in refused["slices"] if each["exit_code"]]
         (typed,) = re.findall(r"type: watch-time (backfill --from-archive (?:--\w+ \S+ ){3})", told)
@@ -210,48 +190,50 @@ def test_lost_revisions_of_a_slice_come_back_by_what_the_message_says(
         assert loaded["revision"] == lost + 2
         assert _done(left, "archive")["whole"] == 8 + lost + 1
         with psycopg.connect(url) as connection:
-            assert folder.facts() == connection.execute(IN_THE_WAREHOUSE).fetchall()
+            assert folder_archive.facts() == connection.execute(IN_THE_WAREHOUSE).fetchall()
 
 
 @pytest.mark.single_server("a database of a cluster cannot be copied")
 def test_a_sweep_by_a_warehouse_that_lost_a_commit_takes_nothing_from_readers(
-    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, folder: Place
+    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, folder_archive: ArchiveFiles
 ) -> None:
     """Its ledger has the revision before; they have seen the one that is lost."""
-    _done(program, "backfill", *SPAN, ARCHIVE_URL=folder.url)
+    _done(program, "backfill", *SPAN, ARCHIVE_URL=folder_archive.url)
     with _before_the_loss(newest_server, newest_warehouse) as url:
         newest_warehouse.sandbox.restate(Slice(DAYS[-1], ReportType.VOD))
-        _done(program, "run", ARCHIVE_URL=folder.url)
-        left, files = _with(program, DATABASE_URL=url, ARCHIVE_URL=folder.url), folder.files()
+        _done(program, "run", ARCHIVE_URL=folder_archive.url)
+        left, files = program.with_settings(DATABASE_URL=url, ARCHIVE_URL=folder_archive.url), folder_archive.files()
         swept = _done(left, "archive", "--sweep", code=78)
         assert (len(swept["unknown"]), swept["unfinished"], swept["removed"]) == (1, [], [])
-        assert folder.files() == files
+        assert folder_archive.files() == files
         _done(left, "run")
         assert _done(left, "archive")["whole"] == 9
-        assert folder.facts() == newest_warehouse.query(IN_THE_WAREHOUSE)
+        assert folder_archive.facts() == newest_warehouse.query(IN_THE_WAREHOUSE)
 
 
 def test_a_range_is_rebuilt_alone(
-    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, folder: Place
+    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, folder_archive: ArchiveFiles
 ) -> None:
-    _done(program, "backfill", *SPAN, ARCHIVE_URL=folder.url)
+    _done(program, "backfill", *SPAN, ARCHIVE_URL=folder_archive.url)
     day = f"{DAYS[1]}"
     with newest_server.database() as url:
         rebuilt = _done(
             program, "backfill", "--from-archive", "--start", day, "--end", day, "--type", "vod",
-            DATABASE_URL=url, ARCHIVE_URL=folder.url,
+            DATABASE_URL=url, ARCHIVE_URL=folder_archive.url,
         )  # fmt: skip
     assert [(slice_["report_date"], slice_["report_type"]) for slice_ in rebuilt["slices"]] == [(day, "VOD")]
 
 
 def test_a_damaged_raw_file_is_not_loaded_and_is_named(
-    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, folder: Place
+    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, folder_archive: ArchiveFiles
 ) -> None:
-    _done(program, "backfill", *SPAN, ARCHIVE_URL=folder.url)
-    (victim, other) = sorted(name for name in folder.files() if name.startswith("raw/") and "=VOD" in name)[:2]
-    folder.put(victim, folder.files()[other])
+    _done(program, "backfill", *SPAN, ARCHIVE_URL=folder_archive.url)
+    (victim, other) = sorted(name for name in folder_archive.files() if name.startswith("raw/") and "=VOD" in name)[:2]
+    folder_archive.put(victim, folder_archive.files()[other])
     with newest_server.database() as url:
-        rebuilt = _done(program, "backfill", "--from-archive", code=65, DATABASE_URL=url, ARCHIVE_URL=folder.url)
+        rebuilt = _done(
+            program, "backfill", "--from-archive", code=65, DATABASE_URL=url, ARCHIVE_URL=folder_archive.url
+        )
         failed = [slice_ for slice_ in rebuilt["slices"] if slice_["result"] == "failed"]
         assert [slice_["report_date"] for slice_ in failed] == [f"{DAYS[0]}"]
         assert "does not have the hash in its name" in failed[0]["message"]
@@ -261,66 +243,66 @@ def test_a_damaged_raw_file_is_not_loaded_and_is_named(
 
 
 def test_the_command_names_what_nothing_refers_to_and_sweeps_it(
-    program: Program, newest_warehouse: Warehouse, place: Place
+    program: Program, newest_warehouse: Warehouse, archive: ArchiveFiles
 ) -> None:
-    _done(program, "backfill", *SPAN, ARCHIVE_URL=place.url)
-    whole = place.files()
+    _done(program, "backfill", *SPAN, ARCHIVE_URL=archive.url)
+    whole = archive.files()
     slice_ = Slice(DAYS[0], ReportType.VOD)
     stray = Key(slice_, 2, "0" * 64)
     strays = {stray.raw, stray.parquet, f"{published(slice_).replace('facts.parquet', '')}.facts.parquet.1f.part"}
     for name in (*strays, "facts/README.md"):
-        place.put(name, b"stray")
-    found = _done(program, "archive", ARCHIVE_URL=place.url)
+        archive.put(name, b"stray")
+    found = _done(program, "archive", ARCHIVE_URL=archive.url)
     assert {file["name"] for file in found["unreferenced"]} == strays
     assert all(file["size_bytes"] == 5 and 0 <= file["age_s"] < 60 for file in found["unreferenced"])
     assert found["foreign"] == ["facts/README.md"]
     assert (found["revisions"], found["whole"]) == (8, 8)
-    swept = _done(program, "archive", "--sweep", ARCHIVE_URL=place.url)
+    swept = _done(program, "archive", "--sweep", ARCHIVE_URL=archive.url)
     assert set(swept["removed"]) == strays
     assert swept["unreferenced"] == []
-    assert place.files() == whole | {"facts/README.md": b"stray"}
+    assert archive.files() == whole | {"facts/README.md": b"stray"}
 
 
 def test_sweeping_with_an_empty_database_removes_nothing(
-    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, folder: Place
+    program: Program, newest_warehouse: Warehouse, newest_server: postgres.Server, folder_archive: ArchiveFiles
 ) -> None:
-    _done(program, "backfill", *SPAN, ARCHIVE_URL=folder.url)
-    before = folder.files()
+    _done(program, "backfill", *SPAN, ARCHIVE_URL=folder_archive.url)
+    before = folder_archive.files()
     with newest_server.database() as url:
-        found = _done(program, "archive", "--sweep", code=78, DATABASE_URL=url, ARCHIVE_URL=folder.url)
+        found = _done(program, "archive", "--sweep", code=78, DATABASE_URL=url, ARCHIVE_URL=folder_archive.url)
     assert len(found["unknown"]) == 8
     assert found["removed"] == []
-    assert folder.files() == before
+    assert folder_archive.files() == before
 
 
 def test_a_lost_file_is_named_and_an_older_published_one_is_replaced(
-    program: Program, newest_warehouse: Warehouse, folder: Place
+    program: Program, newest_warehouse: Warehouse, folder_archive: ArchiveFiles
 ) -> None:
     slice_ = Slice(DAYS[-1], ReportType.VOD)
-    _done(program, "run", ARCHIVE_URL=folder.url)
-    old = folder.files()[published(slice_)]
+    _done(program, "run", ARCHIVE_URL=folder_archive.url)
+    old = folder_archive.files()[published(slice_)]
     newest_warehouse.sandbox.restate(slice_)
-    _done(program, "run", ARCHIVE_URL=folder.url)
+    _done(program, "run", ARCHIVE_URL=folder_archive.url)
     # As a copy that was given up on, and arrives late, would.
-    folder.put(published(slice_), old)
-    assert folder.facts() != newest_warehouse.query(IN_THE_WAREHOUSE)
-    found = _done(program, "archive", code=75, ARCHIVE_URL=folder.url)
+    folder_archive.put(published(slice_), old)
+    assert folder_archive.facts() != newest_warehouse.query(IN_THE_WAREHOUSE)
+    found = _done(program, "archive", code=75, ARCHIVE_URL=folder_archive.url)
     assert found["unfinished"] == [{"report_date": f"{DAYS[-1]}", "report_type": "VOD"}]
-    _done(program, "archive", "--sweep", ARCHIVE_URL=folder.url)
-    assert folder.facts() == newest_warehouse.query(IN_THE_WAREHOUSE)
-    lost = next(name for name in sorted(folder.files()) if name.startswith("raw/"))
-    folder.remove(lost)
-    found = _done(program, "archive", code=65, ARCHIVE_URL=folder.url)
+    _done(program, "archive", "--sweep", ARCHIVE_URL=folder_archive.url)
+    assert folder_archive.facts() == newest_warehouse.query(IN_THE_WAREHOUSE)
+    lost = next(name for name in sorted(folder_archive.files()) if name.startswith("raw/"))
+    folder_archive.remove(lost)
+    found = _done(program, "archive", code=65, ARCHIVE_URL=folder_archive.url)
     assert [each["missing"] for each in found["damaged"]] == [lost]
 
 
 def test_a_warehouse_that_gets_an_archive_later_is_told_in_a_few_lines_what_to_type(
-    program: Program, newest_warehouse: Warehouse, folder: Place
+    program: Program, newest_warehouse: Warehouse, folder_archive: ArchiveFiles
 ) -> None:
     _done(program, "backfill", *SPAN)
     newest_warehouse.sandbox.restate(Slice(DAYS[-1], ReportType.VOD))
     _done(program, "run")
-    page = program("archive", ARCHIVE_URL=folder.url)
+    page = program("archive", ARCHIVE_URL=folder_archive.url)
     assert page.returncode == 0
     told = page.stdout
     assert "0 of 9 accepted revisions are archived whole" in told
@@ -330,19 +312,19 @@ def test_a_warehouse_that_gets_an_archive_later_is_told_in_a_few_lines_what_to_t
     _, _, typed = told.partition("type: watch-time ")
     command = typed.splitlines()[0].split()
     assert command == ["backfill", "--refresh", *SPAN]
-    _done(program, *command, ARCHIVE_URL=folder.url)
-    found = _done(program, "archive", ARCHIVE_URL=folder.url)
+    _done(program, *command, ARCHIVE_URL=folder_archive.url)
+    found = _done(program, "archive", ARCHIVE_URL=folder_archive.url)
     assert (found["whole"], found["unarchived"]) == (8, [])
     assert [each["revision"] for each in found["superseded"]] == [1]
 
 
-def test_the_command_line_says_what_goes_together(program: Program, folder: Place) -> None:
+def test_the_command_line_says_what_goes_together(program: Program, folder_archive: ArchiveFiles) -> None:
     for arguments in (("--from-archive", "--refresh"), ("--start", "2026-11-01"), ("--from-archive", "--dry-run")):
-        assert program("backfill", *arguments, ARCHIVE_URL=folder.url).returncode == 2
+        assert program("backfill", *arguments, ARCHIVE_URL=folder_archive.url).returncode == 2
     ended = program("backfill", "--from-archive")
     assert ended.returncode == 78
     assert "WATCH_TIME_ARCHIVE_URL" in ended.stderr
-    nothing = program("backfill", "--from-archive", ARCHIVE_URL=folder.url)
+    nothing = program("backfill", "--from-archive", ARCHIVE_URL=folder_archive.url)
     assert (nothing.returncode, "has no revision" in nothing.stderr) == (2, True)
 
 

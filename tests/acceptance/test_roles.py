@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from postgres import Server
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "postgres"
-TABLES = ("content", "warehouse", "watch_time", "watch_time_version", "report_slice", "report_revision", "report_check",
-          "report_reject", "report_notice")  # fmt: skip
+TABLES = ("content", "content_daily", "customer_count", "warehouse", "watch_time", "watch_time_version",
+          "report_slice", "report_revision", "report_check", "report_reject", "report_notice")  # fmt: skip
 OWNERS_TABLES = tuple(name for name in TABLES if name != "watch_time")
 VIEWS = ("watch_time_report", "watch_time_daily", "watch_time_customers", "watch_time_monthly", "watch_time_by_content",
          "watch_time_by_customer", "report_coverage")  # fmt: skip

@@ -16,7 +16,7 @@ from etl.domain.slices import ReportType, Slice
 from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.telemetry import notifier, ping, run_telemetry
-from http_listeners import free_port, hanging, listening, notices_within
+from http_listeners import free_port, listening, notices_within, silent_host
 
 if TYPE_CHECKING:
     from conftest import Program, Warehouse
@@ -30,8 +30,8 @@ LONGEST_S = 16 + 15 + 5 + 5 + 30 + 10
 # So that waiting for them all takes no minute.
 SHORT = {
     "telemetry.ping._STEP_S": 0.3,
-    "telemetry.ping._PATIENCE_S": 0.6,
-    "telemetry.ping._START_PATIENCE_S": 0.3,
+    "telemetry.ping._TIMEOUT_S": 0.6,
+    "telemetry.ping._START_TIMEOUT_S": 0.3,
     "telemetry.pushgateway.PUSH_S": 0.3,
     **notices_within(0.5),
 }
@@ -46,13 +46,13 @@ def test_the_bounds_are_those_that_the_page_promises() -> None:
     page = (REPOSITORY / "docs" / "operations" / "monitoring.md").read_text(encoding="utf-8")
     promised = [int(found) for found in re.findall(r"^\| [^|]+ \| (\d+) s\b[^|]*\|$", page, re.MULTILINE)]
     assert promised == [
-        ping._START_PATIENCE_S + ping._PATIENCE_S,
+        ping._START_TIMEOUT_S + ping._TIMEOUT_S,
         run_telemetry._LEDGER_S,
         run_telemetry._FILE_S,
         run_telemetry._PUSH_S,
-        notifier._PATIENCE_S + run_telemetry._NOTE_S,
+        notifier._TIMEOUT_S + run_telemetry._NOTE_S,
     ]
-    assert notifier._SEND_S < notifier._PATIENCE_S
+    assert notifier._SEND_S < notifier._TIMEOUT_S
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_run_ends_as_it_would_without(program: Program, newest_warehouse: Ware
     if code:
         newest_warehouse.sandbox.override(VOD, Delivery(body=HEADER + "t,c1,VOD,,u1,-5\n"))
     program = replace(program, limits=SHORT)
-    with hanging() as silent:
+    with silent_host() as silent:
         address = silent if trouble == "everything hangs" else f"127.0.0.1:{free_port()}"
         began = time.monotonic()
         done = program(
@@ -89,8 +89,8 @@ def test_a_backfill_is_watched_over_as_well(program: Program) -> None:
     with listening() as host:
         done = program("backfill", "--start", day, "--end", day, PING_URL=f"{host.url}/x")
     assert done.returncode == 0
-    assert [each.path for each in host.heard] == ["/x/start", "/x"]
-    assert host.heard[-1].body == "backfill ended with 0: 2 loaded"
+    assert [each.path for each in host.received] == ["/x/start", "/x"]
+    assert host.received[-1].body == "backfill ended with 0: 2 loaded"
 
 
 def test_doctor_looks_at_each_channel_and_sends_nothing(program: Program) -> None:
@@ -112,7 +112,7 @@ def test_doctor_looks_at_each_channel_and_sends_nothing(program: Program) -> Non
         ("notices", "ok"),
         ("notices", "warning"),
     ]
-    assert [each.path for each in host.heard] == ["/-/ready"]
+    assert [each.path for each in host.received] == ["/-/ready"]
     assert SECRET not in done.stdout + done.stderr
 
 

@@ -47,7 +47,7 @@ def test_tampered_rows_are_found_and_left_as_they_are(program: Program, newest_w
                            "(SELECT ctid FROM watch_time_" + f"{TARGET:%Y%m%d}" + "_vod LIMIT 1)")  # fmt: skip
         connection.execute("DELETE FROM watch_time WHERE content_id IN (SELECT min(content_id) FROM watch_time)")
         connection.execute("INSERT INTO watch_time VALUES ('extra', 'nobody', 'VOD', %s, 'VOD', 5)", [TARGET])
-    before = newest_warehouse.everything()
+    before = newest_warehouse.stored()
     done = program("verify", *ONE_DATE, "--type", "VOD", "--json")
     assert done.returncode == 65
     (verdict,) = json.loads(done.stdout)
@@ -56,14 +56,14 @@ def test_tampered_rows_are_found_and_left_as_they_are(program: Program, newest_w
     assert verdict["missing"] == 200 - (stored - 1)
     told = program("verify", *ONE_DATE, "--type", "VOD").stdout
     assert "content 'extra', customer 'nobody', VOD: the report has nothing, the table 5 s" in told
-    assert newest_warehouse.everything() == before
+    assert newest_warehouse.stored() == before
 
 
 def test_facts_that_were_changed_by_hand_are_corrected_by_what_it_says(
     program: Program, newest_warehouse: Warehouse
 ) -> None:
     """It named no next step, `--refresh` found everything unchanged, and nothing else loaded the slice."""
-    before = newest_warehouse.everything()
+    before = newest_warehouse.stored()
     with psycopg.connect(newest_warehouse.url) as connection:
         connection.execute(
             "DELETE FROM watch_time WHERE report_type = 'VOD' AND customer_id IN "
@@ -78,7 +78,7 @@ def test_facts_that_were_changed_by_hand_are_corrected_by_what_it_says(
     assert done.returncode == 0
     assert "the stored rows were not those of the report:" in done.stdout
     assert program("verify", *ONE_DATE).returncode == 0
-    assert newest_warehouse.everything() == before
+    assert newest_warehouse.stored() == before
 
 
 def test_a_restated_report_differs_until_it_is_loaded(program: Program, newest_warehouse: Warehouse) -> None:

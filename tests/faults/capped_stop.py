@@ -5,7 +5,7 @@ from __future__ import annotations
 from etl.runtime.cancellation import Stop
 
 
-class Impatient(Stop):
+class CappedStop(Stop):
     """Sleeps for no longer than `longest_s`."""
 
     def __init__(self, longest_s: float) -> None:

@@ -1,6 +1,6 @@
 """Job, source and database as hosts of their own: containers of the Docker engine, in networks that can be cut.
 
-    job's place --- network "source" --- the sandbox
+    job's host  --- network "source" --- the sandbox
          |
          +--------- network "store" ---- Postgres, and its standby
 
@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from docker_engine import Running, docker, running, until
+from docker_engine import Container, docker, running, until
 from etl.config.environment import PREFIX
 from etl.sandbox.sandbox import Sandbox
 
@@ -53,10 +53,10 @@ class Network:
     name: str
     prefix: str
 
-    def cut(self, host: Running) -> None:
+    def disconnect(self, host: Container) -> None:
         docker("network", "disconnect", self.name, host.name)
 
-    def mend(self, host: Running, *, number: int) -> None:
+    def connect(self, host: Container, *, number: int) -> None:
         """With this as the last part of its address: connections live on where it is the one that the host had."""
         docker("network", "connect", f"--ip={self.prefix}.{number}", self.name, host.name)
 
@@ -83,30 +83,30 @@ class Job:
     name: str
     process: subprocess.Popen[str]
 
-    def ended(self, patience_s: float = 170) -> subprocess.CompletedProcess[str]:
-        out, err = self.process.communicate(timeout=patience_s)
+    def result(self, timeout_s: float = 170) -> subprocess.CompletedProcess[str]:
+        out, err = self.process.communicate(timeout=timeout_s)
         return subprocess.CompletedProcess(self.process.args, self.process.returncode, out, err)
 
 
 @dataclass
 class Hosts:
-    """The place of the job, the source, the server.
+    """The job's host, the source, the server.
 
     Attributes:
         sandbox: what the source serves, to compare with; change it by `restate` only.
-        source: the network between place and sandbox.
-        store: the network between place and server.
+        source_network: between the job and the sandbox.
+        database_network: between the job and the server.
         files: secrets, in files.
         environment: of each run.
         image: of the job.
     """
 
     sandbox: Sandbox
-    source: Network
-    store: Network
-    place: Running
-    origin: Running
-    server: Running
+    source_network: Network
+    database_network: Network
+    job_host: Container
+    source_host: Container
+    database_host: Container
     files: Mapping[str, Path]
     environment: dict[str, str] = field(default_factory=dict)
     image: str = IMAGE
@@ -114,9 +114,9 @@ class Hosts:
     @property
     def url(self) -> str:
         """The database, by the port that is published."""
-        return published(self.server)
+        return published_url(self.database_host)
 
-    def equipment(self, **settings: str) -> tuple[str, ...]:
+    def run_options(self, **settings: str) -> tuple[str, ...]:
         """The engine's options for a container of the program: few rights, its files, and its environment."""
         variables = {**self.environment, **{f"{PREFIX}{key}": value for key, value in settings.items()}}
         return (
@@ -127,12 +127,12 @@ class Hosts:
 
     @contextmanager
     def started(self, *arguments: str, options: tuple[str, ...] = (), **settings: str) -> Iterator[Job]:
-        """The job in the network of the place, unless the options say another one; removed at the end."""
+        """The job in the network of its host, unless the options say another one; removed at the end."""
         name = f"watch-time-test-{uuid.uuid4().hex[:12]}"
         where = () if any(option.startswith("--network") for option in options) else (
-            f"--network=container:{self.place.name}",
+            f"--network=container:{self.job_host.name}",
         )  # fmt: skip
-        command = ["docker", "run", f"--name={name}", *where, *self.equipment(**settings), *options, self.image,
+        command = ["docker", "run", f"--name={name}", *where, *self.run_options(**settings), *options, self.image,
                    *arguments]  # fmt: skip
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             try:
@@ -143,21 +143,21 @@ class Hosts:
     def run(self, *arguments: str, options: tuple[str, ...] = (), **settings: str) -> subprocess.CompletedProcess[str]:
         """A run of the job, to its end."""
         with self.started(*arguments, options=options, **settings) as job:
-            return job.ended()
+            return job.result()
 
     def restate(self, slice_: Slice) -> None:
         """On both sides: what is served, and what it is compared with."""
-        address = f"http://127.0.0.1:{self.origin.port(PORT)}/sandbox/restate"
+        address = f"http://127.0.0.1:{self.source_host.port(PORT)}/sandbox/restate"
         query = f"date={slice_.report_date}&type={slice_.report_type.value}"
         urllib.request.urlopen(f"{address}?{query}", data=b"", timeout=30).close()  # noqa: S310 - loopback
         self.sandbox.restate(slice_)
 
     @contextmanager
     def dropping(self, probability: float) -> Iterator[None]:
-        """Of the packets that come to the place from elsewhere, so many are lost on the way."""
+        """Of the packets that come to the job's host from elsewhere, so many are lost on the way."""
         rule = ("INPUT", "!", "-i", "lo", "-m", "statistic", "--mode", "random", "--probability", f"{probability:.3f}",
                 "-j", "DROP")  # fmt: skip
-        inside = ("nsenter", f"--net=/proc/{self.place.pid}/ns/net", "iptables", "--wait")
+        inside = ("nsenter", f"--net=/proc/{self.job_host.pid}/ns/net", "iptables", "--wait")
         subprocess.run([*inside, "-A", *rule], check=True, capture_output=True)
         try:
             yield
@@ -165,7 +165,7 @@ class Hosts:
             subprocess.run([*inside, "-D", *rule], check=True, capture_output=True)
 
 
-def published(server: Running) -> str:
+def published_url(server: Container) -> str:
     return f"postgresql://watch_time@127.0.0.1:{server.port(5432)}/watch_time"
 
 
@@ -178,7 +178,7 @@ _GIVEN_UP_WITHIN_A_MINUTE = (
 
 
 @contextmanager
-def postgres_host(store: Network, alias: str, *before: str) -> Iterator[Running]:
+def postgres_host(store: Network, alias: str, *before: str) -> Iterator[Container]:
     """A server that takes connections, known in its network by that name; `before` it, a command of the shell."""
     serve = f"exec docker-entrypoint.sh {' '.join(_GIVEN_UP_WITHIN_A_MINUTE)}"
     options = (f"--network={store.name}", f"--network-alias={alias}", "--publish=127.0.0.1::5432",
@@ -194,17 +194,17 @@ def postgres_host(store: Network, alias: str, *before: str) -> Iterator[Running]
 
 
 @contextmanager
-def place_between(source: Network, store: Network, *, number: int, delay_s: float = 0.0) -> Iterator[Running]:
+def job_host_between(source: Network, store: Network, *, number: int, delay_s: float = 0.0) -> Iterator[Container]:
     """A host in both networks, with this as the last part of its addresses, whose loopback has a port of the source."""
     with running(IMAGE, "/forwarder.py", "source", f"{PORT}", f"{delay_s}", options=(
             "--entrypoint=python3", f"--network={source.name}", f"--ip={source.prefix}.{number}",
             f"--volume={_FORWARDER}:/forwarder.py:ro")) as place:  # fmt: skip
-        store.mend(place, number=number)
+        store.connect(place, number=number)
         yield place
 
 
 @contextmanager
-def hosts(config: SandboxConfig, folder: Path, *, delay_s: float = 0.0, image: str = IMAGE) -> Iterator[Hosts]:
+def running_hosts(config: SandboxConfig, folder: Path, *, delay_s: float = 0.0, image: str = IMAGE) -> Iterator[Hosts]:
     """All of them, and the tables made."""
     told = {name: value for name, value in asdict(config).items() if name in _CONFIGURED}
     secrets = {"api-token": config.token, "database-url": "postgresql://watch_time@warehouse:5432/watch_time"}
@@ -224,7 +224,7 @@ def hosts(config: SandboxConfig, folder: Path, *, delay_s: float = 0.0, image: s
             "--entrypoint=python3", f"--network={source.name}", "--network-alias=source",
             f"--publish=127.0.0.1::{PORT}", f"--env=CONFIG={json.dumps(told)}")))  # fmt: skip
         server = stack.enter_context(postgres_host(store, "warehouse"))
-        place = stack.enter_context(place_between(source, store, number=100, delay_s=delay_s))
+        place = stack.enter_context(job_host_between(source, store, number=100, delay_s=delay_s))
         made = Hosts(Sandbox(config), source, store, place, origin, server,
                      {name: folder / name for name in secrets}, environment, image)  # fmt: skip
         migrated = made.run("migrate")

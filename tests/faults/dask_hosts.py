@@ -1,8 +1,8 @@
 """A Dask cluster on hosts of their own: scheduler and workers in containers, started as docs/workers.md says, over TLS.
 
-worker's place --- network "source" --- the sandbox
+worker's host  --- network "source" --- the sandbox
      |
-     +------------ network "store" ---- Postgres, the scheduler, the command's place
+     +------------ network "store" ---- Postgres, the scheduler, the command's host
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from container_hosts import IMAGE, RESTRICTED, place_between
+from container_hosts import IMAGE, RESTRICTED, job_host_between
 from docker_engine import docker, running, until
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from container_hosts import Hosts
-    from docker_engine import Running
+    from docker_engine import Container
 
 WITH_DASK = f"{IMAGE}:dask"
 ADDRESS = "tls://scheduler:8786"
@@ -32,7 +32,7 @@ _THERE = "/etc/dask"
 
 @dataclass(frozen=True)
 class WorkerHost:
-    """A worker of one process, in the network of a place of its own.
+    """A worker of one process, in the network of a host of its own.
 
     Attributes:
         address: as the database knows it.
@@ -40,15 +40,15 @@ class WorkerHost:
 
     name: str
     address: str
-    place: Running
-    container: Running
+    host: Container
+    container: Container
 
     def kill(self) -> None:
         docker("kill", self.container.name)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """It stands still meanwhile: its machine answers for it, as far as that goes."""
+        """It stands still meanwhile: its machine answers for it, as hosts as that goes."""
         docker("pause", self.container.name)
         try:
             yield
@@ -61,14 +61,14 @@ class DaskHosts:
     """A scheduler with workers.
 
     Attributes:
-        far: the hosts that they work with.
+        hosts: the hosts that they work with.
         scheduler: the container.
         certificates: one authority's, for each role.
         workers: all that were started.
     """
 
-    far: Hosts
-    scheduler: Running
+    hosts: Hosts
+    scheduler: Container
     certificates: Path
     stack: ExitStack
     workers: list[WorkerHost] = field(default_factory=list)
@@ -86,20 +86,20 @@ class DaskHosts:
         self.workers += made
 
     def _start_worker(self, index: int) -> WorkerHost:
-        name, far = f"worker-{index}", self.far
+        name, hosts = f"worker-{index}", self.hosts
         number = 110 + index
-        place = self.stack.enter_context(place_between(far.source, far.store, number=number))
-        options = (f"--network=container:{place.name}", "--entrypoint=dask", *far.equipment(),
+        host = self.stack.enter_context(job_host_between(hosts.source_network, hosts.database_network, number=number))
+        options = (f"--network=container:{host.name}", "--entrypoint=dask", *hosts.run_options(),
                    *_encrypted(self.certificates, "worker"),
                    "--env=DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=false")  # fmt: skip
         command = ("worker", ADDRESS, "--nthreads", "1", "--nworkers", "1", "--name", name)
         container = self.stack.enter_context(running(WITH_DASK, *command, options=options))
-        return WorkerHost(name, f"{far.store.prefix}.{number}", place, container)
+        return WorkerHost(name, f"{hosts.database_network.prefix}.{number}", host, container)
 
     def cut_off(self, worker: WorkerHost) -> None:
         """From everybody."""
-        for network in (self.far.source, self.far.store):
-            network.cut(worker.place)
+        for network in (self.hosts.source_network, self.hosts.database_network):
+            network.disconnect(worker.host)
 
     def has_lost(self, worker: WorkerHost) -> bool:
         """Whether the scheduler has given a worker up."""
@@ -112,16 +112,16 @@ class DaskHosts:
 
 
 @contextmanager
-def dask_hosts(far: Hosts, folder: Path, *, workers: int, **scheduler: str) -> Iterator[DaskHosts]:
+def dask_hosts(hosts: Hosts, folder: Path, *, workers: int, **scheduler: str) -> Iterator[DaskHosts]:
     """A scheduler, with these settings of Dask's, and so many workers."""
     _make_certificates(folder)
     settings = (f"--env=DASK_DISTRIBUTED__SCHEDULER__{name}={value}" for name, value in scheduler.items())
-    options = ("--entrypoint=dask", f"--network={far.store.name}", "--network-alias=scheduler", *RESTRICTED,
-               *_encrypted(folder, "scheduler"), *settings)  # fmt: skip
+    options = ("--entrypoint=dask", f"--network={hosts.database_network.name}", "--network-alias=scheduler",
+               *RESTRICTED, *_encrypted(folder, "scheduler"), *settings)  # fmt: skip
     command = ("scheduler", "--protocol", "tls", "--port", "8786")
     with ExitStack() as stack:
         container = stack.enter_context(running(WITH_DASK, *command, options=options))
-        cluster = DaskHosts(far, container, folder, stack)
+        cluster = DaskHosts(hosts, container, folder, stack)
         cluster.start_workers(workers)
         yield cluster
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class OwnServer:
+class DisposableServer:
     """A data folder and the server on it, at a loopback port that stays the same over restarts."""
 
     folder: Path
@@ -73,7 +73,7 @@ class OwnServer:
 
 
 @contextmanager
-def own_server(source: str = postgres.ONE, *, migrated: bool = True) -> Iterator[OwnServer]:
+def disposable_server(source: str = postgres.ONE, *, migrated: bool = True) -> Iterator[DisposableServer]:
     """A running server on a new folder; stopped and deleted at the end."""
     major = postgres.major_of(source)
     wheel = embedded._wheel()
@@ -85,7 +85,7 @@ def own_server(source: str = postgres.ONE, *, migrated: bool = True) -> Iterator
         made = wheel.postgres_server.PostgresServer(folder, cleanup_mode=None, postgres_version=major)
         made.ensure_pgdata_inited()
         os.chmod(parent, 0o755)  # noqa: PTH101, S103 - as above
-        server = OwnServer(folder, Path(made.bin_path), made.system_user)
+        server = DisposableServer(folder, Path(made.bin_path), made.system_user)
         server.configure(listen_addresses="127.0.0.1")
         server.start()
         try:

@@ -25,7 +25,7 @@ _STREAMING_TYPES = {"VOD": "VOD", "Live": "LIVE", "Live-to-VOD": "LIVE_TO_VOD"}
 
 
 @dataclass(frozen=True)
-class Truth:
+class ExpectedReport:
     """One report file: its bytes' hash and number, its lines, and what they say."""
 
     sha256: str
@@ -39,20 +39,20 @@ class Truth:
         return sum(self.facts.values(), Decimal(0))
 
 
-def truth_of(sandbox: Sandbox, slice_: Slice, revision: int) -> Truth:
+def expected_report(sandbox: Sandbox, slice_: Slice, revision: int) -> ExpectedReport:
     """What that revision of the slice's report says."""
     report = sandbox.report(slice_, revision)
     return _read(report.path, report.etag)
 
 
-def truths_by_hash(sandbox: Sandbox, slice_: Slice) -> dict[str, Truth]:
+def expected_by_hash(sandbox: Sandbox, slice_: Slice) -> dict[str, ExpectedReport]:
     """Every revision of the slice's report that the sandbox has had so far."""
     numbers = range(sandbox.revision(slice_) + 1)
-    return {truth.sha256: truth for truth in (truth_of(sandbox, slice_, number) for number in numbers)}
+    return {truth.sha256: truth for truth in (expected_report(sandbox, slice_, number) for number in numbers)}
 
 
 @lru_cache(maxsize=4_096)
-def _read(path: Path, _etag: str) -> Truth:
+def _read(path: Path, _etag: str) -> ExpectedReport:
     data = path.read_bytes()
     facts: defaultdict[Key, Decimal] = defaultdict(Decimal)
     contents: dict[str, Naming] = {}
@@ -64,4 +64,4 @@ def _read(path: Path, _etag: str) -> Truth:
             key = (content_id, line["Customer ID"], _STREAMING_TYPES[line["Streaming Type"]])
             facts[key] += Decimal(line["Watch Time (sec.)"])
             contents[content_id] = (line["Content Title"], datetime.fromisoformat(line["Created At"]))
-    return Truth(sha256(data).hexdigest(), len(data), lines, facts, contents)
+    return ExpectedReport(sha256(data).hexdigest(), len(data), lines, facts, contents)

@@ -112,12 +112,12 @@ _NAMES: Final = {
 }
 
 
-def arm(spec: str, fired: Path) -> None:
+def arm(spec: str, fired: str) -> None:
     """Put the failpoint `<point>:<action>[:<nth>]` into this process; the file `fired` appears when it is reached."""
     point, action, *nth = spec.split(":")
     if action == "linger":
         _TRANSACTION_SETTINGS["idle_in_transaction_session_timeout"] = f"{SHORT_IDLE_S}s"
-    armed = _Armed(_ALL_ACTIONS[action], fired, left=int(nth[0]) if nth else 1)
+    armed = _Armed(_ALL_ACTIONS[action], Path(fired), left=int(nth[0]) if nth else 1)
     _keep_track(armed.databases)
     where, what, *needed = _POINTS[point].split()
     passed = [_mark(needed[0]) if needed else None]

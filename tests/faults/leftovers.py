@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     Connection = psycopg.Connection[dict[str, Any]]
 
 _TABLES = frozenset({
-    "watch_time", "content", "warehouse", "report_slice", "report_revision", "report_check", "report_reject",
-    "report_notice", "watch_time_version",
+    "watch_time", "content", "content_daily", "customer_count", "warehouse", "report_slice", "report_revision",
+    "report_check", "report_reject", "report_notice", "watch_time_version",
 })  # fmt: skip
 _BOUND = re.compile(r"FROM \('([\d-]+)', '(\w+)'\) TO \('([\d-]+)', '(\w+)'\)")
 _A_DAY = timedelta(days=1)
 
 
-def about_partitions(connection: Connection) -> Iterator[str]:
+def partition_violations(connection: Connection) -> Iterator[str]:
     """Whether each partition holds facts, has its key, and nothing that was only for its making."""
     partitions = connection.execute("""
         SELECT relname AS name, pg_class.oid, pg_get_expr(relpartbound, pg_class.oid) AS bound,
@@ -82,7 +82,7 @@ def _is_month(bound: str) -> bool | None:
     return None
 
 
-def about_leftovers(connection: Connection) -> Iterator[str]:
+def leftover_violations(connection: Connection) -> Iterator[str]:
     """Tables, indexes, locks and transactions that nobody will clean away."""
     relations = connection.execute("""
         SELECT relname AS name, relkind AS kind

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from summing import added_up, in_words
+from tally import summary, totals
 
 HERE = Path(__file__).parent
 _SOAK_SHARE = 0.35
@@ -31,7 +31,7 @@ _LONGEST_ROUND_S = 900.0
 # What a suite does once, whatever the effort: servers, processes to fork from.
 _FIXED_SHARE = 0.5
 # After which a round that hangs is ended.
-_PATIENCE_S = 120.0
+_TIMEOUT_S = 120.0
 
 
 @dataclass
@@ -58,7 +58,7 @@ class LongRun:
             sys.executable, str(HERE / "soak.py"), "--minutes", f"{minutes:.1f}", "--days", f"{days}",
             "--seed", f"{self.seed}", "--postgres", source,
         ]  # fmt: skip
-        code, _ = self._call(command, {}, minutes * 60 * 1.5 + _PATIENCE_S)
+        code, _ = self._call(command, {}, minutes * 60 * 1.5 + _TIMEOUT_S)
         if code:
             self.failures.append(f"the soak ended with {code}; repeat: {shlex.join(command)}")
 
@@ -98,7 +98,7 @@ class LongRun:
             sys.executable, "-m", "pytest", str(HERE), "-n", "2", "-q", "-p", "no:cacheprovider", "--tb=short",
             f"--timeout={round(180 * max(1, effort))}", f"--junitxml={report}",
         ]  # fmt: skip
-        code, is_late = self._call(command, known, max(self.left_s, _ROUND_S) * 2 + _PATIENCE_S)
+        code, is_late = self._call(command, known, max(self.left_s, _ROUND_S) * 2 + _TIMEOUT_S)
         variables = " ".join(f"{name}={value}" for name, value in known.items())
         failed = failures(report) if report.exists() else []
         self.failures += [f"{what}; repeat: {variables} pytest {where}" for where, what in failed]
@@ -106,12 +106,12 @@ class LongRun:
             how = "did not end and was stopped" if is_late else f"ended with {code}"
             self.failures.append(f"a round {how}; repeat: {variables} {shlex.join(command)}")
 
-    def _call(self, command: list[str], known: dict[str, str], patience_s: float) -> tuple[int, bool]:
+    def _call(self, command: list[str], known: dict[str, str], timeout_s: float) -> tuple[int, bool]:
         """Run it in a group of its own; its exit code, and whether it had to be stopped."""
         environment = {**os.environ, **known, "WATCH_TIME_TEST_TALLY": str(self.tally)}
         with subprocess.Popen(command, cwd=HERE.parents[1], env=environment, start_new_session=True) as process:
             try:
-                return process.wait(patience_s), False
+                return process.wait(timeout_s), False
             except subprocess.TimeoutExpired:
                 return _stopped(process), True
             except KeyboardInterrupt:
@@ -120,7 +120,7 @@ class LongRun:
 
     def summary(self, postgres: str) -> str:
         """What was tried, in one line."""
-        tried = in_words(added_up(self.tally.read_text(encoding="utf-8").splitlines() if self.tally.exists() else []))
+        tried = summary(totals(self.tally.read_text(encoding="utf-8").splitlines() if self.tally.exists() else []))
         seeds = f"{self.seed}" if len(self.seeds) < 2 else f"{self.seeds[0]}-{self.seeds[-1]}"
         minutes = f"{(time.monotonic() - self.began) / 60:.0f} min"
         return (

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from etl.domain.contract import CUSTOMER_ID, FACTS
-from etl.extract import download, gunzip
+from etl.extract import download, gunzip, storage_headers
 from etl.load import compaction, partitions, slice_load
 from etl.pipeline import guards, outcome_recorder, slice_sync
 from etl.runtime.redaction import Redactor
@@ -62,7 +62,7 @@ def _no_length_check() -> None:
 
 def _blind_to_sources() -> None:
     """A part, or a known ETag, is taken for one of any file."""
-    _replace(download, "source_of", lambda _: "reports.example.com/r.csv")
+    _replace(storage_headers, "source_of", lambda _: "reports.example.com/r.csv")
 
 
 def _no_gzip_end() -> None:

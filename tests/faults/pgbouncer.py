@@ -15,7 +15,7 @@ import psycopg
 from psycopg import conninfo
 
 from http_listeners import free_port
-from prerequisites import lacking
+from prerequisites import skip_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,10 +25,10 @@ PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/s
 
 
 @contextmanager
-def pooled(url: str, *, server_connections: int) -> Iterator[str]:
+def pgbouncer(url: str, *, server_connections: int) -> Iterator[str]:
     """The same database by way of a pgbouncer that keeps so many connections to it; its URL."""
     if PGBOUNCER is None:
-        lacking("there is no pgbouncer on this machine (Debian: apt install pgbouncer)")
+        skip_missing("there is no pgbouncer on this machine (Debian: apt install pgbouncer)")
     known, port = conninfo.conninfo_to_dict(url), free_port()
     # It refuses to be root, and has to reach the server's socket.
     host = str(known["host"])

@@ -1,4 +1,4 @@
-"""What a soak lets happen to the program: faults of the source, kills, ended connections, crashes of the server."""
+"""Random faults for a soak: of the source; kills, ended connections, crashes of the server."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from etl.sandbox.faults import Answer, Delivery
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from disposable_server import OwnServer
+    from disposable_server import DisposableServer
     from etl.domain.slices import Slice
     from etl.sandbox.sandbox import Sandbox
-    from forks import Ended, Started
+    from job_environment import Ended, Run
 
 Strike = Literal["kill", "connection", "crash"]
 
@@ -35,31 +35,31 @@ _TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE appli
 
 
 @dataclass
-class Weather:
-    """Chance, the rate of faults a slice, and what happened so far."""
+class RandomFaults:
+    """Chance, how often a slice meets a fault, and what has happened so far."""
 
     seed: int
     rate: float
-    server: OwnServer
-    met: Counter[str] = field(default_factory=Counter)
+    server: DisposableServer
+    counts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)  # noqa: S311 - to be repeated
 
-    def packing(self, sandbox: Sandbox, slices: Iterable[Slice]) -> None:
+    def compress_some(self, sandbox: Sandbox, slices: Iterable[Slice]) -> None:
         """Some reports come compressed, and some of those as `.csv.gz`."""
         for slice_ in slices:
             sandbox.override(slice_, Delivery(gzip=random.Random(f"{self.seed} {slice_}").choice(_PACKED)))  # noqa: S311
 
-    def over_source(self, sandbox: Sandbox, slices: Iterable[Slice]) -> None:
+    def script_source(self, sandbox: Sandbox, slices: Iterable[Slice]) -> None:
         """The next answers about some of the slices go wrong."""
         for slice_ in slices:
             if self.chance.random() < self.rate:
                 sandbox.script(slice_, api=[self._answer()])
-                self.met["faults of the source"] += 1
+                self.counts["faults of the source"] += 1
             if self.chance.random() < self.rate:
                 sandbox.script(slice_, storage=[self._delivery(sandbox, slice_)])
-                self.met["faults of the source"] += 1
+                self.counts["faults of the source"] += 1
 
     def _answer(self) -> Answer:
         return self.chance.choice([
@@ -84,7 +84,7 @@ class Weather:
         ]
         return self.chance.choice(ways)
 
-    def strikes(
+    def plan(
         self, slices: Sequence[Slice], usual_s: float, *, but: tuple[Strike, ...] = ()
     ) -> list[tuple[float, Strike]]:
         """When in a run about these slices something strikes that is no fault of the source, and what."""
@@ -93,45 +93,43 @@ class Weather:
         picked = self.chance.choices([kind for kind, _ in kinds], [weight for _, weight in kinds], k=count)
         return sorted((self.chance.uniform(0, usual_s), kind) for kind in picked)
 
-    def over(
-        self, started: Started, strikes: Sequence[tuple[float, Strike]], deadline: float
-    ) -> tuple[Ended, list[int]]:
-        """Let the strikes fall on a run; gives its end, and its memory in kB from the first look to the last.
+    def strike(self, run: Run, strikes: Sequence[tuple[float, Strike]], deadline: float) -> tuple[Ended, list[int]]:
+        """Strike a run as planned; returns how it ended, and its memory in kB from the first look to the last.
 
-        A run that goes on beyond the deadline is told to end by SIGTERM.
+        A run that goes on beyond the deadline gets SIGTERM.
         """
         began, left, memory = time.monotonic(), list(strikes), []
         told = False
-        while kilobytes := _memory_of(started.pid):
+        while kilobytes := _memory_of(run.pid):
             memory.append(kilobytes)
             now = time.monotonic()
             if left and now - began >= left[0][0]:
                 _, kind = left.pop(0)
                 if kind == "kill":
-                    return self._kill(started), memory
+                    return self._kill(run), memory
                 self._end_connections() if kind == "connection" else self._crash()
             if now > deadline and not told:
                 told = True
                 with suppress(ProcessLookupError):
-                    os.kill(started.pid, signal.SIGTERM)
+                    os.kill(run.pid, signal.SIGTERM)
             time.sleep(_LOOK_S)
-        return started.wait(), memory
+        return run.wait(), memory
 
-    def _kill(self, started: Started) -> Ended:
+    def _kill(self, run: Run) -> Ended:
         in_flight = self._in_flight()
-        ended = started.kill(signal.SIGKILL)
+        ended = run.kill(signal.SIGKILL)
         if ended.code == -signal.SIGKILL:
-            self.met["kills"] += 1
-            self.met["kills with a load in flight"] += bool(in_flight)
+            self.counts["kills"] += 1
+            self.counts["kills with a load in flight"] += bool(in_flight)
         return ended
 
     def _end_connections(self) -> None:
         with psycopg.connect(self.server.url, autocommit=True) as connection:
-            self.met["connections to Postgres ended"] += len(connection.execute(_TERMINATE).fetchall())
+            self.counts["connections to Postgres ended"] += len(connection.execute(_TERMINATE).fetchall())
 
     def _crash(self) -> None:
-        self.met["crashes and stops of the server, loads in flight"] += self._in_flight()
-        self.met["crashes and stops of the server"] += 1
+        self.counts["crashes and stops of the server, loads in flight"] += self._in_flight()
+        self.counts["crashes and stops of the server"] += 1
         self.server.stop("immediate")
         self.server.start()
 

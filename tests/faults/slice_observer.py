@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _PAUSE_S = 0.003
 
 # One statement, and so one snapshot.
-_LOOK = """
+_READ = """
     SELECT coalesce((SELECT revision FROM report_slice WHERE report_date = %(day)s AND report_type = %(type)s), 0),
            (SELECT count(*) FROM report_revision WHERE report_date = %(day)s AND report_type = %(type)s),
            count(*),
@@ -34,7 +34,7 @@ _LOOK = """
 """
 
 
-class Seen(NamedTuple):
+class SliceState(NamedTuple):
     """What a slice looks like: its revision by the ledger, how many revisions are recorded, its facts."""
 
     revision: int
@@ -43,63 +43,65 @@ class Seen(NamedTuple):
     watch_seconds: Decimal
 
 
-NOTHING = Seen(0, 0, 0, Decimal(0))
+NOT_LOADED = SliceState(0, 0, 0, Decimal(0))
 
 
-def expected(report: Report, revision: int) -> Seen:
+def expected(report: Report, revision: int) -> SliceState:
     """How the slice looks once this report is its so-many-th revision; none of its lines share a key."""
-    return Seen(revision, revision, report.rows, report.watch_seconds)
+    return SliceState(revision, revision, report.rows, report.watch_seconds)
 
 
-class Looker:
-    """Looks by itself between `look_at` and the next one."""
+class SliceObserver:
+    """Looks by itself between `observe` and the next one."""
 
-    def __init__(self, connection: psycopg.Connection[Seen]) -> None:
+    def __init__(self, connection: psycopg.Connection[SliceState]) -> None:
         self._connection = connection
         self._lock = threading.Lock()
         self._slice: Slice | None = None
         self._ending = threading.Event()
-        self.seen: set[Seen] = set()
+        self.seen: set[SliceState] = set()
 
-    def look_at(self, slice_: Slice) -> None:
+    def observe(self, slice_: Slice) -> None:
         """From now on; what was seen of another slice is forgotten."""
         with self._lock:
             self._slice, self.seen = slice_, set()
-        self.look()
+        self.read()
 
-    def look(self) -> Seen:
+    def read(self) -> SliceState:
         """Now."""
         with self._lock:
             assert self._slice
             key = {"day": self._slice.report_date, "type": self._slice.report_type.value}
-            (seen,) = self._connection.execute(_LOOK, key).fetchall()
+            (seen,) = self._connection.execute(_READ, key).fetchall()
             self.seen.add(seen)
             return seen
 
-    def assert_only(self, before: Seen, after: Seen, *, told: str) -> None:
-        """Nothing else was seen since `look_at`."""
+    def assert_only(self, before: SliceState, after: SliceState, *, told: str) -> None:
+        """Nothing else was seen since `observe`."""
         allowed = {before, after}
-        if before == NOTHING:
+        if before == NOT_LOADED:
             allowed.add(after._replace(rows=0, watch_seconds=Decimal(0)))
         assert self.seen <= allowed, f"{told}: seen {self.seen}"
 
-    def keep_looking(self) -> None:
+    def run(self) -> None:
         while not self._ending.wait(_PAUSE_S):
             if self._slice:
-                self.look()
+                self.read()
 
     def end(self) -> None:
         self._ending.set()
 
 
 @contextmanager
-def looking(url: str) -> Iterator[Looker]:
-    with psycopg.connect(url, autocommit=True, application_name="looker", row_factory=args_row(Seen)) as connection:
-        looker = Looker(connection)
-        thread = threading.Thread(target=looker.keep_looking, daemon=True)
+def observing(url: str) -> Iterator[SliceObserver]:
+    with psycopg.connect(
+        url, autocommit=True, application_name="observer", row_factory=args_row(SliceState)
+    ) as connection:
+        observer = SliceObserver(connection)
+        thread = threading.Thread(target=observer.run, daemon=True)
         thread.start()
         try:
-            yield looker
+            yield observer
         finally:
-            looker.end()
+            observer.end()
             thread.join()

@@ -15,7 +15,7 @@ def main() -> int:
     """Soak, and say in one line what came of it."""
     sys.path.append(str(Path(__file__).parents[1]))
     from effort import SEED
-    from summing import in_words
+    from tally import summary
     from year_backfill import soak
 
     parser = argparse.ArgumentParser(description=__doc__.partition(":")[0] if __doc__ else None)
@@ -37,7 +37,7 @@ def main() -> int:
     print(
         f"soak: {found.compared} of {found.slices} slices of {found.days} days{short} as without faults, "
         f"{found.verified} verified, "
-        f"{found.runs} runs, {found.restated} reports restated, {in_words(found.met)}, "
+        f"{found.runs} runs, {found.restated} reports restated, {summary(found.counts)}, "
         f"tables {found.size_ratio:.2f} times as large, {memory}: {len(found.violations)} violations "
         f"(seed {asked.seed}, {(time.monotonic() - began) / 60:.1f} min, Postgres {asked.postgres})"
     )

@@ -27,7 +27,7 @@ import postgres
 from conftest import HEADER, Program
 from etl.config.environment import PREFIX
 from http_listeners import free_port, listening
-from raw_server import SIGNATURE, TOKEN, RawServer, found, grpc, in_turn, raw_server, reply
+from raw_server import SIGNATURE, TOKEN, RawServer, grpc_error, in_turn, raw_server, reply, url_answer
 from tally import record
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Runs:
         self.out[f"{name}: stdout"], self.out[f"{name}: stderr"] = done.stdout, done.stderr
 
     def source(self, *, api: bytes | None = None, storage: bytes | str = GOOD) -> None:
-        self.api.answer = in_turn(api or found(self.storage.report_url))
+        self.api.answer = in_turn(api or url_answer(self.storage.report_url))
         self.storage.answer = in_turn(storage if isinstance(storage, bytes) else reply(200, storage.encode()))
 
 
@@ -180,8 +180,8 @@ def runs(bare_program: Program) -> Iterator[tuple[Runs, Callable[[], Mapping[str
                 "the ledger": Place(_recorded(url), "guard_refused"),
                 "the server's log": Place(log.read_text()[already_logged:], "FATAL:"),
                 "the metrics": Place(metrics.read_text(), "watch_time_"),
-                "the pings": Place("\n".join(each.body for each in pings.heard), "ended with"),
-                "the notices": Place("\n".join(each.body for each in chat.heard), "is held"),
+                "the pings": Place("\n".join(each.body for each in pings.received), "ended with"),
+                "the notices": Place("\n".join(each.body for each in chat.received), "is held"),
                 "the page": Place((bare_program.folder / "page.html").read_text(), "<html"),
             }
 
@@ -216,9 +216,9 @@ def make_every_kind(runs: Runs) -> None:
     runs.make("malformed", *ONE_SLICE)
     runs.source(storage=GOOD.removeprefix(HEADER))
     runs.make("no header", *ONE_SLICE)
-    runs.source(api=grpc(401, 16, SAYS))
+    runs.source(api=grpc_error(401, 16, SAYS))
     runs.make("401 that repeats the token", *ONE_SLICE)
-    runs.source(api=grpc(404, 5, SAYS))
+    runs.source(api=grpc_error(404, 5, SAYS))
     runs.make("404 that repeats the token", *ONE_SLICE)
     runs.source(api=reply(302, headers={"Location": f"https://elsewhere.example/?{SIGNATURE}"}))
     runs.make("redirected API", *ONE_SLICE)
@@ -287,7 +287,7 @@ def _assert_each_place_is_searched(made: Runs, gathered: Callable[[], Mapping[st
             connection.execute("SELECT %s::text::integer", [CUSTOMERS[0]])
     made.out |= {name: made.out[name] + TOKEN for name in ("held: stdout", "held: stderr")}
     for listener in (made.pings, made.chat):
-        listener.heard.append(listener.heard[0]._replace(body=quote(CUSTOMERS[2])))
+        listener.received.append(listener.received[0]._replace(body=quote(CUSTOMERS[2])))
     for file in ("watch_time.prom", "page.html"):
         path = made.program.folder / file
         path.write_text(path.read_text() + SIGNATURE)

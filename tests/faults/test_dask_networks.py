@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from container_hosts import hosts
+from container_hosts import running_hosts
 from dask_hosts import ADDRESS, WITH_DASK, dask_hosts
 from docker_engine import needs_engine, until
 from etl.domain.slices import dates_between, slices_of
@@ -37,7 +37,7 @@ LAST = CONFIG.today() - timedelta(days=40)
 SLICES = slices_of(dates_between(LAST - timedelta(days=4), LAST))
 BACKFILL = ("backfill", "--start", f"{SLICES[0].report_date}", "--end", f"{LAST}", "--json")
 # Dask finds a silent host within half a minute, Postgres within a minute; and the machine may be busy.
-PATIENCE_S = 170.0
+TIMEOUT_S = 170.0
 # The schema of the same backfill in threads.
 THREADS = "threads"
 # What is known of a slice whoever has loaded it. One whose worker was lost may have been committed for it.
@@ -74,51 +74,53 @@ BACKENDS = (
 
 
 @pytest.fixture
-def far(tmp_path: Path) -> Iterator[Hosts]:
-    with hosts(CONFIG, tmp_path, image=WITH_DASK) as made:
+def hosts(tmp_path: Path) -> Iterator[Hosts]:
+    with running_hosts(CONFIG, tmp_path, image=WITH_DASK) as made:
         yield made
 
 
-def test_a_worker_that_is_cut_off_in_the_middle_of_a_load_changes_nothing(far: Hosts, tmp_path: Path) -> None:
+def test_a_worker_that_is_cut_off_in_the_middle_of_a_load_changes_nothing(hosts: Hosts, tmp_path: Path) -> None:
     """Neither its scheduler nor its database hears of it: both find out for themselves."""
-    with _clustered(far, tmp_path) as cluster, _in_the_middle(far, cluster) as (job, go_on):
+    with _clustered(hosts, tmp_path) as cluster, _in_the_middle(hosts, cluster) as (job, go_on):
         victim = cluster.workers[0]
         cluster.cut_off(victim)
         go_on()
-        done = job.ended(PATIENCE_S)
+        done = job.result(TIMEOUT_S)
         assert cluster.has_lost(victim), "it was not missed"
-        _assert_as_in_threads(far, done)
+        _assert_as_in_threads(hosts, done)
     record("workers of a Dask cluster cut off", 1)
 
 
-def test_a_worker_whose_container_is_killed_in_the_middle_of_a_load_changes_nothing(far: Hosts, tmp_path: Path) -> None:
-    with _clustered(far, tmp_path) as cluster, _in_the_middle(far, cluster) as (job, go_on):
+def test_a_worker_whose_container_is_killed_in_the_middle_of_a_load_changes_nothing(
+    hosts: Hosts, tmp_path: Path
+) -> None:
+    with _clustered(hosts, tmp_path) as cluster, _in_the_middle(hosts, cluster) as (job, go_on):
         victim = cluster.workers[0]
         victim.kill()
         go_on()
-        done = job.ended(PATIENCE_S)
+        done = job.result(TIMEOUT_S)
         assert cluster.has_lost(victim), "it was not missed"
-        _assert_as_in_threads(far, done)
+        _assert_as_in_threads(hosts, done)
     record("workers of a Dask cluster killed", 1)
 
 
-def test_a_worker_that_stands_still_in_the_middle_of_a_load_is_waited_for(far: Hosts, tmp_path: Path) -> None:
+def test_a_worker_that_stands_still_in_the_middle_of_a_load_is_waited_for(hosts: Hosts, tmp_path: Path) -> None:
     """As long as server and scheduler are patient with it, it goes on with what it had."""
-    with _clustered(far, tmp_path) as cluster, _in_the_middle(far, cluster) as (job, go_on):
+    with _clustered(hosts, tmp_path) as cluster, _in_the_middle(hosts, cluster) as (job, go_on):
         sleeper = cluster.workers[0]
-        with sleeper.paused(), psycopg.connect(far.url, autocommit=True) as observer:
+        with sleeper.paused(), psycopg.connect(hosts.url, autocommit=True) as observer:
             go_on()
             idle = ("idle in transaction",)
             until(lambda: observer.execute(STATE, [sleeper.address]).fetchone() == idle, "the server does not wait")
-        done = job.ended(PATIENCE_S)
+        done = job.result(TIMEOUT_S)
         assert not cluster.has_lost(sleeper)
-        _assert_as_in_threads(far, done)
+        _assert_as_in_threads(hosts, done)
     record("workers of a Dask cluster paused", 1)
 
 
-def test_a_backfill_whose_workers_are_all_lost_goes_on_with_another_one(far: Hosts, tmp_path: Path) -> None:
+def test_a_backfill_whose_workers_are_all_lost_goes_on_with_another_one(hosts: Hosts, tmp_path: Path) -> None:
     """One is cut off, one killed, one stands still until the scheduler has given it up, and comes back then."""
-    with _clustered(far, tmp_path, WORKER_TTL="15s") as cluster, _in_the_middle(far, cluster) as (job, go_on):
+    with _clustered(hosts, tmp_path, WORKER_TTL="15s") as cluster, _in_the_middle(hosts, cluster) as (job, go_on):
         victims = cut_off, killed, sleeper = tuple(cluster.workers)
         cluster.cut_off(cut_off)
         killed.kill()
@@ -126,22 +128,22 @@ def test_a_backfill_whose_workers_are_all_lost_goes_on_with_another_one(far: Hos
             go_on()
             cluster.start_workers(1)
             for victim in victims:
-                until(partial(cluster.has_lost, victim), f"{victim.name} is not missed", PATIENCE_S)
-        done = job.ended(PATIENCE_S)
-        _assert_as_in_threads(far, done)
+                until(partial(cluster.has_lost, victim), f"{victim.name} is not missed", TIMEOUT_S)
+        done = job.result(TIMEOUT_S)
+        _assert_as_in_threads(hosts, done)
     for what in ("cut off", "killed", "paused"):
         record(f"workers of a Dask cluster {what}", 1)
 
 
 @contextmanager
-def _clustered(far: Hosts, folder: Path, **scheduler: str) -> Iterator[DaskHosts]:
+def _clustered(hosts: Hosts, folder: Path, **scheduler: str) -> Iterator[DaskHosts]:
     made = folder / "dask"
     made.mkdir()
-    with dask_hosts(far, made, workers=3, **scheduler) as cluster:
+    with dask_hosts(hosts, made, workers=3, **scheduler) as cluster:
         try:
             yield cluster
         except AssertionError as error:
-            with psycopg.connect(far.url) as connection:
+            with psycopg.connect(hosts.url) as connection:
                 error.add_note(f"{connection.execute(BACKENDS).fetchall()}")
             for container in (cluster.scheduler, *(worker.container for worker in cluster.workers)):
                 error.add_note(container.logs())
@@ -149,14 +151,14 @@ def _clustered(far: Hosts, folder: Path, **scheduler: str) -> Iterator[DaskHosts
 
 
 @contextmanager
-def _in_the_middle(far: Hosts, cluster: DaskHosts) -> Iterator[tuple[Job, Callable[[], None]]]:
+def _in_the_middle(hosts: Hosts, cluster: DaskHosts) -> Iterator[tuple[Job, Callable[[], None]]]:
     """A backfill each worker of which is in the middle of a load; they go on when the function is called."""
-    with psycopg.connect(far.url, autocommit=True) as connection:
+    with psycopg.connect(hosts.url, autocommit=True) as connection:
         connection.execute(GATE)
-        with far.started(*BACKFILL, "--dask", ADDRESS, options=cluster.options) as job:
+        with hosts.started(*BACKFILL, "--dask", ADDRESS, options=cluster.options) as job:
             count = (len(cluster.workers),)
             until(lambda: connection.execute(AT_THE_GATE).fetchone() == count or _has_ended(job), "no loads")
-            assert not _has_ended(job), job.ended().stderr
+            assert not _has_ended(job), job.result().stderr
             yield job, lambda: _open_gate(connection)
         connection.execute("DROP SCHEMA gate CASCADE")
 
@@ -169,17 +171,17 @@ def _has_ended(job: Job) -> bool:
     return job.process.poll() is not None
 
 
-def _assert_as_in_threads(far: Hosts, done: subprocess.CompletedProcess[str]) -> None:
+def _assert_as_in_threads(hosts: Hosts, done: subprocess.CompletedProcess[str]) -> None:
     """The same summary and the same rows, and nothing left behind."""
     assert done.returncode == 0, done.stderr
-    migrated = far.run("migrate", SCHEMA=THREADS)
+    migrated = hosts.run("migrate", SCHEMA=THREADS)
     assert migrated.returncode == 0, migrated.stderr
-    threads = far.run(*BACKFILL, SCHEMA=THREADS)
+    threads = hosts.run(*BACKFILL, SCHEMA=THREADS)
     assert threads.returncode == 0, threads.stderr
     assert _comparable(done, threads) == _comparable(threads, done)
-    assert wait_for_no_backend(far.url, PATIENCE_S) == []
-    assert violations(far.url, far.sandbox, SLICES) == []
-    with psycopg.connect(far.url) as connection:
+    assert wait_for_no_backend(hosts.url, TIMEOUT_S) == []
+    assert violations(hosts.url, hosts.sandbox, SLICES) == []
+    with psycopg.connect(hosts.url) as connection:
         for rows in SAME_ROWS:
             ours, theirs = (connection.execute(rows.format(schema=schema)).fetchall() for schema in ("public", THREADS))
             assert ours == theirs, rows

@@ -37,7 +37,7 @@ CSV = (
 SHA256 = hashlib.sha256(CSV).hexdigest()
 MEMBERS = gzip.compress(CSV[:90], mtime=0), gzip.compress(CSV[90:], mtime=0)
 BODIES = {"plain": CSV, "gzip": gzip.compress(CSV, mtime=0), "two-members": b"".join(MEMBERS)}
-# Attempts at trouble that may pass, before it is given up: `patience.PASSING`.
+# Attempts at trouble that may pass, before it is given up: `retry.PASSING`.
 ATTEMPTS = 5
 
 
@@ -118,7 +118,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
         address = ReportAddress(server.report_url, asks=1)
 
         def download() -> ReportFile:
-            tools = Downloader(client, POLICY, FakeTime().patience(), Stop())
+            tools = Downloader(client, POLICY, FakeTime().retry_policy(), Stop())
             return tools.download(address, renew=lambda: address, folder=folder)
 
         yield Host(server, download)
@@ -273,7 +273,7 @@ def test_after_an_error_no_file_is_left(host: Host, tmp_path: Path) -> None:
     host.server.answer = lambda request: WAYS[0].answer(request)[:-9]
     address, folder = ReportAddress(host.server.report_url, asks=1), tmp_path / "2023-07-03-VOD"
     with storage_client(POLICY, proxies={}) as client, pytest.raises(SourceUnavailable):
-        Downloader(client, POLICY, FakeTime().patience(), Stop()).download(
+        Downloader(client, POLICY, FakeTime().retry_policy(), Stop()).download(
             address, renew=lambda: address, folder=folder
         )
     assert list(folder.iterdir()) == []

@@ -1,7 +1,4 @@
-"""Struck at any named point, in any way, a load is whole or has not happened, and the next run heals it.
-
-By hand: FAILPOINT_FIRED=/tmp/fired python tests/faults/launcher.py attached:kill -- backfill --start ... --end ...
-"""
+"""Struck at any named point, in any way, a load is whole or has not happened, and the next run heals it."""
 
 from __future__ import annotations
 
@@ -15,14 +12,14 @@ import postgres
 from effort import EXHAUSTIVE, SEED, effort
 from etl.domain.slices import ReportType, slices_of
 from failpoints import ACTIONS, COMPACTION, FIRST_LOAD, RESTATED
-from forks import prepared
-from job_environment import NEWEST_DAY, OLD_DAY, SERVERS, Ground, Source, serving, span, template
+from job_environment import NEWEST_DAY, OLD_DAY, SERVERS, JobEnvironment, Source, backfill, loaded_template, serving
 from tally import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from forks import Ended, Forks
+    from job_environment import Ended
 
 pytestmark = pytest.mark.timeout(180 + 60 * effort(1))
 
@@ -38,10 +35,10 @@ CODES = {"kill": -9, "term": 143, "bug": 70, "disk-full": 70, "terminate": 0, "s
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the tests of a server share: a process to fork from, sources, templates without and with facts."""
+    """What the tests of a server share: a folder for runs, sources, templates without and with facts."""
 
     name: str
-    forks: Forks
+    folder: Path
     calm: Source
     restated: Source
     server: postgres.Server
@@ -58,12 +55,6 @@ class Prepared:
         return ("kill", OTHER_ACTIONS[(SEED + turn + 2 * SERVERS.index(self.name)) % len(OTHER_ACTIONS)])
 
 
-@pytest.fixture(scope="module", name="forks")
-def _forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
-    with prepared(tmp_path_factory.mktemp("forks")) as forks:
-        yield forks
-
-
 @pytest.fixture(scope="module", name="sources")
 def _sources() -> Iterator[tuple[Source, Source]]:
     with serving() as calm, serving(restated=slices_of(DAYS)) as restated:
@@ -71,16 +62,18 @@ def _sources() -> Iterator[tuple[Source, Source]]:
 
 
 @pytest.fixture(scope="module", name="prepared", params=SERVERS)
-def _prepared(request: pytest.FixtureRequest, forks: Forks, sources: tuple[Source, Source]) -> Iterator[Prepared]:
-    calm, restated = sources
+def _prepared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, sources: tuple[Source, Source]
+) -> Iterator[Prepared]:
+    (calm, restated), folder = sources, tmp_path_factory.mktemp("runs")
     with (
         postgres.running(request.param) as server,
         server.database() as first,
         server.database() as second,
-        template(server, Ground(first, calm, forks), DAYS) as stored,
-        template(server, Ground(second, calm, forks), OLD_DAYS) as settled,
+        loaded_template(server, JobEnvironment(first, calm, folder), DAYS) as stored,
+        loaded_template(server, JobEnvironment(second, calm, folder), OLD_DAYS) as settled,
     ):
-        yield Prepared(request.param, forks, calm, restated, server, stored, settled)
+        yield Prepared(request.param, folder, calm, restated, server, stored, settled)
 
 
 def _require_struck(ended: Ended, failpoint: str, *, code: int) -> None:
@@ -89,7 +82,12 @@ def _require_struck(ended: Ended, failpoint: str, *, code: int) -> None:
 
 
 def _strike_all(
-    ground: Ground, point: str, strikes: tuple[str, ...], *, revisions: tuple[int, ...], may_be_missing: bool
+    environment: JobEnvironment,
+    point: str,
+    strikes: tuple[str, ...],
+    *,
+    revisions: tuple[int, ...],
+    may_be_missing: bool,
 ) -> None:
     """Strike a load of its own in every way; look at what is there; heal all by one plain run."""
     # The slice that is struck is the only one, but where something is to happen after it.
@@ -97,47 +95,49 @@ def _strike_all(
     only = () if len(types) > 1 else ("--type", "VOD")
     days = DAYS[: len(strikes)]
     for day, action in zip(days, strikes, strict=True):
-        ended = ground.run(*span([day], *only), failpoint=f"{point}:{action}")
+        ended = environment.run(*backfill([day], *only), failpoint=f"{point}:{action}")
         _require_struck(ended, f"{point}:{action}", code=CODES[action])
-        found = ground.violations(slices_of([day], types), revisions=revisions, may_be_missing=may_be_missing)
+        found = environment.violations(slices_of([day], types), revisions=revisions, may_be_missing=may_be_missing)
         assert found == [], f"seed {SEED}, after {point}:{action}"
         record("failpoints", 1)
-    healed = ground.run(*span(days, *only))
+    healed = environment.run(*backfill(days, *only))
     assert healed.code == 0, healed.err
-    assert ground.violations(slices_of(days, types), revisions=revisions[-1:]) == [], f"healed after {point}"
+    assert environment.violations(slices_of(days, types), revisions=revisions[-1:]) == [], f"healed after {point}"
 
 
 @pytest.mark.parametrize("point", FIRST_LOAD)
 def test_a_first_load_struck_anywhere_is_whole_or_not_there(prepared: Prepared, point: str) -> None:
     with prepared.server.database() as url:
-        ground = Ground(url, prepared.calm, prepared.forks)
-        _strike_all(ground, point, prepared.strikes(FIRST_LOAD.index(point)), revisions=(0,), may_be_missing=True)
+        environment = JobEnvironment(url, prepared.calm, prepared.folder)
+        _strike_all(environment, point, prepared.strikes(FIRST_LOAD.index(point)), revisions=(0,), may_be_missing=True)
 
 
 @pytest.mark.parametrize("point", RESTATED)
 def test_a_restatement_struck_anywhere_leaves_the_old_or_the_new_report(prepared: Prepared, point: str) -> None:
     with prepared.stored.database() as url:
-        ground = Ground(url, prepared.restated, prepared.forks)
-        _strike_all(ground, point, prepared.strikes(2 + RESTATED.index(point)), revisions=(0, 1), may_be_missing=False)
+        environment = JobEnvironment(url, prepared.restated, prepared.folder)
+        _strike_all(
+            environment, point, prepared.strikes(2 + RESTATED.index(point)), revisions=(0, 1), may_be_missing=False
+        )
 
 
 @pytest.mark.parametrize("point", COMPACTION)
 def test_a_compaction_struck_anywhere_changes_no_row(prepared: Prepared, point: str) -> None:
     for action in dict.fromkeys(prepared.strikes(COMPACTION.index(point))):
         with prepared.settled.database() as url:
-            ground = Ground(url, prepared.calm, prepared.forks)
-            ended = ground.run("compact", failpoint=f"{point}:{action}")
+            environment = JobEnvironment(url, prepared.calm, prepared.folder)
+            ended = environment.run("compact", failpoint=f"{point}:{action}")
             _require_struck(ended, f"{point}:{action}", code=CODES[action])
-            assert ground.violations(slices_of(OLD_DAYS)) == [], f"after {point}:{action}"
-            healed = ground.run("compact")
+            assert environment.violations(slices_of(OLD_DAYS)) == [], f"after {point}:{action}"
+            healed = environment.run("compact")
             assert healed.code == 0, healed.err
-            assert ground.violations(slices_of(OLD_DAYS)) == [], f"healed after {point}:{action}"
-            assert ground.partitions() == [f"watch_time_{OLD_DAY:%Y%m}"]
+            assert environment.violations(slices_of(OLD_DAYS)) == [], f"healed after {point}:{action}"
+            assert environment.partitions() == [f"watch_time_{OLD_DAY:%Y%m}"]
             record("failpoints", 1)
 
 
 def test_a_failpoint_that_is_not_reached_fails_its_test(prepared: Prepared) -> None:
     with prepared.server.database() as url:
-        ended = Ground(url, prepared.calm, prepared.forks).run(*span(DAYS[:1]), failpoint="deleted:kill")
+        ended = JobEnvironment(url, prepared.calm, prepared.folder).run(*backfill(DAYS[:1]), failpoint="deleted:kill")
     with pytest.raises(AssertionError, match="deleted:kill was not reached"):
         _require_struck(ended, "deleted:kill", code=-9)

@@ -92,7 +92,7 @@ class Loader:
 
     def _bring(self, body: bytes) -> Outcome:
         self.warehouse.sandbox.override(self.slice, Delivery(body=body))
-        return self.job._pipeline.sync_slice(self.slice, FetchOptions())
+        return self.job.context.pipeline.sync_slice(self.slice, FetchOptions())
 
     def query(self, text: LiteralString) -> list[tuple[Any, ...]]:
         """A statement on the slice, which is what its parameters are."""

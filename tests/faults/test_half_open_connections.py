@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Final
 import psycopg
 import pytest
 
-from capped_stop import Impatient
+from capped_stop import CappedStop
 from conftest import TODAY, Warehouse
-from disposable_server import own_server
+from disposable_server import disposable_server
 from etl.domain.outcome import FetchOptions
 from etl.domain.slices import ReportType, Slice
 from etl.job import runner
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.warehouse import connection as connecting
 from etl.warehouse.connection import Database, idle_for
-from prerequisites import lacking
+from prerequisites import skip_missing
 from tally import record
 from warehouse_checker import violations
 from wire_proxy import Cut, proxied
@@ -36,7 +36,7 @@ SHORT: Final = {"tcp_keepalives_idle": "1", "tcp_keepalives_interval": "1", "tcp
 # More than the kernel takes on the way to a client that does not read.
 MUCH = "SELECT repeat('x', 999) FROM generate_series(1, 50000)"
 MUCH_BYTES = 50_000_000
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
 @pytest.fixture
@@ -45,13 +45,13 @@ def sandbox_config() -> SandboxConfig:
 
 
 @pytest.fixture
-def impatient_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def server_with_short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in SHORT.items():
         if name in connecting._TRANSACTION_SETTINGS:
             monkeypatch.setitem(connecting._TRANSACTION_SETTINGS, name, text)
 
 
-@pytest.mark.usefixtures("impatient_server")
+@pytest.mark.usefixtures("server_with_short_timeouts")
 @pytest.mark.parametrize(
     "cut",
     [
@@ -67,22 +67,22 @@ def test_a_client_that_vanished_in_the_middle_of_copy_frees_its_slice(
 ) -> None:
     """The server probes the client, unless it waits for an acknowledgement: then it sends again and again."""
     if sys.platform != "linux":
-        lacking("clients vanish by way of Linux's socket filters")
-    with own_server() as server, proxied(server.url) as proxy:
+        skip_missing("clients vanish by way of Linux's socket filters")
+    with disposable_server() as server, proxied(server.url) as proxy:
         warehouse = Warehouse(server.url, sandbox, base_url)
         proxy.arm(cut)
-        with runner.open_job(warehouse.configured(database_url=proxy.url), stop=Impatient(0.05)) as opened:
-            outcome = opened._pipeline.sync_slice(SLICE, FetchOptions())
+        with runner.open_job(warehouse.configured(database_url=proxy.url), stop=CappedStop(0.05)) as opened:
+            outcome = opened.context.pipeline.sync_slice(SLICE, FetchOptions())
         assert proxy.cut_at == cut.kind
         assert outcome.revision == 1, outcome
         assert violations(server.url, sandbox, [SLICE]) == []
     record("clients that vanished", 1)
 
 
-@pytest.mark.usefixtures("impatient_server")
+@pytest.mark.usefixtures("server_with_short_timeouts")
 def test_a_client_that_reads_slowly_with_reason_is_not_taken_for_gone() -> None:
     """Its machine acknowledges what it has room for, and then answers that it has none."""
-    with own_server(migrated=False) as server, psycopg.connect(server.url, autocommit=True) as observer:
+    with disposable_server(migrated=False) as server, psycopg.connect(server.url, autocommit=True) as observer:
         database = Database(server.url, schema="public")
         with (
             database.transaction() as connection,
@@ -99,7 +99,7 @@ def test_a_client_that_reads_slowly_with_reason_is_not_taken_for_gone() -> None:
 
 def _stalled_for(observer: psycopg.Connection, pid: int, seconds: float) -> bool:
     """Wait until the backend has waited so long for its client to read; False: it is gone."""
-    deadline, since = time.monotonic() + PATIENCE_S, None
+    deadline, since = time.monotonic() + TIMEOUT_S, None
     while time.monotonic() - (since or time.monotonic()) < seconds:
         assert time.monotonic() < deadline
         row = observer.execute("SELECT wait_event FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone()

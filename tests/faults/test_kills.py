@@ -19,14 +19,12 @@ import pytest
 import postgres
 from effort import SEED, effort
 from etl.domain.slices import slices_of
-from forks import prepared
-from job_environment import NEWEST_DAY, OLD_DAY, SERVERS, Ground, Source, serving, span, template
+from job_environment import NEWEST_DAY, OLD_DAY, SERVERS, JobEnvironment, Source, backfill, loaded_template, serving
 from tally import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from forks import Forks
+    from pathlib import Path
 
 TRIES = 60  # to hit a load
 GOLDEN_RATIO = (1 + 5**0.5) / 2
@@ -38,7 +36,7 @@ OLD_DAYS = [OLD_DAY, OLD_DAY + timedelta(days=1)]
 STORED_DAYS = [NEWEST_DAY - timedelta(days=back) for back in range(3, 6)]
 NEW_DAYS = [NEWEST_DAY - timedelta(days=back) for back in range(3)]
 OLD, STORED, NEW = slices_of(OLD_DAYS), slices_of(STORED_DAYS), slices_of(NEW_DAYS)
-BACKFILL = span([*STORED_DAYS, *NEW_DAYS], "--concurrency", "2")
+BACKFILL = backfill([*STORED_DAYS, *NEW_DAYS], "--concurrency", "2")
 COMPACTION = ("compact",)
 IN_FLIGHT = (
     "SELECT count(*) FROM pg_stat_activity "
@@ -53,29 +51,29 @@ class Prepared:
     name: str
     server: postgres.Server
     source: Source
-    forks: Forks
+    folder: Path
     seconds: dict[tuple[str, ...], float]
 
 
 @pytest.fixture(scope="module", name="prepared", params=SERVERS)
 def _prepared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
+    folder = tmp_path_factory.mktemp("runs")
     with (
-        prepared(tmp_path_factory.mktemp("forks")) as forks,
         serving() as calm,
         serving(restated=STORED) as source,
         postgres.running(request.param) as server,
         server.database() as url,
-        template(server, Ground(url, calm, forks), OLD_DAYS) as older,
+        loaded_template(server, JobEnvironment(url, calm, folder), OLD_DAYS) as older,
         older.database() as second_url,
-        template(server, Ground(second_url, calm, forks), STORED_DAYS) as stored,
+        loaded_template(server, JobEnvironment(second_url, calm, folder), STORED_DAYS) as stored,
     ):
         seconds = {}
         with stored.database() as url_to_measure:
             for work in (BACKFILL, COMPACTION):
                 began = time.monotonic()
-                assert Ground(url_to_measure, source, forks).run(*work).code == 0
+                assert JobEnvironment(url_to_measure, source, folder).run(*work).code == 0
                 seconds[work] = time.monotonic() - began
-        yield Prepared(request.param, stored, source, forks, seconds)
+        yield Prepared(request.param, stored, source, folder, seconds)
 
 
 @pytest.mark.timeout(180 + 60 * ROUNDS)
@@ -87,28 +85,28 @@ def test_killed_at_random_moments_nothing_is_half_and_the_end_is_exact(prepared:
             f"seed {seed}; repeat: WATCH_TIME_TEST_SEED={SEED} pytest {__file__} -k 'killed and {prepared.name}-{part}'"
         )
         with prepared.server.database() as url:
-            ground = Ground(url, prepared.source, prepared.forks)
+            environment = JobEnvironment(url, prepared.source, prepared.folder)
             chance = random.Random(seed)  # noqa: S311 - to be repeated
             for attempt in range(KILLS):
                 # Three of four hit a backfill: there is more in it.
                 work = chance.choice((BACKFILL, BACKFILL, BACKFILL, COMPACTION))
                 # What the attempts before have done is not left to be killed.
                 delay_s = chance.uniform(0, prepared.seconds[work] * (1 - attempt / KILLS / 2))
-                _kill(ground, work, delay_s)
-                found = ground.violations([*OLD, *STORED], revisions=(0, 1))
-                found += ground.violations(NEW, may_be_missing=True)
+                _kill(environment, work, delay_s)
+                found = environment.violations([*OLD, *STORED], revisions=(0, 1))
+                found += environment.violations(NEW, may_be_missing=True)
                 assert found == [], f"{work[0]} killed after {delay_s:.4f} s; {again}"
             for work in (BACKFILL, COMPACTION):
-                ended = ground.run(*work)
+                ended = environment.run(*work)
                 assert ended.code == 0, f"{again}\n{ended.err}"
-            found = ground.violations([*OLD, *NEW]) + ground.violations(STORED, revisions=(1,))
+            found = environment.violations([*OLD, *NEW]) + environment.violations(STORED, revisions=(1,))
             assert found == [], f"healed; {again}"
-            assert f"watch_time_{OLD_DAY:%Y%m}" in ground.partitions(), again
+            assert f"watch_time_{OLD_DAY:%Y%m}" in environment.partitions(), again
 
 
-def _kill(ground: Ground, work: tuple[str, ...], delay_s: float) -> None:
-    with psycopg.connect(ground.url, autocommit=True) as observer:
-        started = ground.start(*work)
+def _kill(environment: JobEnvironment, work: tuple[str, ...], delay_s: float) -> None:
+    with psycopg.connect(environment.url, autocommit=True) as observer:
+        started = environment.start(*work)
         time.sleep(delay_s)
         row = observer.execute(IN_FLIGHT).fetchone()
         ended = started.kill(signal.SIGKILL)
@@ -125,12 +123,12 @@ def test_the_moments_of_the_kills_reach_loads_in_flight(prepared: Prepared) -> N
         # Spread evenly over the time that a backfill takes, as far as is known: it changes with the load.
         share = number * GOLDEN_RATIO % 1
         with prepared.server.database() as url, psycopg.connect(url, autocommit=True) as observer:
-            ground = Ground(url, prepared.source, prepared.forks)
-            started = ground.start(*BACKFILL)
+            environment = JobEnvironment(url, prepared.source, prepared.folder)
+            started = environment.start(*BACKFILL)
             time.sleep(longest_s * share)
             row = observer.execute(IN_FLIGHT).fetchone()
             ended = started.kill(signal.SIGKILL)
-            assert ground.violations([*OLD, *STORED], revisions=(0, 1)) == []
+            assert environment.violations([*OLD, *STORED], revisions=(0, 1)) == []
         if row and row[0]:
             return
         if ended.code == 0:

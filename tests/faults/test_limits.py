@@ -1,20 +1,15 @@
 """Whatever is sent, and however slowly: memory stays bounded, the run ends, and says what to do.
 
-The command runs as a process of its own, with its limits brought down (`impatient`); its peak memory is the kernel's
+The command runs as a process of its own, with its limits brought down; its peak memory is the kernel's
 figure. The limits themselves are constants of the program, each with its reason; here it is tried that they hold.
 """
 
 from __future__ import annotations
 
 import gzip
-import json
-import subprocess
-import sys
-import threading
 import time
 import zlib
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -22,11 +17,12 @@ import pytest
 
 from conftest import DAY, HEADER
 from effort import effort
-from raw_server import CSV, Answer, RawServer, found, in_turn, raw_server, reply
+from raw_server import CSV, Answer, RawServer, in_turn, raw_server, reply, url_answer
 from tally import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from conftest import Program, Warehouse
 
@@ -46,6 +42,16 @@ MANY_LINES_S = 600.0
 many_lines = pytest.mark.timeout(MANY_LINES_S + 60)
 
 
+# The product has no settings for most of them.
+SHORT_LIMITS = {
+    "extract.retry._BACKOFF_S": 0.05,
+    "extract.retry._PACE_WINDOW_S": 0.5,
+    "extract.http_clients.STORAGE_TIMEOUT": 0.5,
+    "extract.http_clients.API_TIMEOUT": 0.5,
+    "warehouse.connection._LONGEST_PAUSE_S": 0.05,
+}
+
+
 @dataclass
 class Ended:
     """How a run ended."""
@@ -63,32 +69,16 @@ class Tried:
     warehouse: Warehouse
     api: RawServer
     storage: RawServer
-    settings: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, deadline_s: float = DEADLINE_S, **limits: Any) -> Ended:
-        launcher = Path(__file__).parent / "impatient.py"
-        names = {name.replace("__", "."): value for name, value in limits.items()}
-        peak = self.program.folder / "peak"
-        with (self.program.folder / "out").open("w+") as out:
-            process = subprocess.Popen(
-                [sys.executable, str(launcher), json.dumps(names), str(peak), *ONE_SLICE],
-                cwd=self.program.folder,
-                env={**self.program.environment, **self.settings, "WATCH_TIME_API_BASE_URL": self.api.url},
-                stdout=out,
-                stderr=subprocess.STDOUT,
-            )
-            overdue = threading.Timer(deadline_s, process.kill)
-            overdue.start()
-            process.wait()
-            overdue.cancel()
-            out.seek(0)
-            said = out.read()
-        assert process.returncode != -9, f"not over after {deadline_s} s: {said}"
+        named = {name.replace("__", "."): value for name, value in limits.items()}
+        process = replace(self.program, limits=SHORT_LIMITS | named).start(*ONE_SLICE, API_BASE_URL=self.api.url)
+        done = process.result(deadline_s)
         record("limits tried", 1)
-        return Ended(process.returncode, said, int(peak.read_text()))
+        return Ended(done.returncode, done.stdout + done.stderr, process.peak_bytes)
 
     def fetching(self, answer: Answer, **limits: Any) -> Ended:
-        self.api.answer, self.storage.answer = in_turn(found(self.storage.report_url)), answer
+        self.api.answer, self.storage.answer = in_turn(url_answer(self.storage.report_url)), answer
         return self(**limits)
 
     def fetching_many(self, line: str) -> Ended:
@@ -109,13 +99,13 @@ class Tried:
         assert len(self.warehouse.facts()) == 10
 
     def assert_heals(self) -> None:
-        assert self.warehouse.bring(CHANGED).rows == 10
+        assert self.warehouse.sync(CHANGED).rows == 10
 
 
 @pytest.fixture
 def tried(program: Program, newest_warehouse: Warehouse) -> Iterator[Tried]:
     """With a report loaded, which trouble must leave as it is."""
-    assert newest_warehouse.bring(CSV).rows == 10
+    assert newest_warehouse.sync(CSV).rows == 10
     with raw_server() as api, raw_server() as storage:
         yield Tried(program, newest_warehouse, api, storage)
 
@@ -198,7 +188,7 @@ def test_a_report_of_millions_of_rejected_lines_is_held_in_bounded_memory(tried:
 
 @many_lines
 def test_millions_of_rejected_lines_of_an_accepted_report_are_all_stored_in_bounded_memory(tried: Tried) -> None:
-    tried.settings |= {"WATCH_TIME_MAX_REJECT_RATIO": "1", "WATCH_TIME_SHRINK_LIMIT": "0"}
+    tried.program = tried.program.with_settings(MAX_REJECT_RATIO="1", SHRINK_LIMIT="0")
     ended = tried.fetching_many("x\n")
     assert (ended.code, ended.peak_bytes < MOST_BYTES) == (0, True), ended
     assert tried.rejects() == MANY_LINES
@@ -283,7 +273,7 @@ def test_a_database_that_takes_too_long_is_given_up(tried: Tried) -> None:
 
 
 def test_a_full_disk_says_where_to_make_room_and_leaves_nothing(tried: Tried, small_disk: Path) -> None:
-    tried.settings["TMPDIR"] = str(small_disk)
+    tried.program = replace(tried.program, environment={**tried.program.environment, "TMPDIR": str(small_disk)})
     ended = tried.fetching(lambda _: chunks(line_of(3)))
     assert ended.code == 75, ended
     assert "no room left" in ended.said

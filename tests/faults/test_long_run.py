@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from long_run import LongRun, failures
-from summing import added_up, in_words
+from tally import summary, totals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,8 +14,8 @@ TALLY = ["kills\t5", "wire cuts\t1200", "kills\t2", "kills with a load in flight
 
 
 def test_figures_are_added_up_and_parts_stand_with_their_wholes() -> None:
-    assert in_words(added_up(TALLY)) == "1,200 wire cuts, 7 kills (3 with a load in flight)"
-    assert in_words({}) == "nothing was tried"
+    assert summary(totals(TALLY)) == "1,200 wire cuts, 7 kills (3 with a load in flight)"
+    assert summary({}) == "nothing was tried"
 
 
 def test_the_summary_says_how_to_repeat_the_run(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import json
 import re
 import time
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
@@ -21,56 +21,52 @@ from etl.domain.slices import ReportType, Slice
 from etl.sandbox.faults import Answer, Delivery
 from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.server import running
-from forks import prepared
-from job_environment import NEWEST_DAY, OLD_DAY, WORLD, Ground, Source, span
+from job_environment import NEWEST_DAY, OLD_DAY, SANDBOX_CONFIG, JobEnvironment, Source, backfill
 from mutants import mutate
-from raw_server import raw_server, reply, storing
+from raw_server import raw_server, reply, resumable
 from tally import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from forks import Forks
+    from pathlib import Path
 
 VOD = Slice(NEWEST_DAY, ReportType.VOD)
-LOAD = span([NEWEST_DAY], "--type", "VOD")
-PATIENCE_S = 20.0
+LOAD = backfill([NEWEST_DAY], "--type", "VOD")
 _RECORD = re.compile(rb'(?:"[^"]*"|[^"\n])*\n')
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A ground, a second process to fork from, and the mutant, if any, that all programs are."""
+    """An environment, and the mutant, if any, that all programs are."""
 
-    ground: Ground
-    beside: Forks
+    environment: JobEnvironment
     mutant: str | None
 
     @property
     def sandbox(self) -> Sandbox:
-        return self.ground.source.sandbox
+        return self.environment.source.sandbox
 
     def records(self) -> list[bytes]:
         """The report's header and records; a title may go over several lines."""
         return _RECORD.findall(self.sandbox.report(VOD).path.read_bytes())
 
     def load(self, failpoint: str | None = None) -> int:
-        """Load the slice; gives the exit code."""
-        return self.ground.run(*LOAD, failpoint=failpoint, mutant=self.mutant).code
+        """Load the slice; returns the exit code."""
+        return self.environment.run(*LOAD, failpoint=failpoint, mutant=self.mutant).code
 
     def load_while(self, failpoint: str, meanwhile: Callable[[], None]) -> list[int]:
-        """Hold a load at a point, do something, begin a second load, let go; gives the two exit codes."""
-        first = self.ground.start(*LOAD, failpoint=f"{failpoint}:pause", mutant=self.mutant)
-        self.ground.forks.wait_until_fired(PATIENCE_S)
+        """Pause a load at a point, do something, begin a second load, resume; returns the two exit codes."""
+        first = self.environment.start(*LOAD, failpoint=f"{failpoint}:pause", mutant=self.mutant)
+        first.wait_until_fired()
         meanwhile()
-        second = replace(self.ground, forks=self.beside).start(*LOAD, mutant=self.mutant)
+        second = self.environment.start(*LOAD, mutant=self.mutant)
         # Long enough for a load that nobody holds back, short for one that waits for the lock.
         time.sleep(1)
-        self.ground.forks.let_go()
+        first.resume()
         return [first.wait().code, second.wait().code]
 
     def found(self, revision: int = 0) -> list[str]:
-        return self.ground.violations([VOD], revisions=[revision])
+        return self.environment.violations([VOD], revisions=[revision])
 
 
 def check_races(trial: Trial) -> list[str]:
@@ -90,7 +86,7 @@ def check_overtaking(trial: Trial) -> list[str]:
 
 def check_kill_before_commit(trial: Trial) -> list[str]:
     assert trial.load("before-commit:kill") == -9
-    return trial.ground.violations([VOD], may_be_missing=True)
+    return trial.environment.violations([VOD], may_be_missing=True)
 
 
 def check_cut_download(trial: Trial) -> list[str]:
@@ -108,7 +104,7 @@ def check_resumed_download(trial: Trial) -> list[str]:
     assert former != report
     with raw_server() as host:
         cut = reply(200, former, headers={"ETag": '"2"'}, cut=len(report) // 2)
-        answer, expires = storing(report, '"2"', first=cut), iter([False, True])
+        answer, expires = resumable(report, '"2"', first=cut), iter([False, True])
         host.answer = lambda request: reply(403) if next(expires, False) else answer(request)
         urls = [json.dumps({"url": host.signed_url(path)}) for path in ("/former.csv", "/report.csv")]
         trial.sandbox.script(VOD, api=[Answer(200, url) for url in urls])
@@ -123,7 +119,7 @@ def check_cut_gzip(trial: Trial) -> list[str]:
     body = packer.compress(b"".join(records[:-5])) + packer.flush(zlib.Z_SYNC_FLUSH)
     trial.sandbox.override(VOD, Delivery(body=body))
     code = trial.load()
-    return [f"ended with {code}"] * (code != 65) + trial.ground.violations([VOD], may_be_missing=True)
+    return [f"ended with {code}"] * (code != 65) + trial.environment.violations([VOD], may_be_missing=True)
 
 
 def check_plain_load(trial: Trial) -> list[str]:
@@ -133,7 +129,7 @@ def check_plain_load(trial: Trial) -> list[str]:
 
 def check_plain_load_or_none(trial: Trial) -> list[str]:
     trial.load()
-    return trial.ground.violations([VOD], may_be_missing=True)
+    return trial.environment.violations([VOD], may_be_missing=True)
 
 
 def check_repeated_load(trial: Trial) -> list[str]:
@@ -143,15 +139,15 @@ def check_repeated_load(trial: Trial) -> list[str]:
 
 def check_overtaken_compaction(trial: Trial) -> list[str]:
     """A slice is restated after its month was compared with the ledger, before the month is swapped in."""
-    slice_, load = Slice(OLD_DAY, ReportType.VOD), span([OLD_DAY], "--type", "VOD")
-    assert trial.ground.run(*load, mutant=trial.mutant).code == 0
-    compaction = trial.ground.start("compact", failpoint="month-compared:pause", mutant=trial.mutant)
-    trial.ground.forks.wait_until_fired(PATIENCE_S)
+    slice_, load = Slice(OLD_DAY, ReportType.VOD), backfill([OLD_DAY], "--type", "VOD")
+    assert trial.environment.run(*load, mutant=trial.mutant).code == 0
+    compaction = trial.environment.start("compact", failpoint="month-compared:pause", mutant=trial.mutant)
+    compaction.wait_until_fired()
     trial.sandbox.restate(slice_)
-    assert replace(trial.ground, forks=trial.beside).run(*load, mutant=trial.mutant).code == 0
-    trial.ground.forks.let_go()
+    assert trial.environment.run(*load, mutant=trial.mutant).code == 0
+    compaction.resume()
     code = compaction.wait().code
-    return [f"ended with {code}"] * (code != 75) + trial.ground.violations([slice_], revisions=[1])
+    return [f"ended with {code}"] * (code != 75) + trial.environment.violations([slice_], revisions=[1])
 
 
 def check_shrinking(trial: Trial) -> list[str]:
@@ -167,8 +163,8 @@ def check_secrets(trial: Trial) -> list[str]:
     """A proxy on the way repeats the token in a header that is told, for support to find the request by."""
     token = trial.sandbox.config.token
     trial.sandbox.script(VOD, api=[Answer(400, headers={"x-request-id": token})] * 5)
-    ended = trial.ground.run(*LOAD, mutant=trial.mutant)
-    with psycopg.connect(trial.ground.url) as connection:
+    ended = trial.environment.run(*LOAD, mutant=trial.mutant)
+    with psycopg.connect(trial.environment.url) as connection:
         kept = connection.execute("SELECT reason FROM report_slice").fetchall()
     return ["the token is told"] * (token in ended.out + ended.err) + ["the token is kept"] * (token in str(kept))
 
@@ -199,16 +195,10 @@ def _newest() -> Iterator[postgres.Server]:
         yield server
 
 
-@pytest.fixture(scope="module", name="both_forks")
-def _both_forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Forks, Forks]]:
-    with prepared(tmp_path_factory.mktemp("forks")) as one, prepared(tmp_path_factory.mktemp("forks")) as other:
-        yield one, other
-
-
 @pytest.mark.parametrize(("mutant", "check", "reason"), [pytest.param(*control, id=control[0]) for control in CONTROLS])
 def test_a_check_fails_without_its_safeguard_and_passes_with_it(
     newest: postgres.Server,
-    both_forks: tuple[Forks, Forks],
+    tmp_path: Path,
     mutant: str,
     check: Callable[[Trial], list[str]],
     reason: str,
@@ -218,10 +208,10 @@ def test_a_check_fails_without_its_safeguard_and_passes_with_it(
 
     found = {}
     for applied in (None, mutant):
-        sandbox = Sandbox(WORLD)
+        sandbox = Sandbox(SANDBOX_CONFIG)
         with running(sandbox) as base_url, newest.database() as url:
-            ground = Ground(url, Source(sandbox, base_url), both_forks[0])
-            found[applied] = check(Trial(ground, both_forks[1], applied))
+            environment = JobEnvironment(url, Source(sandbox, base_url), tmp_path)
+            found[applied] = check(Trial(environment, applied))
     assert found[None] == []
     assert reason in "\n".join(found[mutant]), found[mutant]
     record("mutants caught", 1)

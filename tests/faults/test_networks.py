@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from container_hosts import Hosts, hosts, postgres_host, published
+from container_hosts import Hosts, postgres_host, published_url, running_hosts
 from docker_engine import docker, needs_engine, until
 from effort import SEED, effort
 from etl.domain.slices import dates_between, slices_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from container_hosts import Job
-    from docker_engine import Running
+    from docker_engine import Container
 
 # What nobody closed is found out within a minute, and some of it twice.
 pytestmark = [needs_engine, pytest.mark.timeout(900)]
@@ -37,62 +37,68 @@ LAST = CONFIG.today() - timedelta(days=40)
 SLICES = slices_of(dates_between(LAST - timedelta(days=3), LAST))
 BACKFILL = ("backfill", "--start", f"{SLICES[0].report_date}", "--end", f"{LAST}", "--concurrency", "3")
 # Both sides look for a vanished peer within a minute; and the machine may be busy.
-PATIENCE_S = 150.0
+TIMEOUT_S = 150.0
 FAULTS = 5  # in one run, at most
 
 LOADING = "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'watch-time' AND backend_xid IS NOT NULL"
 
 
 @pytest.fixture
-def far(tmp_path: Path) -> Iterator[Hosts]:
-    with hosts(CONFIG, tmp_path, delay_s=0.002) as made:
+def hosts(tmp_path: Path) -> Iterator[Hosts]:
+    with running_hosts(CONFIG, tmp_path, delay_s=0.002) as made:
         yield made
 
 
 @pytest.mark.parametrize("kind", ["disconnects", "drops"])
-def test_a_network_that_fails_at_random_moments_costs_time_only(far: Hosts, kind: str) -> None:
+def test_a_network_that_fails_at_random_moments_costs_time_only(hosts: Hosts, kind: str) -> None:
     chance = random.Random(f"{SEED} {kind}")  # noqa: S311 - chance, not secrets
-    weather = _Weather(far, chance)
+    faults = _NetworkFaults(hosts, chance)
     for revision in range(effort(2)):
-        with far.started(*BACKFILL, "--refresh") as job:
-            _until_loading(far.url, job)
+        with hosts.started(*BACKFILL, "--refresh") as job:
+            _until_loading(hosts.url, job)
             for _ in range(FAULTS):
                 if job.process.poll() is None:
-                    getattr(weather, kind)()
+                    getattr(faults, kind)()
                     time.sleep(chance.uniform(0, 0.5))
-            ended = job.ended(PATIENCE_S * 2)
+            ended = job.result(TIMEOUT_S * 2)
         assert ended.returncode in {0, 75}, ended.stderr
-        _assert_sound(far, revisions={revision, max(0, revision - 1)}, may_be_missing=True)
-        calm = far.run(*BACKFILL, "--refresh")
+        _assert_sound(hosts, revisions={revision, max(0, revision - 1)}, may_be_missing=True)
+        calm = hosts.run(*BACKFILL, "--refresh")
         assert calm.returncode == 0, f"seed {SEED}: {calm.stderr}"
-        _assert_sound(far, revisions={revision})
+        _assert_sound(hosts, revisions={revision})
         for slice_ in SLICES:
-            far.restate(slice_)
-    assert weather.count > 0
-    record(f"networks between hosts, {kind}", weather.count)
+            hosts.restate(slice_)
+    assert faults.count > 0
+    record(f"networks between hosts, {kind}", faults.count)
 
 
-class _Weather:
-    """What befalls the networks of the job's place."""
+class _NetworkFaults:
+    """What happens to the networks of the job's place."""
 
-    def __init__(self, far: Hosts, chance: random.Random) -> None:
-        self._far, self._chance = far, chance
+    def __init__(self, hosts: Hosts, chance: random.Random) -> None:
+        self._hosts, self._chance = hosts, chance
         self._number = 100
         self.count = 0
 
     def disconnects(self) -> None:
         """Cut off one network, or both; back with the same address, or, one time in four, with another."""
-        cut = self._chance.choice([(self._far.source,), (self._far.store,), (self._far.source, self._far.store)])
+        cut = self._chance.choice(
+            [
+                (self._hosts.source_network,),
+                (self._hosts.database_network,),
+                (self._hosts.source_network, self._hosts.database_network),
+            ]
+        )
         for network in cut:
-            network.cut(self._far.place)
+            network.disconnect(self._hosts.job_host)
         time.sleep(self._chance.uniform(0.1, 3))
         self._number += self._chance.random() < 0.25
         for network in cut:
-            network.mend(self._far.place, number=self._number)
+            network.connect(self._hosts.job_host, number=self._number)
         self.count += 1
 
     def drops(self) -> None:
-        with self._far.dropping(self._chance.uniform(0.05, 0.6)):
+        with self._hosts.dropping(self._chance.uniform(0.05, 0.6)):
             time.sleep(self._chance.uniform(0.5, 4))
         self.count += 1
 
@@ -102,56 +108,56 @@ def _until_loading(url: str, job: Job) -> None:
         until(lambda: observer.execute(LOADING).fetchone() == (True,) or job.process.poll() is not None, "no load")
 
 
-def _assert_sound(far: Hosts, *, revisions: set[int], may_be_missing: bool = False) -> None:
-    assert wait_for_no_backend(far.url, PATIENCE_S) == []
-    assert violations(far.url, far.sandbox, SLICES, revisions=revisions, may_be_missing=may_be_missing) == [], (
+def _assert_sound(hosts: Hosts, *, revisions: set[int], may_be_missing: bool = False) -> None:
+    assert wait_for_no_backend(hosts.url, TIMEOUT_S) == []
+    assert violations(hosts.url, hosts.sandbox, SLICES, revisions=revisions, may_be_missing=may_be_missing) == [], (
         f"seed {SEED}"
     )
 
 
-def test_a_host_that_vanished_in_the_middle_of_a_load_frees_its_slices(far: Hosts) -> None:
+def test_a_host_that_vanished_in_the_middle_of_a_load_frees_its_slices(hosts: Hosts) -> None:
     """Nothing of the end of its connections reaches the server: they stay half open until the server asks."""
-    with psycopg.connect(far.url) as connection:
-        with far.started(*BACKFILL) as job:
+    with psycopg.connect(hosts.url) as connection:
+        with hosts.started(*BACKFILL) as job:
             connection.execute("LOCK TABLE content IN EXCLUSIVE MODE")
-            _until_loading(far.url, job)
-            far.store.cut(far.place)
+            _until_loading(hosts.url, job)
+            hosts.database_network.disconnect(hosts.job_host)
             docker("kill", job.name)
-            job.ended()
-        far.store.mend(far.place, number=101)
-    assert wait_for_no_backend(far.url, PATIENCE_S) == []
-    again = far.run(*BACKFILL)
+            job.result()
+        hosts.database_network.connect(hosts.job_host, number=101)
+    assert wait_for_no_backend(hosts.url, TIMEOUT_S) == []
+    again = hosts.run(*BACKFILL)
     assert again.returncode == 0, again.stderr
-    _assert_sound(far, revisions={0})
+    _assert_sound(hosts, revisions={0})
     record("hosts that vanished in the middle of a load", 1)
 
 
 @pytest.mark.parametrize("_time", range(effort(1)))
-def test_a_primary_cut_off_and_a_standby_promoted_lose_nothing_for_good(far: Hosts, _time: int) -> None:
+def test_a_primary_cut_off_and_a_standby_promoted_lose_nothing_for_good(hosts: Hosts, _time: int) -> None:
     """What the standby did not have yet is lost with its line in the ledger, and loaded again."""
-    far.files["database-url"].write_text("postgresql://watch_time@warehouse,standby/watch_time")
-    with _standby(far) as standby:
-        with far.started(*BACKFILL) as job:
-            _until_loading(far.url, job)
-            far.store.cut(far.server)
+    hosts.files["database-url"].write_text("postgresql://watch_time@warehouse,standby/watch_time")
+    with _standby(hosts) as standby:
+        with hosts.started(*BACKFILL) as job:
+            _until_loading(hosts.url, job)
+            hosts.database_network.disconnect(hosts.database_host)
             docker("exec", "--user=postgres", standby.name, "pg_ctl", "promote", "--wait")
-            ended = job.ended(PATIENCE_S * 2)
+            ended = job.result(TIMEOUT_S * 2)
         assert ended.returncode in {0, 75}, ended.stderr
-        again = far.run(*BACKFILL, "--refresh")
+        again = hosts.run(*BACKFILL, "--refresh")
         assert again.returncode == 0, again.stderr
-        assert wait_for_no_backend(published(standby), PATIENCE_S) == []
-        assert violations(published(standby), far.sandbox, SLICES) == []
+        assert wait_for_no_backend(published_url(standby), TIMEOUT_S) == []
+        assert violations(published_url(standby), hosts.sandbox, SLICES) == []
     record("primaries cut off and standbys promoted", 1)
 
 
 @contextmanager
-def _standby(far: Hosts) -> Iterator[Running]:
+def _standby(hosts: Hosts) -> Iterator[Container]:
     """It follows the server, and has all that is there."""
-    far.server.execute("bash", "-c", "echo host replication all all trust >> $PGDATA/pg_hba.conf")
-    with psycopg.connect(far.url, autocommit=True) as connection:
+    hosts.database_host.execute("bash", "-c", "echo host replication all all trust >> $PGDATA/pg_hba.conf")
+    with psycopg.connect(hosts.url, autocommit=True) as connection:
         connection.execute("SELECT pg_reload_conf()")
         copied = "pg_basebackup --host=warehouse --username=watch_time --checkpoint=fast --write-recovery-conf"
-        with postgres_host(far.store, "standby", "mkdir -p $PGDATA", f"{copied} -D $PGDATA") as standby:
+        with postgres_host(hosts.database_network, "standby", "mkdir -p $PGDATA", f"{copied} -D $PGDATA") as standby:
             streaming = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
             until(lambda: connection.execute(streaming).fetchone() == (1,), "the standby does not follow")
             yield standby

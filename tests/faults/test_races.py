@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,6 @@ import pytest
 from effort import SEED, effort
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.sandbox_config import SandboxConfig
-from forked import Forked
 from tally import record
 from warehouse_checker import violations
 
@@ -36,8 +37,9 @@ def sandbox_config() -> SandboxConfig:
 
 
 @pytest.fixture
-def forked(program: Program) -> Forked:
-    return Forked(program.folder, program.environment)
+def program(program: Program) -> Program:
+    """Its processes are not read while they run."""
+    return replace(program, to_files=True)
 
 
 def _day(day: date) -> tuple[str, ...]:
@@ -55,17 +57,19 @@ def _slices(day: date, count: int = 1) -> list[Slice]:
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize(("processes", "rounds"), [(2, effort(3)), (8, effort(2)), (16, effort(1))])
 def test_of_many_that_bring_the_same_day_one_loads_it(
-    forked: Forked, newest_warehouse: Warehouse, processes: int, rounds: int
+    program: Program, newest_warehouse: Warehouse, processes: int, rounds: int
 ) -> None:
     """First as a new day, then restated."""
     for number in range(rounds):
         day = LONG_AGO + timedelta(days=number)
         for revision in (1, 2):
-            runs = [forked.start(*_day(day), "--refresh") for _ in range(processes)]
-            codes = [run.ended() for run in runs]
-            assert codes == [0] * processes, [run.err.read_text() for run in runs if run.process.exitcode]
+            runs = [program.start(*_day(day), "--refresh") for _ in range(processes)]
+            ended = [run.result(60) for run in runs]
+            assert [run.returncode for run in ended] == [0] * processes, [run.stderr for run in ended if run.returncode]
             met = Counter(
-                (slice_["report_type"], slice_["result"]) for run in runs for slice_ in run.document()["slices"]
+                (slice_["report_type"], slice_["result"])
+                for run in ended
+                for slice_ in json.loads(run.stdout)["slices"]
             )
             assert [met[kind.value, "loaded"] for kind in ReportType] == [1, 1], met
             assert [met[kind.value, "unchanged"] for kind in ReportType] == [processes - 1] * 2, met
@@ -88,7 +92,7 @@ def _assert_nothing_wrong(warehouse: Warehouse, slices: list[Slice], revision: i
 
 @pytest.mark.timeout(3_600)
 def test_backfills_that_overlap_and_are_killed_load_each_slice_once(
-    forked: Forked, newest_warehouse: Warehouse
+    program: Program, newest_warehouse: Warehouse
 ) -> None:
     """With months being compacted all the while, and somebody who migrates."""
     chance = random.Random(SEED)  # noqa: S311 - chance, not secrets
@@ -99,26 +103,28 @@ def test_backfills_that_overlap_and_are_killed_load_each_slice_once(
     while number < effort(3) or (not in_flight and number < max(effort(3), 20)):
         number += 1
         latest_s = 0.8 if in_flight else 0.8 + 0.2 * number
-        runs = [forked.start(*span) for _ in range(2)]
-        others = [forked.start("compact", "--json"), forked.start("migrate")]
+        runs = [program.start(*span) for _ in range(2)]
+        others = [program.start("compact", "--json"), program.start("migrate")]
         for run in runs:
             time.sleep(chance.uniform(0.05, latest_s))
-            run.send(signal.SIGSTOP)
+            run.send_signal(signal.SIGSTOP)
             in_flight += _loads_in_flight(newest_warehouse)
-            run.send(signal.SIGKILL)
+            run.send_signal(signal.SIGKILL)
             killed += 1
         told = f"seed {SEED}, round {number}"
-        assert others[0].ended() in {0, 75}, f"{told}: {others[0].err.read_text()}"
-        assert others[1].ended() == 0, f"{told}: {others[1].err.read_text()}"
+        compaction, migration = (run.result(60) for run in others)
+        assert compaction.returncode in {0, 75}, f"{told}: {compaction.stderr}"
+        assert migration.returncode == 0, f"{told}: {migration.stderr}"
         for run in runs:
-            run.ended()
-    runs = [forked.start(*span), forked.start(*span), forked.start("compact", "--json"), forked.start("migrate")]
-    codes = [run.ended() for run in runs]
-    assert codes[:2] == [0, 0], [run.err.read_text() for run in runs[:2]]
+            run.wait(60)
+    runs = [program.start(*span), program.start(*span), program.start("compact", "--json"), program.start("migrate")]
+    ended = [run.result(60) for run in runs]
+    codes = [run.returncode for run in ended]
+    assert codes[:2] == [0, 0], [run.stderr for run in ended[:2]]
     assert codes[2] in {0, 75}
     assert codes[3] == 0
     _assert_nothing_wrong(newest_warehouse, _slices(LONG_AGO, count), 1)
-    assert forked.start("compact").ended() == 0
+    assert program("compact").returncode == 0
     _assert_nothing_wrong(newest_warehouse, _slices(LONG_AGO, count), 1)
     record("backfills killed among others", killed)
     record("backfills killed among others, loads in flight", in_flight)
@@ -134,13 +140,14 @@ def _loads_in_flight(warehouse: Warehouse) -> int:
 
 
 def test_many_that_migrate_a_new_database_at_once_all_succeed(
-    forked: Forked, newest_server: Server, sandbox: Sandbox
+    program: Program, newest_server: Server, sandbox: Sandbox
 ) -> None:
     with newest_server.database(migrated=False) as url:
-        runs = [forked.start("migrate", DATABASE_URL=url) for _ in range(8)]
-        loads = [forked.start(*_day(LONG_AGO), DATABASE_URL=url) for _ in range(4)]
-        assert [run.ended() for run in runs] == [0] * 8, [run.err.read_text() for run in runs]
-        assert {run.ended() for run in loads} <= {0, 78}, "not migrated yet, or in order"
-        assert forked.start(*_day(LONG_AGO), DATABASE_URL=url).ended() == 0
+        runs = [program.start("migrate", DATABASE_URL=url) for _ in range(8)]
+        loads = [program.start(*_day(LONG_AGO), DATABASE_URL=url) for _ in range(4)]
+        ended = [run.result(60) for run in runs]
+        assert [run.returncode for run in ended] == [0] * 8, [run.stderr for run in ended]
+        assert {run.wait(60) for run in loads} <= {0, 78}, "not migrated yet, or in order"
+        assert program(*_day(LONG_AGO), DATABASE_URL=url).returncode == 0
         assert violations(url, sandbox, _slices(LONG_AGO)) == []
         record("migrations that raced", 8)

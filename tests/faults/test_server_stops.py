@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from capped_stop import Impatient
+from capped_stop import CappedStop
 from conftest import NOON, TODAY, Warehouse
-from disposable_server import OwnServer, own_server
+from disposable_server import DisposableServer, disposable_server
 from effort import SEED, effort
 from etl.domain.errors import ExitCode, TryLater
 from etl.domain.slices import ReportType, Slice
 from etl.job import runner
-from etl.job.runner import LOADED_ONLY, NOT_LOADED
+from etl.job.planner import LOADED_ONLY, NOT_LOADED
 from etl.sandbox.sandbox_config import SandboxConfig
 from tally import record
 from warehouse_checker import violations
@@ -46,8 +46,8 @@ def sandbox_config() -> SandboxConfig:
 
 
 @pytest.fixture
-def server_of_mine() -> Iterator[OwnServer]:
-    with own_server() as server:
+def server_of_mine() -> Iterator[DisposableServer]:
+    with disposable_server() as server:
         yield server
 
 
@@ -75,11 +75,11 @@ class Loader(threading.Thread):
         dates = [slice_.report_date for slice_ in SLICES]
         with (
             suppress(TryLater),
-            runner.open_job(self._warehouse.configured(concurrency=3), stop=Impatient(OUTLASTS_A_RESTART_S)) as opened,
+            runner.open_job(self._warehouse.configured(concurrency=3), stop=CappedStop(OUTLASTS_A_RESTART_S)) as opened,
         ):
-            opened._now = NOON
-            plan = opened.backfill_plan(min(dates), max(dates), wanted=NOT_LOADED | LOADED_ONLY)
-            opened.work(plan, on_outcome=self._note)
+            opened.planner.now = NOON
+            plan = opened.planner.backfill(min(dates), max(dates), wanted=NOT_LOADED | LOADED_ONLY)
+            opened.run(plan, on_outcome=self._note)
 
     def _note(self, outcome: Outcome) -> None:
         self.codes[outcome.exit_code] += 1
@@ -103,7 +103,7 @@ class Loader(threading.Thread):
 
 @pytest.mark.timeout(180 + 20 * STOPS)
 def test_no_acknowledged_load_is_lost_when_the_server_crashes_or_is_stopped(
-    server_of_mine: OwnServer, sandbox: Sandbox, base_url: str
+    server_of_mine: DisposableServer, sandbox: Sandbox, base_url: str
 ) -> None:
     chance = random.Random(SEED)  # noqa: S311 - chance, not secrets
     warehouse = Warehouse(server_of_mine.url, sandbox, base_url)
@@ -132,7 +132,7 @@ def test_no_acknowledged_load_is_lost_when_the_server_crashes_or_is_stopped(
     assert in_flight > 0
     with warehouse.job() as opened:
         days = [slice_.report_date for slice_ in SLICES]
-        outcomes = opened.work(opened.backfill_plan(min(days), max(days), wanted=NOT_LOADED | LOADED_ONLY))
+        outcomes = opened.run(opened.planner.backfill(min(days), max(days), wanted=NOT_LOADED | LOADED_ONLY))
     assert {outcome.exit_code for outcome in outcomes} == {ExitCode.OK}
     assert violations(warehouse.url, sandbox, SLICES, revisions={sandbox.revision(SLICES[0])}) == []
 

@@ -19,7 +19,7 @@ import pytest
 from effort import SEED, effort
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.sandbox_config import SandboxConfig
-from prerequisites import lacking
+from prerequisites import skip_missing
 from tally import record
 from warehouse_checker import violations
 
@@ -117,11 +117,11 @@ def _seconds_of(program: Program) -> float:
 
 
 def _assert_queries_end(warehouse: Warehouse, told: str) -> None:
-    _until(lambda: not warehouse.query(BACKENDS), f"{told}: a query of the program runs on", patience_s=5)
+    _until(lambda: not warehouse.query(BACKENDS), f"{told}: a query of the program runs on", timeout_s=5)
 
 
-def _until(condition: Callable[[], bool], otherwise: str, patience_s: float = 20) -> None:
-    deadline = time.monotonic() + patience_s
+def _until(condition: Callable[[], bool], otherwise: str, timeout_s: float = 20) -> None:
+    deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, otherwise
         time.sleep(0.005)
@@ -133,7 +133,7 @@ def test_sigterm_ends_the_program_as_first_process_of_a_container(
     """Of PID 1 the kernel takes no signal that it has no handler for."""
     namespace = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if not shutil.which("unshare") or subprocess.run([*namespace, "true"], check=False, capture_output=True).returncode:
-        lacking("this machine lets us make no PID namespace (unshare --pid wants root)")
+        skip_missing("this machine lets us make no PID namespace (unshare --pid wants root)")
     process = subprocess.Popen(
         [*namespace, sys.executable, "-m", "etl", *BACKFILL],
         cwd=program.folder,

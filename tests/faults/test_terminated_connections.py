@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from capped_stop import Impatient
+from capped_stop import CappedStop
 from conftest import TODAY, VOD, Warehouse
 from etl.domain.errors import ExitCode
 from etl.domain.outcome import FetchOptions
@@ -21,7 +21,7 @@ from etl.load import compaction
 from etl.load.slice_load import SliceLoad
 from etl.runtime.cancellation import Stop
 from etl.warehouse.connection import Connection, open_database
-from pgbouncer import pooled
+from pgbouncer import pgbouncer
 from warehouse_checker import violations
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _reached(warehouse: Warehouse, *, through_pool: bool) -> Iterator[str]:
     if not through_pool:
         yield warehouse.url
         return
-    with pooled(warehouse.url, server_connections=4) as through:
+    with pgbouncer(warehouse.url, server_connections=4) as through:
         yield through
 
 
@@ -69,8 +69,8 @@ def test_a_connection_that_ended_before_a_copy_is_opened_again(
     )
     with _reached(newest_warehouse, through_pool=through_pool) as url:
         settings = newest_warehouse.configured(database_url=url)
-        with runner.open_job(settings, stop=Impatient(0.05)) as opened:
-            outcome = opened._pipeline.sync_slice(VOD, FetchOptions())
+        with runner.open_job(settings, stop=CappedStop(0.05)) as opened:
+            outcome = opened.context.pipeline.sync_slice(VOD, FetchOptions())
     assert len(ended) == 1
     assert (outcome.exit_code, outcome.revision) == (ExitCode.OK, 1), outcome
     assert violations(newest_warehouse.url, newest_warehouse.sandbox, [VOD]) == []
@@ -81,11 +81,11 @@ def test_a_month_whose_writing_connection_ended_is_put_together_again(
     newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, through_pool: bool
 ) -> None:
     slice_ = Slice(OLD, ReportType.VOD)
-    newest_warehouse.bring(slice_=slice_)
+    newest_warehouse.sync(slice_=slice_)
     ended = _end_before(newest_warehouse, monkeypatch, compaction, "_copy", lambda _, connection, *__: connection)
     with (
         _reached(newest_warehouse, through_pool=through_pool) as url,
-        open_database(url, schema="public", stop=Impatient(0.05)) as database,
+        open_database(url, schema="public", stop=CappedStop(0.05)) as database,
     ):
         (month,) = compaction.settled_months(database, newest_warehouse.configured(), today=TODAY)
         assert compaction.compact(database, month, Stop()) == compaction.Compacted(month, 1)

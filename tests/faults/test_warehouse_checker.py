@@ -45,10 +45,10 @@ def _template(
     ):
         hide_settings(monkeypatch, tmp_path_factory.mktemp("folder"))
         warehouse = Warehouse(url, sandbox, base_url)
-        warehouse.bring(slice_=LIVE)
-        warehouse.bring(slice_=VOD)
+        warehouse.sync(slice_=LIVE)
+        warehouse.sync(slice_=VOD)
         sandbox.restate(VOD)
-        warehouse.bring(slice_=VOD)
+        warehouse.sync(slice_=VOD)
         assert wait_for_no_backend(url) == []
         yield replace(newest_server, template=str(conninfo.conninfo_to_dict(url)["dbname"])), warehouse
 
@@ -71,10 +71,10 @@ def _tamper(warehouse: Warehouse, text: str) -> None:
 
 def test_a_faultless_warehouse_has_no_violation(warehouse: Warehouse) -> None:
     for slice_ in BOTH:
-        warehouse.bring(slice_=slice_)
+        warehouse.sync(slice_=slice_)
     assert violations(warehouse.url, warehouse.sandbox, BOTH) == []
     warehouse.sandbox.restate(VOD)
-    warehouse.bring(slice_=VOD)
+    warehouse.sync(slice_=VOD)
     assert violations(warehouse.url, warehouse.sandbox, [LIVE]) == []
     assert violations(warehouse.url, warehouse.sandbox, [VOD], revisions=[1]) == []
     assert violations(warehouse.url, warehouse.sandbox, [VOD], revisions=[0]) == [
@@ -158,7 +158,7 @@ def test_tampering_is_told(loaded: Warehouse, text: str, told: str) -> None:
 
 
 def test_a_backend_that_stays_is_told(loaded: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("checker._PATIENCE_S", 0.2)
+    monkeypatch.setattr("checker._TIMEOUT_S", 0.2)
     with psycopg.connect(loaded.url, application_name="watch-time") as connection:
         connection.execute("SELECT pg_advisory_xact_lock(1)")
         found = _found(loaded)

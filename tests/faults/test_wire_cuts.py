@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from capped_stop import Impatient
+from capped_stop import CappedStop
 from conftest import TODAY, Warehouse
 from effort import EXHAUSTIVE, SEED, effort
 from etl.domain.errors import ExitCode
@@ -25,8 +25,8 @@ from etl.domain.slices import ReportType, Slice
 from etl.job import runner
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.transform import record_splitter
-from pgbouncer import pooled
-from slice_observer import NOTHING, Seen, expected, looking
+from pgbouncer import pgbouncer
+from slice_observer import NOT_LOADED, SliceState, expected, observing
 from tally import record
 from warehouse_checker import violations
 from wire_proxy import MANNERS, PASSED, SENDERS, Cut, Proxy, Sender, proxied
@@ -34,7 +34,7 @@ from wire_proxy import MANNERS, PASSED, SENDERS, Cut, Proxy, Sender, proxied
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from slice_observer import Looker
+    from slice_observer import SliceObserver
 
 # A slice for each cut, and all of them past.
 FIRST_DAY = TODAY - timedelta(days=2_500)
@@ -52,14 +52,14 @@ class Bench(NamedTuple):
 
     warehouse: Warehouse
     proxy: Proxy
-    looker: Looker
+    observer: SliceObserver
 
-    def bring(self, slice_: Slice, cut: Cut | None) -> Outcome:
+    def sync(self, slice_: Slice, cut: Cut | None) -> Outcome:
         """As a run of its own does it, from connecting to closing."""
         self.proxy.arm(cut)
         settings = self.warehouse.configured(database_url=self.proxy.url)
-        with runner.open_job(settings, stop=Impatient(0.02)) as opened:
-            return opened._pipeline.sync_slice(slice_, FetchOptions())
+        with runner.open_job(settings, stop=CappedStop(0.02)) as opened:
+            return opened.context.pipeline.sync_slice(slice_, FetchOptions())
 
 
 @pytest.fixture
@@ -82,8 +82,8 @@ def _bench(warehouse: Warehouse, url: str, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setattr(record_splitter, "BLOCK_RECORDS", 20)
     # Nothing here speaks TLS, and reading the certificates would be a third of each run.
     monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", lambda *_, **__: None)
-    with proxied(url, silence_s=0.05) as proxy, looking(warehouse.url) as looker:
-        yield Bench(warehouse, proxy, looker)
+    with proxied(url, silence_s=0.05) as proxy, observing(warehouse.url) as observer:
+        yield Bench(warehouse, proxy, observer)
 
 
 def _slice(number: int) -> Slice:
@@ -109,7 +109,7 @@ def test_a_load_behind_pgbouncer_survives_a_cut_at_any_message(
 ) -> None:
     """What the pooler does with a session whose client is gone must not leave a lock or a half load behind."""
     with (
-        pooled(newest_warehouse.url, server_connections=4) as through,
+        pgbouncer(newest_warehouse.url, server_connections=4) as through,
         _bench(newest_warehouse, through, monkeypatch) as bench,
     ):
         met, slices = _cut_everywhere(bench, sender, step=STEP_BEHIND_A_POOLER)
@@ -124,7 +124,7 @@ def _cut_everywhere(bench: Bench, sender: Sender, *, step: int) -> tuple[Counter
     first, restated = (_cuts(sender, messages, step) for messages in _messages(bench, sender))
     for number, cuts in enumerate(zip_longest(first, restated), start=2):
         slice_ = _slice(number)
-        before = NOTHING
+        before = NOT_LOADED
         for revision, cut in enumerate(cuts, start=1):
             after = expected(sandbox.report(slice_), revision)
             met += _cut_once(bench, slice_, cut, before, after)
@@ -140,9 +140,9 @@ def _messages(bench: Bench, sender: Sender) -> list[list[str]]:
     """The kinds of the messages of a run that is not cut: a first load, and one of a restated report."""
     kinds = []
     # The very first one of all finds the warehouse nobody's: a row that later ones are answered is not there.
-    assert bench.bring(_slice(0), None).revision == 1
+    assert bench.sync(_slice(0), None).revision == 1
     for revision in (1, 2):
-        assert bench.bring(_slice(1), None).revision == revision
+        assert bench.sync(_slice(1), None).revision == revision
         bench.warehouse.sandbox.restate(_slice(1))
         kinds.append(bench.proxy.kinds[sender])
     return kinds
@@ -161,10 +161,10 @@ def _cuts(sender: Sender, kinds: list[str], step: int) -> list[Cut]:
     return [Cut(sender, number, *way, named=kind) for number, kind in found for way in chance.sample(WAYS, WAYS_EACH)]
 
 
-def _cut_once(bench: Bench, slice_: Slice, cut: Cut | None, before: Seen, after: Seen) -> Counter[str]:
+def _cut_once(bench: Bench, slice_: Slice, cut: Cut | None, before: SliceState, after: SliceState) -> Counter[str]:
     """Load with this cut; the slice is as before or as after at every look, and as after in the end."""
-    bench.looker.look_at(slice_)
-    outcome = bench.bring(slice_, cut)
+    bench.observer.observe(slice_)
+    outcome = bench.sync(slice_, cut)
     told = f"seed {SEED}, {slice_}: {cut}, message type {bench.proxy.cut_at!r}: {outcome}"
     is_cut = bench.proxy.cut_at is not None
     met = Counter({"cut" if is_cut else "not reached": 1}) if cut else Counter[str]()
@@ -173,7 +173,7 @@ def _cut_once(bench: Bench, slice_: Slice, cut: Cut | None, before: Seen, after:
         met["healed by the run itself"] += is_cut
         met["committed"] += outcome.result is Result.UNCHANGED
     else:
-        assert bench.bring(slice_, None).exit_code is ExitCode.OK, told
-    assert bench.looker.look() == after, told
-    bench.looker.assert_only(before, after, told=told)
+        assert bench.sync(slice_, None).exit_code is ExitCode.OK, told
+    assert bench.observer.read() == after, told
+    bench.observer.assert_only(before, after, told=told)
     return met

@@ -15,14 +15,14 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from etl.domain.slices import ReportType, Slice
-from expected_reports import truth_of, truths_by_hash
-from leftovers import about_leftovers, about_partitions
+from expected_reports import expected_by_hash, expected_report
+from leftovers import leftover_violations, partition_violations
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from etl.sandbox.sandbox import Sandbox
-    from expected_reports import Key, Truth
+    from expected_reports import ExpectedReport, Key
 
 Connection = psycopg.Connection[dict[str, Any]]
 Row = dict[str, Any]
@@ -30,7 +30,7 @@ Row = dict[str, Any]
 # Named customers, all seconds, anonymous seconds, whether there is an anonymous row.
 _Sums = tuple[int, Decimal, Decimal, bool]
 
-_PATIENCE_S = 30.0
+_TIMEOUT_S = 30.0
 _SHOWN = 3  # rows of a slice that differ
 
 
@@ -60,14 +60,14 @@ def violations(
             found += warehouse.about_truth(slice_, revisions, may_be_missing=may_be_missing)
         found += warehouse.about_contents()
         found += warehouse.about_owner()
-        found += about_partitions(connection)
-        found += about_leftovers(connection)
+        found += partition_violations(connection)
+        found += leftover_violations(connection)
     return found
 
 
-def wait_for_no_backend(url: str, patience_s: float | None = None) -> list[str]:
+def wait_for_no_backend(url: str, timeout_s: float | None = None) -> list[str]:
     """Wait until no backend of the program is left in the database; those that stay, in words."""
-    deadline = time.monotonic() + (_PATIENCE_S if patience_s is None else patience_s)
+    deadline = time.monotonic() + (_TIMEOUT_S if timeout_s is None else timeout_s)
     with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
         while backends := connection.execute(
             "SELECT pid, state, wait_event, query FROM pg_stat_activity "
@@ -171,7 +171,9 @@ class _Warehouse:
             return
         if row is None:
             return  # told by about_ledger
-        allowed = {truth.sha256: truth for truth in (truth_of(self._sandbox, slice_, each) for each in revisions)}
+        allowed = {
+            truth.sha256: truth for truth in (expected_report(self._sandbox, slice_, each) for each in revisions)
+        }
         truth = allowed.get(row["report_sha256"])
         if truth is None:
             yield f"{slice_}: report_slice has the hash of none of the reports {sorted(revisions)}"
@@ -239,11 +241,11 @@ class _Warehouse:
         if owners != [self._sandbox.config.org_id] and (owners or self._history):
             yield f"the warehouse is of {owners}, not of {self._sandbox.config.org_id}"
 
-    def _truths(self, slice_: Slice) -> Mapping[str, Truth]:
-        return truths_by_hash(self._sandbox, slice_)
+    def _truths(self, slice_: Slice) -> Mapping[str, ExpectedReport]:
+        return expected_by_hash(self._sandbox, slice_)
 
 
-def _differences(slice_: Slice, facts: Mapping[Key, Decimal], truth: Truth) -> Iterator[str]:
+def _differences(slice_: Slice, facts: Mapping[Key, Decimal], truth: ExpectedReport) -> Iterator[str]:
     wrong = [key for key in facts.keys() | truth.facts.keys() if facts.get(key) != truth.facts.get(key)]
     for key in sorted(wrong)[:_SHOWN]:
         yield f"{slice_} {key}: {facts.get(key)} s, the report has {truth.facts.get(key)}"

@@ -17,15 +17,14 @@ import psycopg
 from psycopg import sql
 
 import postgres
-from disposable_server import OwnServer, own_server
+from disposable_server import DisposableServer, disposable_server
 from etl.domain.slices import ReportType, Slice, slices_of
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.warehouse import schema
 from etl.warehouse.connection import Database
-from expected_reports import truth_of
-from forks import prepared
-from job_environment import NEWEST_DAY, Ground, serving, span
-from random_faults import Weather
+from expected_reports import expected_report
+from job_environment import NEWEST_DAY, JobEnvironment, backfill, serving
+from random_faults import RandomFaults
 from tally import record
 from warehouse_checker import wait_for_no_backend
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import date
 
-    from forks import Ended
+    from job_environment import Ended
 
 _WINDOW_DAYS = 10
 _RESTATED_SHARE = 0.1
@@ -42,8 +41,8 @@ _TIMES_LARGER = 1.2
 _TIMES_FATTER, _SLACK_KB = 1.2, 20_000
 # A run with fewer looks at its memory is all beginning: what it imports and what it needs once.
 _LOOKS = 300
-# Shares of the time, after which the next part must begin: the storm, the restated reports, the year without faults.
-_STORM, _RESTATED, _CALM = 0.45, 0.65, 0.9
+# Shares of the time, after which the next part must begin: the load, the restated reports, the year without faults.
+_LOAD, _RESTATED, _FAULTLESS = 0.45, 0.65, 0.9
 _PLANNED_CODES = {0, 75, 143, -9}
 _FACTS = """
     SELECT report_date, report_type, count(*), sum(watch_seconds),
@@ -60,7 +59,7 @@ _BYTES = """
 
 
 @dataclass
-class Soaked:
+class SoakResult:
     """What came of it."""
 
     days: int
@@ -72,7 +71,7 @@ class Soaked:
     size_ratio: float = 0.0
     memory_kb: tuple[int, int] = (0, 0)
     violations: list[str] = field(default_factory=list)
-    met: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
 
     @property
     def is_short(self) -> bool:
@@ -81,27 +80,27 @@ class Soaked:
 
 @dataclass
 class _Year:
-    """The days, what is to be restated of them, and the weather over them."""
+    """The days, what is to be restated of them, and the faults over them."""
 
     days: list[date]
-    stormy: Ground
-    calm: Ground
-    weather: Weather
+    faulty: JobEnvironment
+    faultless: JobEnvironment
+    faults: RandomFaults
     began: float
     seconds: float
-    found: Soaked
+    found: SoakResult
 
     def __post_init__(self) -> None:
-        sandbox = self.stormy.source.sandbox
+        sandbox = self.faulty.source.sandbox
         self.slices = [slice_ for slice_ in slices_of(self.days) if sandbox.has_history(slice_)]
-        chance = random.Random(f"{self.weather.seed} restated")  # noqa: S311 - to be repeated
+        chance = random.Random(f"{self.faults.seed} restated")  # noqa: S311 - to be repeated
         self.restated = sorted(chance.sample(self.slices, max(1, round(len(self.slices) * _RESTATED_SHARE))))
         self.found.slices = len(self.slices)
 
     def until(self, share: float) -> float:
         return self.began + share * self.seconds
 
-    def storm(self) -> None:
+    def load(self) -> None:
         """Window by window until each slice is there; half of the restated ones change on the way."""
         windows = [self.days[at : at + _WINDOW_DAYS] for at in range(0, len(self.days), _WINDOW_DAYS)]
         usual_s = 1.0
@@ -110,11 +109,11 @@ class _Year:
                 self._restate(self.restated[::2])
             wanted = [slice_ for slice_ in self.slices if slice_.report_date in set(window)]
             while self._lacks(wanted):
-                if time.monotonic() > self.until(_STORM):
+                if time.monotonic() > self.until(_LOAD):
                     return
-                self.weather.over_source(self.stormy.source.sandbox, wanted)
+                self.faults.script_source(self.faulty.source.sandbox, wanted)
                 began = time.monotonic()
-                ended = self._run(window, wanted, usual_s, self.until(_STORM))
+                ended = self._run(window, wanted, usual_s, self.until(_LOAD))
                 if ended.code == 0:
                     usual_s = time.monotonic() - began
 
@@ -123,18 +122,18 @@ class _Year:
         self._restate(self.restated[1::2])
         there = [slice_ for slice_ in self.slices if slice_ not in self._lacks(self.slices)]
         while self._behind(there) and time.monotonic() < self.until(_RESTATED):
-            self.weather.over_source(self.stormy.source.sandbox, there)
+            self.faults.script_source(self.faulty.source.sandbox, there)
             days = [slice_.report_date for slice_ in there]
-            command = span(days, "--concurrency", "2")
-            strikes = self.weather.strikes(there, len(there) / 30, but=("kill", "crash"))
-            ended, memory = self.weather.over(self.stormy.start(*command), strikes, self.until(_RESTATED))
+            command = backfill(days, "--concurrency", "2")
+            strikes = self.faults.plan(there, len(there) / 30, but=("kill", "crash"))
+            ended, memory = self.faults.strike(self.faulty.start(*command), strikes, self.until(_RESTATED))
             self._judge(ended)
             if ended.code == 0:
                 self._judge_memory(memory)
 
     def _restate(self, slices: Sequence[Slice]) -> None:
         for slice_ in slices:
-            self.stormy.source.sandbox.restate(slice_)
+            self.faulty.source.sandbox.restate(slice_)
         self.found.restated += len(slices)
 
     def without_faults(self) -> None:
@@ -142,20 +141,22 @@ class _Year:
         if not (reached := self._reached()):
             return
         days = [slice_.report_date for slice_ in reached]
-        source = self.calm.source.sandbox
+        source = self.faultless.source.sandbox
         for restated in (False, True):
             if restated:
                 for slice_ in self.restated:
                     source.restate(slice_)
-            ended, memory = self.weather.over(self.calm.start(*span(days, "--concurrency", "2")), [], self.until(_CALM))
+            ended, memory = self.faults.strike(
+                self.faultless.start(*backfill(days, "--concurrency", "2")), [], self.until(_FAULTLESS)
+            )
             self._judge(ended)
             self._judge_memory(memory)
 
     def compare(self) -> None:
         """Facts, sizes, and what the checker says, before and after the settled months are put together."""
-        there = [slice_ for slice_ in self._reached() if slice_ not in self._behind(self.slices, self.calm)]
+        there = [slice_ for slice_ in self._reached() if slice_ not in self._behind(self.slices, self.faultless)]
         self.found.compared = len(there)
-        sizes = [_size(ground.url) for ground in (self.stormy, self.calm)]
+        sizes = [_size(environment.url) for environment in (self.faulty, self.faultless)]
         self.found.size_ratio = sizes[0] / sizes[1]
         if not self.found.is_short and self.found.size_ratio > _TIMES_LARGER:
             self.found.violations.append(f"tables are {self.found.size_ratio:.2f} times as large as without faults")
@@ -165,15 +166,17 @@ class _Year:
         self._verify()
 
     def _compare(self, there: Sequence[Slice], moment: str) -> None:
-        stormy, calm = (_facts(ground.url) for ground in (self.stormy, self.calm))
-        found = [f"{each}: not the facts of the run without faults" for each in there if stormy[each] != calm[each]]
-        found += self.stormy.violations(there, revisions=(0, 1))
+        faulty, faultless = (_facts(environment.url) for environment in (self.faulty, self.faultless))
+        found = [
+            f"{each}: not the facts of the run without faults" for each in there if faulty[each] != faultless[each]
+        ]
+        found += self.faulty.violations(there, revisions=(0, 1))
         self.found.violations += [f"{moment}{each}" for each in found]
 
     def _verify(self) -> None:
         """Every stored slice equals its report row by row, as `verify` finds by asking for each of them again."""
         first, last = f"{min(self.days)}", f"{max(self.days)}"
-        ended = self.stormy.run("verify", "--start", first, "--end", last, "--json")
+        ended = self.faulty.run("verify", "--start", first, "--end", last, "--json")
         self._judge(ended)
         verdicts = json.loads(ended.out)
         behind = {str(slice_) for slice_ in self._behind(self.slices)}
@@ -187,14 +190,14 @@ class _Year:
     def _compact(self) -> None:
         for delay_s in (0.2, 0.6):
             if time.monotonic() < self.until(1):
-                self.weather.over(self.stormy.start("compact"), [(delay_s, "kill")], self.until(1))
-        self._judge(self.stormy.run("compact"))
+                self.faults.strike(self.faulty.start("compact"), [(delay_s, "kill")], self.until(1))
+        self._judge(self.faulty.run("compact"))
 
     def _run(self, window: Sequence[date], wanted: Sequence[Slice], usual_s: float, deadline: float) -> Ended:
         first, last = (f"{day}" for day in (min(window), max(window)))
-        concurrency = f"{self.weather.chance.randint(1, 4)}"
-        started = self.stormy.start("backfill", "--start", first, "--end", last, "--concurrency", concurrency)
-        ended, _ = self.weather.over(started, self.weather.strikes(wanted, usual_s), deadline)
+        concurrency = f"{self.faults.chance.randint(1, 4)}"
+        started = self.faulty.start("backfill", "--start", first, "--end", last, "--concurrency", concurrency)
+        ended, _ = self.faults.strike(started, self.faults.plan(wanted, usual_s), deadline)
         self._judge(ended)
         return ended
 
@@ -213,16 +216,16 @@ class _Year:
             self.found.violations.append(f"memory of one run: {first} kB in its first quarter, {last} kB in its last")
 
     def _lacks(self, slices: Sequence[Slice]) -> list[Slice]:
-        known = _hashes(self.stormy.url)
+        known = _hashes(self.faulty.url)
         return [slice_ for slice_ in slices if slice_ not in known]
 
-    def _behind(self, slices: Sequence[Slice], ground: Ground | None = None) -> list[Slice]:
+    def _behind(self, slices: Sequence[Slice], environment: JobEnvironment | None = None) -> list[Slice]:
         """Those that are not there in the newest revision."""
-        known, sandbox = _hashes((ground or self.stormy).url), self.stormy.source.sandbox
+        known, sandbox = _hashes((environment or self.faulty).url), self.faulty.source.sandbox
         return [
             slice_
             for slice_ in slices
-            if known.get(slice_) != truth_of(sandbox, slice_, sandbox.revision(slice_)).sha256
+            if known.get(slice_) != expected_report(sandbox, slice_, sandbox.revision(slice_)).sha256
         ]
 
     def _reached(self) -> list[Slice]:
@@ -230,7 +233,7 @@ class _Year:
         return [slice_ for slice_ in self.slices if slice_ not in behind]
 
 
-def soak(*, minutes: float, seed: int, days: int, source: str, rate: float = 0.05) -> Soaked:
+def soak(*, minutes: float, seed: int, days: int, source: str, rate: float = 0.05) -> SoakResult:
     """Run it; ends by itself, when all is done or the time is over.
 
     Args:
@@ -241,38 +244,41 @@ def soak(*, minutes: float, seed: int, days: int, source: str, rate: float = 0.0
         rate: how likely a slice is to meet a fault of each layer.
     """
     began = time.monotonic()
-    found = Soaked(days, 0)
-    with _grounds(seed, source, rate) as (stormy, calm, weather):
+    found = SoakResult(days, 0)
+    with _environments(seed, source, rate) as (faulty, faultless, faults):
         all_days = [NEWEST_DAY - timedelta(days=back) for back in reversed(range(days))]
-        year = _Year(all_days, stormy, calm, weather, began, minutes * 60, found)
-        weather.packing(stormy.source.sandbox, year.slices)
-        year.storm()
+        year = _Year(all_days, faulty, faultless, faults, began, minutes * 60, found)
+        faults.compress_some(faulty.source.sandbox, year.slices)
+        year.load()
         year.restate()
         year.without_faults()
         year.compare()
-    found.met = weather.met
+    found.counts = faults.counts
     record("slices of a soak compared with a run without faults", found.compared)
-    for name, count in weather.met.items():
+    for name, count in faults.counts.items():
         record(name, count)
     return found
 
 
 @contextmanager
-def _grounds(seed: int, source: str, rate: float) -> Iterator[tuple[Ground, Ground, Weather]]:
+def _environments(seed: int, source: str, rate: float) -> Iterator[tuple[JobEnvironment, JobEnvironment, RandomFaults]]:
     """Two databases of one server, each with a source of its own that has the same reports."""
     world = SandboxConfig(seed=seed, vod_rows=60, live_rows=40, titles=30, customers=500)
     with (
         tempfile.TemporaryDirectory(prefix="watch-time-soak-") as folder,
-        prepared(Path(folder)) as forks,
-        serving(world) as stormy,
-        serving(world) as calm,
-        own_server(source, migrated=False) as server,
+        serving(world) as faulty,
+        serving(world) as faultless,
+        disposable_server(source, migrated=False) as server,
     ):
-        urls = [_database(server, name) for name in ("stormy", "calm")]
-        yield Ground(urls[0], stormy, forks), Ground(urls[1], calm, forks), Weather(seed, rate, server)
+        urls = [_database(server, name) for name in ("faulty", "faultless")]
+        yield (
+            JobEnvironment(urls[0], faulty, Path(folder)),
+            JobEnvironment(urls[1], faultless, Path(folder)),
+            RandomFaults(seed, rate, server),
+        )
 
 
-def _database(server: OwnServer, name: str) -> str:
+def _database(server: DisposableServer, name: str) -> str:
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     url = postgres.conninfo_url(server.url, name)

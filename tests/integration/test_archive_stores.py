@@ -24,8 +24,8 @@ from azure.storage.blob import BlobServiceClient
 
 import archives
 import store_emulators
-from archives import IN_THE_LAKE, IN_THE_WAREHOUSE, Place
-from conftest import DAY, HEADER, Program, Warehouse
+from archives import IN_THE_LAKE, IN_THE_WAREHOUSE, ArchiveFiles
+from conftest import ARCHIVE_KINDS, DAY, HEADER, Program, Warehouse
 from etl.archive import timed_store
 from etl.archive.layout import published
 from etl.domain.errors import CredentialsRefused, Misconfigured
@@ -34,24 +34,15 @@ from etl.runtime.cancellation import Stop
 from raw_server import Request, raw_server, reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from etl.archive.timed_store import TimedStore
+
+pytestmark = pytest.mark.usefixtures("store_servers")
 
 REPORT = HEADER + "A,c1,VOD,2026-01-02T03:04:05Z,007,12.5\nA,c1,VOD,2026-01-02T03:04:05Z,,3\n"
 
 LIVE = Slice(DAY, ReportType.LIVE)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with archives.servers(tmp_path_factory.mktemp("stores")):
-        yield
-
-
-@pytest.fixture(params=archives.KINDS)
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return archives.place(request.param, tmp_path)
 
 
 class Breaking(io.BytesIO):
@@ -67,24 +58,24 @@ class Breaking(io.BytesIO):
 # aiohttp's, of the parts that the libraries send.
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
 @pytest.mark.parametrize("size_bytes", [1000, 20 << 20], ids=["in one piece", "in parts"])
-def test_a_file_that_breaks_off_while_it_is_sent_is_not_there(place: Place, size_bytes: int) -> None:
+def test_a_file_that_breaks_off_while_it_is_sent_is_not_there(archive: ArchiveFiles, size_bytes: int) -> None:
     """Nor when Python clears away what it was sent through, which would finish it, in place of the whole one."""
-    backend = timed_store.open_store(place.url, Stop())._backend
+    backend = timed_store.open_store(archive.url, Stop())._backend
     backend.put(io.BytesIO(b"whole"), 5, "raw/whole")
     for name in ("raw/whole", "raw/new"):
         with pytest.raises(OSError, match=r"the disk is broken|bytes can be read"):
             backend.put(Breaking(bytes(size_bytes)), 2 * size_bytes, name)
     gc.collect()
-    assert place.files() == {"raw/whole": b"whole"}
+    assert archive.files() == {"raw/whole": b"whole"}
 
 
-def test_two_who_write_the_same_file_at_once_both_succeed(place: Place) -> None:
+def test_two_who_write_the_same_file_at_once_both_succeed(archive: ArchiveFiles) -> None:
     """As the first loads into an archive do with its organization.json."""
-    store = timed_store.open_store(place.url, Stop())
+    store = timed_store.open_store(archive.url, Stop())
     with ThreadPoolExecutor(8) as threads:
         for _ in threads.map(lambda _: store.write(b"whose it is", "organization.json"), range(64)):
             pass
-    assert place.files() == {"organization.json": b"whose it is"}
+    assert archive.files() == {"organization.json": b"whose it is"}
 
 
 def _operations(store: TimedStore) -> list[Callable[[], object]]:
@@ -126,7 +117,7 @@ def test_where_google_refuses_the_credentials_all_operations_say_so(
                 operation()
 
 
-@pytest.mark.parametrize("kind", archives.KINDS[1:])
+@pytest.mark.parametrize("kind", ARCHIVE_KINDS[1:])
 def test_a_bucket_that_is_not_there_is_named(newest_warehouse: Warehouse, kind: str) -> None:
     archives.bucket(kind)
     with pytest.raises(Misconfigured, match="no-such-bucket"):
@@ -136,10 +127,10 @@ def test_a_bucket_that_is_not_there_is_named(newest_warehouse: Warehouse, kind: 
 @pytest.mark.stores
 def test_azure_shows_readers_no_file_that_it_is_still_copying(newest_warehouse: Warehouse, tmp_path: Path) -> None:
     """Its own copy is done some time after it was asked for, and an empty file until then; Azurite's at once."""
-    place = archives.place("abfs", tmp_path)
-    newest_warehouse.bring(REPORT, archive_url=place.url)
-    container, _, prefix = place.url.removeprefix("abfs://").partition("/")
-    facts = next(name for name in place.files() if name.startswith("facts/"))
+    archive = archives.new_archive("abfs", tmp_path)
+    newest_warehouse.sync(REPORT, archive_url=archive.url)
+    container, _, prefix = archive.url.removeprefix("abfs://").partition("/")
+    facts = next(name for name in archive.files() if name.startswith("facts/"))
     with BlobServiceClient.from_connection_string(os.environ["AZURE_STORAGE_CONNECTION_STRING"]) as client:
         blob = client.get_blob_client(container, f"{prefix}/{facts}").get_blob_properties()
     assert blob.size > 0
@@ -150,7 +141,7 @@ def test_azure_shows_readers_no_file_that_it_is_still_copying(newest_warehouse: 
 @pytest.mark.parametrize("kind", ["gs", "abfs"])
 def test_the_stores_libraries_have_nothing_to_say_to_people(program: Program, tmp_path: Path, kind: str) -> None:
     """Google's would ask another API of what kind the bucket is, at each operation, and complain that it may not."""
-    url = archives.place(kind, tmp_path).url
+    url = archives.new_archive(kind, tmp_path).url
     for command in (["backfill", "--start", f"{DAY}", "--end", f"{DAY}"], ["archive", "--sweep"], ["doctor"]):
         done = program(*command, ARCHIVE_URL=url)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -158,18 +149,18 @@ def test_the_stores_libraries_have_nothing_to_say_to_people(program: Program, tm
         assert {name.partition(".")[0] for name in loggers} <= {"etl"}, done.stderr
 
 
-def test_pyarrow_and_duckdb_read_the_facts_where_they_lie(newest_warehouse: Warehouse, place: Place) -> None:
-    newest_warehouse.bring(archive_url=place.url)
+def test_pyarrow_and_duckdb_read_the_facts_where_they_lie(newest_warehouse: Warehouse, archive: ArchiveFiles) -> None:
+    newest_warehouse.sync(archive_url=archive.url)
     expected = newest_warehouse.query(IN_THE_WAREHOUSE)
-    fs, root = fsspec.core.url_to_fs(place.url, skip_instance_cache=True)
+    fs, root = fsspec.core.url_to_fs(archive.url, skip_instance_cache=True)
     table = ds.dataset(f"{root}/facts", filesystem=fs, partitioning="hive").to_table()
     assert table.num_rows == len(expected)
     assert sorted(map(str, table["watch_seconds"].to_pylist())) == sorted(f"{row[5]:.18f}" for row in expected)
-    scheme = "file" if "://" not in place.url else place.url.partition("://")[0]
+    scheme = "file" if "://" not in archive.url else archive.url.partition("://")[0]
     with duckdb.connect() as connection:
         if scheme != "file":
             connection.register_filesystem(fs)
-        assert connection.execute(IN_THE_LAKE, [f"{place.url}/facts/**/*.parquet"]).fetchall() == expected
+        assert connection.execute(IN_THE_LAKE, [f"{archive.url}/facts/**/*.parquet"]).fetchall() == expected
 
 
 @pytest.mark.stores
@@ -177,15 +168,15 @@ def test_pyarrow_and_duckdb_read_the_facts_where_they_lie(newest_warehouse: Ware
 def test_spark_reads_what_the_warehouse_holds(newest_warehouse: Warehouse, tmp_path: Path) -> None:
     python = store_emulators.STORES / "bin" / "python"
     if not python.exists() or shutil.which("java") is None:
-        store_emulators.lacking("Spark or a Java is not installed")
-    place = archives.place("folder", tmp_path)
+        store_emulators.skip_missing("Spark or a Java is not installed")
+    archive = archives.new_archive("folder", tmp_path)
     report = REPORT + 'T,"c,2",LIVE,0001-01-01T00:00:00Z,u,0.000000000000000001\nT,c3,VOD,,u,999999999999.5\n'
-    newest_warehouse.bring(report, archive_url=place.url)
-    newest_warehouse.bring(archive_url=place.url, slice_=LIVE)
+    newest_warehouse.sync(report, archive_url=archive.url)
+    newest_warehouse.sync(archive_url=archive.url, slice_=LIVE)
     reads = Path(__file__).parents[1] / "spark_reader.py"
     with contextlib.chdir(tmp_path):
         done = subprocess.run(
-            [python, reads, f"{place.url}/facts"], capture_output=True, text=True, timeout=360, check=False
+            [python, reads, f"{archive.url}/facts"], capture_output=True, text=True, timeout=360, check=False
         )
     assert done.returncode == 0, done.stderr[-2000:]
     found = sorted(tuple(row) for row in json.loads(done.stdout))
@@ -196,7 +187,7 @@ def test_spark_reads_what_the_warehouse_holds(newest_warehouse: Warehouse, tmp_p
             "FROM watch_time"
         )
     )
-    assert published(LIVE) in place.files()
+    assert published(LIVE) in archive.files()
 
 
 def test_a_store_that_refuses_the_credentials_ends_the_run(
@@ -215,8 +206,8 @@ def test_a_store_that_refuses_the_credentials_ends_the_run(
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         monkeypatch.setitem(fsspec.config.conf, "gs", {"token": "anon"})
         with newest_warehouse.job(archive_url="gs://lake/prefix", concurrency=1) as opened:
-            plan = opened.backfill_plan(DAY - timedelta(days=4), DAY)
-            refused = opened.work(plan)
+            plan = opened.planner.backfill(DAY - timedelta(days=4), DAY)
+            refused = opened.run(plan)
     assert [int(outcome.exit_code) for outcome in refused] == [77]
     assert (opened.is_refused, opened.not_tried) == (True, len(plan) - 1)
     assert newest_warehouse.query("SELECT count(*) FROM watch_time") == [(0,)]

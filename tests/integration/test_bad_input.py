@@ -36,17 +36,17 @@ def _line(*, content: str = "c9", customer: str = "u9", seconds: str = "1", titl
 def _assert_refused(warehouse: Warehouse, deliver: Delivery, result: Result, message: str, exit_code: int) -> Outcome:
     """With a stored slice, and on an empty one, the same refusal; and what was stored stays as it was."""
     warehouse.sandbox.override(VOD, deliver)
-    first = warehouse.bring()
+    first = warehouse.sync()
     assert warehouse.facts() == []
     assert (first.result, int(first.exit_code)) == (result, exit_code), first.message
-    warehouse.bring(GOOD)
-    before = warehouse.everything()
+    warehouse.sync(GOOD)
+    before = warehouse.stored()
     warehouse.sandbox.override(VOD, deliver)
-    outcome = warehouse.bring()
+    outcome = warehouse.sync()
     assert (outcome.result, int(outcome.exit_code)) == (result, exit_code), outcome.message
     assert message in (outcome.message or "")
     assert outcome.next_step
-    assert warehouse.everything() == before
+    assert warehouse.stored() == before
     assert len(before["facts"]) == 2
     return outcome
 
@@ -99,39 +99,39 @@ def test_a_report_that_cannot_be_trusted_is_refused_whole(warehouse: Warehouse, 
 
 
 def test_rejected_lines_are_kept_with_number_reason_and_text(warehouse: Warehouse) -> None:
-    warehouse.bring(GOOD + "t,c3,VOD\n" + "t,c4,VOD,,u4,-1\n")
+    warehouse.sync(GOOD + "t,c3,VOD\n" + "t,c4,VOD,,u4,-1\n")
     rejects = warehouse.query("SELECT line_number, reason, raw_text FROM report_reject ORDER BY 1")
     assert [(number, raw) for number, _, raw in rejects] == [(4, "t,c3,VOD"), (5, "t,c4,VOD,,u4,-1")]
     assert all(reason for _, reason, _ in rejects)
 
 
 def test_rejects_within_the_limit_are_left_out_and_named(warehouse: Warehouse) -> None:
-    outcome = warehouse.bring(GOOD + "t,c3,VOD,,u3,-1\n", max_reject_ratio="0.4")
+    outcome = warehouse.sync(GOOD + "t,c3,VOD,,u3,-1\n", max_reject_ratio="0.4")
     assert (outcome.result, outcome.rows, outcome.rejected) == (Result.LOADED, 2, 1)
     assert outcome.warnings == ("1 lines rejected, within the limit; see report_reject",)
     assert warehouse.query("SELECT rows_read, rows_rejected FROM report_revision") == [(3, 1)]
     assert warehouse.query("SELECT line_number FROM report_reject") == [(4,)]
-    warehouse.bring(GOOD)
+    warehouse.sync(GOOD)
     assert warehouse.query("SELECT line_number FROM report_reject") == [(4,)], "an accepted revision keeps its rejects"
 
 
 def test_a_report_of_rejects_only_is_held_whatever_the_limit(warehouse: Warehouse) -> None:
-    outcome = warehouse.bring(HEADER + "t,c3,VOD,,u3,-1\n", max_reject_ratio="1")
+    outcome = warehouse.sync(HEADER + "t,c3,VOD,,u3,-1\n", max_reject_ratio="1")
     assert (outcome.result, outcome.exit_code) == (Result.HELD, 65)
 
 
 def test_a_renamed_column_is_read_with_the_line_that_the_error_gave(warehouse: Warehouse) -> None:
     body = GOOD.replace("Customer ID", "Viewer")
-    refused = warehouse.bring(body)
+    refused = warehouse.sync(body)
     assert """WATCH_TIME_HEADER_ALIASES='{"Viewer": "customer_id"}'""" in (refused.next_step or "")
-    assert warehouse.bring(body, header_aliases='{"Viewer": "customer_id"}').result is Result.LOADED
+    assert warehouse.sync(body, header_aliases='{"Viewer": "customer_id"}').result is Result.LOADED
 
 
 def test_an_extra_column_is_left_out_when_the_setting_says_so(warehouse: Warehouse) -> None:
     body = "".join(f"{line},x\n" for line in GOOD.splitlines()).replace(",x", ",Device", 1)
-    refused = warehouse.bring(body)
+    refused = warehouse.sync(body)
     assert """WATCH_TIME_HEADER_ALIASES='{"Device": "ignore"}'""" in (refused.next_step or "")
-    assert warehouse.bring(body, header_aliases='{"Device": "ignore"}').rows == 2
+    assert warehouse.sync(body, header_aliases='{"Device": "ignore"}').rows == 2
 
 
 ACCEPTED_FILES: Mapping[str, str | bytes] = {
@@ -147,7 +147,7 @@ ACCEPTED_FILES: Mapping[str, str | bytes] = {
 
 @pytest.mark.parametrize("name", ACCEPTED_FILES)
 def test_a_variation_that_means_the_same_is_read(warehouse: Warehouse, name: str) -> None:
-    outcome = warehouse.bring(ACCEPTED_FILES[name])
+    outcome = warehouse.sync(ACCEPTED_FILES[name])
     assert outcome.result is Result.LOADED, outcome.message
     assert warehouse.facts() == [("c1", "u1", "VOD", 1), ("c2", "u2", "VOD", 2)]
 
@@ -158,7 +158,7 @@ def test_a_variation_that_means_the_same_is_read(warehouse: Warehouse, name: str
     ids=["leading-zeros", "na", "null", "scientific", "spaces", "1000-bytes"],
 )
 def test_an_odd_id_or_number_is_stored_as_it_is(warehouse: Warehouse, id_: str, seconds: str) -> None:
-    outcome = warehouse.bring(f"{HEADER}t,{id_},VOD,,{id_},{seconds}\n")
+    outcome = warehouse.sync(f"{HEADER}t,{id_},VOD,,{id_},{seconds}\n")
     assert outcome.result is Result.LOADED, outcome.message
     assert warehouse.query("SELECT content_id, customer_id, watch_seconds = %s::numeric FROM watch_time", seconds) == [
         (id_, id_, True)
@@ -171,15 +171,15 @@ def test_a_truncated_gzip_is_refused(warehouse: Warehouse) -> None:
 
 
 def test_a_header_only_report_is_an_empty_day_and_replaces_no_good_one(warehouse: Warehouse) -> None:
-    empty = warehouse.bring(HEADER)
+    empty = warehouse.sync(HEADER)
     assert (empty.result, empty.exit_code, empty.revision) == (Result.EMPTY, 0, 1)
-    assert warehouse.bring().result is Result.UNCHANGED
-    warehouse.bring(GOOD)
-    before = warehouse.everything()
-    held = warehouse.bring(HEADER)
+    assert warehouse.sync().result is Result.UNCHANGED
+    warehouse.sync(GOOD)
+    before = warehouse.stored()
+    held = warehouse.sync(HEADER)
     assert (held.result, held.exit_code) == (Result.HELD, 65)
     assert "a header and no rows, against 2 rows" in (held.message or "")
-    assert warehouse.everything() == before
+    assert warehouse.stored() == before
 
 
 @pytest.mark.parametrize(
@@ -190,17 +190,17 @@ def test_a_header_only_report_is_an_empty_day_and_replaces_no_good_one(warehouse
     ],
 )
 def test_a_much_smaller_report_is_held(warehouse: Warehouse, lines: str, result: Result) -> None:
-    warehouse.bring(HEADER + "A,c1,VOD,,u1,1\nB,c2,VOD,,u2,1\n")
-    outcome = warehouse.bring(HEADER + lines)
+    warehouse.sync(HEADER + "A,c1,VOD,,u1,1\nB,c2,VOD,,u2,1\n")
+    outcome = warehouse.sync(HEADER + lines)
     assert outcome.result is result
     assert len(warehouse.facts()) == (1 if result is Result.LOADED else 2)
 
 
 def test_a_shrunken_report_is_taken_when_the_setting_allows_it(warehouse: Warehouse) -> None:
-    warehouse.bring(HEADER + "".join(f"t,c{number},VOD,,u,1\n" for number in range(9)))
-    held = warehouse.bring(GOOD)
+    warehouse.sync(HEADER + "".join(f"t,c{number},VOD,,u,1\n" for number in range(9)))
+    held = warehouse.sync(GOOD)
     assert "watch-time backfill --start 2026-11-16" in (held.next_step or "")
-    assert warehouse.bring(GOOD, shrink_limit="0").rows == 2
+    assert warehouse.sync(GOOD, shrink_limit="0").rows == 2
 
 
 API_ANSWERS: Mapping[str, tuple[Answer, int, str]] = {
@@ -221,21 +221,21 @@ API_ANSWERS: Mapping[str, tuple[Answer, int, str]] = {
 @pytest.mark.parametrize("name", API_ANSWERS)
 def test_an_answer_of_the_api_that_is_no_report_changes_nothing_stored(warehouse: Warehouse, name: str) -> None:
     answer, exit_code, message = API_ANSWERS[name]
-    warehouse.bring(GOOD)
-    before = warehouse.everything()
+    warehouse.sync(GOOD)
+    before = warehouse.stored()
     warehouse.sandbox.script(None, api=[answer] * 8)
-    outcome = warehouse.bring()
+    outcome = warehouse.sync()
     assert (outcome.result, int(outcome.exit_code)) == (Result.FAILED, exit_code), outcome.message
     assert message in f"{outcome.message} {outcome.next_step}"
     assert "Signature" not in f"{outcome.message} {outcome.next_step}"
-    assert warehouse.everything() == before
+    assert warehouse.stored() == before
     # Trouble on the way says nothing about the facts: the slice stays loaded, with the reason beside it.
     state, reason, last_check = warehouse.query("SELECT state, reason, last_check FROM report_slice")[0]
     assert (state, reason, last_check.partition(":")[0]) == ("loaded", None, "failed")
 
 
 def test_a_wrong_token_is_refused_at_once(warehouse: Warehouse) -> None:
-    outcome = warehouse.bring(api_token="wrong-token-xyz")
+    outcome = warehouse.sync(api_token="wrong-token-xyz")
     assert int(outcome.exit_code) == 77
     assert "wrong-token-xyz" not in f"{outcome.message} {outcome.next_step}"
     assert warehouse.sandbox.statuses("api") == {401: 1}
@@ -245,13 +245,13 @@ def test_a_wrong_token_is_refused_at_once(warehouse: Warehouse) -> None:
 
 def test_an_expired_url_is_answered_by_asking_for_a_new_one(warehouse: Warehouse) -> None:
     warehouse.sandbox.script(VOD, storage=[Delivery(expired=True)])
-    assert warehouse.bring().result is Result.LOADED
+    assert warehouse.sync().result is Result.LOADED
     assert warehouse.sandbox.statuses() == {200: 3, 403: 1}
 
 
 def test_a_cut_download_is_resumed(warehouse: Warehouse) -> None:
     warehouse.sandbox.script(VOD, storage=[Delivery(cut_after_bytes=5_000)])
-    outcome = warehouse.bring()
+    outcome = warehouse.sync()
     report = warehouse.sandbox.report(VOD)
     assert (outcome.rows, outcome.watch_seconds) == (report.rows, report.watch_seconds)
     assert warehouse.sandbox.statuses("storage") == {200: 1, 206: 1}
@@ -261,8 +261,8 @@ def test_a_download_that_is_cut_for_ever_is_tried_later(warehouse: Warehouse) ->
     warehouse.sandbox.override(VOD, Delivery(cut_after_bytes=0, headers={"etag": None}))
     with warehouse.job() as opened:
         # The pauses between the tries are not what is tested.
-        object.__setattr__(opened._pipeline._source._downloader.patience, "sleep", lambda _: None)
-        outcome = opened.work(opened.backfill_plan(DAY, DAY, report_types=[VOD.report_type]))[0]
+        object.__setattr__(opened.context.pipeline._source._downloader.retry_policy, "sleep", lambda _: None)
+        outcome = opened.run(opened.planner.backfill(DAY, DAY, report_types=[VOD.report_type]))[0]
     assert int(outcome.exit_code) == 75
     assert warehouse.facts() == []
 
@@ -318,11 +318,11 @@ class TestDatabaseTrouble:
         days = (DAY - timedelta(days=3), DAY)
         newest_warehouse.settings["archive_url"] = f"{tmp_path}"
         with newest_warehouse.job() as opened:
-            plan = opened.backfill_plan(*days)
-            opened.work(plan[:4])
+            plan = opened.planner.backfill(*days)
+            opened.run(plan[:4])
         with newest_warehouse.job() as opened:
             locked_out()
-            refused = opened.work(plan)
+            refused = opened.run(plan)
         assert [int(outcome.exit_code) for outcome in refused] == [77]
         assert "is not permitted to log in" in (refused[0].message or "")
         assert (opened.is_refused, opened.not_tried) == (True, 7)
@@ -332,7 +332,7 @@ class TestDatabaseTrouble:
     ) -> None:
         newest_warehouse.settings["archive_url"] = f"{tmp_path}"
         with newest_warehouse.job() as opened:
-            opened.work(opened.backfill_plan(DAY - timedelta(days=1), DAY))
+            opened.run(opened.planner.backfill(DAY - timedelta(days=1), DAY))
         with replay.open_replay(newest_warehouse.configured()) as opened_replay:
             plan = opened_replay.plan(None, None, tuple(ReportType))
             locked_out()
@@ -352,7 +352,7 @@ class TestDatabaseTrouble:
 
 @pytest.mark.parametrize("sandbox_config", [SandboxConfig(vod_rows=50, anonymous_line_per_view=True)])
 def test_anonymous_viewers_may_come_one_line_each(warehouse: Warehouse, sandbox_config: SandboxConfig) -> None:
-    outcome = warehouse.bring()
+    outcome = warehouse.sync()
     assert outcome.change
     assert outcome.watch_seconds == warehouse.sandbox.report(VOD).watch_seconds
     assert outcome.rows == warehouse.sandbox.report(VOD).rows - outcome.change.merged

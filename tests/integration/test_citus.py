@@ -96,23 +96,23 @@ def test_a_warehouse_of_before_is_distributed_with_all_that_is_in_it(
     given: str, on_coordinator_alone: Warehouse
 ) -> None:
     for slice_ in (VOD, LIVE):
-        assert on_coordinator_alone.bring(slice_=slice_).result is Result.LOADED
-    before = on_coordinator_alone.everything()
+        assert on_coordinator_alone.sync(slice_=slice_).result is Result.LOADED
+    before = on_coordinator_alone.stored()
     citus_cluster.extend(given, on_coordinator_alone.url)
     on_coordinator_alone.sandbox.restate(LIVE)
-    assert on_coordinator_alone.bring(slice_=LIVE).result is Result.LOADED, "as long as nobody migrates"
+    assert on_coordinator_alone.sync(slice_=LIVE).result is Result.LOADED, "as long as nobody migrates"
     on_coordinator_alone.sandbox.restate(LIVE)
-    before = on_coordinator_alone.everything()
+    before = on_coordinator_alone.stored()
 
     schema.migrate(Database(on_coordinator_alone.url, schema="public"))
 
-    assert on_coordinator_alone.everything() == before
+    assert on_coordinator_alone.stored() == before
     assert set(_distributed(on_coordinator_alone)) == {
         "content", "watch_time", "watch_time_20261116_live", "watch_time_20261116_vod",
     }  # fmt: skip
     _no_row_on_the_coordinator(on_coordinator_alone)
-    assert on_coordinator_alone.bring(slice_=VOD).result is Result.UNCHANGED
-    assert on_coordinator_alone.bring(slice_=LIVE).result is Result.LOADED
+    assert on_coordinator_alone.sync(slice_=VOD).result is Result.UNCHANGED
+    assert on_coordinator_alone.sync(slice_=LIVE).result is Result.LOADED
     assert violations(on_coordinator_alone.url, on_coordinator_alone.sandbox, [VOD]) == []
 
 
@@ -125,10 +125,10 @@ def _no_row_on_the_coordinator(warehouse: Warehouse) -> None:
 
 @pytest.mark.parametrize("restated", [False, True], ids=["new-partition", "differences"])
 def test_facts_lie_on_the_workers_and_nothing_of_a_load_is_left(on_cluster: Warehouse, restated: bool) -> None:
-    on_cluster.bring()
+    on_cluster.sync()
     if restated:
         on_cluster.sandbox.restate(VOD)
-        assert on_cluster.bring().change
+        assert on_cluster.sync().change
     assert violations(on_cluster.url, on_cluster.sandbox, [VOD], revisions=(int(restated),)) == []
     _no_row_on_the_coordinator(on_cluster)
     assert _left_on_workers(on_cluster) == []
@@ -190,7 +190,7 @@ class TestKilled:
 
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(Connection, "execute", execute)
-            outcome = on_cluster.bring()
+            outcome = on_cluster.sync()
         assert struck
         assert outcome.result is Result.LOADED, outcome.message
         assert violations(on_cluster.url, on_cluster.sandbox, [VOD]) == []
@@ -201,20 +201,20 @@ def test_changes_of_two_slices_do_not_wait_for_each_other(
 ) -> None:
     """One comes and goes while the other has its changes made and is not committed."""
     for slice_ in (VOD, LIVE):
-        on_cluster.bring(slice_=slice_)
+        on_cluster.sync(slice_=slice_)
         on_cluster.sandbox.restate(slice_)
     reconcile, ends = slice_load.SliceLoad._reconcile, list[Outcome]()
 
     def after_another(self: slice_load.SliceLoad, *arguments: Any) -> None:
         if self.slice == VOD:
-            other = threading.Thread(target=lambda: ends.append(on_cluster.bring(slice_=LIVE)))
+            other = threading.Thread(target=lambda: ends.append(on_cluster.sync(slice_=LIVE)))
             other.start()
             other.join(8)
             assert ends, "it waits"
         reconcile(self, *arguments)
 
     monkeypatch.setattr(slice_load.SliceLoad, "_reconcile", after_another)
-    assert on_cluster.bring().result is Result.LOADED
+    assert on_cluster.sync().result is Result.LOADED
     assert [end.result for end in ends] == [Result.LOADED]
     assert violations(on_cluster.url, on_cluster.sandbox, [VOD, LIVE], revisions=(1,)) == []
 
@@ -242,14 +242,14 @@ def test_a_node_that_takes_no_connections_ends_with_75(
     with psycopg.connect(worker.url(given, "postgres"), autocommit=True) as connection:
         connection.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false'.encode())
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
-        outcome = on_cluster.bring()
+        outcome = on_cluster.sync()
         checks = {check.name: check for check in _examined(on_cluster)}
         connection.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS true'.encode())
     assert outcome.exit_code is ExitCode.TRY_LATER, outcome.message
     assert f"does not reach its node {worker.host}:{worker.port}" in f"{outcome.message}"
     assert checks["Citus"].verdict is Verdict.WARNING
     assert f"not reached: {worker.host}:{worker.port}" in checks["Citus"].detail
-    assert on_cluster.bring().result is Result.LOADED
+    assert on_cluster.sync().result is Result.LOADED
 
 
 def _examined(warehouse: Warehouse) -> list[Any]:
@@ -281,13 +281,13 @@ def test_a_worker_is_no_place_to_migrate(on_cluster: Warehouse, given: str) -> N
 
 def test_a_compacted_month_lies_beside_the_others(on_cluster: Warehouse) -> None:
     for slice_ in (VOD, LIVE):
-        on_cluster.bring(slice_=slice_)
-    before = on_cluster.everything()
+        on_cluster.sync(slice_=slice_)
+    before = on_cluster.stored()
     with open_database(on_cluster.url, schema="public") as database:
         assert compaction.compact(database, partitions.of_month(DAY), Stop()) is not None
-    assert on_cluster.everything() == before
+    assert on_cluster.stored() == before
     assert set(_distributed(on_cluster)) == {"content", "watch_time", "watch_time_202611"}
     _no_row_on_the_coordinator(on_cluster)
     on_cluster.sandbox.restate(VOD)
-    assert on_cluster.bring().change
+    assert on_cluster.sync().change
     assert violations(on_cluster.url, on_cluster.sandbox, [LIVE]) == []

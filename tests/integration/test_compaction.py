@@ -44,9 +44,9 @@ def sandbox_config() -> SandboxConfig:
 def _load(warehouse: Warehouse) -> None:
     """Some days of October, its first and its last, with a gap in one; and a day on either side."""
     with warehouse.job(concurrency=4) as opened:
-        plan = opened.backfill_plan(FIRST - timedelta(days=1), SOME.report_date)
-        plan += opened.backfill_plan(LAST, LAST + timedelta(days=1))
-        outcomes = opened.work([planned for planned in plan if planned.slice != GAP])
+        plan = opened.planner.backfill(FIRST - timedelta(days=1), SOME.report_date)
+        plan += opened.planner.backfill(LAST, LAST + timedelta(days=1))
+        outcomes = opened.run([planned for planned in plan if planned.slice != GAP])
     assert {outcome.result for outcome in outcomes} == {Result.LOADED}
 
 
@@ -102,7 +102,7 @@ def _tables(warehouse: Warehouse) -> list[tuple[Any, ...]]:
 
 
 def test_a_month_becomes_one_partition_with_the_same_facts(october: Warehouse, database: Database) -> None:
-    before = october.everything()
+    before = october.stored()
     done = compaction.compact(database, OCTOBER, Stop())
     assert done is not None
     assert done.partitions_before == 9
@@ -110,28 +110,28 @@ def test_a_month_becomes_one_partition_with_the_same_facts(october: Warehouse, d
         "watch_time_20260930_live", "watch_time_20260930_vod", "watch_time_202610", "watch_time_20261101_live",
         "watch_time_20261101_vod",
     ]  # fmt: skip
-    assert october.everything() == before
+    assert october.stored() == before
     assert compaction.compact(database, OCTOBER, Stop()) is None, "nothing to do any more"
 
 
 def test_its_days_go_on_being_loaded(october: Warehouse, database: Database) -> None:
     """Unchanged, restated, late for the first time, emptied: all by the second way of loading."""
     compaction.compact(database, OCTOBER, Stop())
-    assert october.bring(slice_=SOME).result is Result.UNCHANGED
+    assert october.sync(slice_=SOME).result is Result.UNCHANGED
     restated = october.sandbox.restate(SOME)
-    outcome = october.bring(slice_=SOME)
+    outcome = october.sync(slice_=SOME)
     assert outcome.change is not None
     assert (outcome.change.inserted, outcome.change.deleted, outcome.change.updated) == (
         restated.rows_added, restated.rows_vanished, restated.rows_changed,
     )  # fmt: skip
-    first = october.bring(slice_=GAP)
+    first = october.sync(slice_=GAP)
     assert (first.result, first.rows) == (Result.LOADED, 20)
     header = "Content Title,Content ID,Streaming Type,Created At,Customer ID,Watch Time (sec.)\n"
-    assert october.bring(header, slice_=SOME, shrink_limit="0").result is Result.EMPTY
+    assert october.sync(header, slice_=SOME, shrink_limit="0").result is Result.EMPTY
     assert october.facts(SOME) == []
     assert len(_partitions(october)) == 5, "no partition of its own again"
     for slice_ in slices_of([LAST], ReportType):
-        assert october.bring(slice_=slice_).result is Result.UNCHANGED
+        assert october.sync(slice_=slice_).result is Result.UNCHANGED
 
 
 def test_a_slice_is_found_by_its_date_without_reading_the_month(october: Warehouse, database: Database) -> None:
@@ -161,13 +161,13 @@ def test_only_months_that_no_run_asks_about_any_more_are_settled(october: Wareho
 
 @pytest.mark.usefixtures("short_pauses")
 def test_readers_that_stay_are_left_alone(october: Warehouse, database: Database) -> None:
-    before, tables = october.everything(), _tables(october)
+    before, tables = october.stored(), _tables(october)
     with psycopg.connect(october.url) as reader:
         reader.execute("SELECT count(*) FROM watch_time")
         with pytest.raises(SliceBusy, match="others were reading or loading all the time"):
             compaction.compact(database, OCTOBER, Stop(), tries=2)
         assert reader.execute("SELECT count(*) FROM watch_time").fetchone() == (len(before["facts"]),)
-    assert (october.everything(), _tables(october)) == (before, tables)
+    assert (october.stored(), _tables(october)) == (before, tables)
 
 
 @pytest.mark.usefixtures("short_pauses")
@@ -191,7 +191,7 @@ def test_a_slice_that_was_loaded_meanwhile_is_not_lost(
         original(*arguments)
         if "watch_time" not in arguments:  # the comparison before the copying is not meant
             october.sandbox.restate(SOME)
-            assert october.bring(slice_=SOME).revision == 2
+            assert october.sync(slice_=SOME).revision == 2
 
     monkeypatch.setattr(compaction, step, restate_after)
     with pytest.raises(SliceBusy, match="a slice of watch_time_202610 was loaded while the month was being put"):
@@ -207,7 +207,7 @@ def test_facts_that_are_corrected_meanwhile_are_not_lost(
     october: Warehouse, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Corrected within their revision, and to the same number and sum: nothing else in the ledger changes."""
-    before = october.everything()
+    before = october.stored()
     with psycopg.connect(october.url) as connection:
         connection.execute("UPDATE watch_time SET customer_id = customer_id || 'x' WHERE report_date = '2026-10-04'")
     original = compaction._require_equal
@@ -215,15 +215,15 @@ def test_facts_that_are_corrected_meanwhile_are_not_lost(
     def correct_after(*arguments: Any) -> None:
         original(*arguments)
         if "watch_time" not in arguments:
-            assert october.bring(slice_=SOME, ask=FetchOptions(trust=Trust.NOTHING)).revision == 1
+            assert october.sync(slice_=SOME, ask=FetchOptions(trust=Trust.NOTHING)).revision == 1
 
     monkeypatch.setattr(compaction, "_require_equal", correct_after)
     with pytest.raises(SliceBusy, match="a slice of watch_time_202610 was loaded while the month was being put"):
         compaction.compact(database, OCTOBER, Stop())
     monkeypatch.undo()
-    october.bring(slice_=Slice(SOME.report_date, ReportType.LIVE), ask=FetchOptions(trust=Trust.NOTHING))
+    october.sync(slice_=Slice(SOME.report_date, ReportType.LIVE), ask=FetchOptions(trust=Trust.NOTHING))
     assert compaction.compact(database, OCTOBER, Stop()) is not None
-    assert october.everything() == before
+    assert october.stored() == before
 
 
 # What an owner may have put on watch_time, and ATTACH would build or check for every partition.
@@ -247,7 +247,7 @@ def test_an_index_of_the_owner_s_is_not_built_while_readers_are_kept_out(
     """From the lock on only the catalog is written: nothing is built, scanned or checked, says the server itself."""
     with psycopg.connect(october.url) as owner:
         owner.execute(_OF_THE_OWNER)
-    before, told = october.everything(), list[str | None]()
+    before, told = october.stored(), list[str | None]()
     require_equal = compaction._require_equal
 
     def listen_after(connection: Connection, *arguments: Any) -> None:
@@ -261,7 +261,7 @@ def test_an_index_of_the_owner_s_is_not_built_while_readers_are_kept_out(
     assert 'partition constraint for table "watch_time_202610" is implied by existing constraints' in told
     work = ("building index", "verifying table", "validating foreign key")
     assert [each for each in told if each and each.startswith(work)] == []
-    assert october.everything() == before
+    assert october.stored() == before
     # All of it is there, each once.
     indexes = "SELECT count(*), bool_and(indisvalid) FROM pg_index WHERE indrelid = %s::regclass"
     assert october.query(indexes, "watch_time") == [(4, True)]
@@ -269,7 +269,7 @@ def test_an_index_of_the_owner_s_is_not_built_while_readers_are_kept_out(
     constraints = "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype IN ('c', 'f') ORDER BY 1"
     assert october.query(constraints, "watch_time_202610") == october.query(constraints, "watch_time")
     october.sandbox.restate(SOME)
-    assert october.bring(slice_=SOME).result is Result.LOADED
+    assert october.sync(slice_=SOME).result is Result.LOADED
 
 
 def test_who_began_to_read_before_the_swap_sees_the_same_facts_after_it(october: Warehouse, database: Database) -> None:
@@ -388,7 +388,7 @@ def _rest(warehouse: Warehouse) -> None:
 @pytest.mark.parametrize("days", [[FIRST] * 3, [FIRST, date(2026, 9, 30)]], ids=["of one month", "of two"])
 def test_several_at_once_do_it_once(october: Warehouse, database: Database, days: list[date]) -> None:
     """Of two months the second is left to a later time: they would wait for each other's reading."""
-    before = october.everything()
+    before = october.stored()
     ends: list[object] = []
 
     def build(day: date) -> None:
@@ -404,7 +404,7 @@ def test_several_at_once_do_it_once(october: Warehouse, database: Database, days
         thread.join(60)
     assert sum(isinstance(end, compaction.Compacted) for end in ends) == 1
     assert len(ends) == len(days)
-    assert october.everything() == before
+    assert october.stored() == before
     assert _tables(october) == [(name,) for name in _partitions(october)]
 
 

@@ -65,10 +65,10 @@ def test_a_refused_row_shows_in_no_output(
     then: str,
 ) -> None:
     if first:
-        assert warehouse.bring(first).exit_code == 0
+        assert warehouse.sync(first).exit_code == 0
     with psycopg.connect(warehouse.url) as connection:
         connection.execute(obstacle)
-    outcome = warehouse.bring(then)
+    outcome = warehouse.sync(then)
     assert outcome.exit_code in (65, 78)
     assert "canary" in "".join(server_said)
     ledger = [warehouse.query(query) for query in ("TABLE report_slice", "TABLE report_check", "TABLE report_revision")]

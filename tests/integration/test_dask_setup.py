@@ -22,7 +22,7 @@ from etl.domain.errors import ClusterUnavailable, Misconfigured
 from etl.domain.outcome import FetchOptions, PlannedSlice, Result
 from etl.domain.slices import slices_of
 from etl.job import dask, runner
-from etl.job.dask import client, database_identity, executor, worker
+from etl.job.dask import client, database_identity, run_terms, scheduler_health, worker, worker_context
 from etl.runtime.cancellation import Stopped
 from etl.warehouse.connection import Connection, open_database
 
@@ -48,11 +48,11 @@ def test_all_settings_travel_but_secrets_and_what_is_the_machines() -> None:
         "header_aliases": {"Viewer": "customer_id"},
     }
     settings = Settings(**known)
-    shareable_settings = worker.shareable_settings(settings)
+    shareable_settings = run_terms.shareable_settings(settings)
     assert Settings.model_fields.keys() - shareable_settings.keys() == {
         *SECRET, "weakest_sslmode", "metrics_file", "pushgateway_url",
     }  # fmt: skip
-    terms = worker.RunTerms("run", "0", 1, None, shareable_settings)
+    terms = run_terms.RunTerms("run", "0", 1, None, shareable_settings)
     assert b"canary" not in pickle.dumps(terms)
     assert "Viewer" not in repr(terms), "a key or a log line is no place for settings"
     own: dict[str, Any] = {"api_token": "of-the-worker"}
@@ -134,43 +134,43 @@ def test_a_stop_finds_a_slice_that_had_only_just_asked_for_its_place(
 ) -> None:
     monkeypatch.setenv("WATCH_TIME_API_TOKEN", newest_warehouse.sandbox.config.token)
     monkeypatch.setenv("WATCH_TIME_DATABASE_URL", newest_warehouse.url)
-    monkeypatch.setattr(worker, "_LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(worker_context, "_IDLE_POLL_S", 0.02)
     run = f"run of {interrupts}"
-    terms = worker.RunTerms(
-        run, etl.__version__, identity_lock, None, worker.shareable_settings(newest_warehouse.configured())
+    terms = run_terms.RunTerms(
+        run, etl.__version__, identity_lock, None, run_terms.shareable_settings(newest_warehouse.configured())
     )
     assert worker.sync_slice(PLAN[0], terms).result is Result.LOADED
 
     def idle() -> None:
-        monkeypatch.setattr(worker, "_IDLE_S", 0.0)
-        until(lambda: run not in worker._places, "somebody has the place", 0.5)
+        monkeypatch.setattr(worker_context, "_IDLE_S", 0.0)
+        until(lambda: run not in worker_context._contexts, "somebody has the place", 0.5)
 
     def stop() -> None:
         asyncio.run(worker.stop(run, 5.0))
 
     came: list[BaseException | Outcome] = []
 
-    def bring() -> None:
+    def sync() -> None:
         try:
             came.append(worker.sync_slice(PLAN[1], terms))
         except Stopped as stopped:
             came.append(stopped)
 
     is_idle = interrupts == "the idle thread"
-    places = _Interrupted(worker._places, _quiet(idle) if is_idle else stop, after=is_idle)
-    monkeypatch.setattr(worker, "_places", places)
+    places = _Interrupted(worker_context._contexts, _quiet(idle) if is_idle else stop, after=is_idle)
+    monkeypatch.setattr(worker_context, "_contexts", places)
     with psycopg.connect(newest_warehouse.url) as connection:
         connection.execute("LOCK TABLE content IN EXCLUSIVE MODE")
-        bringing = threading.Thread(target=bring, daemon=True)
-        bringing.start()
+        syncing = threading.Thread(target=sync, daemon=True)
+        syncing.start()
         if is_idle:
             with psycopg.connect(newest_warehouse.url, autocommit=True) as observer:
                 until(lambda: observer.execute(WAITING).fetchone() == (1,), "the slice did not get to the lock")
             stop()
-        bringing.join(5.0)
-        was_stopped = not bringing.is_alive()
+        syncing.join(5.0)
+        was_stopped = not syncing.is_alive()
         connection.rollback()
-    bringing.join(30.0)
+    syncing.join(30.0)
     assert was_stopped, "the stop did not find it"
     assert [type(each) for each in came] == [Stopped]
 
@@ -197,7 +197,7 @@ def test_where_no_scheduler_answers_the_run_ends(newest_warehouse: Warehouse, mo
         runner.open_job(newest_warehouse.configured(), dask="tcp://127.0.0.1:1") as opened,
         pytest.raises(ClusterUnavailable, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1") as lost,
     ):
-        opened.work(PLAN)
+        opened.run(PLAN)
     page = (DOCS / "operations" / "exit-codes.md").read_text(encoding="utf-8")
     assert f"error: {lost.value.message}\n  next: {lost.value.next_step}\n" in page
 
@@ -205,8 +205,8 @@ def test_where_no_scheduler_answers_the_run_ends(newest_warehouse: Warehouse, mo
 def test_where_no_worker_comes_every_slice_is_named_within_bounded_time(
     newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executor, "_NO_WORKER_S", 2.0)
-    monkeypatch.setattr(executor, "_NO_WORKER_TOLD_S", 0.5)
+    monkeypatch.setattr(scheduler_health, "_NO_WORKER_S", 2.0)
+    monkeypatch.setattr(scheduler_health, "_NO_WORKER_TOLD_S", 0.5)
     with (
         LocalCluster(
             n_workers=0, processes=False, protocol="tcp", dashboard_address=None,
@@ -214,7 +214,7 @@ def test_where_no_worker_comes_every_slice_is_named_within_bounded_time(
         ) as empty,
         runner.open_job(newest_warehouse.configured(), dask=empty.scheduler_address) as opened,
     ):  # fmt: skip
-        outcomes = opened.work(PLAN)
+        outcomes = opened.run(PLAN)
     assert [(outcome.slice, outcome.result, int(outcome.exit_code)) for outcome in outcomes] == [
         (planned.slice, Result.FAILED, 75) for planned in PLAN
     ]
@@ -249,4 +249,4 @@ def test_an_empty_plan_needs_no_cluster(newest_warehouse: Warehouse) -> None:
         runner.open_job(newest_warehouse.configured(), dask="tcp://127.0.0.1:1") as opened,
         closing(opened._executor([])),
     ):
-        assert opened.work([]) == []
+        assert opened.run([]) == []

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 VOD = Slice(date(2026, 11, 16), ReportType.VOD)
 
 
-class ImpatientStop(Stop):
+class RecordingStop(Stop):
     """Does not sleep, and remembers for how long it should have."""
 
     def __init__(self) -> None:
@@ -48,8 +48,8 @@ class ImpatientStop(Stop):
 
 
 @pytest.fixture
-def stop() -> ImpatientStop:
-    return ImpatientStop()
+def stop() -> RecordingStop:
+    return RecordingStop()
 
 
 @contextmanager
@@ -63,14 +63,14 @@ def with_notes(url: str, stop: Stop) -> Iterator[Database]:
 
 
 @pytest.fixture
-def database(database_url: str, stop: ImpatientStop) -> Iterator[Database]:
+def database(database_url: str, stop: RecordingStop) -> Iterator[Database]:
     """On each server."""
     with with_notes(database_url, stop) as database:
         yield database
 
 
 @pytest.fixture
-def newest_database(newest_server: Server, stop: ImpatientStop) -> Iterator[Database]:
+def newest_database(newest_server: Server, stop: RecordingStop) -> Iterator[Database]:
     """On the newest server."""
     with newest_server.database(migrated=False) as url, with_notes(url, stop) as database:
         yield database
@@ -115,7 +115,7 @@ RUNNING: LiteralString = (
 
 
 def test_work_is_done_again_on_a_new_connection_when_its_own_was_terminated(
-    database: Database, watcher: psycopg.Connection, stop: ImpatientStop
+    database: Database, watcher: psycopg.Connection, stop: RecordingStop
 ) -> None:
     pids: list[int] = []
 
@@ -133,7 +133,7 @@ def test_work_is_done_again_on_a_new_connection_when_its_own_was_terminated(
     assert watcher.execute("SELECT count(*) FROM note WHERE id = 3").fetchone() == (1,)
 
 
-def test_of_two_that_deadlock_both_succeed(database: Database, stop: ImpatientStop) -> None:
+def test_of_two_that_deadlock_both_succeed(database: Database, stop: RecordingStop) -> None:
     meeting = threading.Barrier(2)
 
     def update_both(first: int, second: int) -> int:
@@ -158,7 +158,7 @@ def test_of_two_that_deadlock_both_succeed(database: Database, stop: ImpatientSt
     assert sum(attempts) - 2 == len(stop.slept) > 0
 
 
-def test_retries_end_and_the_last_error_is_the_one_that_is_raised(database: Database, stop: ImpatientStop) -> None:
+def test_retries_end_and_the_last_error_is_the_one_that_is_raised(database: Database, stop: RecordingStop) -> None:
     def work(connection: Connection) -> None:
         connection.execute("DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '40001'; END $$")
 
@@ -172,7 +172,7 @@ def test_retries_end_and_the_last_error_is_the_one_that_is_raised(database: Data
     ("state", "code"), [("53100", 75), ("57014", 75), ("23505", 65), ("42501", 78), ("28000", 77), ("24000", 70)]
 )
 def test_trouble_that_stays_is_met_once(
-    newest_database: Database, stop: ImpatientStop, state: LiteralString, code: int
+    newest_database: Database, stop: RecordingStop, state: LiteralString, code: int
 ) -> None:
     attempts = 0
 
@@ -191,7 +191,7 @@ def test_trouble_that_stays_is_met_once(
 
 @pytest.mark.parametrize("stopping", [False, True])
 def test_a_statement_is_cancelled_from_another_thread_at_once(
-    database: Database, watcher: psycopg.Connection, stop: ImpatientStop, stopping: bool
+    database: Database, watcher: psycopg.Connection, stop: RecordingStop, stopping: bool
 ) -> None:
     with ThreadPoolExecutor(1) as pool:
         working = pool.submit(database.run, lambda connection: connection.execute("SELECT pg_sleep(60)").rowcount)
@@ -323,7 +323,7 @@ def test_the_rows_in_a_servers_message_are_kept_back(
 
 
 def test_a_read_only_server_may_be_read_and_not_written(
-    newest_database: Database, newest_watcher: psycopg.Connection, stop: ImpatientStop
+    newest_database: Database, newest_watcher: psycopg.Connection, stop: RecordingStop
 ) -> None:
     newest_watcher.execute(
         sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(
@@ -349,7 +349,7 @@ def test_a_read_only_server_may_be_read_and_not_written(
     ],
 )
 def test_a_server_that_lets_nobody_in_is_told_apart(
-    newest_database: Database, stop: ImpatientStop, change: dict[str, str], kind: type[WatchTimeError], attempts: int
+    newest_database: Database, stop: RecordingStop, change: dict[str, str], kind: type[WatchTimeError], attempts: int
 ) -> None:
     newest_database._parameters |= {"password": "pa55-canary"} | change
     with pytest.raises(kind) as refused:
@@ -424,7 +424,7 @@ def test_a_connection_that_waited_too_long_is_not_used_again(
     assert len(set(_backends(database))) == 3
 
 
-def test_of_connections_that_broke_meanwhile_one_try_is_lost(database: Database, stop: ImpatientStop) -> None:
+def test_of_connections_that_broke_meanwhile_one_try_is_lost(database: Database, stop: RecordingStop) -> None:
     """As by a restart of the server: not one try for each of them."""
     together = threading.Barrier(8)
 

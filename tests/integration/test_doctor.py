@@ -167,7 +167,8 @@ def test_rights_that_are_lacking_are_named_one_by_one(
         assert found()["rights"].detail == (
             "the database user may not create tables in the schema, attach partitions to watch_time, "
             "write report_slice, write report_revision, write report_reject, write report_check, write warehouse, "
-            "write report_notice"
+            "write report_notice, write content_daily, write "
+            "customer_count"
         )
         owner.execute(sql.SQL("DROP OWNED BY {}").format(who))
 

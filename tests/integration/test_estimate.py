@@ -24,19 +24,19 @@ def _estimated(
     warehouse: Warehouse, types: tuple[ReportType, ...] = BOTH, rate: float | None = None, concurrency: int = 2
 ) -> Estimate:
     with warehouse.job(concurrency=concurrency) as opened:
-        opened._requests_per_second = rate
-        plan: list[PlannedSlice] = opened.backfill_plan(
+        opened.planner._requests_per_second = rate
+        plan: list[PlannedSlice] = opened.planner.backfill(
             DAY - timedelta(days=19), DAY - timedelta(days=10), report_types=types
         )
-        return opened.estimate(plan)
+        return opened.planner.estimate(plan)
 
 
 @pytest.fixture
 def loaded(warehouse: Warehouse) -> Warehouse:
     """Three dates of LIVE alone, whose loads took 1, 2 and 9 seconds and held 10, 20 and 90 bytes."""
     with warehouse.job() as opened:
-        plan = opened.backfill_plan(DAY - timedelta(days=2), DAY, report_types=[ReportType.LIVE])
-        assert {outcome.result for outcome in opened.work(plan)} == {Result.LOADED}
+        plan = opened.planner.backfill(DAY - timedelta(days=2), DAY, report_types=[ReportType.LIVE])
+        assert {outcome.result for outcome in opened.run(plan)} == {Result.LOADED}
     with psycopg.connect(warehouse.url) as connection:
         for offset, figure in enumerate((1, 9, 2)):
             connection.execute(
@@ -48,7 +48,7 @@ def loaded(warehouse: Warehouse) -> Warehouse:
 
 
 def test_a_load_leaves_how_long_it_took(warehouse: Warehouse) -> None:
-    outcome = warehouse.bring()
+    outcome = warehouse.sync()
     ((took,),) = warehouse.query("SELECT load_duration FROM report_revision")
     assert timedelta() < took <= timedelta(seconds=outcome.elapsed_s)
 

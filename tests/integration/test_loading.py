@@ -44,7 +44,7 @@ def _lines(*lines: str) -> str:
 
 @pytest.mark.parametrize("slice_", [VOD, LIVE], ids=str)
 def test_a_first_load_stores_the_report_exactly(warehouse: Warehouse, slice_: Slice) -> None:
-    outcome = warehouse.bring(slice_=slice_)
+    outcome = warehouse.sync(slice_=slice_)
     report = warehouse.sandbox.report(slice_)
     assert outcome.result is Result.LOADED
     assert (outcome.rows, outcome.watch_seconds) == (report.rows, report.watch_seconds)
@@ -57,22 +57,22 @@ def test_a_first_load_stores_the_report_exactly(warehouse: Warehouse, slice_: Sl
 @pytest.mark.parametrize("etag", ['"v1"', None], ids=["not-downloaded", "downloaded"])
 def test_the_same_report_again_rewrites_nothing(warehouse: Warehouse, etag: str | None) -> None:
     warehouse.sandbox.override(VOD, Delivery(headers={"etag": etag}))
-    warehouse.bring()
-    before = warehouse.everything()
+    warehouse.sync()
+    before = warehouse.stored()
     versions = "SELECT xmin::text, ctid::text FROM {} ORDER BY 1, 2"
     rows_before = [warehouse.query(versions.format(table)) for table in ("watch_time", "content")]
-    outcome = warehouse.bring()
+    outcome = warehouse.sync()
     assert (outcome.result, outcome.revision) == (Result.UNCHANGED, 1)
-    assert warehouse.everything() == before
+    assert warehouse.stored() == before
     assert [warehouse.query(versions.format(table)) for table in ("watch_time", "content")] == rows_before
 
 
 def test_a_restated_report_leaves_exactly_the_new_one(warehouse: Warehouse) -> None:
-    first = warehouse.bring()
+    first = warehouse.sync()
     restated = warehouse.sandbox.restate(VOD)
     versions = "SELECT content_id, customer_id, streaming_type, xmin::text FROM watch_time"
     before = set(warehouse.query(versions))
-    outcome = warehouse.bring()
+    outcome = warehouse.sync()
     report = warehouse.sandbox.report(VOD)
     assert warehouse.facts() == _truth(report.path)
     assert outcome.change
@@ -109,57 +109,57 @@ def _storage_answers(warehouse: Warehouse) -> list[int]:
 
 
 def test_a_report_that_the_host_says_is_still_the_same_is_not_downloaded(warehouse: Warehouse) -> None:
-    warehouse.bring()
-    before = warehouse.everything()
+    warehouse.sync()
+    before = warehouse.stored()
 
-    outcome = warehouse.bring()
+    outcome = warehouse.sync()
 
     assert (outcome.result, outcome.report_bytes, outcome.revision) == (Result.UNCHANGED, 0, 1)
     assert _storage_answers(warehouse) == [200, 304]
-    assert warehouse.everything() == before
+    assert warehouse.stored() == before
 
 
 def test_a_restated_report_is_downloaded_and_the_next_time_not(warehouse: Warehouse) -> None:
-    warehouse.bring()
+    warehouse.sync()
     warehouse.sandbox.restate(VOD)
-    assert [warehouse.bring().result for _ in range(2)] == [Result.LOADED, Result.UNCHANGED]
+    assert [warehouse.sync().result for _ in range(2)] == [Result.LOADED, Result.UNCHANGED]
     assert _storage_answers(warehouse) == [200, 200, 304]
 
 
 def test_an_etag_that_the_host_changed_alone_is_noted(warehouse: Warehouse) -> None:
-    warehouse.bring()
+    warehouse.sync()
     warehouse.sandbox.override(VOD, Delivery(headers={"etag": '"another"'}))
-    assert [warehouse.bring().result for _ in range(2)] == [Result.UNCHANGED, Result.UNCHANGED]
+    assert [warehouse.sync().result for _ in range(2)] == [Result.UNCHANGED, Result.UNCHANGED]
     assert _storage_answers(warehouse) == [200, 200, 304]
 
 
 def test_facts_that_are_gone_are_loaded_again_whatever_the_host_says(warehouse: Warehouse) -> None:
-    warehouse.bring()
+    warehouse.sync()
     stored = warehouse.facts()
     with psycopg.connect(warehouse.url) as connection:
         connection.execute(f"DROP TABLE watch_time_{DAY:%Y%m%d}_vod")
-    assert warehouse.bring().result is Result.LOADED
+    assert warehouse.sync().result is Result.LOADED
     assert warehouse.facts() == stored
 
 
 def test_a_report_that_would_be_read_otherwise_now_is_downloaded_again(warehouse: Warehouse) -> None:
     body = "Content Title,Content ID,Streaming Type,Created At,First,Second\nt,c1,VOD,,5,7\n"
-    warehouse.bring(body, header_aliases='{"First": "customer_id", "Second": "watch_seconds"}')
-    outcome = warehouse.bring(header_aliases='{"First": "watch_seconds", "Second": "customer_id"}')
+    warehouse.sync(body, header_aliases='{"First": "customer_id", "Second": "watch_seconds"}')
+    outcome = warehouse.sync(header_aliases='{"First": "watch_seconds", "Second": "customer_id"}')
     assert outcome.result is Result.LOADED
     assert _storage_answers(warehouse) == [200, 200]
 
 
 def test_a_host_without_strong_etags_is_asked_for_the_file_each_time(warehouse: Warehouse) -> None:
     warehouse.sandbox.override(VOD, Delivery(headers={"etag": 'W/"1"'}))
-    assert [warehouse.bring().result for _ in range(2)] == [Result.LOADED, Result.UNCHANGED]
+    assert [warehouse.sync().result for _ in range(2)] == [Result.LOADED, Result.UNCHANGED]
     assert _storage_answers(warehouse) == [200, 200]
 
 
 def test_a_report_that_goes_back_to_a_former_one_is_a_new_revision(warehouse: Warehouse) -> None:
-    warehouse.bring(_lines("t,c1,VOD,,u1,5"))
-    warehouse.bring(_lines("t,c1,VOD,,u1,6"))
-    assert warehouse.bring(_lines("t,c1,VOD,,u1,5")).revision == 3
+    warehouse.sync(_lines("t,c1,VOD,,u1,5"))
+    warehouse.sync(_lines("t,c1,VOD,,u1,6"))
+    assert warehouse.sync(_lines("t,c1,VOD,,u1,5")).revision == 3
     assert warehouse.facts() == [("c1", "u1", "VOD", 5)]
 
 
@@ -169,13 +169,13 @@ def test_facts_contents_and_rejects_take_turns_when_there_are_many(
 ) -> None:
     """Small blocks, and nothing kept beside the facts: after each block their COPY is interrupted."""
     if restated:
-        warehouse.bring(_lines("t,c1,VOD,,u1,5"))
+        warehouse.sync(_lines("t,c1,VOD,,u1,5"))
     good = [f"t{number},c{number % 40},VOD,,u{number},{number}" for number in range(200)]
     bad = [f"t,c,VOD,,u{number},-1" for number in range(50)]
     monkeypatch.setattr(normalise, "chunks", partial(normalise.chunks, block_bytes=300))
     monkeypatch.setattr(slice_load, "_BESIDE_BYTES", 0)
 
-    outcome = warehouse.bring(_lines(*good[:100], *bad, *good[100:]), max_reject_ratio="0.5")
+    outcome = warehouse.sync(_lines(*good[:100], *bad, *good[100:]), max_reject_ratio="0.5")
 
     assert (outcome.result, outcome.rows, outcome.rejected) == (Result.LOADED, 200, 50)
     assert warehouse.facts() == sorted((f"c{number % 40}", f"u{number}", "VOD", number) for number in range(200))
@@ -217,8 +217,8 @@ class TestLinesOfOneKey:
         ],
     )
     def test_beside_a_stored_row_of_their_key_too(self, warehouse: Warehouse, lines: list[str]) -> None:
-        warehouse.bring(_lines("t,c1,VOD,,,5", "t,c0,VOD,,,1"))
-        outcome = warehouse.bring(_lines(*lines), shrink_limit="0")
+        warehouse.sync(_lines("t,c1,VOD,,,5", "t,c0,VOD,,,1"))
+        outcome = warehouse.sync(_lines(*lines), shrink_limit="0")
         expected: Counter[str] = Counter()
         for line in lines:
             expected[line.split(",")[1]] += int(line.split(",")[-1])
@@ -229,8 +229,8 @@ class TestLinesOfOneKey:
     @pytest.mark.parametrize("stored_before", [False, True], ids=["new-partition", "differences"])
     def test_they_become_one_row_with_their_sum(self, warehouse: Warehouse, stored_before: bool) -> None:
         if stored_before:
-            warehouse.bring(_lines(*self.LINES[:6]))
-        outcome = warehouse.bring(_lines(*self.LINES))
+            warehouse.sync(_lines(*self.LINES[:6]))
+        outcome = warehouse.sync(_lines(*self.LINES))
         assert warehouse.facts() == list(self.FACTS)
         assert outcome.change
         assert (outcome.change.merged, outcome.change.repeated) == (6, 2)
@@ -251,7 +251,7 @@ def test_another_encoding_of_the_client_changes_no_letter(
         monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
     else:
         url += f"{'&' if '?' in url else '?'}client_encoding=LATIN1"
-    warehouse.bring(_lines("Café 日本,ü,VOD,,é,5"), database_url=url)
+    warehouse.sync(_lines("Café 日本,ü,VOD,,é,5"), database_url=url)
     monkeypatch.delenv("PGCLIENTENCODING", raising=False)
     assert warehouse.query("SELECT content_id, title FROM content") == [("ü", "Café 日本")]
     assert warehouse.facts() == [("ü", "é", "VOD", Decimal(5))]
@@ -263,7 +263,7 @@ def test_ids_titles_and_numbers_survive_to_the_letter(warehouse: Warehouse) -> N
            "a" * 1000]  # fmt: skip
     body = _lines(*(f'"title, ""quoted""\nwith a line end {number}","{id_}",VOD,,"{id_}",{number}.000000000000000001'
                     for number, id_ in enumerate(ids)))  # fmt: skip
-    outcome = warehouse.bring(body)
+    outcome = warehouse.sync(body)
     assert outcome.exit_code == 0, outcome.message
     stored = {(content, customer): seconds for content, customer, _, seconds in warehouse.facts()}
     assert stored == {(id_, id_): Decimal(f"{number}.000000000000000001") for number, id_ in enumerate(ids)}
@@ -273,7 +273,7 @@ def test_ids_titles_and_numbers_survive_to_the_letter(warehouse: Warehouse) -> N
 
 def test_sums_are_exact_beyond_28_digits(warehouse: Warehouse) -> None:
     lines = [f"t,c{number},VOD,,u,999999999999.999999999999999999" for number in range(40)]
-    outcome = warehouse.bring(_lines(*lines))
+    outcome = warehouse.sync(_lines(*lines))
     expected = Decimal("39999999999999.999999999999999960")
     assert outcome.watch_seconds == expected
     assert warehouse.query("SELECT watch_seconds FROM report_slice") == [(expected,)]
@@ -281,24 +281,24 @@ def test_sums_are_exact_beyond_28_digits(warehouse: Warehouse) -> None:
 
 def test_columns_may_come_in_any_order_and_spelling(warehouse: Warehouse) -> None:
     header = "watch time (SEC.),customer_id,CREATED AT,Streaming-Type,content id,\ufeffContent  Title\n"
-    outcome = warehouse.bring(f"{header}5,u1,2023-07-03T01:02:03Z,vod,c1,A title\n")
+    outcome = warehouse.sync(f"{header}5,u1,2023-07-03T01:02:03Z,vod,c1,A title\n")
     assert outcome.exit_code == 0, outcome.message
     assert warehouse.facts() == [("c1", "u1", "VOD", 5)]
     assert warehouse.query("SELECT title, created_at::text FROM content") == [("A title", "2023-07-03 01:02:03+00")]
 
 
 def test_an_old_day_does_not_bring_an_old_title_back(warehouse: Warehouse) -> None:
-    warehouse.bring(_lines("new,c1,VOD,2023-01-01T00:00:00Z,u1,1"))
+    warehouse.sync(_lines("new,c1,VOD,2023-01-01T00:00:00Z,u1,1"))
     older = Slice(DAY - timedelta(days=7), ReportType.VOD)
-    warehouse.bring(_lines("old,c1,VOD,,u1,1"), slice_=older)
-    warehouse.bring(_lines("live,c1,LIVE,,u1,1"), slice_=LIVE)
+    warehouse.sync(_lines("old,c1,VOD,,u1,1"), slice_=older)
+    warehouse.sync(_lines("live,c1,LIVE,,u1,1"), slice_=LIVE)
     assert warehouse.query("SELECT title, created_at IS NULL, first_seen, last_seen FROM content") == [
         ("new", False, older.report_date, DAY)
     ]
 
 
 def test_unreadable_creation_times_and_new_streaming_types_are_loaded_and_counted(warehouse: Warehouse) -> None:
-    outcome = warehouse.bring(_lines("t,c1,VOD,yesterday,u1,1", "t,c2,Catch-up,2023-07-03,u1,1"))
+    outcome = warehouse.sync(_lines("t,c1,VOD,yesterday,u1,1", "t,c2,Catch-up,2023-07-03,u1,1"))
     assert [row[2] for row in warehouse.facts()] == ["VOD", "CATCH_UP"]
     assert outcome.warnings == (
         "1 rows have a creation time in no known format; stored without it",
@@ -307,7 +307,7 @@ def test_unreadable_creation_times_and_new_streaming_types_are_loaded_and_counte
 
 
 def test_the_views_show_the_report_and_the_days_figures(warehouse: Warehouse) -> None:
-    warehouse.bring(_lines("A,c1,VOD,2023-07-03,u1,1.5", "A,c1,VOD,2023-07-03,,2", "B,c2,VOD,,u1,3"))
+    warehouse.sync(_lines("A,c1,VOD,2023-07-03,u1,1.5", "A,c1,VOD,2023-07-03,,2", "B,c2,VOD,,u1,3"))
     assert warehouse.query(
         "SELECT title, content_id, customer_id, watch_seconds FROM watch_time_report ORDER BY 2, 3"
     ) == [
@@ -320,8 +320,8 @@ def test_the_views_show_the_report_and_the_days_figures(warehouse: Warehouse) ->
 
 def test_several_slices_at_once_leave_what_one_after_the_other_leaves(warehouse: Warehouse) -> None:
     with warehouse.job(concurrency=8) as opened:
-        plan = opened.backfill_plan(DAY - timedelta(days=9), DAY)
-        outcomes = opened.work(plan)
+        plan = opened.planner.backfill(DAY - timedelta(days=9), DAY)
+        outcomes = opened.run(plan)
     assert Counter(outcome.result for outcome in outcomes) == {Result.LOADED: 20}
     for outcome in outcomes:
         assert warehouse.facts(outcome.slice) == _truth(warehouse.sandbox.report(outcome.slice).path)
@@ -329,8 +329,8 @@ def test_several_slices_at_once_leave_what_one_after_the_other_leaves(warehouse:
 
 def _bring_twice_at_once(warehouse: Warehouse) -> list[Outcome]:
     with warehouse.job(concurrency=4) as opened:
-        plan = opened.backfill_plan(DAY, DAY)
-        return opened.work([*plan, *plan])
+        plan = opened.planner.backfill(DAY, DAY)
+        return opened.run([*plan, *plan])
 
 
 def test_two_runs_of_one_slice_at_once_leave_one_revision(warehouse: Warehouse) -> None:

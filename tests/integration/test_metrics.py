@@ -22,8 +22,8 @@ from etl.domain.slices import ReportType, Slice
 from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.telemetry import metrics, textfile
-from http_listeners import fetched, free_port, pushgateway
-from prerequisites import lacking
+from http_listeners import fetch, free_port, pushgateway
+from prerequisites import skip_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -200,7 +200,7 @@ def test_a_run_that_ends_while_a_backfill_writes_the_textfile_loses_no_figures(t
 def test_a_writer_that_is_suspended_keeps_nobody_from_writing_the_textfile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(textfile, "_LOCK_PATIENCE_S", 0.1)
+    monkeypatch.setattr(textfile, "_LOCK_TIMEOUT_S", 0.1)
     file = tmp_path / "watch_time.prom"
     with textfile._locked(tmp_path / f".{file.name}.lock"):
         textfile.write(file, _ended("run", 65), None)
@@ -218,7 +218,7 @@ def test_a_real_pushgateway_has_the_run_and_the_warehouse(program: Program, gate
     done = program("run", PUSHGATEWAY_URL=f"{gateway}/", LOOKBACK_DAYS="0")
     assert (done.returncode, "warning" in done.stderr) == (0, False), done.stderr
     common = {"job": "watch_time", "instance": ""}
-    samples = parsed(fetched(f"{gateway}/metrics"))
+    samples = parsed(fetch(f"{gateway}/metrics"))
     assert value(samples, "run_exit_code", command="run", **common) == 0
     assert value(samples, "run_slices", command="run", report_type="VOD", result="loaded", **common) == 1
     midnight = datetime.combine(TARGET, time(), UTC).timestamp()
@@ -227,13 +227,13 @@ def test_a_real_pushgateway_has_the_run_and_the_warehouse(program: Program, gate
 
     day = f"{TARGET - timedelta(days=1)}"
     program("backfill", "--start", day, "--end", day, "--type", "LIVE", PUSHGATEWAY_URL=gateway)
-    samples = parsed(fetched(f"{gateway}/metrics"))
+    samples = parsed(fetch(f"{gateway}/metrics"))
     assert value(samples, "run_loaded_rows", command="backfill", report_type="LIVE", **common) == 80
     assert value(samples, "run_loaded_rows", command="run", report_type="LIVE", **common) == 80
     assert value(samples, "slices", report_type="LIVE", state="loaded", **common) == 2, "one group for all commands"
 
     assert program("run", PUSHGATEWAY_URL=gateway, SCHEMA="elsewhere").returncode == 78
-    samples = parsed(fetched(f"{gateway}/metrics"))
+    samples = parsed(fetch(f"{gateway}/metrics"))
     assert value(samples, "run_exit_code", command="run", **common) == 78
     assert not {metric.name for metric in metrics.STANDING} & names(samples), "the gateway keeps nothing stale"
 
@@ -252,7 +252,7 @@ RULES = Path(__file__).parents[2] / "deploy" / "prometheus" / "watch-time.rules.
 def test_the_alerts_fire_and_are_quiet_as_their_own_tests_say() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
-        lacking("promtool is not installed (Debian: prometheus): the alerts were not tried")
+        skip_missing("promtool is not installed (Debian: prometheus): the alerts were not tried")
     done = subprocess.run(
         [promtool, "test", "rules", RULES.with_name("watch-time.test.yml")], capture_output=True, text=True, check=False
     )

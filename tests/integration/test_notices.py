@@ -19,7 +19,7 @@ from etl.sandbox.faults import Answer, Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.telemetry import notices, warehouse_snapshot
 from etl.telemetry.notices import Changes
-from http_listeners import free_port, hanging, listening, notices_within
+from http_listeners import free_port, listening, notices_within, silent_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ def chat_url(listener: Listener) -> str:
 
 
 def messages(listener: Listener) -> list[dict[str, Any]]:
-    return [json.loads(each.body) for each in listener.heard]
+    return [json.loads(each.body) for each in listener.received]
 
 
 def run(program: Program, *urls: str, code: int = 0, lookback: int = 0) -> str:
@@ -81,15 +81,15 @@ def test_a_held_slice_is_told_once_and_told_again_when_it_is_fine(
     assert told(newest_warehouse) == [(TARGET, "VOD", "held")]
 
     assert "notice_sent" not in run(program, chat_url(chat), code=65)
-    assert len(chat.heard) == 1, "nothing changed"
+    assert len(chat.received) == 1, "nothing changed"
 
     assert program(*accept, NOTIFY_URLS=chat_url(chat)).returncode == 0
     message = messages(chat)[-1]
-    assert (len(chat.heard), message["type"]) == (2, "success")
+    assert (len(chat.received), message["type"]) == (2, "success")
     assert message["message"] == f"{VOD} is fine again (was held)"
     assert told(newest_warehouse) == []
     run(program, chat_url(chat))
-    assert len(chat.heard) == 2
+    assert len(chat.received) == 2
 
 
 def test_what_could_not_be_sent_is_told_by_the_next_run(
@@ -110,7 +110,7 @@ def test_a_broken_channel_does_not_make_the_good_one_repeat_itself(
     urls = (f"json://127.0.0.1:{free_port()}/hooks/T0ken-Canary", chat_url(chat), "xyz://canary")
     assert run(program, *urls, code=65).count('"event": "notice_failed"') == 2
     log = run(program, *urls, code=65)
-    assert len(chat.heard) == 1
+    assert len(chat.received) == 1
     assert "notice_failed" not in log, "nothing was to be told"
 
 
@@ -126,7 +126,7 @@ def test_a_channel_that_hangs_keeps_the_run_for_a_bounded_time(
 ) -> None:
     """Longer than the good one takes to be reached; how long it is else, docs/operations/monitoring.md says."""
     newest_warehouse.sandbox.override(VOD, BAD)
-    with hanging() as address:
+    with silent_host() as address:
         began = time.monotonic()
         log = run(
             replace(program, limits=notices_within(6)),
@@ -177,7 +177,7 @@ def test_failed_late_and_withdrawn_slices_are_told(
     program: Program, newest_warehouse: Warehouse, chat: Listener
 ) -> None:
     run(program, chat_url(chat))
-    assert (chat.heard, told(newest_warehouse)) == ([], []), "all is well: nothing to say"
+    assert (chat.received, told(newest_warehouse)) == ([], []), "all is well: nothing to say"
     newest_warehouse.sandbox.withdraw(VOD)
     failing = Slice(TARGET - timedelta(days=1), ReportType.LIVE)
     newest_warehouse.sandbox.override(failing, Delivery(body="no report\n"))
@@ -210,7 +210,7 @@ def test_a_withdrawn_slice_is_not_fine_again_because_asking_for_it_failed(
     assert told(newest_warehouse) == [(TARGET, "VOD", "withdrawn")]
     run(program, chat_url(chat), code=77)
     run(program, chat_url(chat))
-    assert len(chat.heard) == 2, "nothing changed"
+    assert len(chat.received) == 2, "nothing changed"
     newest_warehouse.sandbox._withdrawn.clear()
     run(program, chat_url(chat))
     assert messages(chat)[-1]["message"] == f"{VOD} is fine again (was withdrawn)"
@@ -226,7 +226,7 @@ def test_a_failed_slice_is_not_fine_again_because_it_is_not_published(
     newest_warehouse.sandbox.withdraw(VOD)
     run(program, chat_url(chat))
     assert newest_warehouse.query("SELECT state FROM report_slice WHERE report_type = 'VOD'") == [("unavailable",)]
-    assert (len(chat.heard), told(newest_warehouse)) == (1, [(TARGET, "VOD", "failed")])
+    assert (len(chat.received), told(newest_warehouse)) == (1, [(TARGET, "VOD", "failed")])
     newest_warehouse.sandbox._withdrawn.clear()
     run(program, chat_url(chat))
     assert messages(chat)[-1]["message"] == f"{VOD} is fine again (was failed)"
@@ -247,8 +247,8 @@ def test_nothing_is_told_of_another_organization_s_slices(
     newest_warehouse.sandbox.override(VOD, BAD)
     run(program, code=65)
     done = program("run", NOTIFY_URLS=chat_url(chat), ORG_ID="another")
-    assert (done.returncode, chat.heard) == (78, [])
-    assert '"event": "ledger_unread"' in done.stderr
+    assert (done.returncode, chat.received) == (78, [])
+    assert '"event": "warehouse_snapshot_failed"' in done.stderr
 
 
 def test_nothing_configured_nothing_recorded(program: Program, newest_warehouse: Warehouse) -> None:

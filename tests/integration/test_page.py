@@ -32,7 +32,7 @@ from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
 from etl.warehouse.connection import fetch_rows, statement
-from prerequisites import lacking
+from prerequisites import skip_missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,26 +103,28 @@ def _bring(warehouse: Warehouse) -> dict[Slice, str]:
     writer.writerow([EVIL_TITLE, "evil", "VOD", "", "customer-of-the-evil", "3000000.125"])
     writer.writerow(["", UNTITLED_ID, "VOD", "", "", "2000000"])
     bodies = {EVIL: evil + lines.getvalue()}
-    assert warehouse.bring(bodies[EVIL], slice_=EVIL).result is Result.LOADED
+    assert warehouse.sync(bodies[EVIL], slice_=EVIL).result is Result.LOADED
     with warehouse.job(concurrency=2) as opened:
         plan = [
-            one for one in opened.backfill_plan(FIRST, LAST) if one.slice not in GAPS and one.slice not in (EVIL, HELD)
+            one
+            for one in opened.planner.backfill(FIRST, LAST)
+            if one.slice not in GAPS and one.slice not in (EVIL, HELD)
         ]
-        results = {outcome.slice: outcome.result for outcome in opened.work(plan)}
+        results = {outcome.slice: outcome.result for outcome in opened.run(plan)}
     assert results.pop(LATE_TO_COME) is Result.UNAVAILABLE
     results.pop(QUIET)
     assert set(results.values()) == {Result.LOADED}
     # Asked again, now that the source is done with its date.
     with warehouse.job() as opened:
-        plan = opened.backfill_plan(QUIET.report_date, QUIET.report_date, report_types=[QUIET.report_type])
-        assert [outcome.result for outcome in opened.work(plan)] == [Result.EMPTY]
+        plan = opened.planner.backfill(QUIET.report_date, QUIET.report_date, report_types=[QUIET.report_type])
+        assert [outcome.result for outcome in opened.run(plan)] == [Result.EMPTY]
     for slice_ in RESTATED:
         sandbox.restate(slice_)
-        assert warehouse.bring(slice_=slice_).revision == 2
+        assert warehouse.sync(slice_=slice_).revision == 2
     for slice_ in results:
         bodies[slice_] = sandbox.report(slice_).path.read_text(encoding="utf-8")
     for slice_ in (HELD, HELD_WITH_FACTS):
-        assert warehouse.bring(HEADER + "<b>t</b>,c1,VOD,,u1,-1\n", slice_=slice_).result is Result.HELD
+        assert warehouse.sync(HEADER + "<b>t</b>,c1,VOD,,u1,-1\n", slice_=slice_).result is Result.HELD
     return bodies
 
 
@@ -142,7 +144,7 @@ def browser() -> Iterator[Browser]:
     """Debian's chromium; without one the tests that look are skipped, unless all of them are asked for."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
-        lacking("no chromium, chromium-browser or google-chrome is installed")
+        skip_missing("no chromium, chromium-browser or google-chrome is installed")
     from playwright.sync_api import sync_playwright
 
     quiet = ("quic", "background-networking", "component-update", "sync", "gpu")
@@ -164,7 +166,7 @@ class Looked:
 
 
 @contextmanager
-def looking(browser: Browser, file: Path, **options: Any) -> Iterator[Looked]:
+def observing(browser: Browser, file: Path, **options: Any) -> Iterator[Looked]:
     """Open the file, with its charts drawn; a zone far to the west shows dates that slip."""
     context = browser.new_context(timezone_id="Pacific/Pago_Pago", **options)
     page = context.new_page()
@@ -187,7 +189,7 @@ def looking(browser: Browser, file: Path, **options: Any) -> Iterator[Looked]:
 @pytest.fixture(scope="module")
 def opened(browser: Browser, drawn: Drawn) -> Iterator[Looked]:
     """The page on a desk, light. Tests leave it as it is."""
-    with looking(browser, drawn.page, viewport={"width": 1200, "height": 900}, color_scheme="light") as looked:
+    with observing(browser, drawn.page, viewport={"width": 1200, "height": 900}, color_scheme="light") as looked:
         yield looked
 
 
@@ -277,7 +279,7 @@ class TestFigures:
             *slices_of(dates_between(date(2026, 11, 2), date(2026, 11, 3)), [ReportType.VOD]),
         )
         for slice_ in (*both, *alone):
-            assert newest_warehouse.bring(HEADER + "t,c1,VOD,,u1,-1\n", slice_=slice_).result is Result.HELD
+            assert newest_warehouse.sync(HEADER + "t,c1,VOD,,u1,-1\n", slice_=slice_).result is Result.HELD
         found = page_data.read(newest_warehouse.configured(), FIRST, LAST, now=NOW)
         assert [(one.state, one.next_step) for one in found.open[:2]] == [
             ("held", f"watch-time revisions --start {FIRST} --end {FIRST}"),
@@ -299,7 +301,7 @@ class TestFigures:
 
     def test_all_of_it_is_of_one_moment(self, newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
         """A run that commits between two of our queries is not half seen."""
-        newest_warehouse.bring()
+        newest_warehouse.sync()
         (before,) = newest_warehouse.query("SELECT sum(watch_seconds) FROM watch_time")
         rows = fetch_rows
 
@@ -323,7 +325,7 @@ class TestPage:
         assert opened.requests == [drawn.page.as_uri()]
 
     def test_its_policy_forbids_requests_and_foreign_scripts(self, browser: Browser, drawn: Drawn) -> None:
-        with looking(browser, drawn.page) as looked:
+        with observing(browser, drawn.page) as looked:
             looked.page.evaluate(
                 """() => {
                     const add = (tag, values) =>
@@ -449,7 +451,7 @@ class TestPage:
             label = looked.page.evaluate("getComputedStyle(document.querySelector('.role-axis-label text')).fill")
             return ground, label, {mark["fill"] for mark in marks(looked, "sums")}
 
-        with looking(browser, drawn.page, color_scheme="light") as looked:
+        with observing(browser, drawn.page, color_scheme="light") as looked:
             light = colours(looked)
             looked.page.emulate_media(color_scheme="dark")
             dark = colours(looked)
@@ -462,7 +464,7 @@ class TestPage:
 
     @pytest.mark.parametrize("width", [320, 390, 700, 900])
     def test_a_phone_or_tablet_need_not_scroll_sideways(self, browser: Browser, drawn: Drawn, width: int) -> None:
-        with looking(
+        with observing(
             browser, drawn.page, viewport={"width": width, "height": 844}, is_mobile=True, has_touch=True
         ) as looked:
             looked.page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
@@ -491,7 +493,7 @@ class TestDatesThatAreNotShown:
     @pytest.fixture
     def warehouse_with_gaps(self, newest_warehouse: Warehouse) -> Warehouse:
         for slice_ in slices_of([FIRST, LAST]):
-            assert newest_warehouse.bring(slice_=slice_).result is Result.LOADED
+            assert newest_warehouse.sync(slice_=slice_).result is Result.LOADED
         return newest_warehouse
 
     def test_late_reports_of_other_dates_are_not_counted_among_those_shown(
@@ -499,7 +501,7 @@ class TestDatesThatAreNotShown:
     ) -> None:
         """The tile said `56 of 56` and `24 late`, beside `Open reports: none`."""
         publish.publish(warehouse_with_gaps.configured(), tmp_path / "page.html", LAST, LAST, now=NOW)
-        with looking(browser, tmp_path / "page.html") as looked:
+        with observing(browser, tmp_path / "page.html") as looked:
             tile = looked.page.locator(".tiles div").nth(1)
             assert tile.inner_text().split("\n") == ["Reports loaded", "2 of 2", "none of them is late"]
             assert looked.page.locator("#open").count() == 0
@@ -513,7 +515,7 @@ class TestDatesThatAreNotShown:
         self, browser: Browser, warehouse_with_gaps: Warehouse, tmp_path: Path
     ) -> None:
         publish.publish(warehouse_with_gaps.configured(), tmp_path / "page.html", LAST - timedelta(1), LAST, now=NOW)
-        with looking(browser, tmp_path / "page.html") as looked:
+        with observing(browser, tmp_path / "page.html") as looked:
             tile = looked.page.locator(".tiles div").nth(1)
             assert tile.inner_text().split("\n") == ["Reports loaded", "2 of 4", "2 late"]
             assert looked.page.locator("#open tbody tr").all_inner_texts()[0].startswith("LIVE, VOD\t2026-11-19")
@@ -525,10 +527,10 @@ def test_words_on_both_sides_of_a_line_end_in_a_title_stay_apart(
 ) -> None:
     """The page showed `3799with commentary`."""
     body = f'{HEADER}"3799\nwith\tcommentary\r\n",c1,VOD,,u1,3600\n"a\x1b[31mb",c2,VOD,,u1,1800\n'
-    assert newest_warehouse.bring(body, slice_=Slice(LAST, ReportType.VOD)).result is Result.LOADED
+    assert newest_warehouse.sync(body, slice_=Slice(LAST, ReportType.VOD)).result is Result.LOADED
     for name in ("page.html", "page.png"):
         publish.publish(newest_warehouse.configured(), tmp_path / name, LAST, LAST, now=NOW)
-    with looking(browser, tmp_path / "page.html") as looked:
+    with observing(browser, tmp_path / "page.html") as looked:
         titles = ["3799 with commentary", "a[31mb"]
         assert [mark["text"] for mark in marks(looked, "titles")] == [f"{n}. {one}" for n, one in enumerate(titles, 1)]
         assert looked.page.locator("#top bdi").all_text_contents()[::2] == titles
@@ -540,7 +542,7 @@ class TestEmptyWarehouse:
     ) -> None:
         for name in ("page.html", "page.png"):
             publish.publish(newest_warehouse.configured(), tmp_path / name, FIRST, LAST, now=NOW)
-        with looking(browser, tmp_path / "page.html") as looked:
+        with observing(browser, tmp_path / "page.html") as looked:
             assert looked.noise == []
             assert "Nothing is loaded in this range" in looked.page.inner_text("#bare")
             assert looked.page.locator("#calendar .sign.never-tried").count() == 56
@@ -558,7 +560,7 @@ class TestEmptyWarehouse:
             )
         publish.publish(newest_warehouse.configured(), tmp_path / "page.html", LAST, LAST, now=NOW)
         publish.publish(newest_warehouse.configured(), tmp_path / "page.png", LAST, LAST, now=NOW)
-        with looking(browser, tmp_path / "page.html") as looked:
+        with observing(browser, tmp_path / "page.html") as looked:
             assert looked.noise == []
             assert [mark["height"] for mark in marks(looked, "sums")] == [0]
             assert looked.page.locator("#top").count() == 0
@@ -603,7 +605,7 @@ class TestPublishing:
     """The command, and what may stand in its way."""
 
     def test_the_command_says_what_it_wrote(self, program: Program, newest_warehouse: Warehouse) -> None:
-        newest_warehouse.bring()
+        newest_warehouse.sync()
         for name in ("page.html", "page.PNG"):
             done = program("report", "--output", name, "--start", "2026-11-10", "--end", "2026-11-20")
             written = program.folder / name

@@ -15,7 +15,7 @@ from etl.domain.slices import ReportType, Slice
 from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.telemetry.ping import Ping
-from http_listeners import Heard, free_port, hanging, listening
+from http_listeners import Received, free_port, listening, silent_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,17 +45,17 @@ def ping_url(host: Listener) -> str:
 def test_a_run_that_went_well_pings_start_and_success(program: Program, host: Listener) -> None:
     done = program("run", PING_URL=ping_url(host), LOOKBACK_DAYS="0")
     assert (done.returncode, "ping_failed" in done.stderr) == (0, False)
-    assert [(each.method, each.path) for each in host.heard] == [
+    assert [(each.method, each.path) for each in host.received] == [
         ("POST", f"/ping/{TOKEN}/start"),
         ("POST", f"/ping/{TOKEN}"),
     ]
-    assert host.heard[1].body == "run ended with 0: 2 loaded"
+    assert host.received[1].body == "run ended with 0: 2 loaded"
 
 
 def test_a_refused_report_pings_its_exit_code(program: Program, newest_warehouse: Warehouse, host: Listener) -> None:
     newest_warehouse.sandbox.override(Slice(TARGET, ReportType.VOD), Delivery(body="no report\n"))
     assert program("run", PING_URL=ping_url(host), LOOKBACK_DAYS="0").returncode == 65
-    assert host.heard[-1] == Heard("POST", f"/ping/{TOKEN}/65", "run ended with 65: 1 failed, 1 loaded")
+    assert host.received[-1] == Received("POST", f"/ping/{TOKEN}/65", "run ended with 65: 1 failed, 1 loaded")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_run_that_could_not_begin_pings_why_it_ended(
     program: Program, host: Listener, settings: dict[str, str], code: int
 ) -> None:
     assert program("run", PING_URL=ping_url(host), LOOKBACK_DAYS="0", **settings).returncode == code
-    assert [each.path.removeprefix(f"/ping/{TOKEN}") for each in host.heard] == ["/start", f"/{code}"]
+    assert [each.path.removeprefix(f"/ping/{TOKEN}") for each in host.received] == ["/start", f"/{code}"]
 
 
 def test_a_url_from_a_file_keeps_its_query_and_is_never_shown(program: Program, host: Listener) -> None:
@@ -78,7 +78,7 @@ def test_a_url_from_a_file_keeps_its_query_and_is_never_shown(program: Program, 
     host.statuses = [500, 500, 404]
     done = program("run", PING_URL_FILE="ping", LOOKBACK_DAYS="0")
     assert done.returncode == 0
-    assert [each.path for each in host.heard] == [f"/ping/{TOKEN}/start?key=s3cret-canary"] * 2 + [
+    assert [each.path for each in host.received] == [f"/ping/{TOKEN}/start?key=s3cret-canary"] * 2 + [
         f"/ping/{TOKEN}/?key=s3cret-canary"
     ]
     assert done.stderr.count("ping_failed") == 2
@@ -91,14 +91,14 @@ def test_a_wrong_file_is_a_warning(program: Program, host: Listener, problem: st
     settings = {"PING_URL_FILE": "nowhere"} | ({"PING_URL": ping_url(host)} if problem == "given twice" else {})
     done = program("run", LOOKBACK_DAYS="0", **settings)
     assert done.returncode == 0, done.stderr
-    assert '"event": "channel_unread"' in done.stderr
-    assert len(host.heard) == (2 if problem == "given twice" else 0)
+    assert '"event": "telemetry_setting_ignored"' in done.stderr
+    assert len(host.received) == (2 if problem == "given twice" else 0)
 
 
 def test_trouble_that_passes_is_tried_again(host: Listener) -> None:
     host.statuses = [503]
     Ping(ping_url(host)).finish(0, "")
-    assert [each.path for each in host.heard] == [f"/ping/{TOKEN}"] * 2
+    assert [each.path for each in host.received] == [f"/ping/{TOKEN}"] * 2
 
 
 @pytest.mark.parametrize("url", ["no url", "ftp://h/x", "http://[", "http://127.0.0.1:{port}/x"])
@@ -113,7 +113,7 @@ def test_usage_and_dry_runs_ping_nobody(program: Program, host: Listener) -> Non
     assert program("backfill", "--start", day, "--end", day, "--dry-run", PING_URL=ping_url(host)).returncode == 0
     assert program("run", "--date", "yesterday", PING_URL=ping_url(host)).returncode == 2
     assert program("status", PING_URL=ping_url(host)).returncode == 0
-    assert host.heard == []
+    assert host.received == []
 
 
 def test_a_stopped_run_pings_143_and_is_gone_at_once(
@@ -123,13 +123,13 @@ def test_a_stopped_run_pings_143_and_is_gone_at_once(
     process = program.start("run", PING_URL=ping_url(host), NOT_FOUND_WAIT_SECONDS="600")
     with process:
         _until_it_waits(newest_warehouse, TARGET)
-        assert [each.path for each in host.heard] == [f"/ping/{TOKEN}/start"]
+        assert [each.path for each in host.received] == [f"/ping/{TOKEN}/start"]
         process.send_signal(signal.SIGTERM)
         stopped = time.monotonic()
         process.communicate(timeout=30)
     assert process.returncode == 143
     assert time.monotonic() - stopped < 5
-    assert host.heard[-1].path == f"/ping/{TOKEN}/143"
+    assert host.received[-1].path == f"/ping/{TOKEN}/143"
 
 
 def test_a_host_that_hangs_keeps_neither_a_run_nor_its_stop_for_long(
@@ -138,9 +138,9 @@ def test_a_host_that_hangs_keeps_neither_a_run_nor_its_stop_for_long(
     # The defaults stand in docs/operations/monitoring.md; acceptance/test_telemetry_failures.py checks them.
     program = replace(
         program,
-        limits={f"telemetry.ping.{name}": 0.5 for name in ("_STEP_S", "_PATIENCE_S", "_START_PATIENCE_S")},
+        limits={f"telemetry.ping.{name}": 0.5 for name in ("_STEP_S", "_TIMEOUT_S", "_START_TIMEOUT_S")},
     )
-    with hanging() as address:
+    with silent_host() as address:
         url = f"http://{address}/{TOKEN}"
         began = time.monotonic()
         done = program("run", PING_URL=url, LOOKBACK_DAYS="0")

@@ -17,7 +17,7 @@ from etl.cli import main
 from etl.domain.errors import DatabaseUnavailable
 from etl.domain.outcome import FetchOptions, Outcome, Result, Trust
 from etl.domain.slices import ReportType, State
-from etl.job.runner import Job
+from etl.job.planner import Planner
 from etl.load import compaction, partitions
 from etl.runtime.cancellation import Stop
 from etl.sandbox.faults import Answer, Delivery
@@ -45,7 +45,7 @@ def _slice_row(warehouse: Warehouse) -> tuple[Any, ...]:
 
 def _planned(warehouse: Warehouse) -> list[str]:
     with warehouse.job() as opened:
-        return [planned.reason for planned in opened.backfill_plan(DAY, DAY, report_types=[ReportType.VOD])]
+        return [planned.reason for planned in opened.planner.backfill(DAY, DAY, report_types=[ReportType.VOD])]
 
 
 class TestHeldSlices:
@@ -55,28 +55,28 @@ class TestHeldSlices:
     @pytest.mark.parametrize("answer", [HTML_404, Answer(403, '{"code": 7, "message": "no", "details": []}')])
     def test_trouble_does_not_release_it(self, warehouse: Warehouse, stored_before: bool, answer: Answer) -> None:
         if stored_before:
-            warehouse.bring(GOOD)
-        warehouse.bring(BAD)
+            warehouse.sync(GOOD)
+        warehouse.sync(BAD)
         warehouse.sandbox.script(VOD, api=[answer] * 3)
-        assert warehouse.bring().exit_code
+        assert warehouse.sync().exit_code
         assert _slice_row(warehouse) == ("held", int(stored_before), False)
         (reason,) = _planned(warehouse)
         assert "1 of 2 lines cannot be loaded" in reason
 
     def test_a_404_does_not_release_it_while_there_are_facts(self, warehouse: Warehouse) -> None:
-        warehouse.bring(GOOD)
-        warehouse.bring(BAD)
+        warehouse.sync(GOOD)
+        warehouse.sync(BAD)
         warehouse.sandbox.withdraw(VOD)
-        assert warehouse.bring().result is Result.WITHDRAWN
+        assert warehouse.sync().result is Result.WITHDRAWN
         assert _slice_row(warehouse) == ("held", 1, False)
         assert len(_planned(warehouse)) == 1
 
     def test_it_claims_the_schema_for_its_organization(self, warehouse: Warehouse) -> None:
-        warehouse.bring(BAD)
+        warehouse.sync(BAD)
         assert warehouse.query("SELECT org_id FROM warehouse") == [("sandbox-org",)]
 
     def test_the_first_thousand_of_its_lines_are_kept(self, warehouse: Warehouse) -> None:
-        outcome = warehouse.bring(HEADER + "A,c1,VOD,,u1,-1\n" * 1_500)
+        outcome = warehouse.sync(HEADER + "A,c1,VOD,,u1,-1\n" * 1_500)
         assert "1500 of 1500 lines" in (outcome.message or "")
         assert "the first 1,000 of them" in (outcome.next_step or "")
         assert warehouse.query("SELECT count(*), min(line_number), max(line_number) FROM report_reject") == [
@@ -89,9 +89,9 @@ class TestAcceptedByHand:
 
     def test_rejected_lines_are_left_out(self, warehouse: Warehouse) -> None:
         assert "watch-time backfill --start 2026-11-16 --end 2026-11-16 --type VOD --accept" in (
-            warehouse.bring(BAD).next_step or ""
+            warehouse.sync(BAD).next_step or ""
         )
-        outcome = warehouse.bring(ask=FetchOptions(accept=True))
+        outcome = warehouse.sync(ask=FetchOptions(accept=True))
         assert (outcome.result, outcome.rows, outcome.rejected) == (Result.LOADED, 1, 1)
         assert any("accepted by hand: 1 of 2 lines" in warning for warning in outcome.warnings)
         ((overruled,),) = warehouse.query("SELECT overruled FROM report_revision")
@@ -99,36 +99,36 @@ class TestAcceptedByHand:
         assert warehouse.query("SELECT count(*) FROM report_reject") == [(1,)]
 
     def test_an_empty_report_replaces_a_good_one(self, warehouse: Warehouse) -> None:
-        warehouse.bring(GOOD)
-        assert warehouse.bring(HEADER).result is Result.HELD
-        outcome = warehouse.bring(ask=FetchOptions(accept=True))
+        warehouse.sync(GOOD)
+        assert warehouse.sync(HEADER).result is Result.HELD
+        outcome = warehouse.sync(ask=FetchOptions(accept=True))
         assert (outcome.result, outcome.revision) == (Result.EMPTY, 2)
         assert warehouse.facts() == []
         assert warehouse.query("SELECT state, rows_stored FROM report_slice") == [("empty", 0)]
 
     def test_nobody_can_accept_a_report_of_rejects_only(self, warehouse: Warehouse) -> None:
-        outcome = warehouse.bring(HEADER + "A,c1,VOD,,u1,-1\n", ask=FetchOptions(accept=True))
+        outcome = warehouse.sync(HEADER + "A,c1,VOD,,u1,-1\n", ask=FetchOptions(accept=True))
         assert outcome.result is Result.HELD
         assert "--accept" not in (outcome.next_step or "")
 
     def test_a_report_without_fault_needs_no_overruling(self, warehouse: Warehouse) -> None:
-        warehouse.bring(GOOD, ask=FetchOptions(accept=True))
+        warehouse.sync(GOOD, ask=FetchOptions(accept=True))
         assert warehouse.query("SELECT overruled FROM report_revision") == [(None,)]
 
     def test_another_report_than_the_held_one_is_not_accepted(self, warehouse: Warehouse) -> None:
         """A person looked at the held report; the source published a bare header, and accepting deleted every row."""
-        warehouse.bring(GOOD)
-        assert warehouse.bring(BAD).result is Result.HELD
-        outcome = warehouse.bring(HEADER, ask=FetchOptions(accept=True))
+        warehouse.sync(GOOD)
+        assert warehouse.sync(BAD).result is Result.HELD
+        outcome = warehouse.sync(HEADER, ask=FetchOptions(accept=True))
         assert (outcome.result, outcome.exit_code) == (Result.HELD, 65)
         assert "--accept takes only the report that was held, and this is another one" in (outcome.message or "")
         assert len(warehouse.facts()) == 2
         # It is the held one from now on, for whoever has looked at it.
-        assert warehouse.bring(ask=FetchOptions(accept=True)).result is Result.EMPTY
+        assert warehouse.sync(ask=FetchOptions(accept=True)).result is Result.EMPTY
 
     def test_accepting_opens_nothing_for_a_report_that_was_not_held(self, warehouse: Warehouse) -> None:
-        warehouse.bring(GOOD)
-        assert warehouse.bring(HEADER, ask=FetchOptions(accept=True)).result is Result.HELD
+        warehouse.sync(GOOD)
+        assert warehouse.sync(HEADER, ask=FetchOptions(accept=True)).result is Result.HELD
         assert len(warehouse.facts()) == 2
 
     def test_the_hash_of_the_held_report_is_kept_until_it_is_answered(self, warehouse: Warehouse) -> None:
@@ -136,19 +136,19 @@ class TestAcceptedByHand:
             return warehouse.query("SELECT state, held_sha256 FROM report_slice")
 
         bad_sha256 = hashlib.sha256(BAD.encode()).hexdigest()
-        warehouse.bring(BAD)
+        warehouse.sync(BAD)
         assert held() == [("held", bad_sha256)]
-        warehouse.bring(GOOD)
+        warehouse.sync(GOOD)
         assert held() == [("loaded", None)]
-        warehouse.bring(HEADER)
+        warehouse.sync(HEADER)
         assert held() == [("held", hashlib.sha256(HEADER.encode()).hexdigest())]
         warehouse.sandbox.script(VOD, api=[NO_REPORT])
-        assert warehouse.bring().result is Result.WITHDRAWN
+        assert warehouse.sync().result is Result.WITHDRAWN
         assert held()[0][0] == "held"
-        warehouse.bring(GOOD)
+        warehouse.sync(GOOD)
         assert held() == [("loaded", None)]
-        warehouse.bring(BAD)
-        warehouse.bring(ask=FetchOptions(accept=True))
+        warehouse.sync(BAD)
+        warehouse.sync(ask=FetchOptions(accept=True))
         assert held() == [("loaded", None)]
 
 
@@ -158,10 +158,10 @@ class TestAcceptedBefore:
     def test_a_report_accepted_by_hand_comes_back_with_all_its_rejects(self, warehouse: Warehouse) -> None:
         """Its 1,500 rejected lines had become 1,000."""
         first = GOOD + "A,c1,VOD,,u1,-1\n" * 1_500
-        warehouse.bring(first)
-        assert warehouse.bring(ask=FetchOptions(accept=True)).result is Result.LOADED
-        assert warehouse.bring(GOOD).revision == 2
-        outcome = warehouse.bring(first)
+        warehouse.sync(first)
+        assert warehouse.sync(ask=FetchOptions(accept=True)).result is Result.LOADED
+        assert warehouse.sync(GOOD).revision == 2
+        outcome = warehouse.sync(first)
         assert (outcome.result, outcome.revision, outcome.rejected) == (Result.LOADED, 3, 1_500)
         assert warehouse.query("SELECT count(*), count(DISTINCT line_number) FROM report_reject") == [(1_500, 1_500)]
 
@@ -169,18 +169,18 @@ class TestAcceptedBefore:
         self, warehouse: Warehouse
     ) -> None:
         """A bare header has the same hash on every day, and is accepted on a quiet one."""
-        warehouse.bring(HEADER)
-        warehouse.bring(GOOD)
-        assert warehouse.bring(HEADER).result is Result.HELD
+        warehouse.sync(HEADER)
+        warehouse.sync(GOOD)
+        assert warehouse.sync(HEADER).result is Result.HELD
         assert len(warehouse.facts()) == 2
 
     def test_its_rejects_stay_while_it_is_held_for_how_small_it_is(self, warehouse: Warehouse) -> None:
         """Held, only its first thousand rejected lines are in memory."""
         first = HEADER + "A,c1,VOD,,u1,1\n" + "A,c1,VOD,,u1,-1\n" * 1_500
-        warehouse.bring(first)
-        warehouse.bring(ask=FetchOptions(accept=True))
-        warehouse.bring(GOOD + "C,c3,VOD,,u3,30\n")
-        assert warehouse.bring(first).result is Result.HELD
+        warehouse.sync(first)
+        warehouse.sync(ask=FetchOptions(accept=True))
+        warehouse.sync(GOOD + "C,c3,VOD,,u3,30\n")
+        assert warehouse.sync(first).result is Result.HELD
         assert warehouse.query("SELECT count(*) FROM report_reject") == [(1_500,)]
 
     def test_its_rejects_stay_while_it_is_held_for_how_it_is_read_now(self, warehouse: Warehouse) -> None:
@@ -189,11 +189,11 @@ class TestAcceptedBefore:
         right, wrong = ('{"First": "customer_id", "Second": "watch_seconds"}',
                         '{"First": "watch_seconds", "Second": "customer_id"}')  # fmt: skip
         body += "A,c1,VOD,,x,-7\n" * 1_500
-        warehouse.bring(body, header_aliases=right)
-        warehouse.bring(header_aliases=right, ask=FetchOptions(accept=True))
-        assert warehouse.bring(header_aliases=wrong).result is Result.HELD
+        warehouse.sync(body, header_aliases=right)
+        warehouse.sync(header_aliases=right, ask=FetchOptions(accept=True))
+        assert warehouse.sync(header_aliases=wrong).result is Result.HELD
         assert warehouse.query("SELECT count(*) FROM report_reject") == [(1_500,)]
-        assert warehouse.bring(header_aliases=right).result is Result.UNCHANGED
+        assert warehouse.sync(header_aliases=right).result is Result.UNCHANGED
         assert warehouse.query("SELECT count(*) FROM report_reject") == [(1_500,)]
 
 
@@ -201,7 +201,7 @@ class _Interjecting:
     """A downloader that lets something happen between a download and the load."""
 
     def __init__(self, real: Downloader, interjection: Callable[[], object]) -> None:
-        self.patience = real.patience
+        self.retry_policy = real.retry_policy
         self._real = real
         self._interjections = [interjection]
 
@@ -223,22 +223,24 @@ class _Interjecting:
         return report
 
 
-def _bring_while(warehouse: Warehouse, interjection: Callable[[], object]) -> Outcome:
+def _sync_while(warehouse: Warehouse, interjection: Callable[[], object]) -> Outcome:
     with warehouse.job() as opened:
-        opened._pipeline._source._downloader = _Interjecting(opened._pipeline._source._downloader, interjection)  # type: ignore[assignment]
-        return opened._pipeline.sync_slice(VOD, FetchOptions())
+        opened.context.pipeline._source._downloader = _Interjecting(
+            opened.context.pipeline._source._downloader, interjection
+        )  # type: ignore[assignment]
+        return opened.context.pipeline.sync_slice(VOD, FetchOptions())
 
 
 def test_a_run_that_was_overtaken_does_not_bring_the_older_report_back(warehouse: Warehouse) -> None:
-    warehouse.bring(HEADER + "A,c1,VOD,,u1,4\n")
+    warehouse.sync(HEADER + "A,c1,VOD,,u1,4\n")
     warehouse.sandbox.override(VOD, Delivery(body=HEADER + "A,c1,VOD,,u1,5\n"))
-    outcome = _bring_while(warehouse, lambda: warehouse.bring(HEADER + "A,c1,VOD,,u1,9\n"))
+    outcome = _sync_while(warehouse, lambda: warehouse.sync(HEADER + "A,c1,VOD,,u1,9\n"))
     assert (outcome.result, outcome.revision) == (Result.UNCHANGED, 2)
     assert warehouse.facts() == [("c1", "u1", "VOD", 9)]
 
 
 def test_a_run_that_was_overtaken_by_the_same_report_finds_it_unchanged(warehouse: Warehouse) -> None:
-    outcome = _bring_while(warehouse, warehouse.bring)
+    outcome = _sync_while(warehouse, warehouse.sync)
     assert (outcome.result, outcome.revision) == (Result.UNCHANGED, 1)
     assert warehouse.sandbox.statuses("storage") == {200: 2}
 
@@ -248,10 +250,10 @@ def test_what_was_answered_before_another_run_committed_is_asked_for_again(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, answered: str
 ) -> None:
     """Held, absent or unmodified: none of it says anything about the revision that came meanwhile."""
-    warehouse.bring(GOOD)
+    warehouse.sync(GOOD)
     with warehouse.job() as opened:
-        holder = opened._pipeline if answered == "_record_unmodified" else opened._pipeline._recorder
-        record, interjections = getattr(holder, answered), [warehouse.bring]
+        holder = opened.context.pipeline if answered == "_record_unmodified" else opened.context.pipeline._recorder
+        record, interjections = getattr(holder, answered), [warehouse.sync]
 
         def interject_and_record(*arguments: object) -> object:
             while interjections:
@@ -263,7 +265,7 @@ def test_what_was_answered_before_another_run_committed_is_asked_for_again(
             warehouse.sandbox.override(VOD, Delivery(body=BAD))
         elif answered == "record_not_found":
             warehouse.sandbox.script(VOD, api=[NO_REPORT])
-        outcome = opened._pipeline.sync_slice(VOD, FetchOptions())
+        outcome = opened.context.pipeline.sync_slice(VOD, FetchOptions())
     assert (outcome.result, outcome.revision, outcome.rows) == (Result.UNCHANGED, 2, 3)
     assert warehouse.sandbox.statuses("api").total() == 4, "the first load, the answer, the other run, and once more"
     assert warehouse.query("SELECT state, last_check FROM report_slice") == [("loaded", None)]
@@ -273,9 +275,9 @@ def test_what_was_answered_before_another_run_committed_is_asked_for_again(
 def test_a_former_report_with_rejected_lines_may_come_back(warehouse: Warehouse) -> None:
     first, second = GOOD.replace("u2,2", "u2,-2"), GOOD.replace("u2,2", "u2,1")
     for body, revision in ((first, 1), (second, 2), (first, 3)):
-        assert warehouse.bring(body, max_reject_ratio="0.5").revision == revision
+        assert warehouse.sync(body, max_reject_ratio="0.5").revision == revision
     assert warehouse.query("SELECT line_number FROM report_reject") == [(3,)]
-    held = warehouse.bring(HEADER + "A,c1,VOD,,u1,1\nB,c2,VOD,,u2,-3\n")
+    held = warehouse.sync(HEADER + "A,c1,VOD,,u1,1\nB,c2,VOD,,u2,-3\n")
     assert held.result is Result.HELD
     assert warehouse.query("SELECT count(*) FROM report_reject") == [(2,)]
 
@@ -285,9 +287,9 @@ class TestReadAgain:
 
     def test_after_the_columns_were_named_otherwise(self, warehouse: Warehouse) -> None:
         body = "Content Title,Content ID,Streaming Type,Created At,First,Second\nA,c1,VOD,,5,7\n"
-        warehouse.bring(body, header_aliases='{"First": "watch_seconds", "Second": "customer_id"}')
+        warehouse.sync(body, header_aliases='{"First": "watch_seconds", "Second": "customer_id"}')
         assert warehouse.facts() == [("c1", "7", "VOD", 5)]
-        outcome = warehouse.bring(body, header_aliases='{"First": "customer_id", "Second": "watch_seconds"}')
+        outcome = warehouse.sync(body, header_aliases='{"First": "customer_id", "Second": "watch_seconds"}')
         assert outcome.result is Result.LOADED
         assert warehouse.facts() == [("c1", "5", "VOD", 7)]
 
@@ -296,24 +298,24 @@ class TestReadAgain:
         self, warehouse: Warehouse, aliases: str
     ) -> None:
         """An accepted report became held at every check."""
-        warehouse.bring(GOOD)
-        warehouse.bring(BAD)
-        assert warehouse.bring(ask=FetchOptions(accept=True)).result is Result.LOADED
-        outcome = warehouse.bring(header_aliases=aliases)
+        warehouse.sync(GOOD)
+        warehouse.sync(BAD)
+        assert warehouse.sync(ask=FetchOptions(accept=True)).result is Result.LOADED
+        outcome = warehouse.sync(header_aliases=aliases)
         assert (outcome.result, outcome.revision) == (Result.UNCHANGED, 2)
         assert warehouse.sandbox.statuses("storage")[304] == 1, "nor is it downloaded"
 
     def test_after_an_alias_for_one_of_its_columns(self, warehouse: Warehouse) -> None:
-        warehouse.bring(GOOD)
-        outcome = warehouse.bring(header_aliases='{"customer-id": "customer_id", "Nothing": "ignore"}')
+        warehouse.sync(GOOD)
+        outcome = warehouse.sync(header_aliases='{"customer-id": "customer_id", "Nothing": "ignore"}')
         assert outcome.result is Result.UNCHANGED
         assert warehouse.query("SELECT read_as::json ->> 'Customer ID' FROM report_slice") == [("customer_id",)]
 
     def test_after_somebody_dropped_the_partition(self, warehouse: Warehouse) -> None:
-        warehouse.bring(GOOD)
+        warehouse.sync(GOOD)
         with psycopg.connect(warehouse.url) as connection:
             connection.execute("DROP TABLE watch_time_20261116_vod")
-        assert warehouse.bring().result is Result.LOADED
+        assert warehouse.sync().result is Result.LOADED
         assert len(warehouse.facts()) == 2
         assert warehouse.query("SELECT revision FROM report_revision") == [(1,)], "it is the same revision"
 
@@ -337,48 +339,48 @@ class TestDamagedFacts:
     def test_they_are_corrected_and_stay_the_same_revision(
         self, warehouse: Warehouse, trust: Trust, compacted: bool
     ) -> None:
-        warehouse.bring()
-        before = warehouse.everything()
+        warehouse.sync()
+        before = warehouse.stored()
         if compacted:
             with warehouse.job() as opened:
-                assert compaction.compact(opened._database, partitions.of_month(DAY), Stop())
+                assert compaction.compact(opened.context.database, partitions.of_month(DAY), Stop())
         self._damage(warehouse)
-        assert warehouse.bring().result is Result.UNCHANGED, "the daily job trusts the ledger"
-        outcome = warehouse.bring(ask=FetchOptions(trust=trust))
+        assert warehouse.sync().result is Result.UNCHANGED, "the daily job trusts the ledger"
+        outcome = warehouse.sync(ask=FetchOptions(trust=trust))
         assert (outcome.result, outcome.revision) == (Result.LOADED, 1)
         assert "1 were surplus" in (outcome.message or "")
-        assert warehouse.everything() == before
+        assert warehouse.stored() == before
         assert "put right" in warehouse.query("SELECT message FROM report_check ORDER BY first_at DESC LIMIT 1")[0][0]
-        assert warehouse.bring(ask=FetchOptions(trust=trust)).result is Result.UNCHANGED
+        assert warehouse.sync(ask=FetchOptions(trust=trust)).result is Result.UNCHANGED
 
     def test_damage_that_leaves_counts_and_sums_takes_reloading(self, warehouse: Warehouse) -> None:
-        warehouse.bring(GOOD)
-        before = warehouse.everything()
+        warehouse.sync(GOOD)
+        before = warehouse.stored()
         with psycopg.connect(warehouse.url) as connection:
             connection.execute("UPDATE watch_time SET customer_id = customer_id || 'x'")
-        assert warehouse.bring(ask=FetchOptions(trust=Trust.COUNTS)).result is Result.UNCHANGED
-        assert warehouse.bring(ask=FetchOptions(trust=Trust.NOTHING)).result is Result.LOADED
-        assert warehouse.everything() == before
+        assert warehouse.sync(ask=FetchOptions(trust=Trust.COUNTS)).result is Result.UNCHANGED
+        assert warehouse.sync(ask=FetchOptions(trust=Trust.NOTHING)).result is Result.LOADED
+        assert warehouse.stored() == before
 
     def test_a_slice_that_has_none_loses_what_somebody_put_there(self, warehouse: Warehouse) -> None:
-        warehouse.bring(GOOD)
-        warehouse.bring(HEADER, shrink_limit="0")
+        warehouse.sync(GOOD)
+        warehouse.sync(HEADER, shrink_limit="0")
         self._damage(warehouse)
-        assert warehouse.bring(ask=FetchOptions(trust=Trust.COUNTS)).result is Result.LOADED
+        assert warehouse.sync(ask=FetchOptions(trust=Trust.COUNTS)).result is Result.LOADED
         assert warehouse.facts() == []
 
     def test_what_the_source_restated_meanwhile_is_a_revision(self, warehouse: Warehouse) -> None:
-        warehouse.bring()
+        warehouse.sync()
         self._damage(warehouse)
         restated = warehouse.sandbox.restate(VOD)
-        outcome = warehouse.bring()
+        outcome = warehouse.sync()
         assert (outcome.result, outcome.revision) == (Result.LOADED, 2)
         assert outcome.rows == 300 + restated.rows_added - restated.rows_vanished
         assert warehouse.query("SELECT count(*) FROM watch_time") == [(outcome.rows,)]
 
 
 def test_a_line_of_data_in_the_header_s_place_is_not_quoted(warehouse: Warehouse) -> None:
-    outcome = warehouse.bring("A title,content-canary,VOD,2023-07-03,customer-canary,5\n")
+    outcome = warehouse.sync("A title,content-canary,VOD,2023-07-03,customer-canary,5\n")
     assert outcome.exit_code == 65
     assert "line 1 is no header of a watch-time report: of its 6 fields 0 name a column" in (outcome.message or "")
     assert "canary" not in f"{outcome}{warehouse.query('SELECT * FROM report_slice')}"
@@ -389,8 +391,8 @@ def test_a_line_of_data_in_the_header_s_place_is_not_quoted(warehouse: Warehouse
 def test_what_the_table_would_not_hold_exactly_is_rolled_back(warehouse: Warehouse, stored_before: bool) -> None:
     """A trigger of somebody's that rounds stands for all that could falsify a row on its way."""
     if stored_before:
-        warehouse.bring(HEADER + "A,c1,VOD,,u1,1\n")
-    before = warehouse.everything()
+        warehouse.sync(HEADER + "A,c1,VOD,,u1,1\n")
+    before = warehouse.stored()
     with psycopg.connect(warehouse.url) as connection:
         connection.execute("""
             CREATE FUNCTION round_off() RETURNS trigger LANGUAGE plpgsql AS
@@ -410,12 +412,12 @@ def test_what_the_table_would_not_hold_exactly_is_rolled_back(warehouse: Warehou
             END $$;
             CREATE EVENT TRIGGER meddle ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION meddle()"""
         )
-    outcome = warehouse.bring(HEADER + "A,c1,VOD,,u1,1\nB,c2,VOD,,u2,2.5\n")
+    outcome = warehouse.sync(HEADER + "A,c1,VOD,,u1,1\nB,c2,VOD,,u2,2.5\n")
     assert int(outcome.exit_code) == 70, outcome.message
     assert "the report has 2 rows and 3.5 s, the table would have 2 rows and 4 s; rolled back" in (
         outcome.message or ""
     )
-    assert warehouse.everything() == before
+    assert warehouse.stored() == before
     assert warehouse.query("SELECT state FROM report_slice") == [("loaded" if stored_before else "failed",)]
 
 
@@ -445,9 +447,11 @@ def test_a_long_analyze_makes_a_first_load_wait_and_not_begin_again(
     stop = _CountingStop()
     outcomes: list[Outcome] = []
     with newest_warehouse.job() as opened, psycopg.connect(newest_warehouse.url) as connection:
-        opened._database.stop = stop
+        opened.context.database.stop = stop
         connection.execute("LOCK TABLE ONLY watch_time IN SHARE UPDATE EXCLUSIVE MODE")
-        loading = threading.Thread(target=lambda: outcomes.append(opened._pipeline.sync_slice(VOD, FetchOptions())))
+        loading = threading.Thread(
+            target=lambda: outcomes.append(opened.context.pipeline.sync_slice(VOD, FetchOptions()))
+        )
         loading.start()
         with psycopg.connect(newest_warehouse.url, autocommit=True) as observer:
             while loading.is_alive() and observer.execute(WAITING_FOR_LONG).fetchone() == (0,):
@@ -466,8 +470,10 @@ def test_restated_slices_side_by_side_do_not_stand_in_each_other_s_way(warehouse
             lines = "".join(f"{title},c{content},VOD,,u{number},{content}\n" for content in range(2_000))
             warehouse.sandbox.override(slice_, Delivery(body=HEADER + lines))
         with warehouse.job(concurrency=4) as opened:
-            plan = opened.backfill_plan(DAY.replace(day=13), DAY, report_types=[ReportType.VOD], wanted=[None, *State])
-            outcomes = opened.work(plan)
+            plan = opened.planner.backfill(
+                DAY.replace(day=13), DAY, report_types=[ReportType.VOD], wanted=[None, *State]
+            )
+            outcomes = opened.run(plan)
         assert [outcome.result for outcome in outcomes] == [Result.LOADED] * 4
     assert warehouse.query("SELECT DISTINCT title FROM content") == [("second",)]
 
@@ -493,7 +499,7 @@ def test_trouble_after_the_target_date_is_told_beside_what_came_of_it(
     def fails(*_: object) -> None:
         raise DatabaseUnavailable("the database went away", next_step="try again later")
 
-    monkeypatch.setattr(Job, "lookback_plan", fails)
+    monkeypatch.setattr(Planner, "lookback", fails)
     newest_warehouse.sandbox.override(VOD, Delivery(body=BAD))
     settings = newest_warehouse.configured()
     for name in ("API_TOKEN", "ORG_ID", "DATABASE_URL", "API_BASE_URL"):

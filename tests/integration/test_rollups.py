@@ -87,8 +87,8 @@ def test_random_warehouses_with_restatements_say_what_their_facts_say(
     newest_warehouse: Warehouse, chance: random.Random
 ) -> None:
     for slice_ in [*SLICES, *chance.choices(SLICES, k=8)]:
-        if newest_warehouse.bring(_report(chance), slice_=slice_).result is Result.HELD:
-            newest_warehouse.bring(slice_=slice_, ask=FetchOptions(accept=True))
+        if newest_warehouse.sync(_report(chance), slice_=slice_).result is Result.HELD:
+            newest_warehouse.sync(slice_=slice_, ask=FetchOptions(accept=True))
         if chance.random() < 0.3:
             newest_warehouse.count_customers(today=SETTLED_BY_THEN)
     newest_warehouse.count_customers(today=SETTLED_BY_THEN)
@@ -102,7 +102,7 @@ class TestCounts:
     @pytest.fixture(name="loaded")
     def _loaded(self, newest_warehouse: Warehouse) -> Warehouse:
         for slice_ in SLICES[:2]:
-            newest_warehouse.bring(HEADER + "A,c1,VOD,,u1,1\nA,c1,VOD,,u2,1\n", slice_=slice_)
+            newest_warehouse.sync(HEADER + "A,c1,VOD,,u1,1\nA,c1,VOD,,u2,1\n", slice_=slice_)
         return newest_warehouse
 
     def _shown(self, warehouse: Warehouse) -> list[tuple[object, ...]]:
@@ -121,7 +121,7 @@ class TestCounts:
     def test_a_restatement_takes_back_what_it_made_wrong_and_no_more(self, loaded: Warehouse) -> None:
         loaded.count_customers(today=SETTLED_BY_THEN)
         assert self._shown(loaded) == [([2, 2], [2], [2])]
-        loaded.bring(HEADER + "A,c1,VOD,,u1,1\nA,c1,VOD,,u3,1\n", slice_=SLICES[1])
+        loaded.sync(HEADER + "A,c1,VOD,,u1,1\nA,c1,VOD,,u3,1\n", slice_=SLICES[1])
         ((daily, customers, months),) = self._shown(loaded)
         assert (sorted(daily, key=str), customers, months) == ([2, None], [None], [None])  # type: ignore[call-overload]
         assert loaded.count_customers(today=SETTLED_BY_THEN) == (2, 0)
@@ -130,7 +130,7 @@ class TestCounts:
 
     def test_a_run_counts_what_it_loaded(self, newest_warehouse: Warehouse) -> None:
         with newest_warehouse.job() as opened:
-            opened.work(opened.target_plan(None))
+            opened.run(opened.planner.plan_target(None))
             opened.count_customers()
         ((day, customers),) = newest_warehouse.query("SELECT * FROM watch_time_customers")
         assert [(day, customers)] == newest_warehouse.query(
@@ -151,18 +151,18 @@ class TestRepair:
 
     @pytest.fixture(name="damaged")
     def _damaged(self, newest_warehouse: Warehouse) -> Warehouse:
-        newest_warehouse.bring(self.REPORT)
+        newest_warehouse.sync(self.REPORT)
         with psycopg.connect(newest_warehouse.url) as connection:
             connection.execute("UPDATE content_daily SET watch_seconds = watch_seconds + 1 WHERE content_id = 'c1'")
         return newest_warehouse
 
     def test_verify_names_it(self, damaged: Warehouse) -> None:
         with open_verification(damaged.configured(), with_source=True) as verification:
-            verdict = verification.compare(damaged.bring().slice)
+            verdict = verification.compare(damaged.sync().slice)
         assert (verdict.wrong_sums, verdict.exit_code, verdict.missing) == (1, ExitCode.DATA_REFUSED, 0)
         assert "--reload" in (verdict.next_step or "")
 
     @pytest.mark.parametrize("trust", [Trust.COUNTS, Trust.NOTHING])
     def test_reloading_makes_it_right(self, damaged: Warehouse, trust: Trust) -> None:
-        damaged.bring(ask=FetchOptions(trust=trust))
+        damaged.sync(ask=FetchOptions(trust=trust))
         assert _table(damaged, "content_daily") == _by_facts(damaged, "content_daily")

@@ -27,7 +27,7 @@ from etl.sandbox.faults import Answer, Delivery
 from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from plain_http import NO_AUTHORITIES
+from plain_http import EMPTY_TRUST_STORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ def sandbox(served: tuple[Sandbox, str]) -> Sandbox:
 @pytest.fixture
 def client(sandbox: Sandbox, served: tuple[Sandbox, str]) -> Iterator[httpx.Client]:
     _, base_url = served
-    with httpx.Client(base_url=base_url, timeout=10, verify=NO_AUTHORITIES) as client:
+    with httpx.Client(base_url=base_url, timeout=10, verify=EMPTY_TRUST_STORE) as client:
         yield client
 
 
@@ -140,7 +140,7 @@ class TestApi:
         sandbox = Sandbox(replace(CONFIG, quiet_one_day_in=2))
         days = [date(2023, 7, day) for day in range(1, 9)]
         slices = [Slice(day, report_type) for day in days for report_type in ReportType]
-        with running(sandbox) as base_url, httpx.Client(base_url=base_url, verify=NO_AUTHORITIES) as client:
+        with running(sandbox) as base_url, httpx.Client(base_url=base_url, verify=EMPTY_TRUST_STORE) as client:
             there = {slice_: ask(client, slice_).status_code == 200 for slice_ in slices}
         assert there == {slice_: sandbox.has_history(slice_) for slice_ in slices}
         assert any(there[Slice(day, ReportType.VOD)] != there[Slice(day, ReportType.LIVE)] for day in days)
@@ -148,7 +148,7 @@ class TestApi:
     def test_a_report_appears_when_its_day_comes(self) -> None:
         today = [date(2023, 7, 4)]
         sandbox = Sandbox(replace(CONFIG, today=lambda: today[0]))
-        with running(sandbox) as base_url, httpx.Client(base_url=base_url, verify=NO_AUTHORITIES) as client:
+        with running(sandbox) as base_url, httpx.Client(base_url=base_url, verify=EMPTY_TRUST_STORE) as client:
             assert ask(client).status_code == 404
             today[0] = date(2023, 7, 5)
             assert ask(client).status_code == 200
@@ -207,7 +207,7 @@ class TestStorage:
     def test_a_url_is_good_for_its_lifetime(self) -> None:
         now = [datetime(2023, 7, 10, 12, tzinfo=UTC)]
         sandbox = Sandbox(replace(CONFIG, now=lambda: now[0]))
-        with running(sandbox) as base_url, httpx.Client(base_url=base_url, verify=NO_AUTHORITIES) as client:
+        with running(sandbox) as base_url, httpx.Client(base_url=base_url, verify=EMPTY_TRUST_STORE) as client:
             url = url_of(client)
             now[0] += timedelta(minutes=59, seconds=59)
             assert client.get(url).status_code == 200
@@ -395,7 +395,7 @@ class TestMisbehaviour:
     def test_every_answer_can_be_late(self) -> None:
         with (
             running(Sandbox(replace(CONFIG, latency_s=0.2))) as base_url,
-            httpx.Client(base_url=base_url, verify=NO_AUTHORITIES) as client,
+            httpx.Client(base_url=base_url, verify=EMPTY_TRUST_STORE) as client,
         ):
             started = time.monotonic()
             client.get(url_of(client))
@@ -549,7 +549,7 @@ class TestServer:
 
     def test_a_failure_of_the_sandbox_itself_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         sandbox = Sandbox(replace(CONFIG, vod_rows=1_000_000, titles=1, customers=10))
-        with running(sandbox) as base_url, httpx.Client(base_url=base_url, verify=NO_AUTHORITIES) as client:
+        with running(sandbox) as base_url, httpx.Client(base_url=base_url, verify=EMPTY_TRUST_STORE) as client:
             assert client.get(url_of(client)).status_code == 500
         assert [record.message for record in caplog.records if record.name == "etl.sandbox.app"] == [
             "sandbox_answer_failed"

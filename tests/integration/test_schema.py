@@ -153,9 +153,9 @@ def test_a_schema_of_another_version_is_refused(database_url: str, version: str 
 
 
 def test_the_schema_belongs_to_the_organization_of_its_first_answer(warehouse: Warehouse) -> None:
-    warehouse.bring()
-    before = warehouse.everything()
+    warehouse.sync()
+    before = warehouse.stored()
     with pytest.raises(WrongOrganization, match="holds the data of organization sandbox-org, not of other") as refused:
-        warehouse.bring(org_id="other")
+        warehouse.sync(org_id="other")
     assert refused.value.exit_code == 78
-    assert warehouse.everything() == before
+    assert warehouse.stored() == before

@@ -86,10 +86,10 @@ def test_a_run_that_waited_for_another_one_s_first_load_finds_it(warehouse: Ware
 
         def load_meanwhile() -> None:
             other.rollback()
-            assert warehouse.bring().result is Result.LOADED
+            assert warehouse.sync().result is Result.LOADED
 
         with runner.open_job(warehouse.configured(), stop=_Waiting(load_meanwhile)) as opened:
-            outcome = opened._pipeline.sync_slice(VOD, FetchOptions())
+            outcome = opened.context.pipeline.sync_slice(VOD, FetchOptions())
     assert (outcome.result, outcome.revision) == (Result.UNCHANGED, 1)
 
 
@@ -101,14 +101,14 @@ def test_what_is_restated_between_the_comparison_and_the_swap_is_not_lost(
     """The month's table was built and found equal; then a slice of it got another revision."""
     if are_hostile:
         _set_defaults(warehouse.url)
-    warehouse.bring()
+    warehouse.sync()
     month = partitions.of_month(DAY)
     with psycopg.connect(warehouse.url) as other, open_database(warehouse.url, schema="public") as database:
         _hold(other, str(VOD))
 
         def restate() -> None:
             other.rollback()
-            warehouse.bring(RESTATED, shrink_limit="0")
+            warehouse.sync(RESTATED, shrink_limit="0")
 
         with pytest.raises(SliceBusy, match="was loaded while the month was being put together"):
             compaction.compact(database, month, _Waiting(restate))
@@ -119,7 +119,7 @@ def test_what_is_restated_between_the_comparison_and_the_swap_is_not_lost(
 @pytest.mark.single_server("access methods and defaults are those of one server")
 def test_a_slice_is_stored_as_it_always_is(warehouse: Warehouse) -> None:
     _set_defaults(warehouse.url)
-    assert warehouse.bring(RESTATED).result is Result.LOADED
+    assert warehouse.sync(RESTATED).result is Result.LOADED
     ((shown,),) = warehouse.query("SELECT created_at::text FROM content WHERE content_id = 'c1'")
     assert shown.startswith("02/01/2026"), "the defaults are those that were set"
     assert warehouse.query(
@@ -146,8 +146,8 @@ COMMANDS: Final = (
 def test_every_command_says_the_same(program: Program, newest_warehouse: Warehouse) -> None:
     """`PGDATESTYLE=SQL,DMY` ended six of them as a bug."""
     for report_type in ReportType:
-        newest_warehouse.bring(slice_=type(VOD)(DAY, report_type))
-    newest_warehouse.bring(RESTATED, shrink_limit="0")
+        newest_warehouse.sync(slice_=type(VOD)(DAY, report_type))
+    newest_warehouse.sync(RESTATED, shrink_limit="0")
 
     def told() -> list[tuple[int, str]]:
         return [((done := program(*command)).returncode, done.stdout) for command in COMMANDS]

@@ -18,7 +18,7 @@ import pytest
 
 from etl.warehouse import schema
 from etl.warehouse.connection import Database, open_database
-from prerequisites import lacking
+from prerequisites import skip_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +92,7 @@ def serving(folder: Path) -> Iterator[int]:
 @pytest.fixture(scope="module")
 def server() -> Iterator[TlsServer]:
     if DEBIAN is None:
-        lacking("no Debian Postgres here, and the wheel's has no TLS: apt-get install postgresql")
+        skip_missing("no Debian Postgres here, and the wheel's has no TLS: apt-get install postgresql")
     with tempfile.TemporaryDirectory(prefix="watch-time-tls-") as name:
         folder = Path(name)
         make_certificates(folder)

@@ -102,14 +102,14 @@ def explored(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         hide_settings(patch, tmp_path_factory.mktemp("explored"))
         warehouse = Warehouse(url, sandbox, base_url)
         whole = sandbox.report(PARTLY_REJECTED).path.read_bytes()
-        warehouse.bring(whole + b"t,c1,Live,,u1,-1\n", slice_=PARTLY_REJECTED, max_reject_ratio=0.1)
+        warehouse.sync(whole + b"t,c1,Live,,u1,-1\n", slice_=PARTLY_REJECTED, max_reject_ratio=0.1)
         with warehouse.job(concurrency=4) as opened:
-            plan = [planned for planned in opened.backfill_plan(FIRST, LAST) if planned.slice != GAP]
-            assert {outcome.result for outcome in opened.work(plan)} == {Result.LOADED}
+            plan = [planned for planned in opened.planner.backfill(FIRST, LAST) if planned.slice != GAP]
+            assert {outcome.result for outcome in opened.run(plan)} == {Result.LOADED}
         seconds_before = sandbox.report(RESTATED).watch_seconds
         restatement = sandbox.restate(RESTATED)
-        assert warehouse.bring(slice_=RESTATED).revision == 2
-        held = warehouse.bring(HEADER + "t,c1,VOD,,u1,-1\n", slice_=HELD)
+        assert warehouse.sync(slice_=RESTATED).revision == 2
+        held = warehouse.sync(HEADER + "t,c1,VOD,,u1,-1\n", slice_=HELD)
         assert held.result is Result.HELD
         warehouse.count_customers(today=date(2027, 2, 1))
         views, titles = _read(sandbox)

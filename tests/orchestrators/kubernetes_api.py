@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import kubernetes_validate
 
-from image_containers import Container, Image, Wanted
+from image_containers import Container, Image, RunRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +63,7 @@ class Pod:
     _is_running: threading.Event = field(default_factory=threading.Event)
     _has_ended: threading.Event = field(default_factory=threading.Event)
 
-    def run(self, image: Image, wanted: Wanted) -> None:
+    def run(self, image: Image, wanted: RunRequest) -> None:
         """Run the container to its end."""
         code, log = 128, "the container did not start"
         try:
@@ -143,7 +143,7 @@ class Cluster:
         threading.Thread(target=pod.run, args=(self.image, wanted), daemon=True).start()
         return pod.as_json()
 
-    def _wanted(self, spec: Json) -> Wanted:
+    def _wanted(self, spec: Json) -> RunRequest:
         """What the kubelet would make of the spec: arguments, variables, and files of Secrets."""
         (container,) = spec["containers"]
         variables = {one["name"]: one["value"] for one in container.get("env", [])}
@@ -156,7 +156,7 @@ class Cluster:
             for mount in container.get("volumeMounts", [])
             for name, file in secrets.get(mount["name"], {}).items()
         }
-        return Wanted(tuple(container["args"]), variables=variables, files=files)
+        return RunRequest(tuple(container["args"]), variables=variables, files=files)
 
     def listed(self, selector: str) -> Json:
         """The pods whose labels fit."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import psycopg
 import pytest
 
-from disposable_server import own_server
+from disposable_server import disposable_server
 from etl.config.environment import PREFIX
 from etl.domain.slices import ReportType, Slice
 from etl.extract.retry import PASSING
@@ -70,7 +70,7 @@ def source(folder: Path) -> Iterator[Source]:
     """New ones."""
     config = SandboxConfig(vod_rows=100, live_rows=50, quiet_one_day_in=0)
     sandbox = Sandbox(config)
-    with own_server() as server, running(sandbox) as base_url:
+    with disposable_server() as server, running(sandbox) as base_url:
         secrets = {"api-token": config.token, "database-url": server.url}
         for name, text in secrets.items():
             (folder / name).write_text(text)

@@ -22,7 +22,7 @@ import yaml
 import kubernetes_api
 from doc_examples import example
 from http_listeners import free_port
-from image_containers import opened
+from image_containers import open_image
 from kubernetes_api import Cluster
 from kubernetes_manifests import ROOT
 from scenarios import IMAGE, PROGRAMS, Source, needs_orchestrators, source
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 pytestmark = [needs_orchestrators, pytest.mark.timeout(400)]
 
 # A busy machine takes minutes to start Airflow's four programs.
-_PATIENCE_S: Final = 300.0
+_TIMEOUT_S: Final = 300.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Airflow:
     def run(self, run_id: str) -> list[tuple[str, str]]:
         """Run the DAG to its end, whatever that is; the state of each try of its task, and that of the run."""
         self.api.post("dagRuns", json={"dag_run_id": run_id, "logical_date": None}).raise_for_status()
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + _TIMEOUT_S
         while (state := self._got(f"dagRuns/{run_id}")["state"]) in {"queued", "running"}:
             assert time.monotonic() < deadline, f"the run is still {state}\n{self.logs()}"
             time.sleep(0.5)
@@ -140,14 +140,14 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     (dags / "watch_time.py").write_text(example("install/orchestrators.md", "airflow", changes))
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    with opened(IMAGE) as image, httpx.Client(trust_env=False, timeout=60) as api:
+    with open_image(IMAGE) as image, httpx.Client(trust_env=False, timeout=60) as api:
         cluster = Cluster(image)
         with (
             kubernetes_api.serving(cluster) as cluster_url,
             _standalone(folder, _environment(folder, port, cluster_url)) as process,
         ):
             made = Airflow(cluster, api, folder)
-            deadline = time.monotonic() + _PATIENCE_S
+            deadline = time.monotonic() + _TIMEOUT_S
             while not _knows_the_dag(api, url):
                 assert process.poll() is None, made.logs()
                 assert time.monotonic() < deadline, made.logs()

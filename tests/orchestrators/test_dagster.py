@@ -15,7 +15,7 @@ import pytest
 from doc_examples import example
 from etl import __version__
 from image_containers import _engine
-from prerequisites import lacking
+from prerequisites import skip_missing
 from scenarios import IMAGE, PROGRAMS, Source, needs_orchestrators, source
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Dagster:
 def image() -> Iterator[None]:
     """The image under test, by the name that it has in the documentation."""
     if _engine() != "docker":
-        lacking("no Docker engine answers (tests/engine/with-engine.sh starts one)")
+        skip_missing("no Docker engine answers (tests/engine/with-engine.sh starts one)")
     client = docker.from_env()
     try:
         client.images.get(IMAGE).tag(NAME, __version__)

@@ -20,6 +20,7 @@ README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 VIEWS = (
     "watch_time_report",
     "watch_time_daily",
+    "watch_time_customers",
     "watch_time_monthly",
     "watch_time_by_content",
     "watch_time_by_customer",

@@ -24,7 +24,7 @@ class FakeTime:
     def __init__(self, chance: float = 1.0) -> None:
         self.now_s = 0.0
         self.pauses: list[float] = []
-        self.patience = RetryPolicy(
+        self.policy = RetryPolicy(
             sleep=self.sleep,
             clock=lambda: self.now_s,
             now=lambda: NOON + timedelta(seconds=self.now_s),
@@ -53,7 +53,7 @@ def run(time: FakeTime, *outcomes: RetryableError | None, total_s: float = 10_00
         return attempts
 
     try:
-        return time.patience.retry(attempt, total_s=total_s)
+        return time.policy.retry(attempt, total_s=total_s)
     except SourceUnavailable:
         return -attempts
 
@@ -61,7 +61,7 @@ def run(time: FakeTime, *outcomes: RetryableError | None, total_s: float = 10_00
 def test_pauses_widen_and_the_last_error_is_raised_itself() -> None:
     time, last = FakeTime(), again()
     with pytest.raises(SourceUnavailable) as caught:
-        time.patience.retry(lambda: (_ for _ in ()).throw(last), total_s=10_000)
+        time.policy.retry(lambda: (_ for _ in ()).throw(last), total_s=10_000)
     assert caught.value is last.error
     assert time.pauses == [1, 2, 4, 8]
 
@@ -79,12 +79,12 @@ def test_no_pause_is_longer_than_a_minute() -> None:
 
 
 def test_each_kind_of_trouble_has_its_own_limit() -> None:
-    weather, broken = again(PASSING), again(BROKEN)
-    assert run(FakeTime(), weather, weather, weather, weather, None) == 5
-    assert run(FakeTime(), weather) == -5
+    passing, broken = again(PASSING), again(BROKEN)
+    assert run(FakeTime(), passing, passing, passing, passing, None) == 5
+    assert run(FakeTime(), passing) == -5
     assert run(FakeTime(), broken) == -2
-    assert run(FakeTime(), weather, weather, weather, broken, None) == 5
-    assert run(FakeTime(), broken, weather, broken) == -3
+    assert run(FakeTime(), passing, passing, passing, broken, None) == 5
+    assert run(FakeTime(), broken, passing, broken) == -3
 
 
 def test_the_last_attempt_is_made_when_the_time_is_up() -> None:
@@ -105,7 +105,7 @@ def test_anything_else_is_raised_at_once() -> None:
         raise KeyError("bug")
 
     with pytest.raises(KeyError):
-        FakeTime().patience.retry(attempt, total_s=10)
+        FakeTime().policy.retry(attempt, total_s=10)
 
 
 def test_retries_are_counted() -> None:
@@ -117,7 +117,7 @@ def test_retries_are_counted() -> None:
             raise outcome
         return "done"
 
-    answer = FakeTime().patience.retry(attempt, total_s=10, on_retry=lambda: counted.append(1))
+    answer = FakeTime().policy.retry(attempt, total_s=10, on_retry=lambda: counted.append(1))
     assert (answer, len(counted)) == ("done", 2)
 
 
@@ -125,7 +125,7 @@ def test_retries_are_counted() -> None:
 @pytest.mark.parametrize("budget_s", [0, 1, 14, 15, 100, 900, 7200])
 def test_polling_ends_exactly_with_its_budget(budget_s: float, chance: float) -> None:
     time = FakeTime(chance)
-    assert time.patience.poll(lambda: "no", until=lambda answer: answer == "yes", budget_s=budget_s) == "no"
+    assert time.policy.poll(lambda: "no", until=lambda answer: answer == "yes", budget_s=budget_s) == "no"
     assert time.now_s == pytest.approx(budget_s)
     assert all(pause >= 7.5 for pause in time.pauses[:-1])
 
@@ -154,7 +154,7 @@ def test_polling_ends_exactly_with_its_budget(budget_s: float, chance: float) ->
     ],
 )
 def test_retry_after_is_understood_or_left(headers: dict[str, str], seconds: float | None) -> None:
-    assert FakeTime().patience.retry_after_s(headers) == seconds
+    assert FakeTime().policy.retry_after_s(headers) == seconds
 
 
 def test_a_pace_is_judged_over_whole_windows() -> None:

@@ -14,7 +14,7 @@ from etl.domain.errors import ExitCode
 from etl.domain.outcome import Outcome, Result
 from etl.domain.report_values import Change
 from etl.domain.slices import ReportType, Slice, State
-from etl.job import runner
+from etl.job import planner
 from etl.pipeline import outcome_log
 from etl.runtime import logs
 from etl.warehouse.ledger import SliceRecord
@@ -105,4 +105,4 @@ def known(state: State, *, reason: str | None = None) -> SliceRecord:
     ],
 )
 def test_a_plan_says_why_a_slice_is_worked_on(record: SliceRecord | None, reason: str) -> None:
-    assert runner._reason(record) == reason
+    assert planner._reason(record) == reason

@@ -12,7 +12,7 @@ from typing import TextIO
 
 import pytest
 
-from conftest import fill
+from conftest import fill_disk
 from etl.domain.errors import TryLater
 from etl.extract import scratch_folder
 from etl.extract.spool import Spool
@@ -85,13 +85,13 @@ def test_a_full_disk_is_trouble_that_names_the_folder(small_disk: Path, monkeypa
     monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
     with scratch_folder.folder() as folder:
         with scratch_folder.folder_in(folder) as for_a_slice:
-            fill(small_disk)
+            fill_disk(small_disk)
             with pytest.raises(TryLater, match=f"no room left in {for_a_slice}"):
                 Spool(for_a_slice / "report.csv")
-        fill(small_disk)
+        fill_disk(small_disk)
         with pytest.raises(TryLater, match=f"no room left in {folder}"), scratch_folder.folder_in(folder):
             pass
-    fill(small_disk)
+    fill_disk(small_disk)
     with pytest.raises(TryLater, match=f"no room left in {small_disk}") as full, scratch_folder.folder():
         pass
     assert full.value.next_step == "make room there, or point TMPDIR to a larger disk, and run again"

@@ -1,7 +1,13 @@
 """`backfill --dask`: slices on the workers of a Dask scheduler. Nothing secret passes through Dask.
 
 client             connects to a scheduler that can be trusted, or starts one on this machine
-executor           hands slices out, and collects outcomes
+executor           submits a plan to a cluster
+submitted_plan     collects the outcomes, and submits again what was lost
+scheduler_health   whether the scheduler answers and has workers, within bounds
+task_errors        what the error of a task means for its slice or the run
+run_terms          what the command tells the workers
 worker             what runs on a worker
+worker_context     a worker's database, source, archive and pipeline for a run
+log_forwarding     the log of local workers, among the command's lines
 database_identity  an advisory lock that proves that two sessions are in the same database
 """

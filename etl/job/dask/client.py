@@ -17,13 +17,15 @@ from distributed import Client, LocalCluster
 from etl import __version__
 from etl.domain.errors import ClusterUnavailable, Misconfigured, WrongUsage
 from etl.extract.url_policy import is_loopback
-from etl.job.dask import worker
+from etl.job.dask import log_forwarding, worker
 from etl.telemetry.bounded import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _CONNECT_S: Final = 10.0
+# A scheduler whose network fails, or that is started again, has so long to come back.
+_RECONNECT_S: Final = 30.0
 _VERSION_S: Final = 5.0
 _CLOSE_S: Final = 1.0
 
@@ -40,6 +42,7 @@ def connected(address: str) -> Iterator[Client]:
     with dask.config.set({"distributed.comm.timeouts.connect": _CONNECT_S}):
         try:
             client = Client(address, timeout=_CONNECT_S, set_as_default=False, name="watch-time")
+            client._timeout = _RECONNECT_S  # noqa: SLF001 - from here on; nothing public sets it
         except OSError as error:
             raise ClusterUnavailable(
                 f"no Dask scheduler answers at {address} ({type(error).__name__})",
@@ -90,7 +93,7 @@ def started(count: int) -> Iterator[Client]:
         stack.callback(_end, cluster)
         client = Client(cluster, set_as_default=False, name="watch-time")
         stack.callback(best_effort_within, lambda: client.close(timeout=_CLOSE_S), _CLOSE_S)
-        client.subscribe_topic(worker.LOG_TOPIC, lambda event: worker.log_again(event[1]))
+        client.subscribe_topic(log_forwarding.TOPIC, lambda event: log_forwarding.relog(event[1]))
         yield client
 
 
@@ -175,7 +178,7 @@ def _log_as_we_do() -> None:
         logger.propagate = True
 
 
-def best_effort_within(work: Callable[[], object], patience_s: float) -> None:
+def best_effort_within(work: Callable[[], object], timeout_s: float) -> None:
     """Do what may fail or hang where the cluster does, and go on in time whatever comes of it."""
     with suppress(Exception):
-        within(patience_s, work)
+        within(timeout_s, work)

@@ -14,7 +14,7 @@ from etl.domain.slices import ReportType, Slice
 from etl.extract.http_clients import api_client
 from etl.extract.report_api import ReportApi
 from etl.extract.retry import RateLimiter
-from raw_server import TOKEN, FakeTime, RawServer, found, grpc, in_turn, raw_server, reply
+from raw_server import TOKEN, FakeTime, RawServer, grpc_error, in_turn, raw_server, reply, url_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,14 +52,14 @@ def retries() -> list[None]:
 @pytest.fixture
 def api(client: httpx.Client, server: RawServer, time: FakeTime, retries: list[None]) -> ReportApi:
     server.requests.clear()
-    return ReportApi(client, patience=time.patience(), on_retry=lambda: retries.append(None))
+    return ReportApi(client, retry_policy=time.retry_policy(), on_retry=lambda: retries.append(None))
 
 
-NOT_THERE = grpc(404, 5, "report not found")
+NOT_THERE = grpc_error(404, 5, "report not found")
 
 
 def test_the_question_is_put_as_documented(api: ReportApi, server: RawServer) -> None:
-    server.answer = in_turn(found(URL))
+    server.answer = in_turn(url_answer(URL))
     address = api.ask_once(SLICE)
     assert address == ReportAddress(URL, asks=1)
     (request,) = server.requests
@@ -75,7 +75,7 @@ def test_the_question_is_put_as_documented(api: ReportApi, server: RawServer) ->
 @pytest.mark.parametrize(
     "trouble",
     [
-        pytest.param((reply(503), b"", grpc(429, 8)), id="weather"),
+        pytest.param((reply(503), b"", grpc_error(429, 8)), id="weather"),
         pytest.param((reply(200, HTML),), id="a page"),
         pytest.param((reply(500), reply(200, HTML), reply(500)), id="of both kinds"),
     ],
@@ -83,7 +83,7 @@ def test_the_question_is_put_as_documented(api: ReportApi, server: RawServer) ->
 def test_trouble_that_passes_is_only_counted(
     trouble: tuple[bytes, ...], api: ReportApi, server: RawServer, retries: list[None]
 ) -> None:
-    server.answer = in_turn(*trouble, found(URL))
+    server.answer = in_turn(*trouble, url_answer(URL))
     assert api.ask_once(SLICE) == ReportAddress(URL, asks=1)
     assert retries == [None] * len(trouble)
 
@@ -103,7 +103,7 @@ def test_a_not_there_that_will_count_as_nothing_is_asked_for_twice(
 
 
 def test_the_confirming_ask_may_find_the_report(api: ReportApi, server: RawServer) -> None:
-    server.answer = in_turn(NOT_THERE, found(URL))
+    server.answer = in_turn(NOT_THERE, url_answer(URL))
     assert api.ask_once(SLICE, confirm=True) == ReportAddress(URL, asks=2)
 
 
@@ -112,12 +112,12 @@ def test_any_404_is_not_there_when_told_so(
     answer: bytes, client: httpx.Client, server: RawServer, time: FakeTime
 ) -> None:
     server.answer = in_turn(answer)
-    api = ReportApi(client, patience=time.patience(), strict_not_found=False)
+    api = ReportApi(client, retry_policy=time.retry_policy(), strict_not_found=False)
     assert isinstance(api.ask_once(SLICE), ReportNotFound)
 
 
 def test_waiting_ends_when_the_report_appears(api: ReportApi, server: RawServer, time: FakeTime) -> None:
-    server.answer = in_turn(NOT_THERE, NOT_THERE, reply(503), NOT_THERE, found(URL))
+    server.answer = in_turn(NOT_THERE, NOT_THERE, reply(503), NOT_THERE, url_answer(URL))
     assert api.await_report(SLICE, budget_s=900) == ReportAddress(URL, asks=4)
     assert time.pauses == [15, 30, 1, 60]
 
@@ -135,14 +135,14 @@ def test_without_a_budget_it_is_asked_once(api: ReportApi, server: RawServer, ti
 
 
 def test_a_renewed_address_must_be_one(api: ReportApi, server: RawServer) -> None:
-    server.answer = in_turn(found(URL), NOT_THERE)
+    server.answer = in_turn(url_answer(URL), NOT_THERE)
     assert api.renew(SLICE).url == URL
     with pytest.raises(SourceUnavailable, match="now says that the report is not there"):
         api.renew(SLICE)
 
 
 def test_an_error_names_the_slice_the_status_and_the_request(api: ReportApi, server: RawServer) -> None:
-    server.answer = in_turn(grpc(403, 7, "no such\norganization", **{"X-Request-Id": "req-42"}))
+    server.answer = in_turn(grpc_error(403, 7, "no such\norganization", **{"X-Request-Id": "req-42"}))
     with pytest.raises(CredentialsRefused) as caught:
         api.ask_once(SLICE)
     assert str(caught.value) == (
@@ -154,7 +154,7 @@ def test_an_api_that_is_not_there_is_trouble_that_may_pass(time: FakeTime, retri
     with raw_server() as gone:
         address = gone.url
     with api_client(address, token=SecretStr(TOKEN), org_id="org-1") as client:
-        api = ReportApi(client, patience=time.patience(), on_retry=lambda: retries.append(None))
+        api = ReportApi(client, retry_policy=time.retry_policy(), on_retry=lambda: retries.append(None))
         with pytest.raises(SourceUnavailable, match="could not be reached"):
             api.ask_once(SLICE)
     assert len(retries) == 4
@@ -165,14 +165,14 @@ def test_requests_keep_to_the_rate_and_repeated_ones_count(
 ) -> None:
     """Half a request a second: each but the first waits for its turn, a second's backoff included in it."""
     server.requests.clear()
-    patience = time.patience()
-    api = ReportApi(client, patience=patience, rate=RateLimiter(0.5, patience))
-    server.answer = in_turn(reply(503), found(URL), found(URL))
-    began_s = patience.clock()
+    policy = time.retry_policy()
+    api = ReportApi(client, retry_policy=policy, rate=RateLimiter(0.5, policy))
+    server.answer = in_turn(reply(503), url_answer(URL), url_answer(URL))
+    began_s = policy.clock()
     api.ask_once(SLICE)
     api.ask_once(SLICE)
     assert len(server.requests) == 3
-    assert patience.clock() - began_s == pytest.approx(4)
+    assert policy.clock() - began_s == pytest.approx(4)
 
 
 def test_an_answer_that_drips_comes_to_an_end(api: ReportApi, server: RawServer, time: FakeTime) -> None:
@@ -180,14 +180,14 @@ def test_an_answer_that_drips_comes_to_an_end(api: ReportApi, server: RawServer,
     chunks = b"1\r\nx\r\n" * 2000
     server.answer = in_turn(reply(200, chunks, headers={"Transfer-Encoding": "chunked"}, framing="as it is"))
     slow = FakeTime()
-    patience = slow.patience()
+    policy = slow.retry_policy()
 
     def clock() -> float:
         slow.now_s += 1.0  # so long takes each piece
         return slow.now_s
 
     dripping = ReportApi(
-        api._client, patience=type(patience)(sleep=slow.sleep, clock=clock, now=patience.now, chance=patience.chance)
+        api._client, retry_policy=type(policy)(sleep=slow.sleep, clock=clock, now=policy.now, chance=policy.chance)
     )
     with pytest.raises(SourceUnavailable, match="ReadTimeout"):
         dripping.ask_once(SLICE)

@@ -29,7 +29,7 @@ POLICY = UrlPolicy(api_on_loopback=True)
 # A Dask worker has as many threads as its machine has cores, and that may be more than one run's maximum.
 MANY = 4 * MAX_CONCURRENCY
 # Only a test that fails waits for so long.
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 
 class CrowdedHost(ThreadingHTTPServer):
@@ -55,7 +55,7 @@ class _Request(BaseHTTPRequestHandler):
         self.send_header("Content-Length", f"{len(CSV)}")
         self.end_headers()
         self.wfile.write(CSV[:100])
-        self.server.all_here.wait(PATIENCE_S)
+        self.server.all_here.wait(TIMEOUT_S)
         self.wfile.write(CSV[100:])
 
     def log_message(self, *_: object) -> None:
@@ -87,7 +87,7 @@ def test_many_slow_downloads_at_once_all_come(tmp_path: Path) -> None:
         address = ReportAddress(f"{host.url}/r.csv", asks=1)
 
         def download(number: int) -> bytes:
-            tools = Downloader(client, POLICY, FakeTime().patience(), Stop())
+            tools = Downloader(client, POLICY, FakeTime().retry_policy(), Stop())
             folder = tmp_path / f"{number}"
             return tools.download(address, renew=lambda: address, folder=folder).path.read_bytes()
 

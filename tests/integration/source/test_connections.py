@@ -48,7 +48,7 @@ def tls_server() -> Iterator[RawServer]:
 
 def fetch(url: str, folder: Path) -> bytes:
     with storage_client(SANDBOX, proxies={}) as client:
-        tools = Downloader(client, SANDBOX, FakeTime().patience(), Stop())
+        tools = Downloader(client, SANDBOX, FakeTime().retry_policy(), Stop())
         address = ReportAddress(url, asks=1)
         return tools.download(address, renew=lambda: address, folder=folder).path.read_bytes()
 

@@ -76,13 +76,13 @@ def test_neither_token_nor_signature_shows(
     found = reply(200, json.dumps({"url": storage.report_url}).encode())
     api_server.answer = in_turn(api_answer or found)
     storage.answer = in_turn(storage_answer)
-    policy, patience, told = UrlPolicy.beside(api_server.url), FakeTime().patience(), ""
+    policy, retry_policy, told = UrlPolicy.beside(api_server.url), FakeTime().retry_policy(), ""
     with (
         api_client(api_server.url, token=SecretStr(TOKEN), org_id="org-1") as api_http,
         storage_client(policy) as storage_http,
     ):
-        api = ReportApi(api_http, patience=patience)
-        tools = Downloader(storage_http, policy, patience, Stop())
+        api = ReportApi(api_http, retry_policy=retry_policy)
+        tools = Downloader(storage_http, policy, retry_policy, Stop())
         try:
             answer = api.ask_once(SLICE)
             told += repr(answer)

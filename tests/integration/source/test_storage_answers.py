@@ -20,7 +20,7 @@ from etl.extract.download import Downloader, Unmodified
 from etl.extract.http_clients import storage_client
 from etl.extract.url_policy import UrlPolicy
 from etl.runtime.cancellation import Stop, Stopped
-from raw_server import CSV, GZIPPED, FakeTime, RawServer, Request, chunked, in_turn, raw_server, reply, storing
+from raw_server import CSV, GZIPPED, FakeTime, RawServer, Request, chunked, in_turn, raw_server, reply, resumable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ class Work:
 
     def run(self, *answers: bytes, if_none_match: Origin | None = None) -> ReportFile:
         self.server.answer = in_turn(*answers) if answers else self.server.answer
-        tools = Downloader(self.client, POLICY, self.time.patience(), self.stop)
+        tools = Downloader(self.client, POLICY, self.time.retry_policy(), self.stop)
         address = ReportAddress(self.server.signed_url(self.target), asks=1)
         return tools.download(address, renew=self._renew, folder=self.folder, if_none_match=if_none_match)
 
@@ -190,7 +190,7 @@ def test_a_weak_etag_is_not_kept(work: Work, etag: str | None) -> None:
 
 def test_an_expired_address_is_replaced_and_the_download_goes_on(work: Work) -> None:
     """The part that is here is kept: its ETag proves that the fresh address leads to the same file."""
-    answer = storing(CSV, '"v1"', first=reply(200, CSV, headers={"ETag": '"v1"'}, cut=200))
+    answer = resumable(CSV, '"v1"', first=reply(200, CSV, headers={"ETag": '"v1"'}, cut=200))
     late = iter([False, True, False])
     work.server.answer = lambda request: reply(403, XML) if next(late) else answer(request)
     report = work.run()
@@ -219,7 +219,7 @@ def test_a_resumed_download_is_never_spliced_of_two_files(
     work.target, work.renewed_target = target, renewed_target
     other = CSV.replace(b"A title", b"B title")
     cut = reply(200, CSV, headers={"ETag": '"2"'}, framing=framing, cut=300)
-    answer = storing(other, '"2"', first=cut)
+    answer = resumable(other, '"2"', first=cut)
     late = iter([False, True])
     work.server.answer = lambda request: reply(status, XML) if next(late, False) else answer(request)
     report = work.run()
@@ -229,7 +229,7 @@ def test_a_resumed_download_is_never_spliced_of_two_files(
 
 def test_a_resumed_download_is_not_spliced_where_a_redirect_leads_elsewhere(work: Work) -> None:
     other = CSV.replace(b"A title", b"B title")
-    answer = storing(other, '"2"', first=reply(200, CSV, headers={"ETag": '"2"'}, cut=300))
+    answer = resumable(other, '"2"', first=reply(200, CSV, headers={"ETag": '"2"'}, cut=300))
     leads_to = iter(["/cache/1", "/cache/2"])
 
     def redirect(request: Request) -> bytes:
@@ -244,7 +244,7 @@ def test_a_resumed_download_is_not_spliced_where_a_redirect_leads_elsewhere(work
 def test_a_file_that_vanished_and_came_back_is_fetched_from_its_first_byte(work: Work) -> None:
     """A host that counts versions counts from the beginning again."""
     other = CSV.replace(b"A title", b"B title")
-    answer = storing(other, '"1"', first=reply(200, CSV, headers={"ETag": '"1"'}, cut=300))
+    answer = resumable(other, '"1"', first=reply(200, CSV, headers={"ETag": '"1"'}, cut=300))
     vanished = iter([False, True])
     work.server.answer = lambda request: reply(404, XML) if next(vanished, False) else answer(request)
     assert work.run().path.read_bytes() == other
@@ -266,7 +266,7 @@ def test_a_part_that_was_not_asked_for_is_not_taken_for_the_rest(work: Work) -> 
 
 def test_a_report_that_changes_under_the_download_is_fetched_anew(work: Work) -> None:
     old = b"old," * 100
-    work.server.answer = storing(CSV, '"v2"', first=reply(200, old, headers={"ETag": '"v1"'}, cut=200))
+    work.server.answer = resumable(CSV, '"v2"', first=reply(200, old, headers={"ETag": '"v1"'}, cut=200))
     report = work.run()
     assert report.path.read_bytes() == CSV
     assert (report.resumed, report.origin and report.origin.etag, len(work.server.requests)) == (0, '"v2"', 2)
@@ -309,7 +309,7 @@ def test_without_a_strong_etag_no_part_is_asked_for(etag: str, work: Work) -> No
 
 def test_a_checksum_of_the_whole_is_held_against_the_parts_together(work: Work) -> None:
     headers = {"ETag": '"v1"', "Content-MD5": WRONG_MD5}
-    work.server.answer = storing(CSV, '"v1"', first=reply(200, CSV, headers=headers, cut=200))
+    work.server.answer = resumable(CSV, '"v1"', first=reply(200, CSV, headers=headers, cut=200))
     assert work.run().path.read_bytes() == CSV
     assert [("range" in request.headers) for request in work.server.requests] == [False, True, False]
 
@@ -370,7 +370,7 @@ def test_a_drip_is_given_up(work: Work) -> None:
     work.server.answer = in_turn(
         reply(200, chunked(CSV, size=1), headers={"Transfer-Encoding": "chunked"}, framing="as it is")
     )
-    slow = work.time.patience()
+    slow = work.time.retry_policy()
     clock = iter(range(0, 10**9, 45))
     tools = Downloader(
         work.client,

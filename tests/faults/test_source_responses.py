@@ -1,4 +1,4 @@
-"""Each answer of the report API and of a storage host ends as docs/internals/api-responses.md says.
+"""Each answer of the report API and of a storage host ends as docs/answers.md says: exit code, requests, pauses.
 
 The page is the expectation: it is read here, row by row, and a row without an answer or an answer without a row fails.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-import api_responses
+import source_responses
 from etl.config.settings import Settings
 from etl.domain.errors import ExitCode, WatchTimeError
 from etl.domain.report_values import ReportNotFound
@@ -26,13 +26,13 @@ from etl.extract.retry import RateLimiter
 from etl.extract.url_policy import UrlPolicy
 from etl.runtime.cancellation import Stop
 from etl.transform import normalise
-from raw_server import CSV, TOKEN, FakeTime, found, in_turn, raw_server
+from raw_server import CSV, TOKEN, FakeTime, in_turn, raw_server, url_answer
 from tally import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE = Path(__file__).parents[2] / "docs" / "internals" / "api-responses.md"
+PAGE = Path(__file__).parents[2] / "docs" / "answers.md"
 # Neither the token nor the organization is among them.
 KNOWN_TO_STORAGE = {"host", "accept", "accept-encoding", "connection", "user-agent", "range", "if-range"}
 SLICE = Slice(date(2023, 7, 3), ReportType.VOD)
@@ -57,7 +57,7 @@ class Row:
 def _rows() -> list[Row]:
     page = PAGE.read_text(encoding="utf-8")
     rows = []
-    for who in api_responses.OF:
+    for who in source_responses.OF:
         part = page.partition(f"<!-- {who} -->\n")[2].partition(f"<!-- /{who} -->")[0]
         for line in part.splitlines()[2:]:
             answer, exit_, ends_as, *figures = (cell.strip().replace("`", "") for cell in line.strip("|").split("|"))
@@ -78,11 +78,11 @@ class Hosts:
         self._storage_client = stack.enter_context(storage_client(policy, proxies={}))
         self._policy, self._folder = policy, folder
 
-    def bring(self, who: str, answer: str) -> Row:
+    def sync(self, who: str, answer: str) -> Row:
         """What comes of an answer, up to the last row of the report; nothing is loaded."""
-        bytes_ = api_responses.OF[who](self.storage.report_url)[answer]
+        bytes_ = source_responses.OF[who](self.storage.report_url)[answer]
         given = in_turn(*(bytes_ if isinstance(bytes_, list) else [bytes_]))
-        well = {"api": in_turn(found(self.storage.report_url)), "storage": in_turn(api_responses.WHOLE)}
+        well = {"api": in_turn(url_answer(self.storage.report_url)), "storage": in_turn(source_responses.WHOLE)}
         self.api.answer, self.storage.answer = (given if who == name else well[name] for name in ("api", "storage"))
         for server in (self.api, self.storage):
             server.requests.clear()
@@ -101,13 +101,13 @@ class Hosts:
         def retry() -> None:
             retries[0] += 1
 
-        stop, patience = Stop(), time.patience()
+        stop, retry_policy = Stop(), time.retry_policy()
         source = Source(
             self._api_client,
-            Downloader(self._storage_client, self._policy, patience, stop),
+            Downloader(self._storage_client, self._policy, retry_policy, stop),
             self._folder,
             strict_not_found=Settings.model_validate({}).strict_not_found,
-            rate=RateLimiter(None, patience),
+            rate=RateLimiter(None, retry_policy),
         )
         try:
             with source.fetch(SLICE, on_retry=retry) as report:
@@ -136,14 +136,14 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_an_answer_ends_as_the_page_says(row: Row, hosts: Hosts) -> None:
-    assert hosts.bring(row.who, row.answer) == row
+    assert hosts.sync(row.who, row.answer) == row
     record("answers", 1)
 
 
-@pytest.mark.parametrize("who", api_responses.OF)
+@pytest.mark.parametrize("who", source_responses.OF)
 def test_the_page_lists_every_answer_once(who: str) -> None:
     listed = [row.answer for row in ROWS if row.who == who]
-    assert sorted(listed) == sorted(api_responses.OF[who]("https://storage.example/r.csv"))
+    assert sorted(listed) == sorted(source_responses.OF[who]("https://storage.example/r.csv"))
 
 
 def test_the_exit_codes_of_the_page_are_those_of_the_program() -> None:

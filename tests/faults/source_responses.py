@@ -11,7 +11,7 @@ import json
 import zlib
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from raw_server import CSV, GZIPPED, TOKEN, found, grpc, reply
+from raw_server import CSV, GZIPPED, TOKEN, grpc_error, reply, url_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,7 +47,7 @@ def _squeezed(body: bytes) -> bytes:
 
 def of_the_api(report_url: str) -> Mapping[str, Bytes]:
     """What the report API may answer; `report_url` is where the report lies, whole."""
-    good = found(report_url)
+    good = url_answer(report_url)
     return {
         "200 with the address": good,
         "200 with the address, after a byte-order mark": reply(200, b"\xef\xbb\xbf" + good.partition(b"\r\n\r\n")[2]),
@@ -55,28 +55,28 @@ def of_the_api(report_url: str) -> Mapping[str, Bytes]:
             200, good.partition(b"\r\n\r\n")[2], framing="as it is"
         ),
         "102 before the 200": b"HTTP/1.1 102 Processing\r\n\r\n" + good,
-        "503, 429, hang-up, 500, then the address": [reply(503), grpc(429, 8), b"", grpc(500, 13), good],
+        "503, 429, hang-up, 500, then the address": [reply(503), grpc_error(429, 8), b"", grpc_error(500, 13), good],
         "a page once, then the address": [reply(200, HTML), good],
-        "404 in the API's words": grpc(404, 5, "report not found"),
+        "404 in the API's words": grpc_error(404, 5, "report not found"),
         "404 with a page": reply(404, HTML),
         "404 with nothing": reply(404),
-        "404 with another code": grpc(404, 12),
+        "404 with another code": grpc_error(404, 12),
         "404 without a message": reply(404, b'{"code": 5}'),
-        "400": grpc(400, 3),
-        "401": grpc(401, 16),
+        "400": grpc_error(400, 3),
+        "401": grpc_error(401, 16),
         "401 with a page": reply(401, HTML),
-        "403": grpc(403, 7),
+        "403": grpc_error(403, 7),
         "403 with a page": reply(403, HTML),
         "301": reply(301, headers={"Location": "https://elsewhere.example/"}),
         "302 to a login": reply(302, headers={"Location": "/login?x"}),
         "405": reply(405, HTML),
         "407": reply(407),
-        "409": grpc(409, 10),
+        "409": grpc_error(409, 10),
         "410": reply(410),
         "418": reply(418),
         "451": reply(451),
         "408": reply(408),
-        "429": grpc(429, 8),
+        "429": grpc_error(429, 8),
         "429, Retry-After: 60": retry_after(429, "60"),
         "429, Retry-After: 86400": retry_after(429, "86400"),
         "429, Retry-After as a date by the server's clock": retry_after(
@@ -85,7 +85,7 @@ def of_the_api(report_url: str) -> Mapping[str, Bytes]:
         "429, Retry-After as a date that is over": retry_after(
             429, "Tue, 04 Jul 2023 09:00:00 GMT", Date="Tue, 04 Jul 2023 10:00:00 GMT"
         ),
-        "500": grpc(500, 13),
+        "500": grpc_error(500, 13),
         "501": reply(501),
         "502 with a page": reply(502, HTML),
         "503": reply(503),
@@ -103,20 +103,20 @@ def of_the_api(report_url: str) -> Mapping[str, Bytes]:
         "two lengths that differ": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n{}    ",
         "says gzip, and is not": reply(200, b"\x1f\x8bxx", headers={"Content-Encoding": "gzip"}),
         "200 with a page": reply(200, HTML),
-        "200 with an error body": grpc(200, 13),
+        "200 with an error body": grpc_error(200, 13),
         "200 without an address": reply(200, b"{}"),
         "200 with a list": reply(200, b"[]"),
         "200 with JSON too deep": reply(200, b"[" * 60_000),
         "200 with far too much": reply(200, json.dumps({"padding": "x" * 200_000, "url": report_url}).encode()),
         "200 with bytes": reply(200, b"\xff\xfe"),
-        "200, the address is null": found(None),
-        "200, the address is empty": found(""),
-        "200, the address is a list": found([report_url]),
+        "200, the address is null": url_answer(None),
+        "200, the address is empty": url_answer(""),
+        "200, the address is a list": url_answer([report_url]),
         "204": reply(204),
-        "an address with plain http": found("http://storage.example.com/r.csv?sig=1"),
-        "an address inside the network": found("https://169.254.169.254/r.csv"),
-        "an address with a user name": found("https://user:secret@storage.example.com/r.csv"),
-        "an address that is none": found("report.csv"),
+        "an address with plain http": url_answer("http://storage.example.com/r.csv?sig=1"),
+        "an address inside the network": url_answer("https://169.254.169.254/r.csv"),
+        "an address with a user name": url_answer("https://user:secret@storage.example.com/r.csv"),
+        "an address that is none": url_answer("report.csv"),
     }
 
 

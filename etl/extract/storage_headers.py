@@ -1,0 +1,79 @@
+"""Headers of requests to storage hosts, and what those of their answers mean: which file, how long, is its end certain.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from etl.domain.report_values import Origin
+from etl.extract.file_identity import source_of
+
+if TYPE_CHECKING:
+    import httpx
+
+_STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e]+"')
+_ENCODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip"})
+
+
+def signed_headers(url: httpx.URL) -> dict[str, str]:
+    """The header without which S3 refuses a URL that was signed with it; S3 then announces its own checksum.
+
+    Where it was not signed it must not be sent: S3 refuses that too.
+    """
+    names = url.params.get("X-Amz-SignedHeaders", "").lower().split(";")
+    return {"x-amz-checksum-mode": "ENABLED"} if "x-amz-checksum-mode" in names else {}
+
+
+def conditions(url: httpx.URL, *, begun: Origin | None, received_bytes: int, known: Origin | None) -> dict[str, str]:
+    """The headers that make a request one for the rest of a file that was begun, or for none at all if it is known.
+
+    Only where the URL names the file that the ETag is of: a host that counts versions gives the second version of
+    every file the same ETag.
+    """
+    source = source_of(url)
+    if received_bytes and begun and begun.source == source:
+        return {"Range": f"bytes={received_bytes}-", "If-Range": begun.etag}
+    return {"If-None-Match": known.etag} if known and known.source == source else {}
+
+
+def origin_of(response: httpx.Response) -> Origin | None:
+    """The file that a complete answer is of; None where the host gives it no strong ETag."""
+    etag = response.headers.get("etag", "")
+    return Origin(source_of(response.url), etag) if _STRONG_ETAG.fullmatch(etag) else None
+
+
+def is_unmodified(response: httpx.Response) -> bool:
+    """Whether an answer of "not modified" is one to the question that was asked."""
+    asked = response.request.headers.get("if-none-match")
+    return asked is not None and response.headers.get("etag", asked) == asked
+
+
+def is_for_the_rest(response: httpx.Response) -> bool:
+    """Whether an answer is one to a request for the rest of a file."""
+    return "range" in response.request.headers
+
+
+def total_of_rest(response: httpx.Response, *, received_bytes: int) -> int | None:
+    """How long the whole file is; None where a partial answer is not its rest, from the next byte to the last."""
+    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("content-range", ""), re.ASCII)
+    asked = response.request.headers["if-range"]
+    if not found or response.headers.get("etag", asked) != asked:
+        return None
+    first, last, total = map(int, found.groups())
+    return total if (first, last) == (received_bytes, total - 1) else None
+
+
+def why_unverifiable(headers: httpx.Headers) -> str | None:
+    """Why the end of this body, or its meaning, could not be told for certain; None where it can."""
+    encoding = headers.get("content-encoding", "").strip().lower()
+    if encoding not in _ENCODINGS:
+        return "sends the report in an encoding that was not asked for"
+    if "content-length" not in headers and "transfer-encoding" not in headers:
+        # A body that ends where the connection ends looks the same whether it was sent or cut.
+        return "says neither how long the report is nor where it ends, so that a cut could not be told from the end"
+    if headers.get("content-type", "").lower().startswith("text/html"):
+        return "sends a web page instead of the report"
+    return None

@@ -1,0 +1,54 @@
+"""What the error of a Dask task means: the outcome of one slice, or the end of the run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+from distributed import KilledWorker
+
+from etl import __version__
+from etl.domain.errors import ClusterUnavailable, Misconfigured, WatchTimeError
+from etl.domain.outcome import Outcome, Result, refusal
+from etl.runtime.cancellation import Stopped
+
+if TYPE_CHECKING:
+    from etl.domain.outcome import PlannedSlice
+
+log = structlog.get_logger("watch_time")
+
+
+def outcome_of(planned: PlannedSlice, error: BaseException | None) -> Outcome:
+    """The outcome of a slice that failed alone.
+
+    Raises:
+        NeedsAPerson, ClusterUnavailable: no slice would get further there.
+    """
+    match error:
+        case KilledWorker():
+            lost = ClusterUnavailable(
+                f"{error.allowed_failures + 1} Dask workers died while they had this slice, the last of them "
+                f"{error.last_worker.address}",
+                next_step="look into the workers' logs; where memory ran out, give them more, or fewer threads each",
+            )
+            return refusal(planned.slice, Result.FAILED, lost)
+        case ImportError() | AttributeError():
+            raise Misconfigured(
+                f"a Dask worker could not read what it was to do ({type(error).__name__}: {error})",
+                next_step=f"install watch-time {__version__} on every worker, and start them again",
+            )
+        case Stopped():
+            raise ClusterUnavailable(
+                "the Dask workers were told to stop", next_step="nothing is lost: run again"
+            ) from None
+        case None:
+            raise ClusterUnavailable("the Dask scheduler gave no reason", next_step="nothing is lost: run again")
+        case WatchTimeError():
+            raise error
+        case _:
+            log.error("bug", slice=str(planned.slice), exc_info=error)
+            bug = WatchTimeError(
+                f"{planned.slice}: {type(error).__name__} in watch-time or in Dask",
+                next_step="the log has the traceback; please report it",
+            )
+            return refusal(planned.slice, Result.FAILED, bug)

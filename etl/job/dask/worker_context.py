@@ -1,0 +1,150 @@
+"""A worker's run contexts: one for each run, opened with its first slice, closed when none has come for a while."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from etl.config.settings import Settings
+from etl.domain.errors import Misconfigured
+from etl.job import run_context
+from etl.job.dask import log_forwarding
+from etl.job.dask.database_identity import is_held
+from etl.runtime import logs
+from etl.runtime.cancellation import Stop, Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from etl.job.dask.run_terms import RunTerms
+    from etl.job.run_context import RunContext
+    from etl.warehouse.connection import Database
+
+# A command that was killed says no goodbye. Connections to the database are not kept for longer either.
+_IDLE_S: Final = 10.0
+_IDLE_POLL_S: Final = 2.0
+# A lock that was lost with its connection is taken again within a second or two.
+_LOCK_TIMEOUT_S: Final = 5.0
+_LOCK_POLL_S: Final = 0.5
+
+
+class WorkerContext:
+    """A run's context in this process.
+
+    Attributes:
+        users: slices that are being synced here; under the lock of `_registry`.
+        used_s: when the last of them ended; as above.
+    """
+
+    def __init__(self, terms: RunTerms) -> None:
+        self.users = 0
+        self.used_s = time.monotonic()
+        self._terms = terms
+        self._stop = Stop()
+        self._lock = threading.Lock()
+        self._stack: ExitStack | None = None
+        self._opened: RunContext | None = None
+
+    def open(self) -> RunContext:
+        """The context, opened if it is not. Its threads share it."""
+        with self._lock:
+            self._stop.check()
+            return self._opened or self._open()
+
+    def give_up(self) -> None:
+        """Stop whatever is being done. Returns at once."""
+        self._stop.request()
+        if self._opened:
+            self._opened.database.cancel()
+
+    def close(self) -> None:
+        """Close it. Nobody uses it, and nobody finds it any more."""
+        with self._lock:
+            stack, self._stack, self._opened = self._stack, None, None
+        if stack:
+            stack.close()
+
+    def _open(self) -> RunContext:
+        with ExitStack() as stack:
+            settings = Settings.load(("api_token", "database_url"))
+            logs.configure(secrets=settings.secrets(), stream=log_forwarding.stream)
+            settings = settings.model_copy(update=dict(self._terms.settings))
+            opened = stack.enter_context(
+                run_context.open_run_context(settings, self._stop, requests_per_second=self._terms.requests_per_second)
+            )
+            _require_same_database(opened.database, self._terms.database_lock, self._stop)
+            self._stack, self._opened = stack.pop_all(), opened
+        threading.Thread(target=self._close_when_idle, name="idle", daemon=True).start()
+        return opened
+
+    def _close_when_idle(self) -> None:
+        while self._opened:
+            time.sleep(_IDLE_POLL_S)
+            with _registry:
+                if _contexts.get(self._terms.run) is not self:
+                    return
+                if self.users or time.monotonic() - self.used_s <= _IDLE_S:
+                    continue
+                del _contexts[self._terms.run]
+            self.close()
+
+
+# The contexts in use, and the runs that were given up. Only for a moment: the worker's event loop takes it too.
+_registry = threading.Lock()
+_contexts: dict[str, WorkerContext] = {}
+_given_up: set[str] = set()
+
+
+@contextmanager
+def use(terms: RunTerms) -> Iterator[WorkerContext]:
+    """The run's context. As long as it is used, nobody closes it, and a stop finds it.
+
+    Raises:
+        Stopped: the run was given up.
+    """
+    with _registry:
+        if terms.run in _given_up:
+            raise Stopped
+        context = _contexts.setdefault(terms.run, WorkerContext(terms))
+        context.users += 1
+    try:
+        yield context
+    finally:
+        with _registry:
+            context.users -= 1
+            context.used_s = time.monotonic()
+
+
+def give_up(run: str) -> WorkerContext | None:
+    """Begin nothing more for a run; its context, if there is one."""
+    with _registry:
+        _given_up.add(run)
+        return _contexts.get(run)
+
+
+def end(run: str) -> None:
+    """Close a run's context, unless it is in use. It does not block."""
+    with _registry:
+        context = _contexts.get(run)
+        if context is None or context.users:
+            return
+        del _contexts[run]
+    threading.Thread(target=context.close, name="closing", daemon=True).start()
+
+
+def _require_same_database(database: Database, number: int, stop: Stop) -> None:
+    """The run's database and this one must be one.
+
+    Raises:
+        Misconfigured: they are two; or the command is gone.
+    """
+    deadline = time.monotonic() + _LOCK_TIMEOUT_S
+    while not database.run(lambda connection: is_held(connection, number)):
+        if time.monotonic() > deadline:
+            raise Misconfigured(
+                f"its WATCH_TIME_DATABASE_URL leads to {database}, which is not the database that the command works on",
+                next_step="give the workers the command's WATCH_TIME_DATABASE_URL, and start them again",
+            )
+        stop.sleep(_LOCK_POLL_S)

@@ -1,0 +1,171 @@
+"""Plans: which slices a command works on, in what order, and how each is asked for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from etl.diagnostics import estimate
+from etl.domain.errors import WrongUsage
+from etl.domain.outcome import FetchOptions, PlannedSlice, Trust
+from etl.domain.slices import (
+    WHOLE,
+    ReportType,
+    Shard,
+    State,
+    dates_between,
+    is_settled,
+    newest_full_day,
+    slices_of,
+    target_date,
+)
+from etl.warehouse import ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from datetime import date
+
+    from etl.config.settings import Settings
+    from etl.diagnostics.estimate import Estimate
+    from etl.warehouse.connection import Database
+    from etl.warehouse.ledger import SliceRecord
+
+# The states of a slice that a plan may want; None is "never tried".
+LOADED_ONLY: Final = frozenset({State.LOADED})
+NOT_LOADED: Final = frozenset({None, *State}) - LOADED_ONLY
+
+# A date that lies further back than this from all that is known is taken for a slip of the hand.
+FAR_DAYS: Final = 31
+
+
+class Planner:
+    """Plans, by the ledger and the date in the configured zone. It changes nothing.
+
+    Attributes:
+        now: in the configured zone.
+    """
+
+    def __init__(
+        self, settings: Settings, database: Database, now: datetime, *, requests_per_second: float | None = None
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self.now = now
+        self._requests_per_second = requests_per_second
+
+    @property
+    def today(self) -> date:
+        """The date in the configured zone."""
+        return self.now.date()
+
+    def target(self, target: date | None = None, *, accept: bool = False) -> list[PlannedSlice]:
+        """The two slices of `target`, or of today minus the lag; worth waiting for while their date is not settled."""
+        day = self._date(target)
+        self._require_past(day)
+        settled = self._is_settled(day)
+        ask = FetchOptions(
+            wait_s=0.0 if settled else self._settings.not_found_wait_seconds, settled=settled, accept=accept
+        )
+        return [PlannedSlice(slice_, "the target date", ask) for slice_ in slices_of([day])]
+
+    def lookback(self, target: date | None = None) -> list[PlannedSlice]:
+        """What else a daily run takes, oldest first.
+
+        The slices of the look-back window that are not loaded; and the loaded ones of the re-check window, since
+        reports may be restated.
+        """
+        day = self._date(target)
+        newest = day - timedelta(days=1)
+        missing = self.backfill(day - timedelta(days=self._settings.lookback_days), newest)
+        loaded = self.backfill(day - timedelta(days=self._settings.recheck_days), newest, wanted=LOADED_ONLY)
+        return sorted([*missing, *loaded], key=lambda planned: planned.slice)
+
+    def backfill(
+        self,
+        start: date,
+        end: date,
+        *,
+        report_types: Iterable[ReportType] = tuple(ReportType),
+        wanted: Collection[State | None] = NOT_LOADED,
+        shard: Shard = WHOLE,
+        accept: bool = False,
+        trust: Trust = Trust.LEDGER,
+    ) -> list[PlannedSlice]:
+        """The slices from `start` to `end` in one of the `wanted` states, oldest first; None is "never tried".
+
+        A `shard` is a part of the range's dates, whatever their states: it must not depend on what other machines have
+        loaded by the time that each of them looks.
+        """
+        if start > end:
+            return []
+        self._require_past(end)
+        known = self._database.run(lambda connection: ledger.read_range(connection, start, end))
+        return [
+            PlannedSlice(
+                slice_,
+                _reason(known.get(slice_)),
+                FetchOptions(settled=self._is_settled(slice_.report_date), accept=accept, trust=trust),
+            )
+            for slice_ in slices_of(shard.of(dates_between(start, end)), report_types)
+            if (known[slice_].state if slice_ in known else None) in wanted
+        ]
+
+    def require_near(self, plan: Iterable[PlannedSlice], *, is_meant: bool, is_history: bool = False) -> None:
+        """Refuse a plan that begins far before the warehouse does: every date between would count as missing for good.
+
+        Args:
+            plan: what is to be worked on.
+            is_meant: somebody has said that it may begin anywhere.
+            is_history: a range was named: while the warehouse is empty, it may begin anywhere too.
+
+        Raises:
+            WrongUsage: it begins more than `FAR_DAYS` days before WATCH_TIME_FIRST_DATE; without that, before the
+                oldest known date; where nothing is known, before the newest one due.
+        """
+        start = None if is_meant else min((planned.slice.report_date for planned in plan), default=None)
+        begins = self._settings.first_date or self._database.run(ledger.read_oldest_date)
+        if begins is None and not is_history:
+            begins = self._date(None)
+        if start and begins and (days := (begins - start).days) > FAR_DAYS:
+            raise WrongUsage(
+                f"{start} lies {days:,} days before {begins}, with which the warehouse begins: all dates between would "
+                "count as missing",
+                next_step="correct the date; if it is what you mean, type the same command with --yes",
+            )
+
+    def estimate(self, plan: Iterable[PlannedSlice]) -> Estimate:
+        """What running the plan will cost."""
+        return self._database.run(
+            lambda connection: estimate.estimate(
+                connection,
+                [planned.slice for planned in plan],
+                concurrency=self._settings.concurrency,
+                requests_per_second=self._requests_per_second,
+            )
+        )
+
+    def _date(self, target: date | None) -> date:
+        return target or target_date(self.now, self._settings.lag_days)
+
+    def _is_settled(self, day: date) -> bool:
+        return is_settled(day, today=self.today, lag_days=self._settings.lag_days)
+
+    def _require_past(self, day: date) -> None:
+        newest = newest_full_day(self.now)
+        if day > newest:
+            local, utc = f"{self.now:%Y-%m-%d %H:%M}", f"{self.now.astimezone(UTC):%Y-%m-%d %H:%M}"
+            raise WrongUsage(
+                f"{day} is not over yet: it is {local} in {self._settings.time_zone}, {utc} in UTC, and reports are "
+                "taken to be of UTC days",
+                next_step=f"name {newest} or an earlier date",
+            )
+
+
+def _reason(known: SliceRecord | None) -> str:
+    """Why a slice is worked on."""
+    if known is None:
+        return "never tried"
+    if known.state is State.LOADED:
+        return f"loaded {known.loaded_at:%Y-%m-%d}, asked again"
+    when = f"{known.state}, last asked {known.checked_at:%Y-%m-%d %H:%M}"
+    return f"{when}: {known.reason}" if known.reason else when
