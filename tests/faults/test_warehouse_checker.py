@@ -158,7 +158,7 @@ def test_tampering_is_told(loaded: Warehouse, text: str, told: str) -> None:
 
 
 def test_a_backend_that_stays_is_told(loaded: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("checker._TIMEOUT_S", 0.2)
+    monkeypatch.setattr("warehouse_checker._TIMEOUT_S", 0.2)
     with psycopg.connect(loaded.url, application_name="watch-time") as connection:
         connection.execute("SELECT pg_advisory_xact_lock(1)")
         found = _found(loaded)

@@ -8,7 +8,7 @@ WITH slices AS (
     WHERE report_date = %(start)s
       AND revision > 0
 ),
-named AS (
+named AS NOT MATERIALIZED (
     SELECT customer_id,
            report_type,
            streaming_type

@@ -13,7 +13,7 @@ sums AS (
     WHERE report_date >= %(start)s
       AND report_date < (%(start)s::date + interval '1 month')::date
 ),
-named AS (
+named AS NOT MATERIALIZED (
     SELECT customer_id,
            content_id,
            report_type,

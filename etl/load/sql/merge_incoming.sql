@@ -2,7 +2,7 @@
 -- first is void.
 CREATE UNLOGGED TABLE {merged} (LIKE {lines});
 {distribute}
-INSERT INTO {merged} ({row})
+INSERT INTO {merged} ({row_key}, watch_seconds)
 SELECT {row_key}, sum(watch_seconds)
 FROM {lines}
 GROUP BY {row_key};
