@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import util
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ JOBS: Final = Path(__file__).parent / "jobs"
 LIMIT: Final = "limit"
 OURS: Final = "watch-time"
 OUR_LOAD_STAGE: Final = "load-stage"
+BY_HAND: Final = "by-hand"
 
 _COLUMNS: Final = """
     title          text NOT NULL,
@@ -33,7 +35,7 @@ _COLUMNS: Final = """
     report_date    date NOT NULL DEFAULT '2026-01-05',
     report_type    text COLLATE "C" NOT NULL DEFAULT 'VOD'
 """
-_KEY: Final = "PRIMARY KEY (content_id, customer_id, streaming_type, report_date, report_type)"
+_KEY: Final = "PRIMARY KEY (customer_id, content_id, streaming_type, report_date, report_type)"
 _KEYED: Final = f"CREATE TABLE report ({_COLUMNS}, {_KEY})"
 _PARTITIONED: Final = f"CREATE TABLE report ({_COLUMNS}, {_KEY}) PARTITION BY RANGE (report_date, report_type)"
 _SLING_SECONDS: Final = "watch_time__sec"
@@ -107,6 +109,11 @@ def _psql(job: str) -> Callable[[Load], list[str]]:
     return command
 
 
+def _by_hand(load: Load) -> list[str]:
+    *_, file, _ = _psql("freeze")(replace(load, csv=load.folder / "report.csv"))
+    return ["sh", str(JOBS / "by_hand.sh"), str(load.psql), file, load.url]
+
+
 def _limit(load: Load) -> list[str]:
     return [sys.executable, str(JOBS / "copy_prepared.py"), load.url, str(load.prepared)]
 
@@ -170,7 +177,7 @@ def _demo_missing(_: Path) -> str | None:
 ALL: Final = (
     Competitor(
         LIMIT,
-        "the limit: COPY of prepared rows, then the key",
+        "the limit: COPY of prepared rows, then key and sums",
         _limit,
         has_own_clock=True,
     ),
@@ -190,7 +197,14 @@ ALL: Final = (
         is_migrated=True,
         missing=_demo_missing,
     ),
-    Competitor("freeze", "by hand: \\copy FREEZE, key, partition swapped", _psql("freeze"), _PARTITIONED),
+    Competitor(
+        BY_HAND,
+        "the same job by hand: curl, sha256sum, \\copy FREEZE, key, sums, swap",
+        _by_hand,
+        _PARTITIONED,
+        missing=lambda _: None if which("curl") else "curl is not installed",
+    ),
+    Competitor("freeze", "from a local file: \\copy FREEZE, key, sums, swap", _psql("freeze"), _PARTITIONED),
     Competitor("copy", "psql \\copy into a table with the key", _psql("copy"), _KEYED),
     Competitor("upsert", "psql \\copy into staging, ON CONFLICT", _psql("upsert"), _KEYED, keeps_vanished=True),
     Competitor("pandas", "pandas to_sql, its default", _python("to_sql", "rows"), _KEYED),

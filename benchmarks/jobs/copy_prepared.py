@@ -36,8 +36,19 @@ def main(url: str, prepared: str) -> None:
             while block := file.read(_BLOCK_BYTES):
                 copy.write(block)
         connection.execute(
-            "ALTER TABLE report ADD PRIMARY KEY (content_id, customer_id, streaming_type, report_date, report_type)"
+            "ALTER TABLE report ADD PRIMARY KEY (customer_id, content_id, streaming_type, report_date, report_type)"
         )
+        connection.execute("DROP TABLE IF EXISTS report_sums")
+        connection.execute("""
+            CREATE TABLE report_sums AS
+            SELECT content_id,
+                   streaming_type,
+                   count(*) FILTER (WHERE customer_id <> '') AS customers,
+                   sum(watch_seconds) AS watch_seconds,
+                   sum(watch_seconds) FILTER (WHERE customer_id = '') AS anonymous_seconds
+            FROM report
+            GROUP BY content_id, streaming_type
+            """)
     print(time.monotonic() - began_s)
 
 

@@ -72,7 +72,9 @@ def _is_unmistakable(secret: str) -> bool:
 
 def _forms(secret: str) -> set[str]:
     """A secret as it is, and as Python, JSON and URLs write it."""
-    return {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], quote(secret), quote(secret, safe="")}
+    # Bytes of the environment that are not UTF-8 come as lone surrogates.
+    octets = secret.encode(errors="surrogatepass")
+    return {secret, repr(secret)[1:-1], json.dumps(secret)[1:-1], quote(octets), quote(octets, safe="")}
 
 
 # The process's own: for what is logged, and for what is shown without being logged.

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from dask_cluster import DaskCluster
     from prefork import Process
 
+# Far less than what would be waited for, far more than a busy machine needs.
+SOON_S = 25
 FIRST = DAY - timedelta(days=5)
 SLICES = slices_of(dates_between(FIRST, DAY))
 RANGE = ("backfill", "--start", f"{FIRST}", "--end", f"{DAY}")
@@ -247,7 +249,7 @@ def test_sigterm_ends_in_time_and_rolls_back_what_the_workers_had(
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=30)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < SOON_S
         assert process.returncode == 143
         assert _lines(err)[-1]["event"] == "stopped"
         assert _lines(err)[-1]["unfinished"] == len(SLICES)
@@ -605,7 +607,7 @@ def test_local_workers_end_with_the_command(
         for each in [*workers, process] if number is signal.SIGINT else [process]:
             each.send_signal(number)
         _, err = process.communicate(timeout=30)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < SOON_S
         assert process.returncode == (-number if number is signal.SIGKILL else 128 + number)
         until(lambda: not any(map(_is_alive, workers)), "a worker lives on", 10)
         assert wait_for_no_backend(newest_warehouse.url, 10) == []

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from prefork import Process
 
 # Real dates: the program decides for itself what today is.
+# Far less than what would be waited for, far more than a busy machine needs.
+SOON_S = 25
 DAY = datetime.now(UTC).date() - timedelta(days=4)
 VOD = Slice(DAY, ReportType.VOD)
 ONE_SLICE = ("backfill", "--start", f"{DAY}", "--end", f"{DAY}", "--type", "VOD", "--refresh")
@@ -206,7 +208,7 @@ def test_killed_while_a_month_is_put_together(
         )
         began = time.monotonic()
         _kill(process, number)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < SOON_S
     _backends_gone(newest_warehouse)
     assert newest_warehouse.query("SELECT * FROM watch_time ORDER BY 1, 2, 3, 4, 5") == before
     assert newest_warehouse.query(_MONTHS) == []
@@ -259,7 +261,7 @@ def test_sigterm_in_a_transaction_rolls_back_and_ends_in_time(
         wait_until_held()
         began = time.monotonic()
         _kill(process, signal.SIGTERM)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < SOON_S
         assert process.returncode == 143
         _backends_gone(newest_warehouse)
     assert _seen(newest_warehouse) == [(0, 0)]
@@ -274,7 +276,7 @@ def test_sigterm_while_the_download_is_silent(program: Program, newest_warehouse
     time.sleep(0.5)
     began = time.monotonic()
     _kill(process, signal.SIGTERM)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < SOON_S
     assert process.returncode == 143
 
 
@@ -290,7 +292,7 @@ def test_sigterm_while_the_database_is_silent(program: Program, newest_warehouse
         try:
             began = time.monotonic()
             _kill(process, signal.SIGTERM)
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < SOON_S
             assert process.returncode == 143
         finally:
             for pid in pids:
@@ -312,7 +314,7 @@ def test_sigterm_stops_the_embedded_server_too(
     time.sleep(0.5)
     began = time.monotonic()
     _kill(process, signal.SIGTERM)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < SOON_S
     assert process.returncode == 143
     assert not (tmp_path / "warehouse" / "postmaster.pid").exists()
 
@@ -331,7 +333,7 @@ def test_sigterm_while_waiting_for_a_report(program: Program, newest_warehouse: 
     _until(lambda: newest_warehouse.sandbox.statuses("api")[404] >= 2, "no request came")
     began = time.monotonic()
     _kill(process, signal.SIGTERM)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < SOON_S
     assert process.returncode == 143
 
 

@@ -21,7 +21,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 import structlog
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from etl.config.settings import Settings
@@ -384,6 +384,7 @@ TEXTS = st.text(st.characters(exclude_categories=[])) | st.sampled_from(
 )
 
 
+@example([], "0000000\ud800")
 @given(st.lists(st.tuples(TEXTS, TEXTS), max_size=5), TEXTS.filter(bool))
 def test_every_event_is_one_line_of_json_whatever_is_in_it(fields: list[tuple[str, str]], secret: str) -> None:
     stream = io.StringIO()
