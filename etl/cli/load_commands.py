@@ -10,7 +10,6 @@ import typer
 from etl.cli import options, output
 from etl.domain.errors import WatchTimeError, worst
 from etl.domain.slices import MAX_CONCURRENCY, WHOLE, ReportType, Shard
-from etl.runtime import logs
 
 if TYPE_CHECKING:
     from etl.diagnostics.estimate import Estimate
@@ -24,29 +23,40 @@ def run(
     ] = None,
     accept: Annotated[bool, typer.Option("--accept", help="Accept the target date's reports that are held.")] = False,
     yes: options.Yes = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
     """Load the target date's reports, what the look-back window lacks, and what was restated. The daily job."""
     from etl.job import runner
+    from etl.pipeline import outcome_log
     from etl.telemetry import run_telemetry
 
     trouble = None
-    with run_telemetry.over("run") as watched, runner.open_job(output.settings(*output.NEEDS)) as opened:
-        plan = opened.planner.target(date, accept=accept)
-        opened.planner.require_near(plan, is_meant=yes or date is None)
-        watched.outcomes += opened.run(plan)
-        try:
-            watched.outcomes += opened.run(opened.planner.lookback(date))
-        except WatchTimeError as error:
-            # What came of the target date is known, and must be told.
-            trouble = error
-        watched.not_tried = opened.not_tried
-        code = _shown("run", watched.outcomes, opened.not_tried, trouble=trouble, as_json=as_json)
-        watched.tell(code)
-        opened.finish_archive()
-        if trouble is None:
-            opened.compact_month()
-            opened.count_customers()
+    with run_telemetry.over("run") as watched:
+        settings = output.settings(*output.NEEDS)
+        live = output.live_progress(verbose=verbose, quiet=quiet)
+        with runner.open_job(settings, on_pause=live.pause) as opened:
+            outcome_log.run_started("run")
+            plan = opened.planner.target(date, accept=accept)
+            opened.planner.require_near(plan, is_meant=yes or date is None)
+            with live:
+                live.expect(len(plan))
+                watched.outcomes += opened.run(plan, on_outcome=live.done)
+                try:
+                    plan = opened.planner.lookback(date)
+                    live.expect(len(plan))
+                    watched.outcomes += opened.run(plan, on_outcome=live.done)
+                except WatchTimeError as error:
+                    # What came of the target date is known, and must be told.
+                    trouble = error
+            watched.not_tried = opened.not_tried
+            code = _shown("run", watched.outcomes, opened.not_tried, trouble=trouble, quiet=quiet, as_json=as_json)
+            watched.tell(code)
+            opened.finish_archive()
+            if trouble is None:
+                opened.compact_month()
+                opened.count_customers()
     raise typer.Exit(code)
 
 
@@ -101,11 +111,13 @@ def backfill(
         ),
     ] = False,
     yes: options.Yes = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
     """Load the slices of a range that are not loaded, oldest first. Resumes where it left off."""
-    from etl.display import progress, terminal
     from etl.job import runner
+    from etl.pipeline import outcome_log
     from etl.telemetry import run_telemetry
 
     if start and end and start > end:
@@ -113,7 +125,7 @@ def backfill(
     if from_archive:
         if refresh or reload or only or shard or accept or concurrency or rate or dask or dry_run:
             raise typer.BadParameter("--from-archive goes with --start, --end, --type and --json only")
-        raise typer.Exit(_replayed(start, end, report_type, as_json=as_json))
+        raise typer.Exit(_replayed(start, end, report_type, verbose=verbose, quiet=quiet, as_json=as_json))
     if start is None or end is None:
         raise typer.BadParameter("name the dates: --start and --end")
     if accept and start != end:
@@ -127,7 +139,8 @@ def backfill(
         settings = output.settings(*output.NEEDS)
         if concurrency:
             settings = settings.model_copy(update={"concurrency": concurrency})
-        with runner.open_job(settings, requests_per_second=rate, dask=dask) as opened:
+        live = output.live_progress(verbose=verbose, quiet=quiet)
+        with runner.open_job(settings, requests_per_second=rate, dask=dask, on_pause=live.pause) as opened:
             types = (report_type,) if report_type else tuple(ReportType)
             plan = opened.planner.backfill(
                 start, end, report_types=types, wanted=wanted, shard=part, accept=accept, trust=trust
@@ -136,14 +149,13 @@ def backfill(
                 _show_plan(plan, opened.planner.estimate(plan), part, as_json=as_json)
                 return
             opened.planner.require_near(plan, is_meant=yes, is_history=True)
-            stderr = terminal.stderr()
-            if stderr.is_terminal:
-                logs.only_warnings()
-            with progress.progress_bar(len(plan), stderr) as advance:
-                watched.outcomes += opened.run(plan, on_outcome=advance)
+            outcome_log.run_started("backfill", part)
+            with live:
+                live.expect(len(plan))
+                watched.outcomes += opened.run(plan, on_outcome=live.done)
             watched.not_tried = opened.not_tried
             opened.finish_archive()
-        raise typer.Exit(_shown("backfill", watched.outcomes, opened.not_tried, part, as_json=as_json))
+        raise typer.Exit(_shown("backfill", watched.outcomes, opened.not_tried, part, quiet=quiet, as_json=as_json))
 
 
 def compact(as_json: options.Json = False) -> None:
@@ -185,12 +197,14 @@ def _shown(
     shard: Shard = WHOLE,
     *,
     as_json: bool,
+    quiet: bool,
     trouble: WatchTimeError | None = None,
 ) -> int:
-    """Log the run's line and show its outcomes; gives the gravest exit code, that of `trouble` included."""
+    """Log the run's line and show its outcomes; returns the most severe exit code, that of `trouble` included."""
     from etl.display import terminal
     from etl.pipeline import outcome_log
 
+    outcomes = sorted(outcomes, key=lambda outcome: outcome.slice)
     codes = [outcome.exit_code for outcome in outcomes] + ([trouble.exit_code] if trouble else [])
     code = worst(codes)
     outcome_log.run_done(command, outcomes, code, shard, not_tried=not_tried)
@@ -202,26 +216,27 @@ def _shown(
         "not_tried": not_tried,
         "slices": [outcome.as_json() for outcome in outcomes],
     }
-    output.show(document, lambda: terminal.outcomes_table(outcomes, shard, not_tried=not_tried), as_json=as_json)
+    if as_json or code or not quiet:
+        output.show(document, lambda: terminal.outcomes_table(outcomes, shard, not_tried=not_tried), as_json=as_json)
     if trouble:
         output.tell(trouble)
     return int(code)
 
 
-def _replayed(start: date | None, end: date | None, report_type: ReportType | None, *, as_json: bool) -> int:
-    """Rebuild the warehouse from the archive; gives the gravest exit code."""
-    from etl.display import progress, terminal
-    from etl.pipeline import replay
+def _replayed(
+    start: date | None, end: date | None, report_type: ReportType | None, *, verbose: bool, quiet: bool, as_json: bool
+) -> int:
+    """Rebuild the warehouse from the archive; returns the most severe exit code."""
+    from etl.pipeline import outcome_log, replay
 
     settings = output.settings("org_id", "database_url", "archive_url")
     with replay.open_replay(settings) as opened:
         plan = opened.plan(start, end, (report_type,) if report_type else tuple(ReportType))
-        stderr = terminal.stderr()
-        if stderr.is_terminal:
-            logs.only_warnings()
-        with progress.progress_bar(len(plan), stderr) as advance:
-            outcomes = opened.work(plan, on_outcome=advance)
-    return _shown("backfill", outcomes, len(plan) - len(outcomes), as_json=as_json)
+        outcome_log.run_started("backfill")
+        with output.live_progress(verbose=verbose, quiet=quiet) as live:
+            live.expect(len(plan))
+            outcomes = opened.work(plan, on_outcome=live.done)
+    return _shown("backfill", outcomes, len(plan) - len(outcomes), quiet=quiet, as_json=as_json)
 
 
 def _show_plan(plan: list[PlannedSlice], cost: Estimate, shard: Shard, *, as_json: bool) -> None:

@@ -17,6 +17,8 @@ _FIRST: Final = date(2000, 1, 1)
 _LAST: Final = date(2999, 12, 31)
 # The states of slices, as --only names them.
 WANTED: Final[dict[str, State | None]] = {"missing": None, **{state.value: state for state in State}}
+Verbose = Annotated[bool, typer.Option("--verbose", help="Log lines on a terminal too, in place of the progress bar.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing unless something needs attention; for cron.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of a table.")]
 
 

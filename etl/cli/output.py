@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from etl.config.settings import Need, Settings
+    from etl.display.progress import LiveProgress
     from etl.domain.errors import WatchTimeError
 
 # What a command that asks the source cannot do without.
@@ -115,6 +116,24 @@ def date_range(known: Settings, start: date | None, end: date | None, *, days: i
     if first > last:
         raise typer.BadParameter(f"--start {first} is after --end {last}")
     return first, last
+
+
+def live_progress(*, verbose: bool, quiet: bool) -> LiveProgress:
+    """The live lines of long work, on a terminal; elsewhere, and with `verbose`, the log has a line for each step.
+
+    Called after `settings`, which sets up the log.
+    """
+    from etl.display import progress, terminal
+
+    if verbose and quiet:
+        raise typer.BadParameter("--verbose and --quiet exclude each other")
+    console = terminal.stderr()
+    is_shown = console.is_terminal and not verbose and not quiet
+    if is_shown:
+        logs.only_what_no_table_shows()
+    elif quiet:
+        logs.only_warnings()
+    return progress.LiveProgress(console, is_shown=is_shown)
 
 
 def show(document: object, table: Callable[[], RenderableType], *, as_json: bool) -> None:

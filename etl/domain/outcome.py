@@ -52,6 +52,23 @@ class PlannedSlice:
     ask: FetchOptions
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Work on a slice that stands still until something is tried again.
+
+    Attributes:
+        reason: what failed, or what is waited for; never a secret or a signed URL.
+        attempt: how many attempts were made.
+        seconds: until the next.
+        gives_up_s: how many seconds a report is waited for yet; None where a failure is retried.
+    """
+
+    reason: str
+    attempt: int
+    seconds: float
+    gives_up_s: float | None = None
+
+
 class Result(StrEnum):
     """How the work on a slice ended."""
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from etl.domain.outcome import Pause
     from etl.domain.report_values import Origin, ReportAddress
     from etl.extract.retry import RetryPolicy
     from etl.extract.url_policy import UrlPolicy
@@ -86,7 +87,7 @@ class Downloader:
         renew: Callable[[], ReportAddress],
         folder: Path,
         if_none_match: Origin | None = None,
-        on_retry: Callable[[], None] | None = None,
+        on_retry: Callable[[Pause], None] | None = None,
         on_body: Callable[[], None] = lambda: None,
     ) -> ReportFile:
         """Download a report into `folder`, as `report.csv`, decompressed.

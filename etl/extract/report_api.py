@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from etl.domain.errors import CredentialsRefused, Misconfigured, NeedsAPerson, SourceUnavailable, TryLater
+from etl.domain.outcome import Pause
 from etl.domain.report_values import ReportAddress, ReportNotFound
 from etl.extract.http_clients import HTTP_ERRORS, explain, request_id
 from etl.extract.retry import BROKEN, PASSING, FailureKind, RateLimiter, RetryableError, is_temporary
@@ -38,6 +39,8 @@ _MAX_ANSWER_BYTES: Final = 65_536
 # httpx's timeouts count each read; this one counts the whole answer, so that a dripping one comes to an end.
 _ANSWER_S: Final = 120.0
 
+_NOT_PUBLISHED: Final = "not published (404)"
+
 _GRPC_NOT_FOUND = 5
 _MAX_QUOTED = 200
 
@@ -51,6 +54,7 @@ class ReportApi:
         strict_not_found: whether a 404 must have the API's own body.
         rate: how fast requests may follow each other, repeated ones included; None: as fast as they are answered.
         on_retry: called before a failed request is repeated.
+        on_wait: called before a report that is not there is asked for again.
     """
 
     def __init__(
@@ -60,12 +64,14 @@ class ReportApi:
         retry_policy: RetryPolicy,
         strict_not_found: bool = True,
         rate: RateLimiter | None = None,
-        on_retry: Callable[[], None] = lambda: None,
+        on_retry: Callable[[Pause], None] = lambda _: None,
+        on_wait: Callable[[Pause], None] = lambda _: None,
     ) -> None:
         self._client = client
         self._retry_policy = retry_policy
         self._rate = rate or RateLimiter(None, retry_policy)
         self._on_retry = on_retry
+        self._on_wait = on_wait
         self._strict_not_found = strict_not_found
         self._where = f"the report API at {redacted_url(client.base_url)}"
 
@@ -85,7 +91,12 @@ class ReportApi:
             asks += 1
             return self._ask(slice_)
 
-        answer = self._retry_policy.poll(ask, until=_is_there, budget_s=budget_s)
+        answer = self._retry_policy.poll(
+            ask,
+            until=_is_there,
+            budget_s=budget_s,
+            on_wait=lambda attempt, pause_s, left_s: self._on_wait(Pause(_NOT_PUBLISHED, attempt, pause_s, left_s)),
+        )
         return replace(answer, asks=asks)
 
     def ask_once(self, slice_: Slice, *, confirm: bool = False) -> ReportAddress | ReportNotFound:

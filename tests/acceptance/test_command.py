@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from conftest import Program
 from etl import __version__
 from etl.domain.slices import ReportType, Slice, dates_between, slices_of
 from etl.sandbox.faults import Answer, Delivery
@@ -21,7 +22,7 @@ from http_listeners import listening
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Program, Warehouse
+    from conftest import Warehouse
     from http_listeners import Listener
 
 TARGET = datetime.now(UTC).date() - timedelta(days=2)
@@ -65,11 +66,41 @@ def test_run_loads_the_target_date_and_the_lookback_window(program: Program, new
 
 def test_run_logs_one_line_per_slice_and_one_for_the_run(program: Program) -> None:
     lines = _log_lines(program("run", "--date", f"{TARGET}", LOOKBACK_DAYS="1").stderr)
-    assert [line["event"] for line in lines] == ["slice_done"] * 4 + ["run_done"]
-    assert {line["slice"] for line in lines[:4]} == {
+    assert [line["event"] for line in lines] == ["run_started", *["slice_done"] * 4, "run_done"]
+    assert (lines[0]["command"], lines[0]["version"]) == ("run", __version__)
+    assert {line["slice"] for line in lines[1:5]} == {
         f"{day} {report_type}" for day in (TARGET, TARGET - timedelta(days=1)) for report_type in ReportType
     }
     assert (lines[-1]["slices"], lines[-1]["loaded"], lines[-1]["exit_code"]) == (4, 4, 0)
+
+
+def test_run_tells_in_the_log_why_it_stands_still_and_until_when(program: Program, newest_warehouse: Warehouse) -> None:
+    not_there = Answer(404, '{"code": 5, "message": "not found", "details": []}')
+    newest_warehouse.sandbox.script(VOD, api=[not_there])
+    live = Slice(TARGET, ReportType.LIVE)
+    newest_warehouse.sandbox.script(live, api=[Answer(503, headers={"Retry-After": "0"})])
+    hurried = Program(program.folder, program.environment, program.started, limits={"extract.retry._FIRST_POLL_S": 0.2})
+    done = hurried("run", LOOKBACK_DAYS="0", RECHECK_DAYS="0", NOT_FOUND_WAIT_SECONDS="600")
+    assert done.returncode == 0, done.stderr
+    lines = {line["event"]: line for line in _log_lines(done.stderr)}
+    waiting, retrying = lines["waiting"], lines["retrying"]
+    assert (waiting["slice"], waiting["reason"], waiting["attempt"]) == (str(VOD), "not published (404)", 1)
+    left = datetime.fromisoformat(waiting["gives_up"]) - datetime.fromisoformat(waiting["timestamp"])
+    assert timedelta(seconds=590) < left < timedelta(seconds=601)
+    assert (retrying["slice"], retrying["attempt"]) == (str(live), 1)
+    assert f"answered 503 for {live}" in retrying["reason"]
+    assert retrying["next_try"][:10] == retrying["timestamp"][:10]
+
+
+def test_quiet_is_quiet_until_something_needs_attention(program: Program, newest_warehouse: Warehouse) -> None:
+    quiet = ("run", "--quiet")
+    done = program(*quiet, LOOKBACK_DAYS="0")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    newest_warehouse.sandbox.override(VOD, Delivery(body="no report\n"))
+    done = program(*quiet, LOOKBACK_DAYS="0")
+    assert (done.returncode, [line["event"] for line in _log_lines(done.stderr)]) == (65, ["slice_done"])
+    assert f"{VOD} failed: " in done.stdout
+    assert program(*quiet, "--verbose").returncode == 2
 
 
 def test_python_m_etl_and_the_console_script_are_the_same(program: Program) -> None:
@@ -347,7 +378,7 @@ class TestWrongToken:
         assert (document["exit_code"], document["not_tried"]) == (77, 127)
         assert (refused["result"], refused["exit_code"]) == ("failed", 77)
         assert "WATCH_TIME_API_TOKEN" in refused["next_step"]
-        told, summed_up = _log_lines(done.stderr)
+        _, told, summed_up = _log_lines(done.stderr)
         assert (told["event"], told["exit_code"]) == ("slice_done", 77)
         assert (summed_up["event"], summed_up["exit_code"], summed_up["not_tried"]) == ("run_done", 77, 127)
         assert newest_warehouse.query("SELECT state, error_code FROM report_slice") == [

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from etl.domain.outcome import Pause
     from etl.domain.report_values import Origin, ReportAddress, ReportFile
     from etl.extract.download import Downloader
     from postgres import Server
@@ -212,7 +213,7 @@ class _Interjecting:
         renew: Callable[[], ReportAddress],
         folder: Path,
         if_none_match: Origin | None = None,
-        on_retry: Callable[[], None] | None = None,
+        on_retry: Callable[[Pause], None] | None = None,
         on_body: Callable[[], None],
     ) -> ReportFile:
         report = self._real.download(

@@ -7,10 +7,11 @@ import re
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 import pytest
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.progress import Progress
 
 from etl.diagnostics.doctor import Check, Verdict
@@ -18,12 +19,15 @@ from etl.diagnostics.estimate import Estimate
 from etl.diagnostics.status import NEVER_TRIED, SliceStatus
 from etl.display import narrative, progress
 from etl.display.terminal import checks_table, compacted_table, outcomes_table, plan_page, plan_table, status_table
-from etl.domain.outcome import Outcome, Result
+from etl.domain.outcome import Outcome, Pause, Result
 from etl.domain.report_values import Change
 from etl.domain.slices import ReportType, Slice, State
 from etl.load.compaction import Compacted
 from etl.load.partitions import Partition
 from etl.warehouse.freshness import Freshness, Lag, Overview
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 VOD = Slice(date(2026, 11, 16), ReportType.VOD)
 BRACKETS = "column [red]Viewer[/red] is [/no] [link=https://x]column[/link] \\[of] ours"
@@ -245,14 +249,64 @@ def test_checks_come_with_what_to_do() -> None:
     ]
 
 
-def test_progress_is_shown_on_a_terminal_only() -> None:
-    for terminal in (False, True):
-        stream = io.StringIO()
-        console = Console(file=stream, force_terminal=terminal, width=100)
-        with progress.progress_bar(2, console) as advance:
-            advance(Outcome(VOD, Result.LOADED))
-        assert ("2026-11-16 VOD loaded" in stream.getvalue()) is terminal
-        assert ("1/2" in stream.getvalue()) is terminal
+NOON = datetime(2026, 11, 30, 12, 26, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("is_shown", [False, True])
+def test_progress_is_shown_where_it_is_wanted(is_shown: bool) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=100)
+    with progress.LiveProgress(console, is_shown=is_shown) as live:
+        live.expect(2)
+        live.done(Outcome(VOD, Result.LOADED))
+    assert ("2026-11-16 VOD loaded" in stream.getvalue()) is is_shown
+    assert ("1/2" in stream.getvalue()) is is_shown
+
+
+def _live_lines(width: int, *steps: Callable[[progress.LiveProgress], None], now_s: float = 0) -> list[str]:
+    """What stands on the screen after these steps, made at second 0."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=width)
+    seconds = [0.0]
+    live = progress.LiveProgress(console, is_shown=False, clock=lambda: seconds[0], now=lambda: NOON)
+    for step in steps:
+        step(live)
+    seconds[0] = now_s
+    with console.capture() as captured:
+        console.print(Group(*live._bar.get_renderables()))
+    return re.sub(r"\x1b\[[\d;]*m", "", captured.get()).splitlines()
+
+
+WAITING = Pause("not published (404)", attempt=3, seconds=120, gives_up_s=900)
+RETRYING = Pause("the report API answered 503: " + "busy " * 30, attempt=1, seconds=5)
+
+
+@pytest.mark.parametrize(
+    ("now_s", "when"), [(0, "next check in 2 min"), (100, "next check in 20 s"), (121, "checking")]
+)
+def test_who_waits_reads_for_what_and_until_when(now_s: float, when: str) -> None:
+    lines = _live_lines(120, lambda live: live.pause(VOD, WAITING), now_s=now_s)
+    assert lines[1:] == [f"waiting for {VOD}: not published (404), {when}, gives up at 12:41"]
+
+
+def test_a_retry_takes_one_line_which_ends_with_it() -> None:
+    lines = _live_lines(80, lambda live: live.pause(VOD, RETRYING))
+    assert lines[1].startswith(f"retrying {VOD}, attempt 2 in 5 s: the report API answered 503: busy")
+    assert (len(lines), len(lines[1])) == (2, 80)
+    done = _live_lines(80, lambda live: live.pause(VOD, RETRYING), lambda live: live.done(Outcome(VOD, Result.LOADED)))
+    assert len(done) == 1
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_bar_does_not_jump(width: int) -> None:
+    """Whatever the last result was, what stands to the right of it stays where it is."""
+    bars = set()
+    for result in Result:
+        done = Outcome(VOD, result)
+        (line,) = _live_lines(width, lambda live: live.expect(1460), partial(progress.LiveProgress.done, outcome=done))
+        assert line.startswith(f"{VOD} {result}")
+        assert len(line) <= width
+        bars.add(line[len("2026-11-16 LIVE unavailable") :])
+    assert len(bars) == 1
 
 
 @pytest.mark.parametrize(("seconds_each", "told"), [(0.1, "10.0/s"), (30, "2.0/min")])
