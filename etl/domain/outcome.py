@@ -149,9 +149,9 @@ def refusal(slice_: Slice, result: Result, error: WatchTimeError) -> Outcome:
 def warnings_about(tally: Tally, change: Change) -> tuple[str, ...]:
     """What a person should know about a report that was accepted; counts only."""
     told = {
-        "lines rejected, within the limit; see report_reject": tally.rows_rejected,
-        "lines repeat another line of a named customer whole; they were summed": change.repeated,
-        "rows have a creation time in no known format; stored without it": tally.created_at_unread,
-        "rows have a streaming type that is not documented; loaded as they are": tally.unknown_types,
+        "lines were rejected, within the limit; see the table report_reject": tally.rows_rejected,
+        "lines repeat another line of the same customer exactly; their seconds were added up": change.repeated,
+        "rows have a creation time in an unknown format; stored without it": tally.created_at_unread,
+        "rows have an undocumented streaming type; loaded as they are": tally.unknown_types,
     }
     return tuple(f"{count} {text}" for text, count in told.items() if count)

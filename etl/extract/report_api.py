@@ -116,8 +116,8 @@ class ReportApi:
         answer = self._ask(slice_)
         if isinstance(answer, ReportNotFound):
             raise SourceUnavailable(
-                f"{self._where} gave an address for {slice_} and now says that the report is not there",
-                next_step="run again later; what is loaded stays as it is",
+                f"{self._where} returned a URL for {slice_} and now answers 404",
+                next_step="run again later; what is loaded is unchanged",
             )
         return answer
 
@@ -147,7 +147,7 @@ class ReportApi:
             if len(body) > _MAX_ANSWER_BYTES:
                 break
             if self._retry_policy.clock() > end_s:
-                raise httpx.ReadTimeout(f"the answer was not complete after {_ANSWER_S:.0f} s")
+                raise httpx.ReadTimeout(f"the answer was incomplete after {_ANSWER_S:.0f} s")
         return body
 
     def _sort(self, slice_: Slice, response: httpx.Response, body: bytes) -> ReportAddress | ReportNotFound:
@@ -169,28 +169,32 @@ class ReportApi:
                 raise self._again(said, BROKEN, response)
             case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
                 raise CredentialsRefused(
-                    said,
-                    next_step="check WATCH_TIME_API_TOKEN (has it expired?) and that WATCH_TIME_ORG_ID is its own",
+                    f"the API refuses the token: {said}",
+                    next_step="check WATCH_TIME_API_TOKEN (has it expired?), and that WATCH_TIME_ORG_ID is the "
+                    "token's organization",
                     request_id=request,
                 )
             case HTTPStatus.BAD_REQUEST:
                 # We made the question from a date and an enum: the API has changed, or this is a bug. Exit code 70.
                 raise NeedsAPerson(
                     said,
-                    next_step="check WATCH_TIME_ORG_ID; if it is right, report this as a bug of watch-time",
+                    next_step="check WATCH_TIME_ORG_ID; if it is correct, report this as a bug in watch-time",
                     request_id=request,
                 )
         raise Misconfigured(
-            f"{said}; the report API does not answer like this",
+            f"{said}; this is not an answer of the report API",
             next_step=f"check {BASE_SETTING} and any proxy on the way"
-            + ("; if 404 is all it ever says, WATCH_TIME_STRICT_NOT_FOUND=false" * (status == HTTPStatus.NOT_FOUND)),
+            + (
+                "; if it answers every missing report like this, set WATCH_TIME_STRICT_NOT_FOUND=false"
+                * (status == HTTPStatus.NOT_FOUND)
+            ),
             request_id=request,
         )
 
     def _again(self, said: str, trouble: FailureKind, response: httpx.Response) -> RetryableError:
         error = SourceUnavailable(
             said,
-            next_step="run again later; what is loaded stays as it is",
+            next_step="run again later; what is loaded is unchanged",
             request_id=request_id(response.headers),
         )
         return RetryableError(error, trouble, self._retry_policy.retry_after_s(response.headers))
@@ -199,7 +203,7 @@ class ReportApi:
         """The API's own message, fit to be shown: one line of bounded length, and without the token."""
         message = answer.get("message")
         if not isinstance(message, str):
-            return "no address and no error of the API's form"
+            return "neither a URL nor an error message"
         token = self._client.headers.get("authorization", "").removeprefix("Bearer ")
         message = message.replace(token, "<token>") if token else message
         return "".join(char if char.isprintable() else " " for char in message)[:_MAX_QUOTED]

@@ -195,7 +195,7 @@ def open_job(
         settings, stop, requests_per_second=requests_per_second, on_pause=on_pause
     ) as context:
         if warning := token_expiry.warning(settings.require("api_token"), now=datetime.now(UTC)):
-            log.warning("token_expires", message=warning, next_step="get a new one and set WATCH_TIME_API_TOKEN")
+            log.warning("token_expires", message=warning, next_step="create a new one and set WATCH_TIME_API_TOKEN")
         planner = Planner(settings, context.database, now or settings.now(), requests_per_second=requests_per_second)
         yield Job(settings, context, planner, _executor(settings, context, requests_per_second, dask))
 
@@ -208,6 +208,7 @@ def _executor(settings: Settings, context: RunContext, requests_per_second: floa
         from etl.job.dask.executor import DaskExecutor  # noqa: PLC0415 - an extra, and slow to import
     except ModuleNotFoundError as error:
         raise Misconfigured(
-            f"--dask needs the package {error.name}, which is not installed", next_step="pip install 'watch-time[dask]'"
+            f"--dask needs the package {error.name}, which is not installed",
+            next_step="`pip install 'watch-time[dask]'`",
         ) from None
     return DaskExecutor(dask, settings, context, requests_per_second)

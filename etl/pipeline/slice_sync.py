@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("watch_time")
 
 
-_LOST: Final = "the warehouse had lost this revision; it is back as the archive has it"
+_LOST: Final = "the warehouse had lost this revision; restored from the archive"
 # So often a slice's work begins anew because another run committed the slice meanwhile.
 _MAX_STALE_BASELINES: Final = 3
 
@@ -137,7 +137,7 @@ class Pipeline:
         except Exception as error:
             log.exception("bug", slice=str(slice_))
             bug = WatchTimeError(
-                f"{slice_}: {type(error).__name__} in watch-time itself",
+                f"{slice_}: a bug in watch-time: {type(error).__name__}",
                 next_step="the log has the traceback; nothing was committed; please report it",
             )
             outcome = self._recorder.record_failure(slice_, bug)
@@ -162,8 +162,8 @@ class Pipeline:
             except StaleBaseline:
                 continue
         raise SliceBusy(
-            f"other runs loaded this slice {_MAX_STALE_BASELINES} times while this one asked for it",
-            next_step="nothing is lost: see what runs at the same time",
+            f"other runs loaded this slice {_MAX_STALE_BASELINES} times meanwhile",
+            next_step="nothing is lost: check what else is running",
         )
 
     def _sync_once(self, slice_: Slice, options: FetchOptions, pauses: _Pauses) -> Outcome:

@@ -414,7 +414,7 @@ def test_a_token_that_a_worker_is_refused_with_ends_the_run(
 @pytest.mark.parametrize(
     ("is_full", "code", "says"),
     [
-        pytest.param(True, 75, "no room left in {folder} for downloads", id="its disk is full"),
+        pytest.param(True, 75, "no space left in {folder} for downloads", id="its disk is full"),
         pytest.param(False, 70, "cannot begin to work: FileNotFoundError", id="its folder is gone"),
     ],
 )
@@ -629,8 +629,8 @@ def _is_alive(process: psutil.Process) -> bool:
         (("--dask", "tls://x:1", "--concurrency", "3"), 2, "--concurrency goes with --dask local"),
         (("--dask", "tls://x:1", "--rate", "3"), 2, "--rate goes with --dask local"),
         (("--dask", "scheduler"), 2, "next: name local, or the scheduler as in tls://"),
-        (("--dask", "https://x:1"), 2, "is no address of a scheduler"),
-        (("--dask", "tls://me@x:1/y"), 2, "is no address of a scheduler"),
+        (("--dask", "https://x:1"), 2, "is not the address of a scheduler"),
+        (("--dask", "tls://me@x:1/y"), 2, "is not the address of a scheduler"),
         (("--dask", "tcp://scheduler.example.com:8786"), 78, "use tls://scheduler.example.com:8786"),
         (("--dask", "192.0.2.7:8786"), 78, "WATCH_TIME_DASK_WITHOUT_TLS=true"),
     ],
