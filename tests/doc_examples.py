@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from rich.console import Console
+
+from etl.display.hints import hint
+
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Mapping
@@ -117,8 +121,12 @@ def sentences_of(done: subprocess.CompletedProcess[str]) -> list[str]:
     ]
     if document.get("error"):
         told.append(("error: ", document["error"]))
-    return [
-        sentence + (f"\n  next: {known['next_step']}" if known.get("next_step") else "")
-        for before, known in told
-        for sentence in [before + known["message"]]
-    ]
+    return ["\n".join([before + known["message"], *_next_step(known.get("next_step"))]) for before, known in told]
+
+
+def _next_step(text: str | None) -> list[str]:
+    console = Console(width=10_000)
+    with console.capture() as captured:
+        for line in hint(text) if text else ():
+            console.print(line, soft_wrap=True)
+    return captured.get().splitlines()

@@ -41,6 +41,7 @@ CONTRIBUTING: Final = ROOT / "CONTRIBUTING.md"
 _PACKAGES: Final = re.compile(r"(?<=<!-- packages -->\n).*(?=<!-- /packages -->)", re.DOTALL)
 # Examples that the tests read and do not run, and why.
 NOT_RUN: Final = {
+    "init": "asks on a terminal; tests answer its questions",
     "demo": "`.ci/run` runs it",
     "sandbox": "serves until it is stopped; the quick start runs it",
 }

@@ -104,9 +104,10 @@ class Archive:
             raise self.unknown(newest)
         raise Misconfigured(
             f"the archive {self.storage.url} has {newest} with another report than this warehouse",
-            next_step="rebuild this warehouse in an empty schema: set WATCH_TIME_SCHEMA, type: watch-time migrate, and "
-            "type: watch-time backfill --from-archive. If it is another warehouse, give it an archive of its own in "
-            "WATCH_TIME_ARCHIVE_URL",
+            next_step="if this is the same warehouse, name an empty schema in WATCH_TIME_SCHEMA and rebuild it there: "
+            "`watch-time migrate` `watch-time backfill --from-archive` If it is another warehouse, give it an "
+            "archive of its "
+            "own in WATCH_TIME_ARCHIVE_URL",
         )
 
     def unknown(self, key: Key) -> Misconfigured:
@@ -114,9 +115,10 @@ class Archive:
         day = key.slice.report_date
         return Misconfigured(
             f"the archive {self.storage.url} has {key}, which this warehouse does not know",
-            next_step="if this database lost it, or is a new one for the same data, type: watch-time backfill "
-            f"--from-archive --start {day} --end {day} --type {key.slice.report_type} (without dates and type for all "
-            "of the archive), then run again. If it is another warehouse, give it an archive of its own in "
+            next_step="if this database lost it, or is a new one for the same data, restore it and run again: "
+            f"`watch-time backfill --from-archive --start {day} --end {day} --type {key.slice.report_type}` Without "
+            "dates "
+            "and type the whole archive is restored. If it is another warehouse, give it an archive of its own in "
             "WATCH_TIME_ARCHIVE_URL",
         )
 
@@ -165,7 +167,7 @@ class Archive:
                     raise ReconciliationFailed(
                         f"{key}: the report has {expected[0]} rows and {expected[1]} s, the file for the archive would "
                         f"have {found[0]} rows and {found[1]} s; rolled back",
-                        next_step="keep the report and have this looked at; what was stored before is untouched",
+                        next_step="keep the report file and report this as a bug; what was stored before is unchanged",
                     )
                 self._claim()
                 self.storage.put(packed, key.raw)
@@ -202,8 +204,8 @@ class Archive:
             if about.get("report_sha256") != key.sha256:
                 raise ArchiveDamaged(
                     f"{key.parquet} in the archive {self.storage.url} is not the file of {key}",
-                    next_step=f"type: watch-time backfill --refresh --start {slice_.report_date} --end "
-                    f"{slice_.report_date} --type {slice_.report_type}",
+                    next_step=f"load it again: `watch-time backfill --start {slice_.report_date} --end "
+                    f"{slice_.report_date} --type {slice_.report_type} --refresh`",
                 )
             marker = Marker(LAYOUT, self._org_id, about["read_as"], written[key], claimed_at)
             self.storage.write(_MARKERS.dump_json(marker, indent=2), key.marker)
@@ -236,7 +238,7 @@ class Archive:
         if marker is None or marker.key != key or marker.layout != LAYOUT:
             raise ArchiveDamaged(
                 f"{key.marker} in the archive {self.storage.url} does not say what its name says",
-                next_step="bring the file back from the store's own versions or backups",
+                next_step="restore the file from the store's versions or backups",
             )
         if marker.org_id != self._org_id:
             raise _wrong_organization(self.storage.url, marker.org_id, self._org_id)
@@ -255,8 +257,8 @@ class Archive:
             self.storage.copy(name, twin, size_bytes=len(data))
             if self.storage.read(twin) != data or not {name, twin} <= self.storage.names(layout.PROBES).keys():
                 raise ArchiveDamaged(
-                    f"the archive {self.storage.url} does not show what was just written there",
-                    next_step="use a store that is consistent: S3, Google Cloud TimedStore, Azure, or a local folder",
+                    f"the archive {self.storage.url} does not list what was just written",
+                    next_step="use a store that is consistent: S3, Google Cloud Storage, Azure, or a local folder",
                 )
         finally:
             self.storage.remove(twin)
@@ -302,7 +304,7 @@ def _owner(store: TimedStore) -> str | None:
         owner, found = "", None
     if found != LAYOUT:
         raise Misconfigured(
-            f"{layout.ORGANIZATION} in {store.url} is not that of an archive of this version",
+            f"{layout.ORGANIZATION} in {store.url} belongs to another version of the archive",
             next_step="correct WATCH_TIME_ARCHIVE_URL, or install the watch-time that wrote it",
         )
     return owner
@@ -311,5 +313,5 @@ def _owner(store: TimedStore) -> str | None:
 def _wrong_organization(url: str, found: str, org_id: str) -> WrongOrganization:
     return WrongOrganization(
         f"the archive {url} holds the data of organization {found}, not of {org_id}",
-        next_step=f"set WATCH_TIME_ORG_ID={found}, or WATCH_TIME_ARCHIVE_URL to an archive of its own for {org_id}",
+        next_step=f"set WATCH_TIME_ORG_ID={found}, or name an archive for {org_id} in WATCH_TIME_ARCHIVE_URL",
     )

@@ -48,5 +48,5 @@ def unpack(packed: Path, csv: Path, *, sha256: str) -> int:
 def _damaged(sha256: str, what: str) -> ArchiveDamaged:
     return ArchiveDamaged(
         f"the archived report {sha256} {what}",
-        next_step="bring the file back from the store's own versions or backups; nothing of it was loaded",
+        next_step="restore the file from the store's versions or backups; nothing of it was loaded",
     )

@@ -154,24 +154,24 @@ class TimedStore:
         text = redact(f"{kind}: {error}".replace("\n", " "))[:_TEXT_CHARACTERS]
         if isinstance(error, PermissionError) and "://" not in self.url:
             return Misconfigured(
-                f"the archive {self.url} may not be used ({what}: {text})",
-                next_step="give this user the right to write below that folder, or correct WATCH_TIME_ARCHIVE_URL",
+                f"the archive {self.url} denies access ({what}: {text})",
+                next_step="grant this user write access to that folder, or correct WATCH_TIME_ARCHIVE_URL",
             )
         if any(map(_is_refusal, _causes(error))):
             return CredentialsRefused(
-                f"the archive {self.url} refuses us ({what}: {text})",
-                next_step="give the credentials in the store's usual environment variables, with the rights to list, "
-                "read, write and delete below that address; then type: watch-time doctor",
+                f"the archive {self.url} refuses the credentials ({what}: {text})",
+                next_step="set the credentials in the store's usual environment variables, with permission to list, "
+                "read, write and delete below that address; to check them: `watch-time doctor`",
             )
         if any(map(_is_absence, _causes(error))):
             if what.startswith("writing"):
                 return Misconfigured(
-                    f"the archive {self.url} is not there ({text})",
+                    f"the archive {self.url} does not exist ({text})",
                     next_step="create the bucket or container, or correct WATCH_TIME_ARCHIVE_URL",
                 )
             return ArchiveDamaged(
-                f"the archive {self.url} lacks a file ({what})",
-                next_step="type: watch-time archive, which tells all that is missing",
+                f"the archive {self.url} has lost a file ({what})",
+                next_step="list everything that is missing: `watch-time archive`",
             )
         return self._unavailable(what, text)
 
@@ -227,8 +227,8 @@ def open_store(url: str, stop: Stop) -> TimedStore:
         fs, root = fsspec.core.url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
     except ImportError as error:
         raise Misconfigured(
-            f"the archive {url} needs a library that is not installed ({error})",
-            next_step=f"type: pip install 'watch-time[{_EXTRAS[scheme]}]'",
+            f"the archive {url} needs a package that is not installed ({error})",
+            next_step=f"install it: `pip install 'watch-time[{_EXTRAS[scheme]}]'`",
         ) from None
     except ValueError as error:
         raise Misconfigured(

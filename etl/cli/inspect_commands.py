@@ -19,19 +19,20 @@ def status(
     start: options.Start = None,
     end: options.End = None,
     check: Annotated[
-        bool, typer.Option("--check", help="End with 75 when a slice is late; from --start on, or of all known dates.")
+        bool, typer.Option("--check", help="Exit with 75 when a slice is late; of all known dates, or from --start on.")
     ] = False,
+    every_slice: Annotated[bool, typer.Option("--all", help="List each slice too.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Show how fresh the warehouse is, what is missing, and what is known of each slice."""
+    """Show how fresh the warehouse is, what is not loaded and why, and totals; with --all, each slice."""
     gc.disable()  # it is done in less than half a second, a tenth of which would go into looking for garbage
     from etl.diagnostics import status
-    from etl.display import narrative
+    from etl.display import overview
 
     settings = out.settings("database_url")
     first, last = out.date_range(settings, start, end)
     found = status.read(settings, first, last, judged_from=start)
-    out.show(found.as_json(), lambda: narrative.status_page(found), as_json=as_json)
+    out.show(found.as_json(), lambda: overview.status_page(found, every_slice=every_slice), as_json=as_json)
     if check and found.overview.late:
         raise typer.Exit(int(ExitCode.TRY_LATER))
 
@@ -39,14 +40,14 @@ def status(
 def revisions(
     start: Annotated[
         date | None,
-        typer.Option(parser=options.day, metavar=options.DAY, help="First date; default: the first of all."),
+        typer.Option(parser=options.day, metavar=options.DAY, help="First date; default: the oldest."),
     ] = None,
     end: Annotated[
         date | None, typer.Option(parser=options.day, metavar=options.DAY, help="Last date; default: today.")
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """List what changed after first publication, and what is held and how to accept it."""
+    """List what was restated after it was first loaded, and what is held and how to accept it."""
     from etl.diagnostics import status
     from etl.display import narrative
 
@@ -61,7 +62,7 @@ def explain(
     report_type: options.Type = None,
     as_json: options.Json = False,
 ) -> None:
-    """Tell the whole story of a date's slices: asked, answered, accepted, rejected, and what happens next."""
+    """Show the history of a date's slices: checks, accepted revisions, rejected lines, and what happens next."""
     from etl.diagnostics import explain
     from etl.display import narrative
 
@@ -77,20 +78,20 @@ def verify(
     file: Annotated[
         Path | None,
         typer.Option(
-            exists=True, dir_okay=False, metavar="FILE", help="Compare with this CSV; for one date and --type."
+            exists=True, dir_okay=False, metavar="FILE", help="Compare with this CSV instead; for one date and --type."
         ),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Prove, row by row, that stored slices equal the reports of the source; 65 when one does not.
+    """Compare stored slices with their reports, row by row; exits with 65 when one differs.
 
-    Where not one of them can be compared nothing is proven, and it ends with 75.
+    Exits with 75 when none of them could be compared.
     """
     from etl.diagnostics import verify
     from etl.display import narrative
 
     if file and (start is None or start != end or report_type is None):
-        raise typer.BadParameter("--file is the report of one slice: name one date and its --type")
+        raise typer.BadParameter("--file is the report of one slice: give one date as --start and --end, and a --type")
     types = (report_type,) if report_type else tuple(ReportType)
     settings = out.settings("database_url") if file else out.settings(*out.NEEDS)
     first, last = out.date_range(settings, start, end)
@@ -107,14 +108,15 @@ def verify(
 
 def report(
     output: Annotated[
-        Path, typer.Option(dir_okay=False, metavar="FILE", help="A page where it ends in .html; a picture: .png.")
+        Path,
+        typer.Option(dir_okay=False, metavar="FILE", help="Where to write it: *.html for a page, *.png for a picture."),
     ],
     start: Annotated[
         date | None, typer.Option(parser=options.day, metavar=options.DAY, help="First date; default: 28 days in all.")
     ] = None,
     end: options.End = None,
 ) -> None:
-    """Draw the warehouse: one page that needs no network, or a picture for chat."""
+    """Draw the warehouse: one HTML page that needs no network, or a picture for chat."""
     from etl.display.page import publish
 
     if output.suffix.lower() not in publish.ENDINGS:
@@ -126,10 +128,10 @@ def report(
 
 
 def doctor(as_json: options.Json = False) -> None:
-    """Look at settings, database, API, clock, download host and archive, and say what to do about what is amiss."""
+    """Check settings, database, API, clock, download host and archive, and say how to fix what is wrong."""
     from etl.diagnostics import doctor
     from etl.display import terminal
 
     checks = list(doctor.run_checks())
-    out.show([check.as_json() for check in checks], lambda: terminal.checks_table(checks), as_json=as_json)
+    out.show([check.as_json() for check in checks], lambda: terminal.checks_page(checks), as_json=as_json)
     raise typer.Exit(int(worst(check.exit_code for check in checks)))

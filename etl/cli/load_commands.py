@@ -1,4 +1,4 @@
-"""The commands that change the warehouse."""
+"""The commands that load: run, backfill, compact."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import typer
 from etl.cli import options, output
 from etl.domain.errors import WatchTimeError, worst
 from etl.domain.slices import MAX_CONCURRENCY, WHOLE, ReportType, Shard
-from etl.runtime import logs
 
 if TYPE_CHECKING:
     from etl.diagnostics.estimate import Estimate
@@ -20,33 +19,46 @@ if TYPE_CHECKING:
 def run(
     date: Annotated[
         date | None,
-        typer.Option(parser=options.day, metavar=options.DAY, help="Target date; default: today minus LAG_DAYS."),
+        typer.Option(
+            parser=options.day, metavar=options.DAY, help="Target date; default: today minus WATCH_TIME_LAG_DAYS."
+        ),
     ] = None,
     accept: Annotated[bool, typer.Option("--accept", help="Accept the target date's reports that are held.")] = False,
     yes: options.Yes = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Load the target date's reports, what the look-back window lacks, and what was restated. The daily job."""
+    """Load the target date's reports, what is missing in the look-back window, and what was restated. The daily job."""
     from etl.job import runner
+    from etl.pipeline import outcome_log
     from etl.telemetry import run_telemetry
 
     trouble = None
-    with run_telemetry.over("run") as watched, runner.open_job(output.settings(*output.NEEDS)) as opened:
-        plan = opened.planner.target(date, accept=accept)
-        opened.planner.require_near(plan, is_meant=yes or date is None)
-        watched.outcomes += opened.run(plan)
-        try:
-            watched.outcomes += opened.run(opened.planner.lookback(date))
-        except WatchTimeError as error:
-            # What came of the target date is known, and must be told.
-            trouble = error
-        watched.not_tried = opened.not_tried
-        code = _shown("run", watched.outcomes, opened.not_tried, trouble=trouble, as_json=as_json)
-        watched.tell(code)
-        opened.finish_archive()
-        if trouble is None:
-            opened.compact_month()
-            opened.count_customers()
+    with run_telemetry.over("run") as watched:
+        settings = output.settings(*output.NEEDS)
+        live = output.live_progress(verbose=verbose, quiet=quiet)
+        with runner.open_job(settings, on_pause=live.pause) as opened:
+            outcome_log.run_started("run")
+            plan = opened.planner.target(date, accept=accept)
+            opened.planner.require_near(plan, is_meant=yes or date is None)
+            with live:
+                live.expect(len(plan))
+                watched.outcomes += opened.run(plan, on_outcome=live.done)
+                try:
+                    plan = opened.planner.lookback(date)
+                    live.expect(len(plan))
+                    watched.outcomes += opened.run(plan, on_outcome=live.done)
+                except WatchTimeError as error:
+                    # What came of the target date is known, and must be told.
+                    trouble = error
+            watched.not_tried = opened.not_tried
+            code = _shown("run", watched.outcomes, opened.not_tried, trouble=trouble, quiet=quiet, as_json=as_json)
+            watched.tell(code)
+            opened.finish_archive()
+            if trouble is None:
+                opened.compact_month()
+                opened.count_customers()
     raise typer.Exit(code)
 
 
@@ -60,38 +72,44 @@ def backfill(
         bool,
         typer.Option(
             "--refresh",
-            help="FetchOptions again for loaded slices too; load those that changed, there or in the warehouse.",
+            help="Check loaded slices too; load those that changed, at the source or in the warehouse.",
         ),
     ] = False,
     reload: Annotated[
-        bool, typer.Option("--reload", help="Load again whatever is stored: corrects facts that were changed by hand.")
+        bool,
+        typer.Option(
+            "--reload", help="Load every slice again, whatever is stored: corrects rows that were changed by hand."
+        ),
     ] = False,
     only: Annotated[
         str | None,
-        typer.Option(metavar="STATE,...", help=f"Only slices in these states, of: {', '.join(options.WANTED)}."),
+        typer.Option(metavar="STATE,...", help=f"Only slices in these states: {', '.join(options.WANTED)}."),
     ] = None,
     shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Only part I of N of the dates; the first is 0/N, the last N-1/N.")
+        str | None, typer.Option(metavar="I/N", help="Only part I of N of the dates, from 0/N to N-1/N.")
     ] = None,
     accept: Annotated[bool, typer.Option("--accept", help="Accept the reports of one date that are held.")] = False,
     concurrency: Annotated[
         int | None,
         typer.Option(
-            min=1, max=MAX_CONCURRENCY, metavar="N", help="How many slices at the same time; default: as set."
+            min=1,
+            max=MAX_CONCURRENCY,
+            metavar="N",
+            help="How many slices at the same time; default: WATCH_TIME_CONCURRENCY.",
         ),
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(min=0.001, metavar="N", help="At most so many requests a second to the report API.")
+        float | None, typer.Option(min=0.001, metavar="N", help="At most N requests a second to the report API.")
     ] = None,
     dask: Annotated[
         str | None,
         typer.Option(
             metavar="local|ADDRESS",
-            help="Bring the slices on a Dask cluster: processes of this machine, or a scheduler's workers.",
+            help="Load on a Dask cluster: processes of this machine, or a scheduler's workers.",
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the slices and why, and estimate the cost; ask nothing.")
+        bool, typer.Option("--dry-run", help="List the slices and why, and estimate the cost; request nothing.")
     ] = False,
     from_archive: Annotated[
         bool,
@@ -101,23 +119,29 @@ def backfill(
         ),
     ] = False,
     yes: options.Yes = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
     """Load the slices of a range that are not loaded, oldest first. Resumes where it left off."""
-    from etl.display import progress, terminal
     from etl.job import runner
+    from etl.pipeline import outcome_log
     from etl.telemetry import run_telemetry
 
     if start and end and start > end:
         raise typer.BadParameter(f"--start {start} is after --end {end}")
     if from_archive:
         if refresh or reload or only or shard or accept or concurrency or rate or dask or dry_run:
-            raise typer.BadParameter("--from-archive goes with --start, --end, --type and --json only")
-        raise typer.Exit(_replayed(start, end, report_type, as_json=as_json))
+            raise typer.BadParameter(
+                "--from-archive can be combined with --start, --end, --type, --verbose, --quiet and --json only"
+            )
+        raise typer.Exit(_replayed(start, end, report_type, verbose=verbose, quiet=quiet, as_json=as_json))
     if start is None or end is None:
-        raise typer.BadParameter("name the dates: --start and --end")
+        raise typer.BadParameter("give both --start and --end")
     if accept and start != end:
-        raise typer.BadParameter("--accept is for one date: a person has looked at its reports")
+        raise typer.BadParameter(
+            "--accept takes one date, whose reports a person has checked: --start and --end must be equal"
+        )
     if dask:
         options.require_dask_alone(dask, concurrency=concurrency, rate=rate, dry_run=dry_run)
     wanted = options.wanted(only, refresh=refresh or reload)
@@ -127,7 +151,8 @@ def backfill(
         settings = output.settings(*output.NEEDS)
         if concurrency:
             settings = settings.model_copy(update={"concurrency": concurrency})
-        with runner.open_job(settings, requests_per_second=rate, dask=dask) as opened:
+        live = output.live_progress(verbose=verbose, quiet=quiet)
+        with runner.open_job(settings, requests_per_second=rate, dask=dask, on_pause=live.pause) as opened:
             types = (report_type,) if report_type else tuple(ReportType)
             plan = opened.planner.backfill(
                 start, end, report_types=types, wanted=wanted, shard=part, accept=accept, trust=trust
@@ -136,20 +161,19 @@ def backfill(
                 _show_plan(plan, opened.planner.estimate(plan), part, as_json=as_json)
                 return
             opened.planner.require_near(plan, is_meant=yes, is_history=True)
-            stderr = terminal.stderr()
-            if stderr.is_terminal:
-                logs.only_warnings()
-            with progress.progress_bar(len(plan), stderr) as advance:
-                watched.outcomes += opened.run(plan, on_outcome=advance)
+            outcome_log.run_started("backfill", part)
+            with live:
+                live.expect(len(plan))
+                watched.outcomes += opened.run(plan, on_outcome=live.done)
             watched.not_tried = opened.not_tried
             opened.finish_archive()
-        raise typer.Exit(_shown("backfill", watched.outcomes, opened.not_tried, part, as_json=as_json))
+        raise typer.Exit(_shown("backfill", watched.outcomes, opened.not_tried, part, quiet=quiet, as_json=as_json))
 
 
 def compact(as_json: options.Json = False) -> None:
-    """Give every settled month one partition instead of one for each slice, and count the customers of what was loaded.
+    """Merge the partitions of every settled month into one, and count the customers of what was loaded.
 
-    Safe at any time; readers go on.
+    Safe at any time; readers are not blocked.
     """
     from etl.display import terminal
     from etl.load import maintenance
@@ -166,18 +190,6 @@ def compact(as_json: options.Json = False) -> None:
     raise typer.Exit(int(worst(error.exit_code for error in trouble)))
 
 
-def migrate() -> None:
-    """Create the tables, or bring them to this version. Safe to run at any time, also several at once."""
-    from etl.warehouse import schema
-    from etl.warehouse.connection import open_warehouse
-
-    settings = output.settings("database_url")
-    with open_warehouse(settings) as database:
-        before, after = schema.migrate(database)
-        what = "is at" if before == after else f"went from {before or 'nothing'} to"
-        output.say(f"schema {settings.schema_name} of {database} {what} version {after}")
-
-
 def _shown(
     command: str,
     outcomes: list[Outcome],
@@ -185,12 +197,14 @@ def _shown(
     shard: Shard = WHOLE,
     *,
     as_json: bool,
+    quiet: bool,
     trouble: WatchTimeError | None = None,
 ) -> int:
-    """Log the run's line and show its outcomes; gives the gravest exit code, that of `trouble` included."""
+    """Log the run's line and show its outcomes; returns the most severe exit code, that of `trouble` included."""
     from etl.display import terminal
     from etl.pipeline import outcome_log
 
+    outcomes = sorted(outcomes, key=lambda outcome: outcome.slice)
     codes = [outcome.exit_code for outcome in outcomes] + ([trouble.exit_code] if trouble else [])
     code = worst(codes)
     outcome_log.run_done(command, outcomes, code, shard, not_tried=not_tried)
@@ -202,32 +216,33 @@ def _shown(
         "not_tried": not_tried,
         "slices": [outcome.as_json() for outcome in outcomes],
     }
-    output.show(document, lambda: terminal.outcomes_table(outcomes, shard, not_tried=not_tried), as_json=as_json)
+    if as_json or code or not quiet:
+        output.show(document, lambda: terminal.outcomes_page(outcomes, shard, not_tried=not_tried), as_json=as_json)
     if trouble:
         output.tell(trouble)
     return int(code)
 
 
-def _replayed(start: date | None, end: date | None, report_type: ReportType | None, *, as_json: bool) -> int:
-    """Rebuild the warehouse from the archive; gives the gravest exit code."""
-    from etl.display import progress, terminal
-    from etl.pipeline import replay
+def _replayed(
+    start: date | None, end: date | None, report_type: ReportType | None, *, verbose: bool, quiet: bool, as_json: bool
+) -> int:
+    """Rebuild the warehouse from the archive; returns the most severe exit code."""
+    from etl.pipeline import outcome_log, replay
 
     settings = output.settings("org_id", "database_url", "archive_url")
     with replay.open_replay(settings) as opened:
         plan = opened.plan(start, end, (report_type,) if report_type else tuple(ReportType))
-        stderr = terminal.stderr()
-        if stderr.is_terminal:
-            logs.only_warnings()
-        with progress.progress_bar(len(plan), stderr) as advance:
-            outcomes = opened.work(plan, on_outcome=advance)
-    return _shown("backfill", outcomes, len(plan) - len(outcomes), as_json=as_json)
+        outcome_log.run_started("backfill")
+        with output.live_progress(verbose=verbose, quiet=quiet) as live:
+            live.expect(len(plan))
+            outcomes = opened.work(plan, on_outcome=live.done)
+    return _shown("backfill", outcomes, len(plan) - len(outcomes), quiet=quiet, as_json=as_json)
 
 
 def _show_plan(plan: list[PlannedSlice], cost: Estimate, shard: Shard, *, as_json: bool) -> None:
     from etl.display import terminal
 
-    lines = [(str(planned.slice.report_date), planned.slice.report_type.value, planned.reason) for planned in plan]
-    slices = [dict(zip(("report_date", "report_type", "reason"), line, strict=True)) for line in lines]
+    slices = [{**planned.slice.as_json(), "reason": planned.reason} for planned in plan]
     document = {**shard.as_json(), "slices": slices, "estimate": cost.as_json()}
-    output.show(document, lambda: terminal.plan_page(lines, cost, shard), as_json=as_json)
+    reasons = [(planned.slice, planned.reason) for planned in plan]
+    output.show(document, lambda: terminal.plan_page(reasons, cost, shard), as_json=as_json)

@@ -13,7 +13,15 @@ import structlog
 import typer
 
 from etl import __version__
-from etl.cli import archive_commands, inspect_commands, load_commands, output, sandbox_commands
+from etl.cli import (
+    archive_commands,
+    inspect_commands,
+    load_commands,
+    output,
+    query_commands,
+    sandbox_commands,
+    setup_commands,
+)
 from etl.config.environment import PREFIX
 from etl.domain.errors import ExitCode, WatchTimeError
 from etl.runtime import logs
@@ -21,8 +29,9 @@ from etl.runtime.cancellation import exit_on_signals
 
 app = typer.Typer(
     name="watch-time",
-    help="BlendVision One's daily watch-time reports, brought into Postgres.",
-    epilog=f"Settings come from {PREFIX}* variables or a .env file here. New here? Try: watch-time demo",
+    help="Loads BlendVision One's daily watch-time reports into Postgres.",
+    epilog=f"Settings come from {PREFIX}* variables or a .env file in this folder. New here? Try watch-time demo, then "
+    "watch-time init.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -53,14 +62,14 @@ def _run() -> None:
     except SystemExit as end:
         # What the parser refuses it has told already, on stderr.
         if end.code == ExitCode.USAGE:
-            _end(ExitCode.USAGE, {"class": "WrongUsage", "message": "the command line is wrong; stderr says in what"})
+            _end(ExitCode.USAGE, {"class": "WrongUsage", "message": "wrong command line; see stderr"})
         raise
     except WatchTimeError as error:
         output.tell(error)
         _end(error.exit_code, output.described(error))
     except Exception:  # noqa: BLE001 - the last line of defence; it ends with the code for bugs
         structlog.get_logger("watch_time").exception("bug")
-        message = "a bug in watch-time; the log line above has the traceback"
+        message = "this is a bug in watch-time; the traceback is in the log line above"
         typer.secho(f"error: {message}", err=True, fg=typer.colors.RED)
         _end(ExitCode.BUG, {"class": "Bug", "message": message})
 
@@ -89,15 +98,20 @@ def root(
 
 # Each command, its line in the list of all, and examples that run as they stand.
 _COMMANDS: Final = (
-    (load_commands.run, "The daily job: load what is due, what is missing, what was restated.", ("run", "run --json")),
+    (
+        setup_commands.init,
+        "Ask for token, organization and database; write .env.",
+        ("init", "init --token-file token --org-id my-org --database-url embedded:warehouse --yes"),
+    ),
+    (load_commands.run, "The daily job: load what is due, missing or restated.", ("run", "run --json")),
     (
         load_commands.backfill,
         "Load a range of dates, oldest first.",
         (
             "backfill --start 2026-01-01 --end 2026-03-31 --dry-run",
             "backfill --start 2026-01-01 --end 2026-03-31 --yes",
-            "backfill --start 2026-01-15 --end 2026-01-15 --type vod --refresh",
-            "backfill --start 2026-01-15 --end 2026-01-15 --type vod --reload",
+            "backfill --start 2026-01-15 --end 2026-01-15 --type VOD --refresh",
+            "backfill --start 2026-01-15 --end 2026-01-15 --type VOD --reload",
             "backfill --start 2025-01-01 --end 2025-12-31 --yes --shard 0/4",
             "backfill --start 2026-04-01 --end 2026-04-07 --dask local --concurrency 4",
             "backfill --from-archive",
@@ -110,34 +124,42 @@ _COMMANDS: Final = (
     ),
     (
         inspect_commands.revisions,
-        "What changed after first publication, and what is held back.",
+        "What was restated, and what is held.",
         ("revisions", "revisions --start 2026-01-01"),
     ),
-    (inspect_commands.explain, "The whole story of one date.", ("explain 2026-01-15", "explain 2026-01-15 --type vod")),
+    (inspect_commands.explain, "The history of one date.", ("explain 2026-01-15", "explain 2026-01-15 --type VOD")),
     (
         inspect_commands.verify,
-        "Prove that stored slices equal their reports, row by row.",
+        "Compare stored slices with their reports, row by row.",
         (
             "verify --start 2026-01-01 --end 2026-01-31",
-            "verify --start 2026-01-15 --end 2026-01-15 --type vod --file report.csv",
+            "verify --start 2026-01-15 --end 2026-01-15 --type VOD --file report.csv",
         ),
     ),
     (
         inspect_commands.report,
-        "Draw the warehouse: one page without network, or a picture for chat.",
+        "Draw the warehouse: an HTML page, or a picture for chat.",
         ("report --output watch-time.html", "report --output watch-time.png"),
     ),
-    (load_commands.compact, "Give each settled month one partition.", ("compact",)),
+    (
+        query_commands.sql,
+        "Query the warehouse: psql, or one statement.",
+        (
+            'sql "SELECT report_date, sum(watch_seconds) FROM watch_time_daily GROUP BY 1 ORDER BY 1"',
+            'sql "SELECT title FROM content" --json',
+        ),
+    ),
+    (load_commands.compact, "Merge each settled month into one partition.", ("compact",)),
     (
         archive_commands.archive,
-        "Compare the archive with the ledger; with --sweep, mend it.",
+        "Compare the archive with the ledger; --sweep cleans up.",
         ("archive", "archive --sweep"),
     ),
-    (inspect_commands.doctor, "Look at everything that a run depends on.", ("doctor",)),
-    (load_commands.migrate, "Create the tables, or bring them to this version.", ("migrate",)),
+    (inspect_commands.doctor, "Check everything that a run depends on.", ("doctor",)),
+    (setup_commands.migrate, "Create the tables, or migrate them to this version.", ("migrate",)),
     (
         sandbox_commands.demo,
-        "See the job at work: no account and no database needed.",
+        "See it work, without an account or a database.",
         ("demo", "demo --folder /tmp/demo"),
     ),
     (

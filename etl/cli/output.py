@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from etl.config.settings import Need, Settings
+    from etl.display.progress import LiveProgress
     from etl.domain.errors import WatchTimeError
 
 # What a command that asks the source cannot do without.
@@ -83,7 +84,7 @@ def lost_output() -> TryLater | None:
         return None
     return TryLater(
         f"stdout cannot be written: {trouble.strerror}",
-        next_step="make room where stdout leads, then run again; what was loaded is loaded",
+        next_step="free space where stdout is written to, then run again; what was loaded stays loaded",
     )
 
 
@@ -95,17 +96,24 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 
 def settings(*needs: Need) -> Settings:
     """The settings; from here on their secrets are masked in everything that is logged."""
-    from etl.config.settings import Settings, open_secrets, unknown_variables
+    from etl.config.settings import Settings, open_secrets, unknown_variable, unknown_variables
 
     loaded = Settings.load(needs)
     logs.configure(secrets=loaded.secrets())
     for name, nearest in unknown_variables().items():
-        structlog.get_logger("watch_time").warning("unknown_setting", name=name, did_you_mean=nearest)
+        warn(unknown_variable(name, nearest), "unknown_setting", name=name, did_you_mean=nearest)
     for file, mode in open_secrets().items():
-        structlog.get_logger("watch_time").warning(
-            "secrets_open_to_others", file=file, mode=mode, next_step="chmod 600"
-        )
+        said = f"{file} holds secrets and has mode {mode}: other users can read or change it; type: chmod 600 {file}"
+        warn(said, "secrets_open_to_others", file=file, mode=mode, next_step="chmod 600")
     return loaded
+
+
+def warn(sentence: str, event: str, **fields: object) -> None:
+    """A warning: a sentence on a terminal, an event elsewhere."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        typer.secho(redact(f"warning: {sentence}"), err=True, fg=typer.colors.YELLOW)
+    else:
+        structlog.get_logger("watch_time").warning(event, **fields)
 
 
 def date_range(known: Settings, start: date | None, end: date | None, *, days: int = _DAYS_SHOWN) -> tuple[date, date]:
@@ -117,6 +125,24 @@ def date_range(known: Settings, start: date | None, end: date | None, *, days: i
     return first, last
 
 
+def live_progress(*, verbose: bool, quiet: bool) -> LiveProgress:
+    """The live lines of long work, on a terminal; elsewhere, and with `verbose`, the log has a line for each step.
+
+    Called after `settings`, which sets up the log.
+    """
+    from etl.display import progress, terminal
+
+    if verbose and quiet:
+        raise typer.BadParameter("--verbose and --quiet cannot be combined")
+    console = terminal.stderr()
+    is_shown = console.is_terminal and not verbose and not quiet
+    if is_shown:
+        logs.only_what_no_table_shows()
+    elif quiet:
+        logs.only_warnings()
+    return progress.LiveProgress(console, is_shown=is_shown)
+
+
 def show(document: object, table: Callable[[], RenderableType], *, as_json: bool) -> None:
     """Data to stdout: the document, or the table."""
     from etl.display import terminal
@@ -126,7 +152,7 @@ def show(document: object, table: Callable[[], RenderableType], *, as_json: bool
         return
     console = terminal.stdout()
     with console.capture() as shown:
-        console.print(table())
+        console.print(table(), crop=False)
     say(shown.get().removesuffix("\n"))
 
 
@@ -137,8 +163,28 @@ def say(text: str) -> None:
 
 def tell(error: WatchTimeError) -> None:
     """An error, for people: what happened, and what to type next."""
-    typer.secho(redact(f"error: {error}"), err=True, fg=typer.colors.RED)
-    typer.echo(redact(f"  next: {error.next_step}"), err=True)
+    if sys.stderr is None:
+        return
+
+    from etl.display import hints, terminal
+
+    console = terminal.stderr()
+    # Only a terminal's lines are broken: what a file or a pipe gets may be searched.
+    said = hints.problem(redact(f"error: {error}"), redact(error.next_step))
+    console.print(said, soft_wrap=not console.is_terminal, crop=False)
+
+
+def advise(next_step: str) -> None:
+    """What to type next, for people, after something went well."""
+    if sys.stderr is None:
+        return
+
+    from rich.console import Group
+
+    from etl.display import hints, terminal
+
+    console = terminal.stderr()
+    console.print(Group(*hints.hint(next_step)), soft_wrap=not console.is_terminal, crop=False)
 
 
 def described(error: WatchTimeError) -> dict[str, object]:

@@ -43,12 +43,12 @@ def _env_file() -> dict[str, str | None]:
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(
             f".env in {Path.cwd()} cannot be read: {_why_unreadable(error)}",
-            next_step="mend the file, or put the settings into the environment",
+            next_step="fix the file, or set the variables in the environment",
         ) from None
 
 
 def read_secret_files(names: Iterable[str], variables: Mapping[str, str], problems: dict[str, str]) -> dict[str, str]:
-    """Read `*_FILE` of the settings `names`; problems are added to `problems` under the variable's name."""
+    """Read `*_FILE` of the settings `names`; problems are added to `problems`, to follow the variable's name."""
     values: dict[str, str] = {}
     for name in names:
         variable = variable_of(name)

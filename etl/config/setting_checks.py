@@ -29,6 +29,8 @@ EXAMPLES: Final = {
 _HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 # abfs also knows container@account; a colon before the @ would be a password.
 _ARCHIVE: Final = re.compile(r"(s3|gs)://[^\s/?#@:]+(/[^\s?#]*)?|abfs://[^\s/?#@:]+(@[^\s/?#@:]+)?(/[^\s?#]*)?")
+_LONGEST_SHOWN: Final = 60
+
 # What a machine's folder of time zones holds beside those of IANA: its own zone, and others with leap seconds.
 _OF_THE_MACHINE: Final = re.compile(r"(posix|right)/|(localtime|posixrules|Factory)\Z")
 # For libpq the first @ or / ends the password: what comes after it would be taken for a host or a database, and shown.
@@ -44,10 +46,11 @@ _EXPECTED: Final[dict[object, str]] = {
 }
 
 
-def problem(field: FieldInfo | None, error: ErrorDetails) -> str:
-    """What is wrong with a value, after the name of its variable."""
-    if field is None or error["type"] == "value_error":
-        return " " + error["msg"].removeprefix("Value error, ")
+def problem(field: FieldInfo, error: ErrorDetails, given: str | None) -> str:
+    """What is wrong with a value, after the name of its variable; `given` is None for a secret, which is not shown."""
+    value = "" if given is None else f"={_shown(given)}"
+    if error["type"] == "value_error":
+        return f"{value}: {error['msg'].removeprefix('Value error, ')}"
     kind = next(kind for kind in (field.annotation, *get_args(field.annotation)) if kind in _EXPECTED)
     bounds = "".join(
         f" {word} {getattr(each, sign):,}"
@@ -55,13 +58,19 @@ def problem(field: FieldInfo | None, error: ErrorDetails) -> str:
         for each in field.metadata
         if hasattr(each, sign)
     )
-    return f"={error['input']!s:.40}: expected {_EXPECTED[kind]}{bounds}"
+    return f"{value}: expected {_EXPECTED[kind]}{bounds}"
+
+
+def _shown(value: str) -> str:
+    """A value in one line of bounded length."""
+    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in value)
+    return line if len(line) <= _LONGEST_SHOWN else f"{line[:_LONGEST_SHOWN]}..."
 
 
 def http_base(value: str) -> str:
     """Of a base URL, without the slash at its end."""
     if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value):
-        raise ValueError("must look like https://host, without user, query or fragment")
+        raise ValueError("expected https://HOST, without user, query or fragment")
     return value.rstrip("/")
 
 
@@ -71,9 +80,9 @@ def database_url(value: SecretStr | None, info: ValidationInfo) -> SecretStr | N
         return None
     url = value.get_secret_value()
     if not re.match(rf"postgres(ql)?(\+\w+)?://|{EMBEDDED}.", url):
-        raise ValueError(f"must look like {EXAMPLES['database_url']}")
+        raise ValueError(f"expected {EXAMPLES['database_url']}")
     if _SPLIT_PASSWORD.match(url):
-        raise ValueError("must have @ : / in its user and its password written as %40 %3A %2F")
+        raise ValueError("expected @ : / in user and password to be written as %40 %3A %2F")
     weakest = info.data.get("weakest_sslmode")  # not there when it is none
     if weakest and not url.startswith(EMBEDDED) and (weakness := too_weak(url, weakest)):
         raise ValueError(weakness)
@@ -84,8 +93,8 @@ def archive_url(value: str | None) -> str | None:
     """Of a folder or a store, without the slash at its end."""
     if value is not None and (":" in value or value.startswith("//")) and not _ARCHIVE.fullmatch(value):
         raise ValueError(
-            f"must be {EXAMPLES['archive_url']}; without user, password, port or query: credentials come from the "
-            "store's own environment variables"
+            f"expected {EXAMPLES['archive_url']}, without user, password, port or query: credentials come from "
+            "the store's own environment variables"
         )
     return value and (value.rstrip("/") or "/")
 
@@ -93,13 +102,13 @@ def archive_url(value: str | None) -> str | None:
 def schema_name(value: str) -> str:
     """Of a schema whose name needs no quotes."""
     if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", value):
-        raise ValueError("must be lower-case letters, digits and underscores, at most 63, and begin with no digit")
+        raise ValueError("expected at most 63 lower-case letters, digits and underscores, the first not a digit")
     return value
 
 
 def time_zone(value: str) -> str:
     """Of a zone of IANA's."""
-    wrong = ValueError(f"{value!r} is not an IANA time zone; use a name such as Asia/Taipei")
+    wrong = ValueError("expected an IANA time zone, such as Asia/Taipei")
     if _OF_THE_MACHINE.match(value):
         raise wrong
     try:
@@ -113,7 +122,7 @@ def header_value(value: str | SecretStr | None) -> str | SecretStr | None:
     """Of what is sent as an HTTP header."""
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
     if text is not None and not re.fullmatch(r"[\x21-\x7e]+", text):
-        raise ValueError("must be printable ASCII without spaces: it is sent as an HTTP header")
+        raise ValueError("expected printable ASCII without spaces: it is sent as an HTTP header")
     return value
 
 
@@ -123,9 +132,7 @@ def host_names(value: object) -> object:
         value = tuple(host.strip().lower().rstrip(".") for host in value.split(",") if host.strip())
     wrong = [host for host in value if not _HOST.fullmatch(host)] if isinstance(value, tuple) else []
     if wrong:
-        raise ValueError(
-            f"must be host names, which cover their subdomains, without scheme, port or *: {', '.join(wrong)}"
-        )
+        raise ValueError(f"expected host names, without scheme, port or *; not one is: {', '.join(wrong)}")
     return value
 
 
@@ -135,10 +142,10 @@ def header_aliases(value: object) -> object:
         try:
             value = json.loads(value)
         except ValueError:
-            raise ValueError('must be a JSON object such as {"Viewer": "customer_id"}') from None
+            raise ValueError('expected a JSON object such as {"Viewer": "customer_id"}') from None
     if not isinstance(value, dict) or not all(isinstance(column, str) for column in value.values()):
-        raise ValueError('must be a JSON object of texts such as {"Viewer": "customer_id"}')
+        raise ValueError('expected a JSON object of strings such as {"Viewer": "customer_id"}')
     unknown = sorted(set(value.values()) - {*COLUMNS, IGNORE})
     if unknown:
-        raise ValueError(f"{', '.join(unknown)}: no such column; the columns are {', '.join(COLUMNS)}, {IGNORE}")
+        raise ValueError(f"expected column names from {', '.join(COLUMNS)}, {IGNORE}; not one is: {', '.join(unknown)}")
     return value

@@ -25,7 +25,8 @@ from etl.domain.errors import Misconfigured
 from etl.domain.slices import MAX_CONCURRENCY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+
 
 Need = Literal["api_token", "org_id", "database_url", "archive_url"]
 
@@ -154,7 +155,7 @@ class Settings(BaseSettings):
         """
         value = getattr(self, name)
         if value is None:
-            raise Misconfigured(f"{variable_of(name)} is not set", next_step=f"it wants {EXAMPLES[name]}")
+            raise Misconfigured(f"{variable_of(name)} is not set", next_step=f"set it to {EXAMPLES[name]}")
         return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
     def secrets(self) -> tuple[str, ...]:
@@ -179,39 +180,41 @@ class Settings(BaseSettings):
         )
 
     @classmethod
-    def load(cls, needs: Iterable[Need] = ()) -> Settings:
+    def load(cls, needs: Iterable[Need] = (), answers: Mapping[str, str] | None = None) -> Settings:
         """Read the environment and `.env` of the current folder.
 
         Args:
             needs: the settings that the caller cannot do without.
+            answers: values by field, which win over both.
 
         Raises:
             Misconfigured: with every problem at once: invalid values, missing ones, secret files that cannot be read.
         """
-        variables = given()
+        answers = answers or {}
+        variables = given() | {variable_of(name): value for name, value in answers.items()}
         problems: dict[str, str] = {}
-        from_files = read_secret_files(_SECRETS, variables, problems)
+        from_files = read_secret_files([name for name in _SECRETS if name not in answers], variables, problems)
         from_files |= read_secret_files(TELEMETRY_SECRETS, variables, {})
         try:
-            settings = cls(**from_files)  # type: ignore[arg-type]  # values are validated by pydantic
+            settings = cls(**from_files, **answers)  # type: ignore[arg-type]  # values are validated by pydantic
         except ValidationError as error:
             settings = None
             for item in error.errors():
-                name = str(item["loc"][0])
-                problems[variable_of(name)] = setting_checks.problem(cls.model_fields.get(name), item)
+                variable = variable_of(str(item["loc"][0]))
+                name = next(name for name in cls.model_fields if variable_of(name) == variable)
+                shown = None if name in {*_SECRETS, *TELEMETRY_SECRETS} else variables.get(variable, "")
+                problems[variable] = setting_checks.problem(cls.model_fields[name], item, shown)
         for name in needs:
             variable = variable_of(name)
             if not {variable, f"{variable}_FILE"} & problems.keys() and not from_files.get(
                 name, variables.get(variable)
             ):
-                problems[variable] = f" is not set; it wants {EXAMPLES[name]}"
+                problems[variable] = f": not set; expected {EXAMPLES[name]}"
         if problems or settings is None:
             lines = "".join(f"\n  {variable}{problem}" for variable, problem in sorted(problems.items()))
-            raise Misconfigured(
-                f"{len(problems)} {'setting needs' if len(problems) == 1 else 'settings need'} attention:{lines}",
-                next_step="set them in the environment or in a .env file here; secrets may also come from a file "
-                f"named by {variable_of('api_token')}_FILE or {variable_of('database_url')}_FILE",
-            )
+            typos = "".join(f"\n  {unknown_variable(*found)}" for found in unknown_variables().items())
+            count = f"{len(problems)} setting is" if len(problems) == 1 else f"{len(problems)} settings are"
+            raise Misconfigured(f"{count} missing or wrong:{lines}{typos}", next_step=_how_to_set(problems))
         return settings
 
 
@@ -233,3 +236,17 @@ def unknown_variables() -> dict[str, str | None]:
 def open_secrets() -> dict[str, str]:
     """The files with secrets that other users may read or change, and their modes."""
     return open_to_others((*_SECRETS, *TELEMETRY_SECRETS))
+
+
+def unknown_variable(name: str, nearest: str | None) -> str:
+    """What to say of a variable that nothing reads."""
+    return f"{name} is set, but no setting has that name{f'; did you mean {nearest}?' if nearest else ''}"
+
+
+def _how_to_set(problems: Mapping[str, str]) -> str:
+    missing = [variable for variable, problem in problems.items() if problem.startswith(": not set")]
+    if not missing:
+        return "correct them in the environment or in .env"
+    secret = next((variable for variable in map(variable_of, _SECRETS) if variable in missing), None)
+    from_file = f"; a secret can also be read from a file: set {secret}_FILE to its path" if secret else ""
+    return f"set them in the environment or in .env in this folder{from_file}; to be asked for them: `watch-time init`"

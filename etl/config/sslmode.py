@@ -34,11 +34,10 @@ def too_weak(url: str, weakest: Sslmode) -> str | None:
     mode, hosts = known.get("sslmode", ""), _hosts_elsewhere(known.get("host", ""), known.get("hostaddr", ""))
     if not hosts or mode not in _MODES or _MODES.index(mode) >= _MODES.index(weakest):
         return None
-    stated = f"sslmode={mode}" if "sslmode=" in url else f"sslmode={mode}, which is what applies where it states none"
+    stated = f"sslmode={mode}" if "sslmode=" in url else f"sslmode={mode} (the default)"
     return (
-        f"leads to {', '.join(hosts)} with {stated}; nothing below {weakest} is allowed: "
-        f"{_what_to_write(url, weakest)}, or, in a network that nobody else is in, set "
-        f"WATCH_TIME_WEAKEST_SSLMODE={mode}"
+        f"connects to {', '.join(hosts)} with {stated}, which is weaker than {weakest}: "
+        f"{_what_to_write(url, weakest)}; or, on a private network, set WATCH_TIME_WEAKEST_SSLMODE={mode}"
     )
 
 
@@ -48,7 +47,7 @@ def _what_to_write(url: str, weakest: Sslmode) -> str:
         # Not `system` alone: the OpenSSL that comes with psycopg's wheel has a folder of its own, and that is empty.
         return (
             f"write sslmode={weakest}&sslrootcert=FILE {after}, where FILE holds the certificate of the server's "
-            "authority (for a public one sslrootcert=system, with SSL_CERT_FILE naming the system's)"
+            "authority; for a public authority, the system's file of certificates"
         )
     return f"write sslmode={weakest} {after}"
 

@@ -1,17 +1,18 @@
-"""Looking at everything that a run depends on, and saying what to do about what is amiss.
+"""Checking everything that a run depends on, and saying how to fix what is wrong.
 
 Changes nothing; into the archive a small file is written and removed again.
 """
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from etl.config.settings import Settings, open_secrets, unknown_variables
+from etl.config.settings import Settings, open_secrets, unknown_variable, unknown_variables
 from etl.config.telemetry_settings import unread_telemetry
 from etl.domain.errors import ExitCode, WatchTimeError
 from etl.domain.slices import Slice, slices_of, target_date
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _SKEW_WORTH_A_WORD_S: Final = 60.0
 # The days before the target date that are asked, in the hope for a report to try the download host with.
 _DAYS_TRIED: Final = 3
+_RECOMMENDS_DOCTOR: Final = re.compile(r"(; )?to [^;:]*: `watch-time doctor`")
+_CHECK_RIGHTS: Final = "check the names of database and schema, and what the user may do"
 _OLDEST_MAJOR: Final = 15
 _NEWEST_MAJOR: Final = 18
 
@@ -67,21 +70,22 @@ class Check:
 def run_checks() -> Iterator[Check]:
     """Look at the settings, the database, the API, the clock and the download host, in this order."""
     try:
+        settings = Settings.load(needs=("api_token", "org_id", "database_url"))
         for name, nearest in unknown_variables().items():
-            hint = f"did you mean {nearest}?" if nearest else "remove it, or see the README for the names"
-            yield Check("settings", Verdict.WARNING, f"{name} is set, and nothing reads it", hint)
+            hint = f"rename it to {nearest}, or remove it" if nearest else "remove it; see docs/configuration.md"
+            yield Check("settings", Verdict.WARNING, unknown_variable(name, nearest), hint)
         for file, mode in open_secrets().items():
             yield Check(
-                "settings", Verdict.WARNING, f"{file} has secrets, and mode {mode}: other users get at them",
-                f"type: chmod 600 {file}",
+                "settings", Verdict.WARNING, f"{file} holds secrets and has mode {mode}: other users can read or "
+                "change it",
+                f"`chmod 600 {file}`",
             )  # fmt: skip
-        settings = Settings.load(needs=("api_token", "org_id", "database_url"))
     except WatchTimeError as error:
         yield _problem("settings", error)
         return
     yield Check("settings", Verdict.OK, f"organization {settings.require('org_id')}, {settings.api_base_url}")
     if warning := token_expiry.warning(settings.require("api_token"), now=datetime.now(UTC)):
-        yield Check("token", Verdict.WARNING, warning, "get a new one and set WATCH_TIME_API_TOKEN")
+        yield Check("token", Verdict.WARNING, warning, "create a new one and set WATCH_TIME_API_TOKEN")
     yield from _examine_database(settings)
     yield from _examine_source(settings)
     yield from _examine_archive(settings)
@@ -109,18 +113,20 @@ def _examine_database(settings: Settings) -> Iterator[Check]:
             schema.require_owner(database, connection, settings.require("org_id"))
             if found := citus.check_cluster(connection):
                 yield Check("Citus", Verdict.WARNING if found[1] else Verdict.OK, *found)
-            yield Check("tables", Verdict.OK, f"version {schema.HEAD}, of {schema.owner(connection) or 'nobody yet'}")
+            yield Check("tables", Verdict.OK, _schema_is_current(schema.owner(connection)))
             lacking = [row["right"] for row in fetch_rows(connection, statement("diagnostics/lacking_rights"))]
             if lacking:
                 yield Check(
                     "rights",
                     Verdict.PROBLEM,
-                    f"the database user may not {', '.join(lacking)}",
-                    "grant it, or run as the user that migrated",
+                    f"the database user lacks the right to {', '.join(lacking)}",
+                    "grant it, or connect as the user that migrated",
                     ExitCode.MISCONFIGURED,
                 )
             else:
-                yield Check("rights", Verdict.OK, "may read, write, make temporary tables and attach partitions")
+                yield Check(
+                    "rights", Verdict.OK, "the user can read, write, create temporary tables and attach partitions"
+                )
     except WatchTimeError as error:
         yield _problem("database", error)
 
@@ -139,10 +145,10 @@ def _examine_source(settings: Settings) -> Iterator[Check]:
             dates: list[str] = []
             api.event_hooks = {"response": [lambda response: dates.append(response.headers.get("date", ""))]}
             slice_, address = _find_report(api, settings)
-            yield Check("API", Verdict.OK, f"token and organization accepted by {settings.api_base_url}")
+            yield Check("API", Verdict.OK, f"{settings.api_base_url} accepts token and organization")
             yield _clock(dates[-1] if dates else "")
             if address is None:
-                yield Check("download host", Verdict.WARNING, f"no report up to {slice_} to try it with")
+                yield Check("download host", Verdict.WARNING, f"not checked: there is no report up to {slice_}")
             else:
                 yield _download_host(storage, policy, address)
     except WatchTimeError as error:
@@ -159,7 +165,7 @@ def _examine_archive(settings: Settings) -> Iterator[Check]:
 
     try:
         archive.open_archive(settings, Stop()).probe()
-        yield Check("archive", Verdict.OK, f"{settings.archive_url} takes, shows and gives up files")
+        yield Check("archive", Verdict.OK, f"files can be written, read, listed and deleted in {settings.archive_url}")
     except WatchTimeError as error:
         yield _problem("archive", error)
 
@@ -174,7 +180,12 @@ def _examine_channels(settings: Settings) -> Iterator[Check]:
     )
 
     for variable, problem in unread_telemetry().items():
-        yield Check(variable, Verdict.WARNING, problem, "runs tell nothing there; mend the file, or unset the variable")
+        yield Check(
+            variable,
+            Verdict.WARNING,
+            f"{variable}{problem}",
+            "fix the file, or unset the variable; until then nothing is sent there",
+        )
     channels = settings.telemetry()
     looks: list[tuple[str, Callable[[str], str], str]] = [
         ("metrics file", textfile.probe, channels.metrics_file),
@@ -211,16 +222,16 @@ def _clock(date_header: str) -> Check:
 
     theirs = http_date(date_header)
     if theirs is None:
-        return Check("clock", Verdict.WARNING, "the API does not say what time it is")
+        return Check("clock", Verdict.WARNING, "not checked: the API's answer has no Date header")
     skew_s = (datetime.now(UTC) - theirs).total_seconds()
     if abs(skew_s) < _SKEW_WORTH_A_WORD_S:
-        return Check("clock", Verdict.OK, "agrees with the API's")
+        return Check("clock", Verdict.OK, "in step with the API's clock")
     direction = "ahead of" if skew_s > 0 else "behind"
     return Check(
         "clock",
         Verdict.WARNING,
         f"this machine's clock is {abs(skew_s):.0f} s {direction} the API's",
-        "set the clock (NTP): near midnight a wrong one picks the wrong date",
+        "synchronize the clock (NTP): near midnight a wrong clock picks the wrong date",
     )
 
 
@@ -235,15 +246,22 @@ def _download_host(storage: httpx.Client, policy: UrlPolicy, address: ReportAddr
     except HTTP_ERRORS as error:
         return _problem("download host", explain(error, f"the download host {url.host}"))
     if status in {200, 206}:
-        return Check("download host", Verdict.OK, f"{url.host} gives the report")
+        return Check("download host", Verdict.OK, f"{url.host} sends the report")
     return Check(
         "download host",
         Verdict.PROBLEM,
-        f"{url.host} answered {status} to a fresh address",
-        "try again; if it stays, ask BlendVision",
+        f"{url.host} answered {status} to a new URL",
+        "try again; if it persists, ask BlendVision",
         ExitCode.TRY_LATER,
     )
 
 
+def _schema_is_current(owner: str | None) -> str:
+    bound = f"bound to organization {owner}" if owner else "not yet bound to an organization"
+    return f"schema is current ({schema.HEAD}), {bound}"
+
+
 def _problem(name: str, error: WatchTimeError) -> Check:
-    return Check(name, Verdict.PROBLEM, str(error), error.next_step, error.exit_code)
+    # Who reads this has typed `doctor` already.
+    next_step = _RECOMMENDS_DOCTOR.sub("", error.next_step) or _CHECK_RIGHTS
+    return Check(name, Verdict.PROBLEM, str(error), next_step, error.exit_code)

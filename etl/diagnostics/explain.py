@@ -90,21 +90,21 @@ def what_is_next(slice_: Slice, record: ledger.SliceRecord | None, settings: Set
     day, state = slice_.report_date, record.state if record else None
     due = day + timedelta(days=settings.lag_days)
     if today < due:
-        return f"the daily run asks for it from {due} on"
+        return f"the daily run checks it from {due} on"
     window = settings.recheck_days if state is State.LOADED else settings.lookback_days
     last = due + timedelta(days=window)
     if record and state is State.HELD:
         by_hand = remedy(slice_, record.error_code)
     else:
-        by_hand = f"by hand: watch-time backfill --start {day} --end {day} --type {slice_.report_type}"
-        by_hand += " --refresh" if state is State.LOADED else ""
+        by_hand = f"to load it now: `watch-time backfill --start {day} --end {day} --type {slice_.report_type}"
+        by_hand += " --refresh`" if state is State.LOADED else "`"
     if today > last:
-        return f"no run asks for it any more; {by_hand}"
+        return f"the daily run does not check it any more; {by_hand}"
     settled = due + timedelta(days=SETTLING_DAYS + 1)
     meaning = (
-        f"; from {settled} on a 404 means an empty day, if {slice_.report_type} of a later date or the date's other "
-        "report is there"
+        f"; from {settled} on, a 404 means an empty day, if {slice_.report_type} of a later date or the date's other "
+        "report exists"
         if state is State.UNAVAILABLE and settled <= last
         else ""
     )
-    return f"every run asks for it, up to {last}{meaning}; {by_hand}"
+    return f"every run checks it until {last}{meaning}; {by_hand}"

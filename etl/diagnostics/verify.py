@@ -103,8 +103,8 @@ class Verification:
         stored = [slice_ for slice_ in slices if slice_ in known and known[slice_].revision]
         if not stored:
             raise WrongUsage(
-                f"nothing is stored from {start} to {end} that could be verified",
-                next_step="watch-time status shows what is stored; watch-time backfill loads it",
+                f"nothing is loaded from {start} to {end}, so there is nothing to verify",
+                next_step="see what is loaded: `watch-time status`",
             )
         return stored
 
@@ -126,7 +126,7 @@ class Verification:
                 raise ValueError("without a source only files can be compared")
             with self._source.fetch(slice_) as report:
                 if isinstance(report, ReportNotFound):
-                    return Verdict(slice_, compared=False, message="the source has no report (404): nothing to compare")
+                    return Verdict(slice_, compared=False, message="the API has no report (404)")
                 return self._with(slice_, report.path, report.sha256)
         except WatchTimeError as error:
             return Verdict(
@@ -153,7 +153,7 @@ class Verification:
         differs = any(counts.values()) or wrong_sums > 0
         known = ledger.read(connection, slice_)
         is_stored_report = known is not None and known.report_sha256 == sha256
-        rejected = f"{tally.rows_rejected} lines of the report cannot be loaded and were not compared"
+        rejected = f"{tally.rows_rejected} lines of the report are invalid and were not compared"
         return Verdict(
             slice_,
             compared=True,
@@ -171,8 +171,8 @@ def _remedy(slice_: Slice, *, is_stored_report: bool) -> str:
     day = f"{slice_.report_date}"
     command = f"watch-time backfill --start {day} --end {day} --type {slice_.report_type}"
     if is_stored_report:
-        return f"the rows were changed after they were loaded; to correct them, type: {command} --reload"
-    return f"this is not the report that was loaded; to load the newest, type: {command} --refresh"
+        return f"the rows were changed after they were loaded; to correct them: `{command} --reload`"
+    return f"this is not the report that was loaded; to load the newest: `{command} --refresh`"
 
 
 def _sha256(path: Path) -> str:

@@ -2,8 +2,15 @@
 
 It shows values that others read; it never asks the database.
 
-    terminal   tables and lists for the terminal
-    narrative  what happened to a slice, in sentences
-    progress   the live bar of a long run
-    page/      the page, as HTML or PNG
+    terminal    outcomes, plans, checks: what a command shows when it is done
+    overview    the page of `status`
+    narrative   restatements, verdicts, and the history of a slice
+    audit_page  what the archive holds and lacks
+    results     what a statement returned
+    folding     what is said of many slices is said once, of ranges of dates
+    hints       next steps, with commands that can be pasted
+    fitting     tables and prose for the width at hand
+    figures     numbers as people read them
+    progress    the live lines of a long run
+    page/       the page, as HTML or PNG
 """

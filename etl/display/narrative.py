@@ -1,15 +1,18 @@
-"""What people read in sentences: the story of a slice, and what changed after first publication."""
+"""The pages about slices: what was restated or is held, what `verify` found, and the history of one."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.text import Text
 
-from etl.diagnostics.status import shown_as
-from etl.display.terminal import calendar, new_table, note, state_text, status_table
+from etl.diagnostics.status import NEVER_TRIED, shown_as
+from etl.display import figures
+from etl.display.fitting import Prose, new_table
+from etl.display.folding import Note
+from etl.display.hints import hint
+from etl.display.terminal import rows_changed, slice_cells, state_text, told_of
 from etl.domain.errors import ExitCode, worst
 from etl.domain.report_values import plain
 from etl.pipeline.guards import remedy
@@ -20,88 +23,61 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from etl.diagnostics.explain import Story
-    from etl.diagnostics.status import SliceStatus, Status
+    from etl.diagnostics.status import SliceStatus
     from etl.diagnostics.verify import Verdict
-    from etl.domain.slices import Slice
-    from etl.warehouse.freshness import Overview
     from etl.warehouse.ledger import Restatement
 
-# So many late slices are named; `status --json` has them all.
-_LISTED: Final = 6
 
-
-def status_page(status: Status) -> Group:
-    """The calendar; how fresh the whole is; and the slices one by one."""
-    return Group(calendar(status.slices), Text(), *freshness(status.overview), Text(), status_table(status.slices))
-
-
-def freshness(overview: Overview) -> Iterator[RenderableType]:
-    """By report date: what is stored and complete, how long reports usually take; what is missing, and what is late."""
-    table = new_table("type", "newest stored", "complete up to", ">first seen after", ">99 % within", ">of dates")
-    for fresh in overview.freshness:
-        lag = fresh.lag and (in_days(fresh.lag.median), in_days(fresh.lag.p99), f"{fresh.lag.dates:,}")
-        dates = (f"{day}" if day else "none" for day in (fresh.newest_stored, fresh.complete_up_to))
-        table.add_row(fresh.report_type.value, *dates, *(lag or ()))
-    yield table
-    if overview.gaps:
-        more = f", and {len(overview.gaps) - 1:,} more" if len(overview.gaps) > 1 else ""
-        yield Text(f"oldest gap: {overview.gaps[0]}{more}")
-    if overview.late:
-        first = overview.late[0]
-        yield Text.assemble(("late", "red"), f": {_listed(overview.late)}")
-        yield Text(f"  why: watch-time explain {first.report_date} --type {first.report_type}")
-        yield Text(f"  next: {overview.fetch_late}", style="bold")
-        if overview.leave_out_late:
-            yield Text(f"  or, if nothing before that date matters, set {overview.leave_out_late}", style="bold")
-    if overview.presumed:
-        yield Text(f"presumed empty, since the source answers 404: {_listed(overview.presumed)}")
-        yield Text(f"  to ask again: {overview.fetch_presumed}")
-
-
-def in_days(duration: timedelta) -> str:
-    """Days with one digit: a report is seen when it is asked for, which is not to the minute."""
-    return f"{duration / timedelta(days=1):.1f} days"
-
-
-def _listed(slices: Sequence[Slice]) -> str:
-    more = f" and {len(slices) - _LISTED:,} more" if len(slices) > _LISTED else ""
-    return ", ".join(map(str, slices[:_LISTED])) + more
-
-
-def restatements_page(restatements: Iterable[Restatement], held: Sequence[SliceStatus]) -> Group:
+def restatements_page(restatements: Sequence[Restatement], held: Sequence[SliceStatus]) -> Group:
     """A line for every change after first publication; then the slices that are held, and what accepts them."""
-    lines = [
-        Text(
-            f"{change.slice}: {change.seconds_before:,f} s -> {change.seconds_after:,f} s, +{change.rows_inserted:,} "
-            f"-{change.rows_deleted:,} ~{change.rows_updated:,} rows (revision {change.revision}, "
-            f"{change.loaded_at:%Y-%m-%d %H:%M} UTC)"
+    parts: list[RenderableType] = []
+    if restatements:
+        watch_time = figures.WatchTime(
+            seconds for change in restatements for seconds in (change.seconds_before, change.seconds_after)
         )
-        for change in restatements
+        unit = watch_time.unit
+        table = new_table(
+            "date", "type", ">revision", f">before ({unit})", f">after ({unit})", "rows changed", "=loaded at (UTC)"
+        )
+        for change in restatements:
+            table.add_row(
+                *slice_cells(change.slice),
+                f"{change.revision:,}",
+                watch_time.show(change.seconds_before),
+                watch_time.show(change.seconds_after),
+                rows_changed(change.rows_inserted, change.rows_deleted, change.rows_updated),
+                figures.minute(change.loaded_at),
+            )
+        parts.append(table)
+    notes = [
+        Note((status.slice,), status.state, status.reason or "", remedy(status.slice, status.error_code))
+        for status in held
     ]
-    for status in held:
-        lines += [
-            note(status.slice, status.state, status.reason or ""),
-            Text(f"  next: {remedy(status.slice, status.error_code)}", style="bold"),
-        ]
-    return Group(*(lines or [Text("nothing changed after first publication, and nothing is held")]))
+    if notes:
+        parts += [*([Text()] if parts else []), *told_of(notes)]
+    return Group(*(parts or [Text("nothing was restated, and nothing is held")]))
 
 
 def verdicts_page(verdicts: Sequence[Verdict], *, not_tried: int = 0) -> Group:
-    """A line per slice, the first differing rows of each below it; then the sum."""
-    lines: list[Text] = []
+    """A line per slice; below, what there is to say, the first rows that differ, and the sum."""
+    table = new_table("date", "type", "verdict", ">rows", ">only in report", ">only in table", ">other seconds")
     for verdict in verdicts:
-        figures = f", {verdict.rows:,} rows" if verdict.compared else ""
-        if verdict.exit_code and verdict.compared:
-            figures += (
-                f": {verdict.missing:,} missing, {verdict.surplus:,} surplus, {verdict.changed:,} with other seconds"
-            )
-        message = f": {verdict.message}" if verdict.message else ""
-        style = "red" if verdict.exit_code else "green" if verdict.compared else "yellow"
-        lines.append(Text.assemble(f"{verdict.slice} ", (verdict.word, style), figures, message))
-        if verdict.next_step:
-            lines.append(Text(f"  next: {verdict.next_step}", style="bold"))
-        lines += [_told_difference(row) for row in verdict.first]
-    return Group(*lines, Text(), Text(_proven(verdicts, not_tried)))
+        differences = (verdict.missing, verdict.surplus, verdict.changed)
+        figures_of = [f"{figure:,}" for figure in (verdict.rows, *differences)] if verdict.compared else []
+        table.add_row(*slice_cells(verdict.slice), state_text(verdict.word), *figures_of)
+    notes = [
+        Note(
+            (verdict.slice,), verdict.word, verdict.message or "its rows are not those of the report", verdict.next_step
+        )
+        for verdict in verdicts
+        if verdict.message or verdict.next_step
+    ]
+    parts: list[RenderableType] = [table, Text()]
+    if any(verdict.first for verdict in verdicts):
+        parts += [_differences_table(verdicts), Text()]
+    if notes:
+        parts += [*told_of(notes), Text()]
+    return Group(*parts, Prose(Text(_proven(verdicts, not_tried)), rest=2))
 
 
 def _proven(verdicts: Sequence[Verdict], not_tried: int) -> str:
@@ -113,17 +89,20 @@ def _proven(verdicts: Sequence[Verdict], not_tried: int) -> str:
     # Where something else has to be done first, the verdicts say what.
     later = worst(verdict.exit_code for verdict in verdicts) in {ExitCode.OK, ExitCode.TRY_LATER}
     return (
-        f"nothing is proven: not one of {stored} stored slices could be compared with its report{rest}"
+        f"nothing is proven: none of {stored} stored slices could be compared with its report{rest}"
         f"{'; try again later' if later else ''}"
     )
 
 
-def _told_difference(row: Mapping[str, Any]) -> Text:
-    sides = [
-        "nothing" if row[side] is None else f"{plain(row[side])} s" for side in ("report_seconds", "table_seconds")
-    ]
-    key = f"content {row['content_id']!r}, customer {row['customer_id']!r}, {_printable(row['streaming_type'])}"
-    return Text(f"  {key}: the report has {sides[0]}, the table {sides[1]}")
+def _differences_table(verdicts: Sequence[Verdict]) -> RenderableType:
+    """The first rows that differ. Seconds have all their digits here: a difference may be in the last."""
+    table = new_table("date", "type", "content", "customer", "streaming type", ">report (s)", ">table (s)")
+    for verdict in verdicts:
+        for row in verdict.first:
+            sides = ("none" if row[side] is None else plain(row[side]) for side in ("report_seconds", "table_seconds"))
+            names = (Text(_printable(row[name])) for name in ("content_id", "customer_id", "streaming_type"))
+            table.add_row(*slice_cells(verdict.slice), *names, *sides)
+    return table
 
 
 def stories_page(stories: Iterable[Story]) -> Group:
@@ -132,50 +111,78 @@ def stories_page(stories: Iterable[Story]) -> Group:
 
 
 def story_page(story: Story) -> Group:
-    """A slice's story, as a person would tell it."""
+    """A slice's history: what is stored, and each check, revision and rejected line; then what happens next."""
     record = story.record
-    lines = [Text.assemble((f"{story.slice}  ", "bold"), state_text(shown_as(record)))]
+    state = shown_as(record) if record else NEVER_TRIED
+    lines: list[RenderableType] = [Text.assemble((f"{story.slice}  ", "bold"), state_text(state))]
     if record and record.revision:
-        lines.append(
-            Text(f"stored: revision {record.revision}, {record.rows_stored:,} rows, {record.watch_seconds:,f} s")
-        )
+        watched = figures.WatchTime([record.watch_seconds]).with_unit(record.watch_seconds)
+        lines.append(Text(f"stored: revision {record.revision}, {record.rows_stored:,} rows, {watched}"))
     if record and record.reason:
-        lines.append(Text(f"because: {record.reason}"))
-    parts = (
-        ("what the checks met", [_told_check(check) for check in story.checks]),
-        ("what was accepted", [_told_revision(revision) for revision in story.revisions]),
-        ("what was rejected", [_told_reject(reject) for reject in story.rejects]),
-        ("what happens next", [Text(f"  {story.next_step}")]),
+        lines.append(Prose(Text(f"because: {record.reason}"), rest=2))
+    parts: tuple[tuple[str, Sequence[object], Iterable[RenderableType]], ...] = (
+        ("Checks", story.checks, [_checks_table(story.checks)]),
+        ("Accepted revisions", story.revisions, [_revisions_table(story.revisions), *_overridden(story.revisions)]),
+        ("Rejected lines", story.rejects, [_rejects_table(story.rejects)]),
     )
-    for title, told in parts:
-        if told:
+    for title, rows, told in parts:
+        if rows:
             lines += [Text(), Text(title, style="bold"), *told]
-    return Group(*lines)
+    return Group(*lines, Text(), *hint(story.next_step))
 
 
-def _told_check(check: Mapping[str, Any]) -> Text:
-    times = f", {check['times']} times up to {check['last_at']:%Y-%m-%d %H:%M}" if check["times"] > 1 else ""
-    message = f": {check['message']}" if check["message"] else ""
-    return Text.assemble(f"  {check['first_at']:%Y-%m-%d %H:%M}  ", state_text(check["result"]), f"{times}{message}")
+def _checks_table(checks: Sequence[Mapping[str, Any]]) -> RenderableType:
+    table = new_table("=first (UTC)", "=last (UTC)", ">times", "result", "message")
+    for check in checks:
+        last = figures.minute(check["last_at"]) if check["times"] > 1 else ""
+        message = Text(check["message"] or "")
+        table.add_row(
+            figures.minute(check["first_at"]), last, f"{check['times']:,}", state_text(check["result"]), message
+        )
+    return table
 
 
-def _told_revision(revision: Mapping[str, Any]) -> Text:
-    text = (
-        f"  {revision['loaded_at']:%Y-%m-%d %H:%M}  revision {revision['revision']}, sha256 "
-        f"{revision['report_sha256'][:12]}, {revision['report_bytes']:,} bytes: "
-        f"{revision['seconds_before']:,f} s -> {revision['seconds_after']:,f} s, +{revision['rows_inserted']:,} "
-        f"-{revision['rows_deleted']:,} ~{revision['rows_updated']:,} rows, {revision['rows_unchanged']:,} unchanged, "
-        f"{revision['rows_merged']:,} merged, {revision['rows_rejected']:,} rejected; "
-        f"watch-time {revision['code_version']}"
+def _revisions_table(revisions: Sequence[Mapping[str, Any]]) -> RenderableType:
+    watch_time = figures.WatchTime(row[side] for row in revisions for side in ("seconds_before", "seconds_after"))
+    table = new_table(
+        ">revision",
+        "=loaded at (UTC)",
+        f">watch time ({watch_time.unit})",
+        "rows changed",
+        ">merged",
+        ">rejected",
+        "sha256",
     )
-    return Text(text + (f"; accepted by hand: {revision['overruled']}" if revision["overruled"] else ""))
+    for row in revisions:
+        table.add_row(
+            f"{row['revision']:,}",
+            figures.minute(row["loaded_at"]),
+            watch_time.show(row["seconds_after"]),
+            rows_changed(row["rows_inserted"], row["rows_deleted"], row["rows_updated"]),
+            f"{row['rows_merged']:,}",
+            f"{row['rows_rejected']:,}",
+            row["report_sha256"][:12],
+        )
+    return table
 
 
-def _told_reject(reject: Mapping[str, Any]) -> Text:
-    return Text(
-        f"  sha256 {reject['report_sha256'][:12]}, line {reject['line_number']:,} (of {reject['count']:,} kept): "
-        f"{reject['reason']}: {_printable(reject['raw_text'])}"
-    )
+def _overridden(revisions: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
+    for row in revisions:
+        if row["overruled"]:
+            yield Prose(Text(f"revision {row['revision']} was accepted by hand: {row['overruled']}"), rest=2)
+
+
+def _rejects_table(rejects: Sequence[Mapping[str, Any]]) -> RenderableType:
+    table = new_table("sha256", ">line", ">kept in all", "reason", "text")
+    for row in rejects:
+        table.add_row(
+            row["report_sha256"][:12],
+            f"{row['line_number']:,}",
+            f"{row['count']:,}",
+            Text(row["reason"]),
+            Text(_printable(row["raw_text"])),
+        )
+    return table
 
 
 def _printable(text: str) -> str:

@@ -1,9 +1,11 @@
-"""The progress bar of long work. A module of its own because rich's bar is slow to import, and few commands need it."""
+"""The live lines of long work. A module of its own because rich's bar is slow to import, and few commands need it."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final, Self
 
 from rich.progress import (
     BarColumn,
@@ -15,14 +17,26 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
+from etl.domain.outcome import Result
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
-    from etl.domain.outcome import Outcome
+    from etl.domain.outcome import Outcome, Pause
+    from etl.domain.slices import Slice
+
+# The longest label there can be: what stands beside it must not jump.
+_LABEL: Final = len("2026-11-28 LIVE ") + max(map(len, Result))
+_SPEED: Final = len("9999.9/min")
+# Of a narrower terminal the bar would get nothing.
+_WIDE: Final = 80
+_MINUTE_S: Final = 60
 
 
 class Speed(ProgressColumn):
@@ -36,24 +50,109 @@ class Speed(ProgressColumn):
         return Text(f"{speed:.1f}/s" if speed >= 1 else f"{speed * 60:.1f}/min")
 
 
-@contextmanager
-def progress_bar(total: int, console: Console) -> Iterator[Callable[[Outcome], None]]:
-    """A progress bar on a terminal, nothing elsewhere (there the log has a line per slice); call it per outcome."""
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Speed(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    ) as bar:
-        task = bar.add_task("slices", total=total)
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """A slice on which work stands still: why, and until when by `clock`."""
 
-        def advance(outcome: Outcome) -> None:
-            bar.update(task, advance=1, description=f"{outcome.slice} {outcome.result}")
+    slice: Slice
+    pause: Pause
+    next_s: float
+    gives_up_at: datetime | None
 
-        yield advance
+    def line(self, now_s: float) -> Text:
+        left_s = self.next_s - now_s
+        pause = self.pause
+        if self.gives_up_at is None:
+            when = f"attempt {pause.attempt + 1} in {_in(left_s)}" if left_s > 0 else f"attempt {pause.attempt + 1}"
+            return Text(f"retrying {self.slice}, {when}: {pause.reason}", no_wrap=True, overflow="ellipsis")
+        when = f"next check in {_in(left_s)}" if left_s > 0 else "checking"
+        text = f"waiting for {self.slice}: {pause.reason}, {when}, gives up at {self.gives_up_at:%H:%M}"
+        return Text(text, style="yellow")
+
+
+class LiveProgress:
+    """A bar, and below it a line for each slice that is waited for or tried again; nothing where it is not shown.
+
+    Where it is not shown, the log has a line for each of these. Its methods can be called from any thread.
+
+    Args:
+        console: where it is drawn.
+        is_shown: whether it is drawn at all.
+        clock: seconds, monotonic.
+        now: the wall clock, in the zone in which times are shown.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        is_shown: bool,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now().astimezone(),
+    ) -> None:
+        self._clock = clock
+        self._now = now
+        self._standing: dict[Slice, _Standing] = {}
+        details: list[ProgressColumn] = []
+        if console.width >= _WIDE:
+            details = [Speed(table_column=Column(width=_SPEED, justify="right")), TimeElapsedColumn()]
+        self._bar = _BarAndLines(
+            self._lines,
+            TextColumn("{task.description}", table_column=Column(width=_LABEL, no_wrap=True)),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            *details,
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+            disable=not is_shown,
+            transient=True,
+            expand=True,
+        )
+        self._task = self._bar.add_task("starting", total=0)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Take the lines away: a table follows."""
+        self._bar.stop()
+
+    def expect(self, slices: int) -> None:
+        """So many more slices are to come."""
+        (task,) = self._bar.tasks
+        self._bar.update(self._task, total=(task.total or 0) + slices)
+
+    def done(self, outcome: Outcome) -> None:
+        """A slice is done."""
+        self._standing.pop(outcome.slice, None)
+        self._bar.update(self._task, advance=1, description=f"{outcome.slice} {outcome.result}")
+
+    def pause(self, slice_: Slice, pause: Pause) -> None:
+        """Work on a slice stands still."""
+        gives_up = None if pause.gives_up_s is None else self._now() + timedelta(seconds=pause.gives_up_s)
+        self._standing[slice_] = _Standing(slice_, pause, self._clock() + pause.seconds, gives_up)
+
+    def _lines(self) -> list[Text]:
+        now_s = self._clock()
+        return [standing.line(now_s) for _, standing in sorted(self._standing.copy().items())]
+
+
+class _BarAndLines(Progress):
+    def __init__(self, lines: Callable[[], list[Text]], *columns: ProgressColumn, **options: object) -> None:
+        self._lines = lines
+        super().__init__(*columns, **options)  # type: ignore[arg-type]  # as they are
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bar first."""
+        yield from super().get_renderables()
+        yield from self._lines()
+
+
+def _in(seconds: float) -> str:
+    if seconds < _MINUTE_S:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / _MINUTE_S:.0f} min"

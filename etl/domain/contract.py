@@ -83,9 +83,9 @@ def match_header(found: Sequence[str], aliases: Mapping[str, str]) -> tuple[str,
     """
     if len(found) > _MOST_COLUMNS or max(map(len, found), default=0) > _LONGEST_HEADER:
         raise ContractBroken(
-            f"line 1 of the report is no header: {len(found):,} fields, the longest of "
+            f"line 1 of the report is not a header: {len(found):,} fields, the longest of "
             f"{max(map(len, found)):,} characters",
-            next_step="look at the file: probably it is a page that was sent in place of the report; run again",
+            next_step="run again; the file is probably an error page sent in place of the report",
         )
     known = {fold_header(text): column for column, texts in _ACCEPTED.items() for text in texts}
     known |= {fold_header(text): column for text, column in aliases.items()}
@@ -98,9 +98,9 @@ def match_header(found: Sequence[str], aliases: Mapping[str, str]) -> tuple[str,
     if len(columns) - len(unknown) < _SIGNS_OF_A_HEADER:
         # Then it may be a line of data, which must not be quoted.
         raise ContractBroken(
-            f"line 1 is no header of a watch-time report: of its {len(found)} fields {len(columns) - len(unknown)} "
-            f"name a column that is known",
-            next_step="look at what the address gives, and ask BlendVision",
+            f"line 1 is not the header of a watch-time report: only {len(columns) - len(unknown)} of its {len(found)} "
+            "fields name a known column",
+            next_step="check the file that the API's URL leads to, and ask BlendVision",
         )
 
     problems = [
@@ -110,7 +110,7 @@ def match_header(found: Sequence[str], aliases: Mapping[str, str]) -> tuple[str,
     ]
     headers = ", ".join(_shown(text) for text in found) or "nothing"
     raise ContractBroken(
-        f"the report's columns are not those of the contract: {'; '.join(problems)}. Found: {headers}",
+        f"the report's columns are not the expected ones: {'; '.join(problems)}. Found: {headers}",
         next_step=_next_step(missing, unknown, aliases),
     )
 
@@ -132,8 +132,8 @@ def is_read_alike(mapping: str | None, aliases: Mapping[str, str]) -> bool:
 def _next_step(missing: Sequence[str], unknown: Sequence[str], aliases: Mapping[str, str]) -> str:
     if not unknown:
         return (
-            "ask BlendVision what became of the column; if another one holds it now, say so with "
-            f'{ALIASES_SETTING}=\'{{"<header text>": "<column>"}}\''
+            "ask BlendVision what became of the column; if another one replaces it, set "
+            f'`{ALIASES_SETTING}=\'{{"<header text>": "<column>"}}\'`'
         )
     proposed = dict(aliases)
     left = list(unknown)
@@ -145,8 +145,8 @@ def _next_step(missing: Sequence[str], unknown: Sequence[str], aliases: Mapping[
             left.remove(text)
     proposed |= dict.fromkeys(left, IGNORE)
     return (
-        "if that is what the columns mean now, add this line to the settings and run again: "
-        f"{ALIASES_SETTING}='{json.dumps(proposed, ensure_ascii=False)}'"
+        "if this is what the columns mean now, add it to the settings and run again: "
+        f"`{ALIASES_SETTING}='{json.dumps(proposed, ensure_ascii=False)}'`"
     )
 
 
@@ -181,14 +181,14 @@ _WATCH_SECONDS_FAULTS: Final = tuple(
     (re.compile(shape, re.IGNORECASE | re.DOTALL), fault)
     for shape, fault in (
         (r"", "is empty"),
-        (r"\s.*|.*\s", "has spaces around it, or is nothing else"),
+        (r"\s.*|.*\s", "is blank, or has spaces around it"),
         (r"-[0-9.,]+", "is negative"),
         (r"[+-]?(nan|inf|infinity)", "is not a finite number"),
         (r"[0-9]+(\.[0-9]+)?", "has more than 12 digits before the point or more than 18 after it"),
         (r"[+-]?[0-9.]+e[+-]?[0-9]+", "is in scientific notation"),
         (r"\+[0-9.]+", "has a sign"),
         (r"[0-9]+([,.'_\s][0-9]+)+", "has a thousands separator or a decimal comma"),
-        (r"[\d.]+", "is written in digits other than 0 to 9, or with a point out of place"),
+        (r"[\d.]+", "has digits other than 0 to 9, or a misplaced point"),
         (r".*", "is not a number"),
     )
 )

@@ -52,6 +52,23 @@ class PlannedSlice:
     ask: FetchOptions
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Work on a slice that stands still until something is tried again.
+
+    Attributes:
+        reason: what failed, or what is waited for; never a secret or a signed URL.
+        attempt: how many attempts were made.
+        seconds: until the next.
+        gives_up_s: how many seconds a report is waited for yet; None where a failure is retried.
+    """
+
+    reason: str
+    attempt: int
+    seconds: float
+    gives_up_s: float | None = None
+
+
 class Result(StrEnum):
     """How the work on a slice ended."""
 
@@ -132,9 +149,9 @@ def refusal(slice_: Slice, result: Result, error: WatchTimeError) -> Outcome:
 def warnings_about(tally: Tally, change: Change) -> tuple[str, ...]:
     """What a person should know about a report that was accepted; counts only."""
     told = {
-        "lines rejected, within the limit; see report_reject": tally.rows_rejected,
-        "lines repeat another line of a named customer whole; they were summed": change.repeated,
-        "rows have a creation time in no known format; stored without it": tally.created_at_unread,
-        "rows have a streaming type that is not documented; loaded as they are": tally.unknown_types,
+        "lines were rejected, within the limit; see the table report_reject": tally.rows_rejected,
+        "lines repeat another line of the same customer exactly; their seconds were added up": change.repeated,
+        "rows have a creation time in an unknown format; stored without it": tally.created_at_unread,
+        "rows have an undocumented streaming type; loaded as they are": tally.unknown_types,
     }
     return tuple(f"{count} {text}" for text, count in told.items() if count)

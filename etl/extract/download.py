@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from etl.domain.outcome import Pause
     from etl.domain.report_values import Origin, ReportAddress
     from etl.extract.retry import RetryPolicy
     from etl.extract.url_policy import UrlPolicy
@@ -56,7 +57,7 @@ UNREADABLE: Final = FailureKind("unreadable", 2)
 
 # The hosts say "expired" in as many ways as there are hosts: S3 and Azure 403, Google 400, others 401 or 410.
 _EXPIRED_STATUSES = frozenset({400, 401, 403, 410})
-_LATER = "run again later; what is loaded stays as it is"
+_LATER = "run again later; what is loaded is unchanged"
 
 
 class Unmodified(Exception):
@@ -86,7 +87,7 @@ class Downloader:
         renew: Callable[[], ReportAddress],
         folder: Path,
         if_none_match: Origin | None = None,
-        on_retry: Callable[[], None] | None = None,
+        on_retry: Callable[[Pause], None] | None = None,
         on_body: Callable[[], None] = lambda: None,
     ) -> ReportFile:
         """Download a report into `folder`, as `report.csv`, decompressed.
@@ -224,10 +225,10 @@ class _Download:
 
     def _finish(self) -> ReportFile:
         if self._total_bytes not in (None, self._spool.received_bytes):
-            what = f"sent {self._spool.received_bytes} bytes where {self._total_bytes} were announced"
+            what = f"sent {self._spool.received_bytes} of {self._total_bytes} bytes"
             raise self._restart(self._trouble(what), PASSING)
         if name := self._checksums.mismatch():
-            raise self._restart(self._trouble(f"sent bytes that do not have the {name} checksum it announced"), BROKEN)
+            raise self._restart(self._trouble(f"sent bytes that do not match their {name} checksum"), BROKEN)
         sha256 = self._spool.finish()
         return ReportFile(
             path=self._spool.path,
@@ -250,7 +251,7 @@ class _Download:
     def _resume(self, response: httpx.Response) -> None:
         total = total_of_rest(response, received_bytes=self._spool.received_bytes)
         if total is None or self._total_bytes not in (None, total):
-            raise self._restart(self._trouble("answered with another part than was asked for"), PASSING)
+            raise self._restart(self._trouble("sent another range than was requested"), PASSING)
         self._total_bytes = total
         self._resumed += 1
 

@@ -52,15 +52,15 @@ class Gunzip:
             MalformedReport: the file ends in the middle.
         """
         if not self._member.eof:
-            raise MalformedReport("the gzip file ends in the middle", next_step=_NEXT_STEP)
+            raise MalformedReport("the gzip file is truncated", next_step=_NEXT_STEP)
 
     def _decode(self, data: bytes) -> bytes:
         try:
             return self._member.decompress(data, _PIECE_BYTES)
         except zlib.error:
             raise MalformedReport(
-                "the gzip file is damaged, or something that is no gzip follows it", next_step=_NEXT_STEP
+                "the gzip file is damaged, or followed by something else", next_step=_NEXT_STEP
             ) from None
 
 
-_NEXT_STEP: Final = "run again later; if it stays so, ask BlendVision to make the report anew"
+_NEXT_STEP: Final = "run again later; if it persists, ask BlendVision to generate the report again"

@@ -172,7 +172,7 @@ class CheckedBackend(httpcore.NetworkBackend):
         if not allowed:
             raise Misconfigured(
                 f"{host} resolves to no public address ({', '.join(addresses[:3]) or 'none'}): not connected to",
-                next_step="reports are downloaded from public hosts only; look at the name servers of this machine",
+                next_step="reports are downloaded from public hosts only; check this machine's name servers",
             )
         for address in allowed[:-1]:
             try:
@@ -197,8 +197,8 @@ def explain(error: Exception, where: str) -> WatchTimeError:
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
         return Misconfigured(
             f"{where} showed a certificate that cannot be verified",
-            next_step="put the certificate authority of your network into a file and name it in SSL_CERT_FILE; "
-            "check the clock of this machine",
+            next_step="name a file with your network's certificate authority in SSL_CERT_FILE; "
+            "check this machine's clock",
         )
     match error:
         case httpx.UnsupportedProtocol() | httpx.InvalidURL() | UnicodeError():
@@ -206,19 +206,21 @@ def explain(error: Exception, where: str) -> WatchTimeError:
         case httpx.LocalProtocolError():
             # Its text quotes the header at fault, and that may be the token.
             return Misconfigured(
-                f"the request to {where} cannot be sent: a header has characters that HTTP does not know",
+                f"the request to {where} cannot be sent: a header has invalid characters",
                 next_step="check WATCH_TIME_API_TOKEN and WATCH_TIME_ORG_ID for stray characters",
             )
         case httpx.ProxyError() if str(error).startswith(_PROXY_WANTS_LOGIN):
-            return Misconfigured(f"the proxy before {where} wants a login", next_step="put it into HTTPS_PROXY")
+            return Misconfigured(
+                f"the proxy to {where} requires a login", next_step="add user and password to HTTPS_PROXY"
+            )
         case httpx.NetworkError() | httpx.TimeoutException():
-            what = f"could not be reached or fell silent ({type(error).__name__}: {error})"
+            what = f"could not be reached or stopped answering ({type(error).__name__}: {error})"
         case httpx.ProxyError():
             what = "could not be reached through the proxy"
         case _:
             # The other side broke HTTP; the texts of these quote what it sent.
-            what = f"gave no complete answer ({type(error).__name__})"
-    return SourceUnavailable(f"{where} {what}", next_step="run again later; what is loaded stays as it is")
+            what = f"sent an incomplete answer ({type(error).__name__})"
+    return SourceUnavailable(f"{where} {what}", next_step="run again later; what is loaded is unchanged")
 
 
 def request_id(headers: httpx.Headers) -> str | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from etl.domain.errors import CredentialsRefused, Misconfigured, NeedsAPerson, SourceUnavailable, TryLater
+from etl.domain.outcome import Pause
 from etl.domain.report_values import ReportAddress, ReportNotFound
 from etl.extract.http_clients import HTTP_ERRORS, explain, request_id
 from etl.extract.retry import BROKEN, PASSING, FailureKind, RateLimiter, RetryableError, is_temporary
@@ -38,6 +39,8 @@ _MAX_ANSWER_BYTES: Final = 65_536
 # httpx's timeouts count each read; this one counts the whole answer, so that a dripping one comes to an end.
 _ANSWER_S: Final = 120.0
 
+_NOT_PUBLISHED: Final = "not published (404)"
+
 _GRPC_NOT_FOUND = 5
 _MAX_QUOTED = 200
 
@@ -51,6 +54,7 @@ class ReportApi:
         strict_not_found: whether a 404 must have the API's own body.
         rate: how fast requests may follow each other, repeated ones included; None: as fast as they are answered.
         on_retry: called before a failed request is repeated.
+        on_wait: called before a report that is not there is asked for again.
     """
 
     def __init__(
@@ -60,12 +64,14 @@ class ReportApi:
         retry_policy: RetryPolicy,
         strict_not_found: bool = True,
         rate: RateLimiter | None = None,
-        on_retry: Callable[[], None] = lambda: None,
+        on_retry: Callable[[Pause], None] = lambda _: None,
+        on_wait: Callable[[Pause], None] = lambda _: None,
     ) -> None:
         self._client = client
         self._retry_policy = retry_policy
         self._rate = rate or RateLimiter(None, retry_policy)
         self._on_retry = on_retry
+        self._on_wait = on_wait
         self._strict_not_found = strict_not_found
         self._where = f"the report API at {redacted_url(client.base_url)}"
 
@@ -85,7 +91,12 @@ class ReportApi:
             asks += 1
             return self._ask(slice_)
 
-        answer = self._retry_policy.poll(ask, until=_is_there, budget_s=budget_s)
+        answer = self._retry_policy.poll(
+            ask,
+            until=_is_there,
+            budget_s=budget_s,
+            on_wait=lambda attempt, pause_s, left_s: self._on_wait(Pause(_NOT_PUBLISHED, attempt, pause_s, left_s)),
+        )
         return replace(answer, asks=asks)
 
     def ask_once(self, slice_: Slice, *, confirm: bool = False) -> ReportAddress | ReportNotFound:
@@ -105,8 +116,8 @@ class ReportApi:
         answer = self._ask(slice_)
         if isinstance(answer, ReportNotFound):
             raise SourceUnavailable(
-                f"{self._where} gave an address for {slice_} and now says that the report is not there",
-                next_step="run again later; what is loaded stays as it is",
+                f"{self._where} returned a URL for {slice_} and now answers 404",
+                next_step="run again later; what is loaded is unchanged",
             )
         return answer
 
@@ -136,7 +147,7 @@ class ReportApi:
             if len(body) > _MAX_ANSWER_BYTES:
                 break
             if self._retry_policy.clock() > end_s:
-                raise httpx.ReadTimeout(f"the answer was not complete after {_ANSWER_S:.0f} s")
+                raise httpx.ReadTimeout(f"the answer was incomplete after {_ANSWER_S:.0f} s")
         return body
 
     def _sort(self, slice_: Slice, response: httpx.Response, body: bytes) -> ReportAddress | ReportNotFound:
@@ -158,28 +169,32 @@ class ReportApi:
                 raise self._again(said, BROKEN, response)
             case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
                 raise CredentialsRefused(
-                    said,
-                    next_step="check WATCH_TIME_API_TOKEN (has it expired?) and that WATCH_TIME_ORG_ID is its own",
+                    f"the API refuses the token: {said}",
+                    next_step="check WATCH_TIME_API_TOKEN (has it expired?), and that WATCH_TIME_ORG_ID is the "
+                    "token's organization",
                     request_id=request,
                 )
             case HTTPStatus.BAD_REQUEST:
                 # We made the question from a date and an enum: the API has changed, or this is a bug. Exit code 70.
                 raise NeedsAPerson(
                     said,
-                    next_step="check WATCH_TIME_ORG_ID; if it is right, report this as a bug of watch-time",
+                    next_step="check WATCH_TIME_ORG_ID; if it is correct, report this as a bug in watch-time",
                     request_id=request,
                 )
         raise Misconfigured(
-            f"{said}; the report API does not answer like this",
+            f"{said}; this is not an answer of the report API",
             next_step=f"check {BASE_SETTING} and any proxy on the way"
-            + ("; if 404 is all it ever says, WATCH_TIME_STRICT_NOT_FOUND=false" * (status == HTTPStatus.NOT_FOUND)),
+            + (
+                "; if it answers every missing report like this, set WATCH_TIME_STRICT_NOT_FOUND=false"
+                * (status == HTTPStatus.NOT_FOUND)
+            ),
             request_id=request,
         )
 
     def _again(self, said: str, trouble: FailureKind, response: httpx.Response) -> RetryableError:
         error = SourceUnavailable(
             said,
-            next_step="run again later; what is loaded stays as it is",
+            next_step="run again later; what is loaded is unchanged",
             request_id=request_id(response.headers),
         )
         return RetryableError(error, trouble, self._retry_policy.retry_after_s(response.headers))
@@ -188,7 +203,7 @@ class ReportApi:
         """The API's own message, fit to be shown: one line of bounded length, and without the token."""
         message = answer.get("message")
         if not isinstance(message, str):
-            return "no address and no error of the API's form"
+            return "neither a URL nor an error message"
         token = self._client.headers.get("authorization", "").removeprefix("Bearer ")
         message = message.replace(token, "<token>") if token else message
         return "".join(char if char.isprintable() else " " for char in message)[:_MAX_QUOTED]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import httpx
 
     from etl.config.settings import Settings
+    from etl.domain.outcome import Pause
     from etl.domain.report_values import Origin
     from etl.domain.slices import Slice
     from etl.runtime.cancellation import Stop
@@ -56,7 +57,8 @@ class Source:
         ask: FetchOptions = FetchOptions(),  # noqa: B008 - a value
         *,
         if_none_match: Origin | None = None,
-        on_retry: Callable[[], None] = lambda: None,
+        on_retry: Callable[[Pause], None] = lambda _: None,
+        on_wait: Callable[[Pause], None] = lambda _: None,
         on_body: Callable[[], None] = lambda: None,
     ) -> Iterator[ReportFile | ReportNotFound]:
         """Ask for the slice's report and download it, whole and verified; its file is there while this is open.
@@ -66,6 +68,7 @@ class Source:
             ask: how long a 404 is waited out.
             if_none_match: of the stored report; it is not downloaded where the host says that it still has this one.
             on_retry: called when something is asked or fetched again.
+            on_wait: called before a report that is not there is asked for again.
             on_body: called when a file begins to come.
 
         Raises what asking and downloading raise; `Unmodified` only where there is an `if_none_match`.
@@ -76,6 +79,7 @@ class Source:
             strict_not_found=self._strict_not_found,
             rate=self._rate,
             on_retry=on_retry,
+            on_wait=on_wait,
         )
         answer = api.await_report(slice_, ask.wait_s) if ask.wait_s else api.ask_once(slice_, confirm=ask.settled)
         if isinstance(answer, ReportNotFound):

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, retry_if_result
 
+from etl.domain.outcome import Pause
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -94,7 +96,7 @@ class RetryPolicy:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     chance: Callable[[], float] = random.random
 
-    def retry(self, attempt: Callable[[], T], *, total_s: float, on_retry: Callable[[], None] | None = None) -> T:
+    def retry(self, attempt: Callable[[], T], *, total_s: float, on_retry: Callable[[Pause], None] | None = None) -> T:
         """Repeat `attempt` while it raises `RetryableError`, within each kind's limit and `total_s` seconds.
 
         Pauses are exponential with full jitter, and not shorter than the server asked for. The last attempt is made
@@ -122,14 +124,23 @@ class RetryPolicy:
                 stop=is_enough,
                 wait=pause_s,
                 sleep=self.sleep,
-                before_sleep=(lambda _: on_retry()) if on_retry else None,
+                before_sleep=(lambda state: on_retry(_retry_of(state))) if on_retry else None,
                 reraise=True,
             )(attempt)
         except RetryableError as again:
             raise again.error from None
 
-    def poll(self, ask: Callable[[], T], *, until: Callable[[T], bool], budget_s: float) -> T:
+    def poll(
+        self,
+        ask: Callable[[], T],
+        *,
+        until: Callable[[T], bool],
+        budget_s: float,
+        on_wait: Callable[[int, float, float], None] = lambda _attempt, _pause_s, _left_s: None,
+    ) -> T:
         """Repeat `ask`, ever more rarely, until its answer is the one hoped for or `budget_s` seconds are over.
+
+        `on_wait` is called before each pause: how often was asked, how long the pause is, and how much is left.
 
         Half of each pause is left to chance: several runs do not ask in step, and none asks twice in a moment.
         The last answer is returned either way.
@@ -145,6 +156,7 @@ class RetryPolicy:
             stop=lambda _: self.clock() >= deadline_s,
             wait=pause_s,
             sleep=self.sleep,
+            before_sleep=lambda state: on_wait(state.attempt_number, _pause_s(state), deadline_s - self.clock()),
             retry_error_callback=lambda state: state.outcome and state.outcome.result(),
         )(ask)
 
@@ -212,6 +224,14 @@ def _raised(state: RetryCallState) -> RetryableError:
     if not isinstance(again, RetryableError):
         raise TypeError("only attempts that raised RetryableError are repeated")
     return again
+
+
+def _pause_s(state: RetryCallState) -> float:
+    return state.next_action.sleep if state.next_action else 0.0
+
+
+def _retry_of(state: RetryCallState) -> Pause:
+    return Pause(str(_raised(state).error), state.attempt_number, _pause_s(state))
 
 
 def http_date(text: str) -> datetime | None:

@@ -37,8 +37,8 @@ def needs_room(folder: Path, what: str) -> Iterator[None]:
         if error.errno not in _NO_ROOM:
             raise
         raise TryLater(
-            f"no room left in {folder} for {what}",
-            next_step="make room there, or point TMPDIR to a larger disk, and run again",
+            f"no space left in {folder} for {what}",
+            next_step="free space there, or point TMPDIR to a larger disk, and run again",
         ) from None
 
 
@@ -86,8 +86,8 @@ def _parent() -> Path:
         return Path(tempfile.gettempdir())
     except FileNotFoundError as error:
         raise TryLater(
-            f"downloads have no place: {error.strerror}",
-            next_step="make room in one of these folders, or point TMPDIR to a larger disk, and run again",
+            f"no folder for downloads: {error.strerror}",
+            next_step="free space in one of these folders, or point TMPDIR to a larger disk, and run again",
         ) from None
 
 

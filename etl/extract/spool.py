@@ -106,8 +106,9 @@ class Spool:
         self.size_bytes += len(plain)
         if self.size_bytes > min(_MAX_PLAIN_BYTES, max(_RATIO_FROM_BYTES, _MAX_RATIO * self.received_bytes)):
             raise MalformedReport(
-                f"the download unpacks from {self.received_bytes} to over {self.size_bytes} bytes, as no report does",
-                next_step="ask BlendVision what the file is",
+                f"the download unpacks from {self.received_bytes} to over {self.size_bytes} bytes, far more than a "
+                "report would",
+                next_step="ask BlendVision about the file",
             )
         if len(self._beginning) < _SNIFFED_BYTES:
             self._beginning += plain[:_SNIFFED_BYTES]
@@ -121,7 +122,7 @@ class Spool:
             if beginning.startswith(sign):
                 raise MalformedReport(
                     f"the download is {kind}, not a CSV file",
-                    next_step="run again later; if it stays so, ask BlendVision what became of the report",
+                    next_step="run again later; if it persists, ask BlendVision about the report",
                 )
 
     def _write(self, plain: bytes) -> None:

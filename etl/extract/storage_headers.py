@@ -70,10 +70,10 @@ def why_unverifiable(headers: httpx.Headers) -> str | None:
     """Why the end of this body, or its meaning, could not be told for certain; None where it can."""
     encoding = headers.get("content-encoding", "").strip().lower()
     if encoding not in _ENCODINGS:
-        return "sends the report in an encoding that was not asked for"
+        return "sends the report in an encoding that was not requested"
     if "content-length" not in headers and "transfer-encoding" not in headers:
         # A body that ends where the connection ends looks the same whether it was sent or cut.
-        return "says neither how long the report is nor where it ends, so that a cut could not be told from the end"
+        return "sends neither the report's length nor a mark at its end, so a cut could not be noticed"
     if headers.get("content-type", "").lower().startswith("text/html"):
         return "sends a web page instead of the report"
     return None

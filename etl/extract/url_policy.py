@@ -71,22 +71,22 @@ class UrlPolicy:
         url = _parse(text)
         if url is None:
             raise Misconfigured(
-                "the report's URL cannot be read without doubt, so it is not fetched",
-                next_step="ask BlendVision what its reports' URLs look like",
+                "the report's URL is ambiguous and is not fetched",
+                next_step="ask BlendVision about the URLs of its reports",
             )
         is_sandbox = self.api_on_loopback and is_loopback(url.host)
         reason = _why_not_on_loopback(url) if is_sandbox else _why_not_public(url)
         if reason:
             raise Misconfigured(
                 f"the report's URL leads to {redacted_url(url)}, which is not fetched: {reason}",
-                next_step="reports are downloaded by https, port 443, from a public host name; "
-                f"if the API base is not BlendVision's own, look at {BASE_SETTING}",
+                next_step="reports are downloaded by HTTPS on port 443 from a public host name; "
+                f"if the API is not BlendVision's own, check {BASE_SETTING}",
             )
         if self.download_hosts and not is_sandbox and not self._is_listed(url.host):
             raise Misconfigured(
                 f"the report's URL leads to {redacted_url(url)}, which is not among the hosts of {HOSTS_SETTING}",
-                next_step="if that is where your reports lie, allow it: "
-                f"{HOSTS_SETTING}={','.join((*self.download_hosts, url.host))}",
+                next_step="if your reports are stored there, allow it: "
+                f"`{HOSTS_SETTING}={','.join((*self.download_hosts, url.host))}`",
             )
         return url
 
@@ -108,7 +108,7 @@ def parse_api_base(text: str) -> httpx.URL:
     """
     url = _parse(text)
     if url is None or not url.host or not _port_is_real(url):
-        raise Misconfigured(f"{BASE_SETTING} is not a URL that can be used", next_step="set it to https://host")
+        raise Misconfigured(f"{BASE_SETTING} is not a valid URL", next_step="set it to https://host")
     if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.host)):
         raise Misconfigured(
             f"{BASE_SETTING} is {redacted_url(url)}: the token would travel in plain text",
@@ -170,8 +170,8 @@ def _why_not_on_loopback(url: httpx.URL) -> str | None:
     if url.scheme not in ("http", "https"):
         return "the scheme is neither https nor http"
     if url.userinfo:
-        return "it carries a user name"
-    return None if _port_is_real(url) else "there is no such port"
+        return "it contains a user name"
+    return None if _port_is_real(url) else "its port is invalid"
 
 
 def _why_not_public(url: httpx.URL) -> str | None:
@@ -179,7 +179,7 @@ def _why_not_public(url: httpx.URL) -> str | None:
     if url.scheme != "https":
         return "the scheme is not https"
     if url.userinfo:
-        return "it carries a user name"
+        return "it contains a user name"
     if url.port not in (None, _HTTPS_PORT):
         return "the port is not 443"
     if not _DNS_NAME.fullmatch(host):

@@ -128,9 +128,9 @@ class Planner:
             begins = self._date(None)
         if start and begins and (days := (begins - start).days) > FAR_DAYS:
             raise WrongUsage(
-                f"{start} lies {days:,} days before {begins}, with which the warehouse begins: all dates between would "
-                "count as missing",
-                next_step="correct the date; if it is what you mean, type the same command with --yes",
+                f"{start} lies {days:,} days before {begins}, the oldest date of the warehouse: all dates between "
+                "would count as missing",
+                next_step="correct the date, or confirm it by adding --yes to the command",
             )
 
     def estimate(self, plan: Iterable[PlannedSlice]) -> Estimate:
@@ -155,9 +155,9 @@ class Planner:
         if day > newest:
             local, utc = f"{self.now:%Y-%m-%d %H:%M}", f"{self.now.astimezone(UTC):%Y-%m-%d %H:%M}"
             raise WrongUsage(
-                f"{day} is not over yet: it is {local} in {self._settings.time_zone}, {utc} in UTC, and reports are "
-                "taken to be of UTC days",
-                next_step=f"name {newest} or an earlier date",
+                f"{day} is not over yet: it is {local} in {self._settings.time_zone}, {utc} in UTC, and reports "
+                "cover UTC days",
+                next_step=f"give {newest} or an earlier date",
             )
 
 
@@ -166,6 +166,6 @@ def _reason(known: SliceRecord | None) -> str:
     if known is None:
         return "never tried"
     if known.state is State.LOADED:
-        return f"loaded {known.loaded_at:%Y-%m-%d}, asked again"
-    when = f"{known.state}, last asked {known.checked_at:%Y-%m-%d %H:%M}"
+        return f"loaded {known.loaded_at:%Y-%m-%d}, checked again"
+    when = f"{known.state}, last checked {known.checked_at:%Y-%m-%d %H:%M}"
     return f"{when}: {known.reason}" if known.reason else when

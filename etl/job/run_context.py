@@ -12,10 +12,12 @@ from etl.warehouse import schema
 from etl.warehouse.connection import open_warehouse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from etl.archive.archive import Archive
     from etl.config.settings import Settings
+    from etl.domain.outcome import Pause
+    from etl.domain.slices import Slice
     from etl.runtime.cancellation import Stop
     from etl.warehouse.connection import Database
 
@@ -32,7 +34,11 @@ class RunContext:
 
 @contextmanager
 def open_run_context(
-    settings: Settings, stop: Stop, *, requests_per_second: float | None = None
+    settings: Settings,
+    stop: Stop,
+    *,
+    requests_per_second: float | None = None,
+    on_pause: Callable[[Slice, Pause], None] = lambda _slice, _pause: None,
 ) -> Iterator[RunContext]:
     """The configured warehouse, source and archive.
 
@@ -40,6 +46,7 @@ def open_run_context(
         settings: for everything; with token, organization and database.
         stop: ends the work.
         requests_per_second: the report API is asked no more often; None: as fast as it answers.
+        on_pause: called, in any thread, when work on a slice stands still until something is tried again.
 
     Raises:
         SchemaNotReady, WrongOrganization: before anything is asked of the source.
@@ -50,7 +57,8 @@ def open_run_context(
         database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
         archive = _archive(settings, stop)
         with report_source.open_source(settings, stop, requests_per_second=requests_per_second) as reports:
-            yield RunContext(database, Pipeline(settings, database, reports, stop, archive), archive, stop)
+            pipeline = Pipeline(settings, database, reports, stop, archive, on_pause=on_pause)
+            yield RunContext(database, pipeline, archive, stop)
 
 
 def _archive(settings: Settings, stop: Stop) -> Archive | None:

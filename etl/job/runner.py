@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
     from etl.config.settings import Settings
-    from etl.domain.outcome import Outcome, PlannedSlice
+    from etl.domain.outcome import Outcome, Pause, PlannedSlice
     from etl.domain.slices import Slice
     from etl.job.run_context import RunContext
 
@@ -173,6 +173,7 @@ def open_job(
     now: datetime | None = None,
     requests_per_second: float | None = None,
     dask: str | None = None,
+    on_pause: Callable[[Slice, Pause], None] = lambda _slice, _pause: None,
 ) -> Iterator[Job]:
     """A job on the configured warehouse and source.
 
@@ -182,6 +183,7 @@ def open_job(
         now: in the configured zone; None: as the clock says.
         requests_per_second: the report API is asked no more often; None: as fast as it answers.
         dask: who syncs the slices: `local` or the address of a Dask scheduler; None: threads of this process.
+        on_pause: as `run_context.open_run_context` has it.
 
     Raises:
         SchemaNotReady, WrongOrganization: before anything is asked of the source.
@@ -189,9 +191,11 @@ def open_job(
         Misconfigured, WrongUsage: the cluster may not be used, or the package for it is not installed.
     """
     stop = stop or Stop()
-    with run_context.open_run_context(settings, stop, requests_per_second=requests_per_second) as context:
+    with run_context.open_run_context(
+        settings, stop, requests_per_second=requests_per_second, on_pause=on_pause
+    ) as context:
         if warning := token_expiry.warning(settings.require("api_token"), now=datetime.now(UTC)):
-            log.warning("token_expires", message=warning, next_step="get a new one and set WATCH_TIME_API_TOKEN")
+            log.warning("token_expires", message=warning, next_step="create a new one and set WATCH_TIME_API_TOKEN")
         planner = Planner(settings, context.database, now or settings.now(), requests_per_second=requests_per_second)
         yield Job(settings, context, planner, _executor(settings, context, requests_per_second, dask))
 
@@ -204,6 +208,7 @@ def _executor(settings: Settings, context: RunContext, requests_per_second: floa
         from etl.job.dask.executor import DaskExecutor  # noqa: PLC0415 - an extra, and slow to import
     except ModuleNotFoundError as error:
         raise Misconfigured(
-            f"--dask needs the package {error.name}, which is not installed", next_step="pip install 'watch-time[dask]'"
+            f"--dask needs the package {error.name}, which is not installed",
+            next_step="`pip install 'watch-time[dask]'`",
         ) from None
     return DaskExecutor(dask, settings, context, requests_per_second)

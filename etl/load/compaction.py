@@ -139,7 +139,7 @@ def compact(database: Database, month: Partition, stop: Stop, *, tries: int = _T
 def _compact(database: Database, connection: Connection, month: Partition, stop: Stop, tries: int) -> Compacted | None:
     connection.execute(_STATEMENT_TIMEOUT)
     if not _try_lock(connection, [_LOCK]):
-        raise SliceBusy("another run is compacting", next_step="leave it to that one")
+        raise SliceBusy("another run is compacting", next_step="wait for that one")
     known = _facts_versions(connection, month)
     own = _own_partitions(connection, month)
     if not own:
@@ -189,8 +189,8 @@ def _retry_until_locked(
             return
         stop.sleep(_PAUSE_S * (0.5 + random.random()))  # noqa: S311 - not for secrets
     raise SliceBusy(
-        f"{month.name}: others were reading or loading all the time, so that the month could not be swapped in",
-        next_step="nothing has changed; look for transactions that stay open for long, or try at a quieter time",
+        f"{month.name}: it was being read or loaded all the time, so its partitions could not be replaced",
+        next_step="nothing has changed; look for long transactions, or try at a quieter time",
     )
 
 
@@ -234,7 +234,7 @@ def _require_equal(
     more = f" and {len(unequal) - len(named)} more" if len(unequal) > len(named) else ""
     raise ReconciliationFailed(
         f"{month.name}: rows or seconds differ from the ledger's in {', '.join(map(str, named))}{more}; rolled back",
-        next_step="nothing has changed; load them again: " + "; ".join(map(_reload, named)),
+        next_step="nothing has changed; load them again: " + " ".join(f"`{_reload(slice_)}`" for slice_ in named),
     )
 
 
@@ -245,7 +245,7 @@ def _reload(slice_: Slice) -> str:
 
 def _loaded_meanwhile(month: Partition) -> SliceBusy:
     return SliceBusy(
-        f"a slice of {month.name} was loaded while the month was being put together",
+        f"a slice of {month.name} was loaded while the month was being merged",
         next_step="nothing has changed; the next run tries again",
     )
 

@@ -153,7 +153,7 @@ class SliceLoad(ABC):
                 raise ReconciliationFailed(
                     f"the report has {change.stored} rows and {tally.watch_seconds} s, "
                     f"{table} would have {rows} rows and {watch_seconds} s; rolled back",
-                    next_step="keep the report and have this looked at; what was stored before is untouched",
+                    next_step="keep the report file and report this as a bug; what was stored before is unchanged",
                 )
 
     def _sum(self, facts: sql.Composable) -> None:

@@ -139,11 +139,11 @@ class ArchiveStage:
         except Exception as error:
             log.exception("bug", slice=str(outcome.slice))
             trouble = WatchTimeError(
-                f"{type(error).__name__} in watch-time itself", next_step="the log has the traceback; please report it"
+                f"a bug in watch-time: {type(error).__name__}", next_step="the log has the traceback; please report it"
             )
         else:
             return outcome
-        message = f"committed, but readers of the archive do not see it yet: {trouble.message}"
+        message = f"committed, but not yet visible to readers of the archive: {trouble.message}"
         return replace(outcome, exit_code=trouble.exit_code, message=message, next_step=trouble.next_step)
 
 
@@ -210,9 +210,9 @@ def _require_equal(accepted: Accepted, known: SliceRecord | None, tally: Tally, 
     wrong = [f"{name} was {old}, would be {new}" for name, (old, new) in pairs.items() if old != new]
     if wrong:
         raise ReconciliationFailed(
-            f"{accepted.slice} revision {accepted.revision}: the archived report reads otherwise now: "
+            f"{accepted.slice} revision {accepted.revision}: the archived report is read differently now: "
             f"{'; '.join(wrong)}; rolled back",
-            next_step=f"install watch-time {accepted.code_version}, which loaded it, and type the same command again",
+            next_step=f"install watch-time {accepted.code_version}, which loaded it, and run the same command again",
         )
 
 

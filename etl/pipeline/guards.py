@@ -53,7 +53,7 @@ class Acceptance:
             return (refusal.message,)
         if self.is_asked_for:
             raise GuardRefused(
-                f"{refusal.message}; --accept takes only the report that was held, and this is another one",
+                f"{refusal.message}; --accept takes the held report only, and this is another one",
                 next_step=refusal.next_step,
             )
         raise refusal
@@ -79,16 +79,16 @@ def check_rejects(slice_: Slice, tally: Tally, limits: Limits, *, accepted: int 
         return None
     first = tally.first_rejects[0]
     message = (
-        f"{tally.rows_rejected} of {tally.rows_read} lines cannot be loaded; "
+        f"{tally.rows_rejected} of {tally.rows_read} lines are invalid; "
         f"the first is line {first.line_number}: {first.reason}"
     )
-    lines = "see the first 1,000 of them in the table report_reject"
+    lines = "the table report_reject has the first 1,000 of them"
     if not tally.rows_accepted:
         return NothingAcceptable(message, next_step=f"{lines}; {remedy(slice_, NothingAcceptable.code)}")
     return GuardRefused(
         message,
-        next_step=f"{lines}; to leave them out this once, type: {accept_command(slice_)}; to leave a share of them "
-        f"out always, raise WATCH_TIME_MAX_REJECT_RATIO (now {limits.max_reject_ratio})",
+        next_step=f"{lines}; to load the report without them: `{accept_command(slice_)}` to always allow a share of "
+        f"invalid lines, raise WATCH_TIME_MAX_REJECT_RATIO (now {limits.max_reject_ratio})",
     )
 
 
@@ -117,8 +117,8 @@ def check_shrinking(
     what = "a header and no rows" if not rows else f"{rows} rows and {tally.watch_seconds:f} s"
     return GuardRefused(
         f"the new report has {what}, against {rows_stored} rows and {seconds_stored:f} s stored",
-        next_step="what is stored stays; ask BlendVision whether the report is whole; when it is, accept it: "
-        + accept_command(slice_),
+        next_step="what is stored stays; ask BlendVision whether the report is complete; if it is, accept it: "
+        f"`{accept_command(slice_)}`",
     )
 
 
@@ -131,5 +131,5 @@ def accept_command(slice_: Slice) -> str:
 def remedy(slice_: Slice, error_code: str | None) -> str:
     """What a person can do about a slice that is held because of this error."""
     if error_code == NothingAcceptable.code:
-        return "nothing is left of the report without them, so ask BlendVision for another one"
-    return f"to take the report all the same, type: {accept_command(slice_)}"
+        return "no line of the report is valid: ask BlendVision for another one"
+    return f"to accept the report: `{accept_command(slice_)}`"

@@ -84,28 +84,28 @@ def new_state(meaning: Meaning) -> State | None:
 def outcome_of(slice_: Slice, answer: NotFound) -> Outcome:
     """The outcome for people."""
     times = "once" if answer.asks == 1 else f"{answer.asks} times"
-    asked = f"404, asked {times}, and the date is past the settling window"
+    asked = f"404, checked {times}, and the date is past the settling window"
     match meaning_of(answer):
         case Meaning.WITHDRAWN:
-            message = f"the source answered 404, asked {times}: it withdrew the report; what was loaded stays"
+            message = f"the API answered 404 ({times}): the report was withdrawn; what was loaded stays"
             return Outcome(slice_, Result.WITHDRAWN, message=message)
         case Meaning.WITHDRAWN_UNACCEPTED:
             return Outcome(
                 slice_,
                 Result.WITHDRAWN,
                 ExitCode.DATA_REFUSED,
-                f"the source answered 404, asked {times}: it withdrew the report, which was never accepted",
-                next_step="ask BlendVision for the report; what was wrong with it: watch-time explain "
-                f"{slice_.report_date} --type {slice_.report_type}",
+                f"the API answered 404 ({times}): the report was withdrawn before it was accepted",
+                next_step="ask BlendVision for the report; to see what was wrong with it: `watch-time explain "
+                f"{slice_.report_date} --type {slice_.report_type}`",
             )
         case Meaning.NOT_PUBLISHED:
-            return Outcome(slice_, Result.UNAVAILABLE, message=f"not published yet: 404, asked {times}")
+            return Outcome(slice_, Result.UNAVAILABLE, message=f"not published yet (404, checked {times})")
         case Meaning.PRESUMED_EMPTY:
             return Outcome(slice_, Result.EMPTY, message=f"no report: {asked}; {'; '.join(answer.evidence)}")
         case Meaning.UNEXPLAINED:
             return Outcome(
                 slice_,
                 Result.UNAVAILABLE,
-                message=f"{asked}; but neither the date's other report nor a later one of this type is there to show "
-                "that the source is done with the date",
+                message=f"{asked}; but neither the date's other report nor a later one of this type exists, so the "
+                "report may still come",
             )

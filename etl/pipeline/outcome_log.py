@@ -1,20 +1,47 @@
-"""The lines a run leaves in the log: one for each slice, with every figure that explains it, and one for the whole."""
+"""The lines a run leaves in the log: its start, its waits and retries, each slice with its figures, and its end."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import structlog
 
-from etl.domain.outcome import Outcome, Result
+from etl import __version__
+from etl.domain.outcome import Outcome, Pause, Result
 from etl.domain.slices import WHOLE, Shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from etl.domain.errors import ExitCode
+    from etl.domain.slices import Slice
 
 log = structlog.get_logger("watch_time")
+
+
+def run_started(command: str, shard: Shard = WHOLE) -> None:
+    """One line before anything is asked."""
+    log.info("run_started", command=command, version=__version__, **shard.as_json())
+
+
+def paused(slice_: Slice, pause: Pause) -> None:
+    """One line each time that work on a slice stands still: why, and until when."""
+    now = datetime.now(UTC)
+    figures = {
+        "slice": str(slice_),
+        "reason": pause.reason,
+        "attempt": pause.attempt,
+        "next_try": _moment(now, pause.seconds),
+    }
+    if pause.gives_up_s is None:
+        log.info("retrying", **figures)
+    else:
+        log.info("waiting", **figures, gives_up=_moment(now, pause.gives_up_s))
+
+
+def _moment(now: datetime, seconds: float) -> str:
+    return (now + timedelta(seconds=seconds)).isoformat(timespec="seconds")
 
 
 def outcome_done(outcome: Outcome) -> None:

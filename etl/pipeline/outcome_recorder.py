@@ -143,8 +143,9 @@ class Recorder:
             return outcome
         ledger.raise_facts_version(connection, known.slice)
         message = (
-            f"the stored rows were not those of the report: {change.inserted:,} were missing, {change.deleted:,} were "
-            f"surplus, {change.updated:,} had other seconds; put right"
+            f"corrected the stored rows, which were not those of the report: {change.inserted:,} were missing, "
+            f"{change.deleted:,} were "
+            f"surplus, {change.updated:,} had other seconds"
         )
         return replace(outcome, result=Result.LOADED, change=change, message=message, warnings=(message,))
 

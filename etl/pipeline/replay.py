@@ -65,8 +65,8 @@ class Replay:
         )
         if not keys:
             raise WrongUsage(
-                f"the archive {self._archive.storage.url} has no revision of that range",
-                next_step="look at WATCH_TIME_ARCHIVE_URL, --start, --end and --type",
+                f"the archive {self._archive.storage.url} has no revision in this range",
+                next_step="check WATCH_TIME_ARCHIVE_URL, --start, --end and --type",
             )
         return _in_order(self._archive.marker(key) for key in keys)
 
@@ -114,7 +114,8 @@ class Replay:
         if known and max(known) >= key.revision:
             raise Misconfigured(
                 f"the warehouse has other revisions of {key.slice} than the archive {self._archive.storage.url}",
-                next_step="rebuild into an empty schema: set WATCH_TIME_SCHEMA, and type: watch-time migrate",
+                next_step="name an empty schema in WATCH_TIME_SCHEMA and rebuild there: `watch-time migrate` "
+                "`watch-time backfill --from-archive`",
             )
         return False
 

@@ -27,19 +27,19 @@ from etl.domain.report_values import ReportNotFound, Tally
 from etl.extract.download import Unmodified
 from etl.load import partitions
 from etl.load.choose import begin_load
-from etl.pipeline import guards
+from etl.pipeline import guards, outcome_log
 from etl.pipeline.archive_stage import ArchiveStage, restored
 from etl.pipeline.outcome_recorder import Recorder, SliceAttempt, StaleBaseline, revision_of
 from etl.runtime.cancellation import Stopped
 from etl.warehouse import ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from etl.archive.archive import Archive, Marker
     from etl.archive.layout import Key
     from etl.config.settings import Settings
-    from etl.domain.outcome import FetchOptions
+    from etl.domain.outcome import FetchOptions, Pause
     from etl.domain.report_values import Chunk, EncodedChunk, Origin, ReportFile
     from etl.domain.slices import Slice
     from etl.extract.report_source import Source
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("watch_time")
 
 
-_LOST: Final = "the warehouse had lost this revision; it is back as the archive has it"
+_LOST: Final = "the warehouse had lost this revision; restored from the archive"
 # So often a slice's work begins anew because another run committed the slice meanwhile.
 _MAX_STALE_BASELINES: Final = 3
 
@@ -79,28 +79,44 @@ class _Refused(Exception):
         self.tally = tally
 
 
-class _Retries:
-    """How often the source was asked or fetched from again, for one slice."""
+class _Pauses:
+    """What is told while work on one slice stands still; and how often the source was asked or fetched from again."""
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, slice_: Slice, tell: Callable[[Slice, Pause], None]) -> None:
+        self._slice = slice_
+        self._tell = tell
+        self.retries = 0
 
-    def add(self) -> None:
-        """One more."""
-        self.count += 1
+    def retry(self, pause: Pause) -> None:
+        """Something failed and is tried again."""
+        self.retries += 1
+        self.wait(pause)
+
+    def wait(self, pause: Pause) -> None:
+        """The report is not there yet."""
+        outcome_log.paused(self._slice, pause)
+        self._tell(self._slice, pause)
 
 
 class Pipeline:
     """The stages, wired together for one organization and one schema. Safe to use from several threads."""
 
     def __init__(
-        self, settings: Settings, database: Database, source: Source, stop: Stop, archive: Archive | None = None
+        self,
+        settings: Settings,
+        database: Database,
+        source: Source,
+        stop: Stop,
+        archive: Archive | None = None,
+        *,
+        on_pause: Callable[[Slice, Pause], None] = lambda _slice, _pause: None,
     ) -> None:
         self._settings = settings
         self._database = database
         self._source = source
         self._recorder = Recorder(database, settings.require("org_id"), stop)
         self._stop = stop
+        self._on_pause = on_pause
         self._archive_stage = ArchiveStage(archive, database)
         self._limits = guards.Limits(settings.max_reject_ratio, settings.shrink_limit)
 
@@ -111,9 +127,9 @@ class Pipeline:
             CredentialsRefused: the next slice would meet it too; nothing is recorded.
             Stopped: as asked.
         """
-        began_s, retries = time.monotonic(), _Retries()
+        began_s, pauses = time.monotonic(), _Pauses(slice_, self._on_pause)
         try:
-            outcome = self._sync(slice_, options, retries)
+            outcome = self._sync(slice_, options, pauses)
         except (CredentialsRefused, Stopped):
             raise
         except WatchTimeError as error:
@@ -121,11 +137,11 @@ class Pipeline:
         except Exception as error:
             log.exception("bug", slice=str(slice_))
             bug = WatchTimeError(
-                f"{slice_}: {type(error).__name__} in watch-time itself",
+                f"{slice_}: a bug in watch-time: {type(error).__name__}",
                 next_step="the log has the traceback; nothing was committed; please report it",
             )
             outcome = self._recorder.record_failure(slice_, bug)
-        return replace(outcome, elapsed_s=time.monotonic() - began_s, retries=retries.count)
+        return replace(outcome, elapsed_s=time.monotonic() - began_s, retries=pauses.retries)
 
     def refused(self, slice_: Slice, error: CredentialsRefused) -> Outcome:
         """Record that the credentials were refused at this slice, which ends the run: for one slice of a run."""
@@ -139,23 +155,28 @@ class Pipeline:
             log.warning("not_found_not_reclassified", slice=str(slice_), error=str(error))
             return None
 
-    def _sync(self, slice_: Slice, options: FetchOptions, retries: _Retries) -> Outcome:
+    def _sync(self, slice_: Slice, options: FetchOptions, pauses: _Pauses) -> Outcome:
         for _ in range(_MAX_STALE_BASELINES):
             try:
-                return self._sync_once(slice_, options, retries)
+                return self._sync_once(slice_, options, pauses)
             except StaleBaseline:
                 continue
         raise SliceBusy(
-            f"other runs loaded this slice {_MAX_STALE_BASELINES} times while this one asked for it",
-            next_step="nothing is lost: see what runs at the same time",
+            f"other runs loaded this slice {_MAX_STALE_BASELINES} times meanwhile",
+            next_step="nothing is lost: check what else is running",
         )
 
-    def _sync_once(self, slice_: Slice, options: FetchOptions, retries: _Retries) -> Outcome:
+    def _sync_once(self, slice_: Slice, options: FetchOptions, pauses: _Pauses) -> Outcome:
         """Ask, download, load; what is asked from here on is at least as new as the baseline."""
         baseline = self._database.run(lambda connection: self._read_baseline(connection, slice_, options))
         attempt = SliceAttempt(slice_, options, baseline.revision)
         fetched = self._source.fetch(
-            slice_, options, if_none_match=baseline.origin, on_retry=retries.add, on_body=_start_import_of_transform
+            slice_,
+            options,
+            if_none_match=baseline.origin,
+            on_retry=pauses.retry,
+            on_wait=pauses.wait,
+            on_body=_start_import_of_transform,
         )
         try:
             with fetched as report:

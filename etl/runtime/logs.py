@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _OURS: Final = "watch_time"
 _PACKAGE: Final = f"{Path(__file__).parents[1]}{os.sep}"
 
+_IN_TABLES: Final = frozenset({"slice_done"})
+
 _WITHHELD: Final = "(message withheld: it may hold data)"
 # The interpreter's own complaints about code; libraries raise the same kinds with the values that displease them.
 _ABOUT_CODE: Final = (TypeError, AttributeError, NameError)
@@ -84,8 +86,15 @@ def take_over_stderr() -> None:
 
 
 def only_warnings() -> None:
-    """Leave out what went well: something else on the screen shows it."""
+    """Leave out what went well."""
     logging.getLogger(_OURS).setLevel(logging.WARNING)
+
+
+def only_what_no_table_shows() -> None:
+    """Leave out what went well, and what comes of slices: a bar and a table on the same screen show it."""
+    only_warnings()
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(lambda record: not (isinstance(record.msg, dict) and record.msg.get("event") in _IN_TABLES))
 
 
 def told(error: BaseException) -> str:

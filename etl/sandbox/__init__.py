@@ -43,5 +43,5 @@ def demo_extra() -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise Misconfigured(
             f"the sandbox needs the package {error.name}, which is not installed",
-            next_step="pip install 'watch-time[demo]'",
+            next_step="`pip install 'watch-time[demo]'`",
         ) from None

@@ -48,7 +48,7 @@ _DELIVERY = TypeAdapter(Delivery)
 _PAGE = """\
 A stand-in for BlendVision's report API, with invented data.
 
-FetchOptions for a report:
+Ask for a report:
 
   curl -H 'authorization: Bearer {token}' -H 'x-bv-org-id: {org_id}' \\
     '{base}bv/analytics/v1/reports/watch-time?time={day}T00:00:00Z&streaming_type=REPORT_STREAMING_TYPE_VOD'

@@ -7,6 +7,7 @@ is what happened.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from rich.table import Table
 from rich.text import Text
 
 from etl.config.environment import PREFIX
@@ -27,7 +27,6 @@ from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
 from etl.sandbox.server import serve as serve_sandbox
 from etl.warehouse import embedded
-from etl.warehouse.connection import Database
 
 if TYPE_CHECKING:
     from datetime import date
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 _DAYS: Final = 14
 _PORT: Final = 8080
 _WAREHOUSE: Final = "warehouse"
+_PAGE: Final = "watch-time.html"
 
 _QUERIES: Final = (
     (
@@ -65,7 +65,7 @@ def serve(*, host: str, port: int, rows: int, seed: int) -> None:
     console = terminal.stderr()
 
     def tell(base_url: str) -> None:
-        console.print(f"the sandbox answers at {base_url}; what can be done with it: curl {base_url}/sandbox/")
+        console.print(f"the sandbox answers at {base_url}; to see what it can do: curl {base_url}/sandbox/")
         for name, value in _source(config, base_url).items():
             console.print(f"  export {name}={value}")
         console.print("Ctrl-C stops it")
@@ -83,28 +83,29 @@ def show(folder: Path) -> None:
     _prepare(folder)
     sandbox = Sandbox()
     target = datetime.now(UTC).date() - timedelta(days=2)
-    with embedded.server(folder / _WAREHOUSE) as uri, running(sandbox) as base_url:
+    with embedded.server(folder / _WAREHOUSE), running(sandbox) as base_url:
         demo = _Demo(folder, console, base_url)
-        demo.say("Create the tables in an empty Postgres")
-        demo.type("migrate")
-        demo.say("Load the two weeks before the target date, by hand")
+        demo.say("Load the two weeks before the target date, by hand; an embedded Postgres creates its tables itself")
         demo.type("backfill", "--start", f"{target - timedelta(days=_DAYS)}", "--end", f"{target - timedelta(days=1)}")
-        demo.say("The daily job: the target date, and what is missing of the days before it")
+        demo.say("The daily job: the target date, and what is missing before it")
         demo.type("run")
-        demo.say("Once more: the same reports, so nothing is rewritten")
+        demo.say("Once more: the reports are the same, so nothing is rewritten")
         demo.type("run")
         restated = _newest_with_history(sandbox, target)
         sandbox.restate(restated)
-        demo.say(f"BlendVision restates {restated}: rows come, go and change. The next run brings the difference")
+        demo.say(
+            f"BlendVision restates {restated}: rows are added, removed and changed. The next run loads the difference"
+        )
         demo.type("run")
-        demo.say("What changed after first publication")
+        demo.say("What was restated")
         demo.type("revisions")
-        demo.say("What the warehouse knows of each slice")
+        demo.say("What is loaded, and how fresh it is")
         demo.type("status")
         for title, query in _QUERIES:
             demo.say(f"By SQL: {title}")
-            console.print(Text(query, style="dim"))
-            console.print(_answer(uri, query))
+            demo.type("sql", query)
+        demo.say("All of it on a page")
+        demo.type("report", "--output", _PAGE)
     demo.tell_how_to_go_on()
 
 
@@ -129,7 +130,7 @@ class _Demo:
         Raises:
             subprocess.CalledProcessError: the command failed.
         """
-        self._console.print(Text(f"$ watch-time {' '.join(arguments)}", style="cyan"))
+        self._print(f"$ watch-time {shlex.join(arguments)}", style="cyan")
         done = subprocess.run(  # noqa: S603 - our own program
             [sys.executable, "-m", "etl", *arguments],
             cwd=self._folder,
@@ -138,25 +139,34 @@ class _Demo:
             text=True,
             check=False,
         )
-        self._console.print(Text(done.stdout.rstrip("\n")))
+        self._print(done.stdout.rstrip("\n"))
         if done.returncode:
             sys.stderr.write(done.stderr)
             done.check_returncode()
 
     def tell_how_to_go_on(self) -> None:
-        """What a newcomer can type next, in the demo's folder."""
+        """What a newcomer can type next."""
         command = "watch-time" if shutil.which("watch-time") else str(_program().resolve())
-        self.say(f"All of it is kept in {self._folder}; nothing is left running. To go on:")
+        page = (self._folder / _PAGE).resolve()
+        self.say(f"Open the page in a browser: {page.as_uri()}")
+        self._print(f"  {'open' if sys.platform == 'darwin' else 'xdg-open'} {shlex.quote(str(page))}", style="cyan")
+        self.say(f"Everything is kept in {self._folder}; nothing is left running. To go on:")
         for line in (
-            f"cd {self._folder}",
-            f"{command} status --start {datetime.now(UTC).date() - timedelta(days=6)} --json",
+            f"cd {shlex.quote(str(self._folder))}",
             f"{command} sandbox --port {_PORT} &",
             f"{command} doctor",
             f"{command} explain {datetime.now(UTC).date() - timedelta(days=3)}",
             f"{command} run",
+            f"{command} sql",
         ):
-            self._console.print(Text(f"  {line}", style="cyan"))
-        self._console.print('With an account of your own: see README.md, "Against a real account".')
+            self._print(f"  {line}", style="cyan")
+        self.say("With an account of your own, in a folder of its own:")
+        for line in (f"{command} init", f"{command} run"):
+            self._print(f"  {line}", style="cyan")
+
+    def _print(self, text: str, *, style: str = "") -> None:
+        """Lines as they are: what is to be pasted is not broken."""
+        self._console.print(Text(text, style=style), soft_wrap=True)
 
 
 def _prepare(folder: Path) -> None:
@@ -165,7 +175,8 @@ def _prepare(folder: Path) -> None:
     if folder.exists() and any(folder.iterdir()):
         if not (warehouse / "PG_VERSION").exists():
             raise Misconfigured(
-                f"{folder} is there and holds no former demo", next_step="name another folder: watch-time demo --folder"
+                f"{folder} is not empty and not the folder of a demo",
+                next_step="name another folder: `watch-time demo --folder DIR`",
             )
         shutil.rmtree(warehouse)
     folder.mkdir(parents=True, exist_ok=True)
@@ -192,17 +203,6 @@ def _source(config: SandboxConfig, base_url: str) -> dict[str, str]:
 def _newest_with_history(sandbox: Sandbox, target: date) -> Slice:
     days = (target - timedelta(days=back) for back in range(1, _DAYS))
     return next(slice_ for day in days if sandbox.has_history(slice_ := Slice(day, ReportType.VOD)))
-
-
-def _answer(uri: str, query: str) -> Table:
-    with Database(uri, schema="public").transaction() as connection:
-        cursor = connection.execute(query.encode())
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in cursor.description or ():
-            table.add_column(column.name, no_wrap=True, overflow="ellipsis", max_width=60)
-        for row in cursor.fetchall():
-            table.add_row(*(Text(" ".join(str(value).split())) for value in row))
-        return table
 
 
 def _program() -> Path:

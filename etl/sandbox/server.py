@@ -98,9 +98,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
-        reason = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be listened on: {error.strerror}"
+        reason = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
         raise Misconfigured(
-            f"port {port} on {host} {reason}", next_step="choose another one; --port 0 takes any that is free"
+            f"port {port} on {host} {reason}", next_step="choose another port; --port 0 takes a free one"
         ) from None
 
 

@@ -110,7 +110,7 @@ def request(
             if status // 100 == _SUCCESS:
                 return
             if not (remaining and status in _WORTH_ANOTHER_TRY):
-                raise SourceUnavailable(f"{where} answered {status}", next_step="look at its URL in the settings")
+                raise SourceUnavailable(f"{where} answered {status}", next_step="check its URL in the settings")
 
 
 def require_http(url: str, where: str) -> None:
@@ -124,4 +124,4 @@ def require_http(url: str, where: str) -> None:
     except ValueError:
         parts = urlsplit("")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise Misconfigured(f"the URL of {where} is none", next_step="write it as https://host/path")
+        raise Misconfigured(f"the URL of {where} is not valid", next_step="write it as https://host/path")

@@ -87,7 +87,7 @@ def message(told: Changes, snapshot: WarehouseSnapshot, *, warehouse: str) -> tu
     entries += [_fine(slice_, condition, snapshot) for slice_, condition in told.fine.items()]
     shown = entries[:_MOST_SLICES]
     if len(entries) > len(shown):
-        shown.append(f"and {len(entries) - len(shown)} more; type: watch-time status")
+        shown.append(f"and {len(entries) - len(shown)} more: watch-time status")
     if LATE in told.trouble.values():
         shown.append(_late(snapshot.overview))
     return title, redact("\n\n".join(shown))
@@ -95,7 +95,7 @@ def message(told: Changes, snapshot: WarehouseSnapshot, *, warehouse: str) -> tu
 
 def _late(overview: Overview) -> str:
     """How to get everything that is late at once."""
-    text = f"to ask for all that is late: {overview.fetch_late}"
+    text = f"to load everything that is late: {overview.fetch_late}"
     if overview.leave_out_late:
         text += f"\nor, if nothing before that date matters, set {overview.leave_out_late}"
     return text
@@ -111,9 +111,9 @@ def _fine(slice_: Slice, condition: str, snapshot: WarehouseSnapshot) -> str:
 def _trouble(slice_: Slice, condition: str, snapshot: WarehouseSnapshot) -> str:
     record = snapshot.known.get(slice_)
     reason = snapshot.withdrawn[slice_] if condition == WITHDRAWN else record.reason if record else None
-    lines = [f"{slice_} {_IS[condition]}: {_shortened(reason or 'it was never asked for')}"]
+    lines = [f"{slice_} {_IS[condition]}: {_shortened(reason or 'never tried')}"]
     if condition == HELD:
-        lines.append(f"  next: {guards.remedy(slice_, record.error_code if record else None)}")
+        lines.append(f"  next: {guards.remedy(slice_, record.error_code if record else None).replace('`', '')}")
     day = f"{slice_.report_date:%Y-%m-%d}"
     lines.append(f"  more: watch-time explain {day} --type {slice_.report_type}")
     return "\n".join(lines)

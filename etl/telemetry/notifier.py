@@ -95,14 +95,14 @@ def _send_one(url: str, title: str, text: str, *, is_trouble: bool) -> None:
     if not _service(url).notify(
         body=text, title=title, notify_type="warning" if is_trouble else "success", body_format="text"
     ):
-        raise Misconfigured("the message was not accepted", next_step="look at the URL in WATCH_TIME_NOTIFY_URLS")
+        raise Misconfigured("the message was not accepted", next_step="check the URL in WATCH_TIME_NOTIFY_URLS")
 
 
 def _service(url: str) -> Any:
     try:
         import apprise  # noqa: PLC0415 - an extra, and slow to import
     except ImportError:
-        raise Misconfigured("Apprise is not installed", next_step="pip install 'watch-time[notify]'") from None
+        raise Misconfigured("Apprise is not installed", next_step="`pip install 'watch-time[notify]'`") from None
     asset = apprise.AppriseAsset(async_mode=False, app_id="watch-time", app_desc="watch-time", secure_logging=True)
     service = apprise.Apprise(asset=asset)
     if not service.add(url):

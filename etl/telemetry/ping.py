@@ -73,7 +73,7 @@ def probe(url: str) -> str:
     except (OSError, ValueError) as error:
         raise Misconfigured(
             f"{parts.hostname} cannot be reached ({type(error).__name__})",
-            next_step="check WATCH_TIME_PING_URL; behind a proxy this may be as it should",
+            next_step="check WATCH_TIME_PING_URL; behind a proxy this can be normal",
         ) from None
     return f"{parts.hostname} can be reached; nothing was sent, since that would count as a run"
 

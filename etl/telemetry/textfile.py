@@ -55,13 +55,13 @@ def probe(name: str) -> str:
     path = Path(name)
     if path.suffix != ".prom":
         raise Misconfigured(
-            f"node_exporter reads *.prom only, not {path.name}",
+            f"node_exporter reads *.prom files only, not {path.name}",
             next_step="name a file *.prom in WATCH_TIME_METRICS_FILE",
         )
     if not os.access(path.absolute().parent, os.W_OK | os.X_OK):
         raise Misconfigured(
             f"no files can be written to {path.absolute().parent}",
-            next_step="make the folder, and let this user write to it: the file is replaced whole",
+            next_step="create the folder, and grant this user write access: the file is replaced as a whole",
         )
     return f"{path.name} can be written to {path.absolute().parent}"
 

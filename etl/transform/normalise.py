@@ -83,15 +83,15 @@ def header(path: Path) -> list[str]:
         first = next(blocks, None)
     if first is None:
         raise MalformedReport(
-            "the report is empty: not even a header line",
-            next_step="run again to download it anew; if it stays empty, ask BlendVision for the report of that date "
-            "(a day without views comes as a header alone, or as a 404)",
+            "the report is empty: it has no header line",
+            next_step="run again to download it again; if it stays empty, ask BlendVision for the report of that date "
+            "(for a day without views there is only a header, or a 404)",
         )
     record = first.record(0)
     if b"\0" in record or not _is_utf8(record):
         raise MalformedReport(
-            f"the report's header, on line {first.line_number}, is not text in UTF-8",
-            next_step="look at the file: it is compressed, or in another encoding; ask BlendVision for CSV in UTF-8",
+            f"the report's header, on line {first.line_number}, is invalid UTF-8",
+            next_step="check the file: it is compressed or in another encoding; ask BlendVision for CSV in UTF-8",
         )
     return [field.decode() for field in first.fields(0)]
 

@@ -234,7 +234,7 @@ def _refuse_first_fault(data: bytes, line_number: int, quotes: Positions) -> Non
     faults = (
         (opening[~_MAY_PRECEDE_OPENING[octets[opening - 1]] & (opening > 0)], 0, "a quote inside an unquoted field"),
         (closing[~_MAY_FOLLOW_CLOSING[octets[closing + 1]]], 0, "text after a closing quote"),
-        (returns[octets[returns + 1] != _LF], 0, "a carriage return that is no part of a CRLF line end"),
+        (returns[octets[returns + 1] != _LF], 0, "a carriage return without a line feed"),
         (too_long + RECORD_LIMIT_BYTES, -RECORD_LIMIT_BYTES, f"a record longer than {RECORD_LIMIT_BYTES:,} bytes"),
     )
     found = [(int(positions[0]), offset, words) for positions, offset, words in faults if positions.size]
@@ -259,7 +259,7 @@ def _unfinished(rest: bytes, line_number: int) -> MalformedReport:
     """What is wrong with a file that ends in the middle of the record `rest`."""
     quotes = np.flatnonzero(np.frombuffer(rest, np.uint8) == _QUOTE)
     if quotes.size % 2 == 0:
-        return _malformed("a carriage return that is no part of a CRLF line end", line_number + rest.count(b"\n"))
+        return _malformed("a carriage return without a line feed", line_number + rest.count(b"\n"))
     # The opening quote of the field, and not the second half of a doubled quote within it.
     opening = next(int(at) for at in quotes[::-2] if rest[at - 1 : at] != b'"')
     return _malformed("a quoted field that never ends begins", line_number + rest.count(b"\n", 0, opening))
@@ -268,9 +268,10 @@ def _unfinished(rest: bytes, line_number: int) -> MalformedReport:
 def _malformed(what: str, line_number: int) -> MalformedReport:
     return MalformedReport(
         f"the report cannot be split into records: {what} on line {line_number}",
-        next_step="look at that line of the file. If the file ends too early there, run again to download it anew; "
-        "otherwise show the line to BlendVision. Reports are read by RFC 4180: fields with quotes, commas or line ends "
-        "stand in quotes, a quote inside them is doubled, lines end in LF or CRLF. Nothing was loaded",
+        next_step="check that line of the file. If the file is truncated there, run again to download it again; "
+        "otherwise show the line to BlendVision. Reports are read as RFC 4180 has it: fields with quotes, commas or "
+        "line "
+        "breaks are quoted, quotes in them are doubled, lines end with LF or CRLF. Nothing was loaded",
     )
 
 

@@ -78,8 +78,8 @@ def require_coordinator(connection: Connection) -> None:
     """
     if connection.has_citus and not _cluster(connection)["is_coordinator"]:
         raise Misconfigured(
-            "the server is a worker of a Citus cluster; the ledger lies on the coordinator",
-            next_step="name the coordinator in WATCH_TIME_DATABASE_URL, and type: watch-time migrate",
+            "the server is a worker of a Citus cluster; the ledger is on the coordinator",
+            next_step="name the coordinator in WATCH_TIME_DATABASE_URL, then: `watch-time migrate`",
         )
 
 
@@ -95,9 +95,9 @@ def distribute(connection: Connection) -> None:
     missing = _undistributed(connection)
     if missing and not node["nodes"]:
         raise Misconfigured(
-            "the database has the extension citus, and the cluster has no node that takes shards",
-            next_step="add one (SELECT citus_add_node('HOST', 5432)), or drop the extension, and type: "
-            "watch-time migrate",
+            "the database has the extension citus, but the cluster has no node for shards",
+            next_step="add one (SELECT citus_add_node('HOST', 5432)), or drop the extension, then: "
+            "`watch-time migrate`",
         )
     for table in missing:
         connection.execute(statement(f"warehouse/citus/distribute_{table}"))
@@ -110,11 +110,11 @@ def check_cluster(connection: Connection) -> tuple[str, str | None] | None:
     if not connection.has_citus:
         return None
     if missing := _undistributed(connection):
-        return f"the extension is there, and not distributed: {', '.join(missing)}", "type: watch-time migrate"
+        return f"not distributed, although the extension is installed: {', '.join(missing)}", "`watch-time migrate`"
     node = _cluster(connection)
     if out_of_reach := fetch_rows(connection, statement("warehouse/citus/list_nodes_out_of_reach")):
         nodes = ", ".join(f"{row['node']} from {row['seen_from']}" for row in out_of_reach)
-        return f"not reached: {nodes}", "start the node, or let the others connect to it; until then loads end with 75"
+        return f"unreachable: {nodes}", "start the node, or let the others connect to it; until then loads end with 75"
     return f"version {node['version']}, watch_time on {node['nodes']} nodes", None
 
 

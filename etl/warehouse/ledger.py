@@ -99,7 +99,7 @@ def lock(connection: Connection, slice_: Slice, *, sleep: Callable[[float], None
         sleep(_LOCK_POLL_S)
     raise SliceBusy(
         f"another run has been loading this slice for {LOCK_TIMEOUT_S:.0f} s",
-        next_step="nothing is lost: run again when the other one has ended",
+        next_step="nothing is lost: run again when the other run has ended",
     )
 
 

@@ -85,7 +85,7 @@ def version(connection: Connection) -> str | None:
 
 
 def require_head(database: Database, connection: Connection) -> None:
-    """Refuse to work on tables of another version.
+    """Refuse to work on tables of another version; an embedded database that is behind is migrated.
 
     Raises:
         SchemaNotReady: not migrated, behind, or ahead of this program; with the command to type.
@@ -95,8 +95,23 @@ def require_head(database: Database, connection: Connection) -> None:
         return
     if found is not None and not _can_migrate(found):
         raise _not_of_this_line(database, found)
-    state = "has no tables of watch-time" if found is None else f"is at version {found}, this program needs {HEAD}"
-    raise SchemaNotReady(f"schema {database.schema} of {database} {state}", next_step="type: watch-time migrate")
+    if database.is_embedded:
+        migrate(database)
+        return
+    state = "has no watch-time tables" if found is None else f"is at version {found}, this program needs {HEAD}"
+    raise SchemaNotReady(f"schema {database.schema} of {database} {state}", next_step="`watch-time migrate`")
+
+
+def needs_migration(database: Database, connection: Connection) -> bool:
+    """Whether tables have to be created or migrated.
+
+    Raises:
+        SchemaNotReady: this program cannot migrate those that are there.
+    """
+    found = version(connection)
+    if found is not None and not _can_migrate(found):
+        raise _not_of_this_line(database, found)
+    return found != HEAD
 
 
 def owner(connection: Connection) -> str | None:
@@ -121,7 +136,7 @@ def require_owner(database: Database, connection: Connection, org_id: str) -> No
     if found is not None and found != org_id:
         raise WrongOrganization(
             f"schema {database.schema} of {database} holds the data of organization {found}, not of {org_id}",
-            next_step=f"set WATCH_TIME_ORG_ID={found}, or WATCH_TIME_SCHEMA to a schema of its own for {org_id}",
+            next_step=f"set WATCH_TIME_ORG_ID={found}, or name a schema for {org_id} in WATCH_TIME_SCHEMA",
         )
 
 
@@ -135,8 +150,8 @@ def _not_of_this_line(database: Database, found: str) -> SchemaNotReady:
         return SchemaNotReady(
             f"schema {database.schema} of {database} was made by a development version ({found}), before the first "
             "release; it cannot be migrated",
-            next_step="load the reports into a new schema: set WATCH_TIME_SCHEMA to a new name, then type: "
-            "watch-time migrate && watch-time backfill --start FIRST --end LAST",
+            next_step="load the reports into a new schema: set WATCH_TIME_SCHEMA to a new name, then: "
+            "`watch-time migrate` `watch-time backfill --start FIRST --end LAST`",
         )
     return SchemaNotReady(
         f"schema {database.schema} of {database} is at version {found}, newer than this program knows ({HEAD})",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,11 +66,41 @@ def test_run_loads_the_target_date_and_the_lookback_window(program: Program, new
 
 def test_run_logs_one_line_per_slice_and_one_for_the_run(program: Program) -> None:
     lines = _log_lines(program("run", "--date", f"{TARGET}", LOOKBACK_DAYS="1").stderr)
-    assert [line["event"] for line in lines] == ["slice_done"] * 4 + ["run_done"]
-    assert {line["slice"] for line in lines[:4]} == {
+    assert [line["event"] for line in lines] == ["run_started", *["slice_done"] * 4, "run_done", "customers_counted"]
+    assert (lines[0]["command"], lines[0]["version"]) == ("run", __version__)
+    assert {line["slice"] for line in lines[1:5]} == {
         f"{day} {report_type}" for day in (TARGET, TARGET - timedelta(days=1)) for report_type in ReportType
     }
-    assert (lines[-1]["slices"], lines[-1]["loaded"], lines[-1]["exit_code"]) == (4, 4, 0)
+    assert (lines[5]["slices"], lines[5]["loaded"], lines[5]["exit_code"]) == (4, 4, 0)
+
+
+def test_run_tells_in_the_log_why_it_stands_still_and_until_when(program: Program, newest_warehouse: Warehouse) -> None:
+    not_there = Answer(404, '{"code": 5, "message": "not found", "details": []}')
+    newest_warehouse.sandbox.script(VOD, api=[not_there])
+    live = Slice(TARGET, ReportType.LIVE)
+    newest_warehouse.sandbox.script(live, api=[Answer(503, headers={"Retry-After": "0"})])
+    hurried = replace(program, limits={"extract.retry._FIRST_POLL_S": 0.2})
+    done = hurried("run", LOOKBACK_DAYS="0", RECHECK_DAYS="0", NOT_FOUND_WAIT_SECONDS="600")
+    assert done.returncode == 0, done.stderr
+    lines = {line["event"]: line for line in _log_lines(done.stderr)}
+    waiting, retrying = lines["waiting"], lines["retrying"]
+    assert (waiting["slice"], waiting["reason"], waiting["attempt"]) == (str(VOD), "not published (404)", 1)
+    left = datetime.fromisoformat(waiting["gives_up"]) - datetime.fromisoformat(waiting["timestamp"])
+    assert timedelta(seconds=590) < left < timedelta(seconds=601)
+    assert (retrying["slice"], retrying["attempt"]) == (str(live), 1)
+    assert f"answered 503 for {live}" in retrying["reason"]
+    assert retrying["next_try"][:10] == retrying["timestamp"][:10]
+
+
+def test_quiet_is_quiet_until_something_needs_attention(program: Program, newest_warehouse: Warehouse) -> None:
+    quiet = ("run", "--quiet")
+    done = program(*quiet, LOOKBACK_DAYS="0")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    newest_warehouse.sandbox.override(VOD, Delivery(body="no report\n"))
+    done = program(*quiet, LOOKBACK_DAYS="0")
+    assert (done.returncode, [line["event"] for line in _log_lines(done.stderr)]) == (65, ["slice_done"])
+    assert f"{VOD} failed: " in done.stdout
+    assert program(*quiet, "--verbose").returncode == 2
 
 
 def test_python_m_etl_and_the_console_script_are_the_same(program: Program) -> None:
@@ -91,13 +122,13 @@ def test_backfill_lists_loads_and_goes_on(program: Program) -> None:
     assert program("backfill", *span, "--type", "VOD").returncode == 0
     rest = json.loads(program("backfill", *span, "--json").stdout)
     assert [slice_["report_type"] for slice_ in rest["slices"]] == ["LIVE"] * 3
-    assert "\n0 slices to ask for\n" in program("backfill", *span, "--dry-run").stdout
+    assert "\n0 slices to request\n" in program("backfill", *span, "--dry-run").stdout
     again = program("backfill", *span, "--dry-run", "--refresh").stdout
-    assert "asked again" in again
-    assert "6 slices to ask for: about " in again
-    assert "going by the last 6 loads" in again
+    assert "checked again" in again
+    assert "6 slices to request: about " in again
+    assert "estimated from the last 6 loads" in again
     slow = program("backfill", *span, "--dry-run", "--refresh", "--rate", "0.01").stdout
-    assert " in 10 min, going by" in slow, "six requests, a hundred seconds each"
+    assert " in 10 min, estimated" in slow, "six requests, a hundred seconds each"
 
 
 def test_status_shows_each_slice(program: Program, newest_warehouse: Warehouse) -> None:
@@ -114,7 +145,7 @@ def test_status_shows_each_slice(program: Program, newest_warehouse: Warehouse) 
     ]
     assert shown[2]["rows"] == newest_warehouse.sandbox.report(Slice(TARGET, ReportType.LIVE)).rows
     assert shown[2]["loaded_at"].startswith(f"{datetime.now(UTC).date()}")
-    assert "line 1 is no header of a watch-time report" in shown[3]["reason"]
+    assert "line 1 is not the header of a watch-time report" in shown[3]["reason"]
     table = program("status", "--start", f"{TARGET}").stdout
     assert "loaded" in table
     assert "failed" in table
@@ -131,7 +162,7 @@ def test_backfill_takes_a_part_of_the_slices(program: Program) -> None:
     only = json.loads(program("backfill", *span, "--only", "loaded,held").stdout)["slices"]
     assert {slice_["report_type"] for slice_ in only} == {"LIVE"}
     assert [json.loads(shard.stdout)["shard"] for shard in shards] == ["0/3", "1/3", "2/3"]
-    assert "\n2 slices of shard 1/3 to ask for" in program("backfill", *span[:5], "--shard", "1/3").stdout
+    assert "\n2 slices of shard 1/3 to request" in program("backfill", *span[:5], "--shard", "1/3").stdout
     for wrong in (("--only", "lost"), ("--accept",), ("--only", "held", "--refresh"), ("--refresh", "--reload")):
         assert program("backfill", *span, *wrong).returncode == 2
 
@@ -141,7 +172,7 @@ def test_what_is_no_shard_is_told_with_one_that_is(bare_program: Program, shard:
     done = bare_program("backfill", "--start", f"{TARGET}", "--end", f"{TARGET}", "--shard", shard)
     assert done.returncode == 2
     told = " ".join(done.stderr.replace("\u2502", " ").split())
-    assert f"--shard '{shard}' is no part; of 4 parts the first is 0/4 and the last 3/4" in told
+    assert f"--shard '{shard}' is not valid: expected I/N, such as 0/4 to 3/4 for four parts" in told
 
 
 def test_each_state_can_be_chosen_for_a_backfill(program: Program, newest_warehouse: Warehouse) -> None:
@@ -165,7 +196,7 @@ def test_each_state_can_be_chosen_for_a_backfill(program: Program, newest_wareho
 
 
 def test_revisions_tell_what_changed_and_what_is_held(program: Program, newest_warehouse: Warehouse) -> None:
-    assert "nothing changed after first publication" in program("revisions").stdout
+    assert "nothing was restated, and nothing is held" in program("revisions").stdout
     program("run", LOOKBACK_DAYS="0", RECHECK_DAYS="0")
     before = newest_warehouse.sandbox.report(VOD)
     restated = newest_warehouse.sandbox.restate(VOD)
@@ -176,12 +207,10 @@ def test_revisions_tell_what_changed_and_what_is_held(program: Program, newest_w
     )
     assert program("run", LOOKBACK_DAYS="0", RECHECK_DAYS="0").returncode == 65
     told = program("revisions", COLUMNS="160").stdout
-    assert (
-        f"{VOD}: {before.watch_seconds.normalize():,f} s -> {after.watch_seconds.normalize():,f} s, "
-        f"+{restated.rows_added} -{restated.rows_vanished} ~{restated.rows_changed} rows (revision 2, "
-    ) in told
+    changed = f"+{restated.rows_added} -{restated.rows_vanished} ~{restated.rows_changed}"
+    assert f"{before.watch_seconds:,.3f}  {after.watch_seconds:,.3f}  {changed} " in told
     accept = ("backfill", "--start", f"{TARGET}", "--end", f"{TARGET}", "--type", "LIVE", "--accept")
-    assert f"next: to take the report all the same, type: watch-time {' '.join(accept)}" in told
+    assert f"next: to accept the report:\n    watch-time {' '.join(accept)}\n" in told
     assert program(*accept).returncode == 0
     document = json.loads(program("revisions", "--json").stdout)
     assert [(change["report_type"], change["revision"]) for change in document["revisions"]] == [
@@ -196,7 +225,7 @@ def test_a_monitor_learns_that_a_slice_is_late(program: Program, newest_warehous
     """Late is what was due yesterday or before; the target date itself may still come today."""
     nothing = program("status", "--check")
     assert nothing.returncode == 75
-    assert f"late: {TARGET - timedelta(days=1)} LIVE, {TARGET - timedelta(days=1)} VOD" in nothing.stdout
+    assert f"late: {TARGET - timedelta(days=1)}, 2 slices" in nothing.stdout
     day = TARGET - timedelta(days=3)
     not_there = [Answer(404, '{"code": 5, "message": "not found", "details": []}')]
     for slice_ in slices_of([day]):
@@ -206,9 +235,9 @@ def test_a_monitor_learns_that_a_slice_is_late(program: Program, newest_warehous
     assert program("status").returncode == 0
     checked = program("status", "--check")
     assert checked.returncode == 75
-    assert f"oldest gap: {day} LIVE, and 2 more\nlate: {day} LIVE, {day} VOD\n" in checked.stdout
-    assert f"why: watch-time explain {day} --type LIVE" in checked.stdout
-    assert f"next: watch-time backfill --start {day} --end {day}\n" in checked.stdout
+    assert f"late: {day}, 2 slices\n" in checked.stdout
+    assert f"  why:\n    watch-time explain {day} --type LIVE\n" in checked.stdout
+    assert f"  next:\n    watch-time backfill --start {day} --end {day}\n" in checked.stdout
     assert "FIRST_DATE" not in checked.stdout, "two days ago matters"
     for told in (
         program("status", "--check", "--start", f"{TARGET - timedelta(days=2)}"),
@@ -237,10 +266,10 @@ class TestAWrongDateFarBack:
         for wrong in (("run", "--date", self.WRONG), ("backfill", "--start", self.WRONG, "--end", f"{TARGET}")):
             refused = program(*wrong)
             assert refused.returncode == 2
-            assert f"error: {self.WRONG} lies {days:,} days before {TARGET}, with which the" in refused.stderr
-            assert "next: correct the date; if it is what you mean, type the same command with --yes" in refused.stderr
+            assert f"error: {self.WRONG} lies {days:,} days before {TARGET}, the oldest" in refused.stderr
+            assert "next: correct the date, or confirm it by adding --yes to the command" in refused.stderr
         assert newest_warehouse.query("SELECT DISTINCT report_date FROM report_slice") == [(TARGET,)]
-        assert "oldest gap" not in program("status", "--check").stdout
+        assert "late" not in program("status", "--check").stdout
 
     def test_a_dry_run_of_it_only_lists(self, program: Program) -> None:
         program("run", LOOKBACK_DAYS="0")
@@ -252,14 +281,14 @@ class TestAWrongDateFarBack:
         assert program("run", "--date", self.WRONG, "--yes", LOOKBACK_DAYS="0", **notify).returncode == 0
         told = program("status", "--check")
         assert told.returncode == 75
-        assert "oldest gap: 2019-01-02 LIVE, and " in told.stdout
+        assert "late: 2019-01-02 to " in told.stdout
         begins, last = f"WATCH_TIME_FIRST_DATE={TARGET}", TARGET - timedelta(days=1)
         fetch = ("backfill", "--start", "2019-01-02", "--end", f"{last}")
-        assert f"  next: watch-time {' '.join(fetch)}\n" in told.stdout
-        assert f"  or, if nothing before that date matters, set {begins}\n" in told.stdout
+        assert f"  next:\n    watch-time {' '.join(fetch)}\n" in told.stdout
+        assert f"  or set, if nothing before that date matters:\n    {begins}\n" in told.stdout
         (notice,) = chat.received
         message = json.loads(notice.body)["message"]
-        assert f"to ask for all that is late: watch-time {' '.join(fetch)}\n" in message
+        assert f"to load everything that is late: watch-time {' '.join(fetch)}\n" in message
         assert message.endswith(begins)
         document = json.loads(program("status", "--json").stdout)
         assert (document["fetch_late"], document["leave_out_late"]) == (f"watch-time {' '.join(fetch)}", begins)
@@ -270,7 +299,7 @@ class TestAWrongDateFarBack:
         metrics = program.folder / "watch_time.prom"
         healed = {"FIRST_DATE": f"{TARGET}"}
         checked = program("status", "--check", **healed)
-        assert (checked.returncode, "oldest gap" in checked.stdout, "presumed" in checked.stdout) == (0, False, False)
+        assert (checked.returncode, "late" in checked.stdout, "presumed" in checked.stdout) == (0, False, False)
         assert program("run", LOOKBACK_DAYS="0", METRICS_FILE=str(metrics), **notify, **healed).returncode == 0
         figures = dict(line.rsplit(" ", 1) for line in metrics.read_text().splitlines() if not line.startswith("#"))
         for report_type in ReportType:
@@ -287,7 +316,7 @@ class TestExitCodes:
     def test_usage(self, program: Program) -> None:
         wrong = program("run", "--date", "yesterday", "--json")
         assert wrong.returncode == 2
-        assert "is no date of a report" in wrong.stderr
+        assert "is not a valid date (YYYY-MM-DD" in wrong.stderr
         assert json.loads(wrong.stdout)["error"]["class"] == "WrongUsage", "who asked for a document gets one"
         assert program("backfill", "--start", "2026-02-02", "--end", "2026-02-01").returncode == 2
         assert program("no-such-command").returncode == 2
@@ -296,13 +325,13 @@ class TestExitCodes:
         done = bare_program("run")
         assert done.returncode == 78
         for name in ("WATCH_TIME_API_TOKEN", "WATCH_TIME_ORG_ID", "WATCH_TIME_DATABASE_URL"):
-            assert f"{name} is not set" in done.stderr
+            assert f"{name}: not set" in done.stderr
         assert done.stdout == ""
 
     def test_tables_missing(self, program: Program) -> None:
         done = program("run", SCHEMA="elsewhere")
         assert done.returncode == 78
-        assert "next: type: watch-time migrate" in done.stderr
+        assert "next:\n    watch-time migrate\n" in done.stderr
 
     def test_another_organization(self, program: Program) -> None:
         assert program("run", LOOKBACK_DAYS="0").returncode == 0
@@ -347,7 +376,7 @@ class TestWrongToken:
         assert (document["exit_code"], document["not_tried"]) == (77, 127)
         assert (refused["result"], refused["exit_code"]) == ("failed", 77)
         assert "WATCH_TIME_API_TOKEN" in refused["next_step"]
-        told, summed_up = _log_lines(done.stderr)
+        _, told, summed_up = _log_lines(done.stderr)
         assert (told["event"], told["exit_code"]) == ("slice_done", 77)
         assert (summed_up["event"], summed_up["exit_code"], summed_up["not_tried"]) == ("run_done", 77, 127)
         assert newest_warehouse.query("SELECT state, error_code FROM report_slice") == [
@@ -357,6 +386,7 @@ class TestWrongToken:
         assert len(newest_warehouse.sandbox.requests("api")) <= 2, "those that were being worked on"
         shown = program(*sixty_four_days, API_TOKEN="wrong").stdout
         assert shown.count("next: ") == 1
+        assert "\n128 slices: the API refuses the token: " in shown
         assert "\n128 slices: 1 failed, 127 not tried; 0 rows written" in shown
 
     def test_the_daily_job_does_not_go_on_with_the_lookback_window(
@@ -396,7 +426,7 @@ class TestWrongToken:
         done = program("verify", *span, API_TOKEN="wrong")
         assert done.returncode == 77
         assert done.stdout.count("next: ") == 1
-        assert "not one of 6 stored slices could be compared with its report; 5 not tried" in done.stdout
+        assert "none of 6 stored slices could be compared with its report; 5 not tried" in done.stdout
         assert len(newest_warehouse.sandbox.requests("api")) == asked + 1
 
 
@@ -419,7 +449,7 @@ class TestDoctor:
         [
             pytest.param({"API_TOKEN": "x"}, "API", 77, "token", id="token"),
             pytest.param({"API_BASE_URL": "http://127.0.0.1:1"}, "API", 75, "could not be reached", id="api-down"),
-            pytest.param({"SCHEMA": "elsewhere"}, "database", 78, "no tables", id="not-migrated"),
+            pytest.param({"SCHEMA": "elsewhere"}, "database", 78, "no watch-time tables", id="not-migrated"),
             pytest.param({"LAG_DAYS": "many"}, "settings", 78, "WATCH_TIME_LAG_DAYS", id="setting"),
             pytest.param(
                 {"DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "database", 75, "cannot be reached", id="db-down"
@@ -437,7 +467,7 @@ class TestDoctor:
     def test_a_misspelt_setting_is_noticed(self, program: Program) -> None:
         check = json.loads(program("doctor", "--json", LOOKBACK="3").stdout)[0]
         assert check["verdict"] == "warning"
-        assert check["next_step"] == "did you mean WATCH_TIME_LOOKBACK_DAYS?"
+        assert check["next_step"] == "rename it to WATCH_TIME_LOOKBACK_DAYS, or remove it"
 
 
 def test_nothing_secret_is_printed_anywhere(program: Program, newest_warehouse: Warehouse) -> None:

@@ -120,7 +120,8 @@ def test_it_tells_and_stores_what_threads_do_also_of_failures_and_of_restated_re
     assert violations(newest_warehouse.url, sandbox, good) == []
 
     told, expected = _lines(done.stderr), _lines(threads.stderr)
-    assert [line["event"] for line in told] == ["slice_done"] * len(SLICES) + ["run_done"], "the workers log elsewhere"
+    events = [line["event"] for line in told]
+    assert events == ["run_started", *["slice_done"] * len(SLICES), "run_done"], "the workers log elsewhere"
     assert {name: told[-1][name] for name in told[-1] if name != "timestamp"} == {
         name: expected[-1][name] for name in expected[-1] if name != "timestamp"
     }
@@ -405,7 +406,7 @@ def test_a_token_that_a_worker_is_refused_with_ends_the_run(
     assert told["message"].startswith("the Dask worker tls://127.0.0.1:")
     assert "WATCH_TIME_API_TOKEN" in told["next_step"]
     assert document["not_tried"] == len(SLICES) - 1
-    assert [line["event"] for line in _lines(done.stderr)] == ["slice_done", "run_done"]
+    assert [line["event"] for line in _lines(done.stderr)] == ["run_started", "slice_done", "run_done"]
     assert newest_warehouse.query("SELECT result, times FROM report_check") == [("failed", 1)]
     cluster.serve(newest_warehouse)
     assert on_cluster(*RANGE, "--dask", cluster.address).returncode == 0
@@ -415,7 +416,7 @@ def test_a_token_that_a_worker_is_refused_with_ends_the_run(
 @pytest.mark.parametrize(
     ("is_full", "code", "says"),
     [
-        pytest.param(True, 75, "no room left in {folder} for downloads", id="its disk is full"),
+        pytest.param(True, 75, "no space left in {folder} for downloads", id="its disk is full"),
         pytest.param(False, 70, "cannot begin to work: FileNotFoundError", id="its folder is gone"),
     ],
 )
@@ -586,7 +587,7 @@ def test_what_a_local_worker_logs_is_among_the_commands_own_lines(
     path = os.pathsep.join(filter(None, (f"{tmp_path}", local.environment.get("PYTHONPATH"))))
     done = replace(local, environment={**local.environment, "PYTHONPATH": path})(*ONE_SLICE, "--dask", "local")
     assert done.returncode == 70
-    bug, slice_done, run_done = _lines(done.stderr)
+    _, bug, slice_done, run_done = _lines(done.stderr)
     assert (bug["event"], bug["level"], bug["slice"]) == ("bug", "error", f"{VOD}")
     assert "slice_sync.py" in bug["exception"]
     assert "ValueError: (message withheld" in bug["exception"]
@@ -630,8 +631,8 @@ def _is_alive(process: psutil.Process) -> bool:
         (("--dask", "tls://x:1", "--concurrency", "3"), 2, "--concurrency goes with --dask local"),
         (("--dask", "tls://x:1", "--rate", "3"), 2, "--rate goes with --dask local"),
         (("--dask", "scheduler"), 2, "next: name local, or the scheduler as in tls://"),
-        (("--dask", "https://x:1"), 2, "is no address of a scheduler"),
-        (("--dask", "tls://me@x:1/y"), 2, "is no address of a scheduler"),
+        (("--dask", "https://x:1"), 2, "is not the address of a scheduler"),
+        (("--dask", "tls://me@x:1/y"), 2, "is not the address of a scheduler"),
         (("--dask", "tcp://scheduler.example.com:8786"), 78, "use tls://scheduler.example.com:8786"),
         (("--dask", "192.0.2.7:8786"), 78, "WATCH_TIME_DASK_WITHOUT_TLS=true"),
     ],

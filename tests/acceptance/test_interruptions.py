@@ -246,7 +246,7 @@ def test_a_month_that_cannot_be_compacted_does_not_fail_the_run(program: Program
     by_hand = program("compact")
     assert by_hand.returncode == 70
     reload = f"watch-time backfill --start {OLD} --end {OLD} --type VOD --reload"
-    assert f"next: nothing has changed; load them again: {reload}" in by_hand.stderr
+    assert f"next: nothing has changed; load them again:\n    {reload}\n" in by_hand.stderr
     assert program(*reload.split()[1:]).returncode == 0
     assert program("compact").returncode == 0
     assert newest_warehouse.query(_MONTHS) == [(f"watch_time_{OLD:%Y%m}",)]

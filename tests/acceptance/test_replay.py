@@ -183,7 +183,7 @@ def test_lost_revisions_of_a_slice_come_back_by_what_the_message_says(
         left = program.with_settings(DATABASE_URL=url, ARCHIVE_URL=folder_archive.url)
         refused = _done(left, "run", code=78)
         (told,) = [each["next_step"] for each in refused["slices"] if each["exit_code"]]
-        (typed,) = re.findall(r"type: watch-time (backfill --from-archive (?:--\w+ \S+ ){3})", told)
+        (typed,) = re.findall(r"`watch-time (backfill --from-archive [^`]+)`", told)
         assert [each["revision"] for each in _done(left, *typed.split())["slices"]] == [*range(1, lost + 2)]
         assert _stored(url) == before
         (loaded,) = [each for each in _done(left, "run")["slices"] if each["result"] == "loaded"]
@@ -305,13 +305,13 @@ def test_a_warehouse_that_gets_an_archive_later_is_told_in_a_few_lines_what_to_t
     page = program("archive", ARCHIVE_URL=folder_archive.url)
     assert page.returncode == 0
     told = page.stdout
-    assert "0 of 9 accepted revisions are archived whole" in told
+    assert "0 of 9 accepted revisions are archived completely" in told
     assert "slices that were loaded without the archive (8)" in told
     assert "and 3 more, which --json lists" in told
-    assert "nothing brings them back (1)" in told
-    _, _, typed = told.partition("type: watch-time ")
+    assert "they cannot be restored (1)" in told
+    _, _, typed = told.partition("\n    watch-time ")
     command = typed.splitlines()[0].split()
-    assert command == ["backfill", "--refresh", *SPAN]
+    assert command == ["backfill", *SPAN, "--refresh"]
     _done(program, *command, ARCHIVE_URL=folder_archive.url)
     found = _done(program, "archive", ARCHIVE_URL=folder_archive.url)
     assert (found["whole"], found["unarchived"]) == (8, [])

@@ -181,7 +181,7 @@ def test_a_line_of_a_gibibyte_is_refused_in_bounded_memory(tried: Tried) -> None
 def test_a_report_of_millions_of_rejected_lines_is_held_in_bounded_memory(tried: Tried) -> None:
     ended = tried.fetching_many("x\n")
     assert (ended.code, ended.peak_bytes < MOST_BYTES) == (65, True), ended
-    assert f"{MANY_LINES} of {MANY_LINES + 1} lines cannot be loaded" in ended.said
+    assert f"{MANY_LINES} of {MANY_LINES + 1} lines are invalid" in ended.said
     assert tried.rejects() == 1_000
     tried.assert_stored_is_untouched()
 

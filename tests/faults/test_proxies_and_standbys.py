@@ -245,7 +245,7 @@ class TestFullDisk:
             _assert_ended(program.start("migrate", DATABASE_URL=url))
             (told,) = _assert_ended(program.start(*day, DATABASE_URL=url), 75)["slices"]
             assert "53100" in told["message"]
-            assert told["next_step"] == "the server's disk is full: make room, then run again"
+            assert told["next_step"] == "the server's disk is full: free space, then run again"
             assert violations(url, sandbox, [SLICES[1]], may_be_missing=True) == []
             grow(200)
             _assert_ended(program.start(*day, DATABASE_URL=url))

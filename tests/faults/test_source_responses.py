@@ -32,7 +32,9 @@ from tally import record
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE = Path(__file__).parents[2] / "docs" / "answers.md"
+    from etl.domain.outcome import Pause
+
+PAGE = Path(__file__).parents[2] / "docs" / "internals" / "api-responses.md"
 # Neither the token nor the organization is among them.
 KNOWN_TO_STORAGE = {"host", "accept", "accept-encoding", "connection", "user-agent", "range", "if-range"}
 SLICE = Slice(date(2023, 7, 3), ReportType.VOD)
@@ -98,7 +100,7 @@ class Hosts:
         return Row(who, answer, exit_, ends_as, asked, fetched, round(sum(time.pauses)))
 
     def _end(self, time: FakeTime, retries: list[int]) -> tuple[str, str]:
-        def retry() -> None:
+        def retry(_: Pause) -> None:
             retries[0] += 1
 
         stop, retry_policy = Stop(), time.retry_policy()

@@ -64,8 +64,8 @@ REFUSED_FILES: Mapping[str, tuple[str | bytes, Result, str]] = {
         Result.FAILED,
         "more than one column for content_id",
     ),
-    "short-row": (GOOD + "t,c3,VOD\n", Result.HELD, "1 of 3 lines cannot be loaded; the first is line 4"),
-    "long-row": (GOOD + "t,c3,VOD,,u3,1,2\n", Result.HELD, "1 of 3 lines cannot be loaded; the first is line 4"),
+    "short-row": (GOOD + "t,c3,VOD\n", Result.HELD, "1 of 3 lines are invalid; the first is line 4"),
+    "long-row": (GOOD + "t,c3,VOD,,u3,1,2\n", Result.HELD, "1 of 3 lines are invalid; the first is line 4"),
     "unterminated-quote": (GOOD + '"t,c3,VOD,,u3,1\n', Result.FAILED, "line 4"),
     "text-after-quote": (GOOD + '"t"x,c3,VOD,,u3,1\n', Result.FAILED, "line 4"),
     "quote-inside-field": (GOOD + 't 5" y,c3,VOD,,u3,1\n', Result.FAILED, "line 4"),
@@ -81,7 +81,7 @@ REFUSED_FILES: Mapping[str, tuple[str | bytes, Result, str]] = {
     "seconds-empty": (_line(seconds=""), Result.HELD, "line 4: the watch time is empty"),
     "seconds-huge": (_line(seconds="1e400"), Result.HELD, "line 4: the watch time is in scientific notation"),
     "seconds-too-long": (_line(seconds="9" * 13), Result.HELD, "line 4: the watch time has more than 12 digits"),
-    "seconds-padded": (_line(seconds=" 5"), Result.HELD, "line 4: the watch time has spaces around it"),
+    "seconds-padded": (_line(seconds=" 5"), Result.HELD, "line 4: the watch time is blank, or has spaces around it"),
     "id-too-long": (_line(content="x" * 10_000), Result.HELD, "1,000 bytes"),
     "customer-id-too-long": (_line(customer="é" * 501), Result.HELD, "1,000 bytes"),
     "id-empty": (_line(content=""), Result.HELD, "line 4: the content id is empty"),
@@ -108,7 +108,7 @@ def test_rejected_lines_are_kept_with_number_reason_and_text(warehouse: Warehous
 def test_rejects_within_the_limit_are_left_out_and_named(warehouse: Warehouse) -> None:
     outcome = warehouse.sync(GOOD + "t,c3,VOD,,u3,-1\n", max_reject_ratio="0.4")
     assert (outcome.result, outcome.rows, outcome.rejected) == (Result.LOADED, 2, 1)
-    assert outcome.warnings == ("1 lines rejected, within the limit; see report_reject",)
+    assert outcome.warnings == ("1 lines were rejected, within the limit; see the table report_reject",)
     assert warehouse.query("SELECT rows_read, rows_rejected FROM report_revision") == [(3, 1)]
     assert warehouse.query("SELECT line_number FROM report_reject") == [(4,)]
     warehouse.sync(GOOD)

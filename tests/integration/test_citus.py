@@ -246,7 +246,7 @@ def test_a_node_that_takes_no_connections_ends_with_75(
         checks = {check.name: check for check in _examined(on_cluster)}
         connection.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS true'.encode())
     assert outcome.exit_code is ExitCode.TRY_LATER, outcome.message
-    assert f"does not reach its node {worker.host}:{worker.port}" in f"{outcome.message}"
+    assert f"cannot reach its node {worker.host}:{worker.port}" in f"{outcome.message}"
     assert checks["Citus"].verdict is Verdict.WARNING
     assert f"not reached: {worker.host}:{worker.port}" in checks["Citus"].detail
     assert on_cluster.sync().result is Result.LOADED

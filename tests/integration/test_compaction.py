@@ -164,7 +164,7 @@ def test_readers_that_stay_are_left_alone(october: Warehouse, database: Database
     before, tables = october.stored(), _tables(october)
     with psycopg.connect(october.url) as reader:
         reader.execute("SELECT count(*) FROM watch_time")
-        with pytest.raises(SliceBusy, match="others were reading or loading all the time"):
+        with pytest.raises(SliceBusy, match="was being read or loaded all the time"):
             compaction.compact(database, OCTOBER, Stop(), tries=2)
         assert reader.execute("SELECT count(*) FROM watch_time").fetchone() == (len(before["facts"]),)
     assert (october.stored(), _tables(october)) == (before, tables)
@@ -194,7 +194,7 @@ def test_a_slice_that_was_loaded_meanwhile_is_not_lost(
             assert october.sync(slice_=SOME).revision == 2
 
     monkeypatch.setattr(compaction, step, restate_after)
-    with pytest.raises(SliceBusy, match="a slice of watch_time_202610 was loaded while the month was being put"):
+    with pytest.raises(SliceBusy, match="a slice of watch_time_202610 was loaded while the month was being merged"):
         compaction.compact(database, OCTOBER, Stop())
     monkeypatch.undo()
     report = october.sandbox.report(SOME)
@@ -218,7 +218,7 @@ def test_facts_that_are_corrected_meanwhile_are_not_lost(
             assert october.sync(slice_=SOME, ask=FetchOptions(trust=Trust.NOTHING)).revision == 1
 
     monkeypatch.setattr(compaction, "_require_equal", correct_after)
-    with pytest.raises(SliceBusy, match="a slice of watch_time_202610 was loaded while the month was being put"):
+    with pytest.raises(SliceBusy, match="a slice of watch_time_202610 was loaded while the month was being merged"):
         compaction.compact(database, OCTOBER, Stop())
     monkeypatch.undo()
     october.sync(slice_=Slice(SOME.report_date, ReportType.LIVE), ask=FetchOptions(trust=Trust.NOTHING))
@@ -325,7 +325,7 @@ def test_a_month_whose_name_is_taken_is_named_with_what_to_do(october: Warehouse
         somebody.execute("CREATE TABLE watch_time_202610 ()")
     with pytest.raises(Misconfigured, match="watch_time_202610") as told:
         compaction.compact(database, OCTOBER, Stop())
-    assert told.value.next_step == "rename or drop what has that name: watch-time needs it"
+    assert told.value.next_step == "rename or drop the object of that name: watch-time needs it"
 
 
 @pytest.mark.single_server("there such a month is only found out once it is built")
@@ -422,7 +422,7 @@ def test_what_does_not_equal_the_ledger_is_not_touched(october: Warehouse, datab
     )
     assert told.value.next_step == (
         "nothing has changed; load them again: "
-        "watch-time backfill --start 2026-10-04 --end 2026-10-04 --type VOD --reload"
+        "`watch-time backfill --start 2026-10-04 --end 2026-10-04 --type VOD --reload`"
     )
     assert _tables(october) == tables
 

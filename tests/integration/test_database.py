@@ -268,7 +268,7 @@ def test_a_node_of_a_cluster_that_is_out_of_reach_is_named_and_tried_again(
     with pytest.raises(DatabaseUnavailable) as told:
         newest_database.run(work)
     assert len(tries) == 2
-    assert told.value.message.endswith(f"does not reach its node {node} (SQLSTATE {state})")
+    assert told.value.message.endswith(f"cannot reach its node {node} (SQLSTATE {state})")
 
 
 def test_a_single_server_is_asked_nothing_about_a_cluster(newest_database: Database) -> None:

@@ -15,11 +15,13 @@ import pytest
 from psycopg import sql
 
 from etl.diagnostics import doctor
-from etl.diagnostics.doctor import Check, Verdict, _clock, run_checks
+from etl.diagnostics.doctor import Check, Verdict, _clock, _problem, run_checks
+from etl.domain.errors import DatabaseUnavailable
 from etl.domain.slices import ReportType, Slice
 from etl.extract import retry
 from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
+from etl.warehouse import driver_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +77,7 @@ def test_where_nothing_is_amiss_everything_was_looked_at_and_nothing_changed(
     checks = found()
     assert {check.verdict for check in checks.values()} == {Verdict.OK}
     assert list(checks) == ["settings", "database", "tables", "rights", "API", "clock", "download host"]
-    assert checks["tables"].detail.endswith("of nobody yet")
+    assert checks["tables"].detail.endswith("not yet bound to an organization")
     assert warehouse.query("SELECT count(*) FROM report_slice") == [(0,)]
     assert warehouse.query("SELECT count(*) FROM warehouse") == [(0,)]
 
@@ -88,12 +90,19 @@ def test_no_check_shows_a_secret(configured: Warehouse, monkeypatch: pytest.Monk
 
 def test_without_settings_only_they_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCH_TIME_API_TOKN", "x")
-    assert amiss() == [("settings", Verdict.WARNING, 0), ("settings", Verdict.PROBLEM, 78)]
-    unknown, missing = run_checks()
-    assert (unknown.detail, unknown.next_step) == (
-        "WATCH_TIME_API_TOKN is set, and nothing reads it", "did you mean WATCH_TIME_API_TOKEN?",
-    )  # fmt: skip
-    assert "3 settings need attention" in missing.detail
+    assert amiss() == [("settings", Verdict.PROBLEM, 78)]
+    (missing,) = run_checks()
+    assert "3 settings are missing or wrong" in missing.detail
+    unknown = "WATCH_TIME_API_TOKN is set, but no setting has that name; did you mean WATCH_TIME_API_TOKEN?"
+    assert missing.detail.endswith(unknown)
+
+
+@pytest.mark.usefixtures("configured")
+def test_it_never_recommends_itself(monkeypatch: pytest.MonkeyPatch, configured: Warehouse) -> None:
+    configure(monkeypatch, configured, DATABASE_URL="postgresql://u@127.0.0.1:1/x")
+    assert found()["database"].next_step == "try again later"
+    for next_step in {*driver_errors._NEXT_STEPS.values(), driver_errors._LATER, driver_errors._NODE}:
+        assert "doctor" not in (_problem("database", DatabaseUnavailable("x", next_step=next_step)).next_step or "")
 
 
 @pytest.mark.usefixtures("configured")
@@ -102,7 +111,7 @@ def test_secrets_that_others_get_at_are_worth_a_word() -> None:
     Path(".env").chmod(0o644)
     warned = next(check for check in run_checks() if check.name == "settings" and check.verdict is Verdict.WARNING)
     assert (warned.detail, warned.next_step) == (
-        ".env has secrets, and mode 0644: other users get at them", "type: chmod 600 .env",
+        ".env holds secrets and has mode 0644: other users can read or change it", "`chmod 600 .env`",
     )  # fmt: skip
 
 
@@ -165,7 +174,7 @@ def test_rights_that_are_lacking_are_named_one_by_one(
         configure(monkeypatch, warehouse, DATABASE_URL=f"{warehouse.url}{joint}options=-c%20role%3D{name}")
         assert amiss() == [("rights", Verdict.PROBLEM, 78)]
         assert found()["rights"].detail == (
-            "the database user may not create tables in the schema, attach partitions to watch_time, "
+            "the database user lacks the right to create tables in the schema, attach partitions to watch_time, "
             "write report_slice, write report_revision, write report_reject, write report_check, write warehouse, "
             "write report_notice, write content_daily, write "
             "customer_count"
@@ -198,10 +207,10 @@ class TestWithoutReports:
 @pytest.mark.parametrize(
     ("header", "detail"),
     [
-        pytest.param("", "the API does not say what time it is", id="none"),
-        pytest.param("yesterday", "the API does not say what time it is", id="word"),
-        pytest.param(0, "agrees with the API's", id="equal"),
-        pytest.param(-50, "agrees with the API's", id="a little"),
+        pytest.param("", "not checked: the API's answer has no Date header", id="none"),
+        pytest.param("yesterday", "not checked: the API's answer has no Date header", id="word"),
+        pytest.param(0, "in step with the API's clock", id="equal"),
+        pytest.param(-50, "in step with the API's clock", id="a little"),
         pytest.param(-3600, "this machine's clock is 3600 s ahead of the API's", id="ahead"),
         pytest.param(3600, "this machine's clock is 3600 s behind the API's", id="behind"),
     ],
@@ -213,5 +222,5 @@ def test_clocks_are_compared(header: str | int, detail: str, zone: str) -> None:
         theirs = datetime.now(UTC) + timedelta(seconds=header)
         header = format_datetime(theirs.replace(microsecond=0), usegmt=True).replace("GMT", zone)
     check = _clock(header)
-    assert check.verdict is (Verdict.OK if detail.startswith("agrees") else Verdict.WARNING)
+    assert check.verdict is (Verdict.OK if detail.startswith("in step") else Verdict.WARNING)
     assert check.detail.replace("3601", "3600").replace("3599", "3600") == detail

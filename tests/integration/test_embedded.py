@@ -81,7 +81,7 @@ def test_what_is_no_data_folder_is_left_alone(tmp_path: Path, content: str) -> N
     else:
         name.mkdir()
         (name / "precious").touch()
-    with pytest.raises(Misconfigured, match="holds something that is no Postgres data folder"), embedded.server(name):
+    with pytest.raises(Misconfigured, match="is not empty and not a Postgres data folder"), embedded.server(name):
         pass
     assert name.read_text() == "precious" if content == "file" else (name / "precious").exists()
 

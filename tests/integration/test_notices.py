@@ -73,7 +73,7 @@ def test_a_held_slice_is_told_once_and_told_again_when_it_is_fine(
     (message,) = messages(chat)
     assert message["title"].startswith("watch-time: 1 in trouble (")
     assert message["type"] == "warning"
-    assert f"{VOD} is held: 1 of 2 lines cannot be loaded; the first is line 2: " in message["message"]
+    assert f"{VOD} is held: 1 of 2 lines are invalid; the first is line 2: " in message["message"]
     accept = ("backfill", "--start", f"{TARGET}", "--end", f"{TARGET}", "--type", "VOD", "--accept")
     assert f"watch-time {' '.join(accept)}" in message["message"]
     assert f"watch-time explain {TARGET} --type VOD" in message["message"]
@@ -186,8 +186,8 @@ def test_failed_late_and_withdrawn_slices_are_told(
     run(program, chat_url(chat), code=65, lookback=1)
     (message,) = messages(chat)
     assert message["title"].startswith("watch-time: 3 in trouble (")
-    assert f"{failing} failed: line 1 is no header" in message["message"]
-    assert f"{VOD} was withdrawn by the source: the source answered 404" in message["message"]
+    assert f"{failing} failed: line 1 is not the header" in message["message"]
+    assert f"{VOD} was withdrawn by the source: the API answered 404" in message["message"]
     assert f"{late} is late: not published yet" in message["message"]
     assert told(newest_warehouse) == [
         (failing.report_date, "LIVE", "failed"),
@@ -206,7 +206,7 @@ def test_a_withdrawn_slice_is_not_fine_again_because_asking_for_it_failed(
     newest_warehouse.sandbox.script(VOD, api=[Answer(401), Answer(401)])
     run(program, chat_url(chat), code=77)  # what was withdrawn could not be told until now
     message = messages(chat)[-1]["message"]
-    assert f"{VOD} was withdrawn by the source: the source answered 404" in message, "and not what failed since then"
+    assert f"{VOD} was withdrawn by the source: the API answered 404" in message, "and not what failed since then"
     assert told(newest_warehouse) == [(TARGET, "VOD", "withdrawn")]
     run(program, chat_url(chat), code=77)
     run(program, chat_url(chat))
@@ -262,10 +262,10 @@ def test_a_message_names_twenty_slices_and_how_many_more(newest_warehouse: Wareh
     many = slices_of(dates_between(TARGET - timedelta(days=49), TARGET))
     title, text = notices.message(Changes(dict.fromkeys(many, "late"), {}), now, warehouse="an organization")
     assert title == "watch-time: 100 in trouble (an organization)"
-    assert text.count(" is late: it was never asked for\n") == 20
+    assert text.count(" is late: never tried\n") == 20
     _, more, fetch = text.rsplit("\n\n", 2)
-    assert more == "and 80 more; type: watch-time status"
-    assert fetch == f"to ask for all that is late: {now.overview.fetch_late}"
+    assert more == "and 80 more: watch-time status"
+    assert fetch == f"to load everything that is late: {now.overview.fetch_late}"
     assert len(text) < 10_000
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from etl.domain.outcome import Pause
     from etl.domain.report_values import Origin, ReportAddress, ReportFile
     from etl.extract.download import Downloader
     from postgres import Server
@@ -61,7 +62,7 @@ class TestHeldSlices:
         assert warehouse.sync().exit_code
         assert _slice_row(warehouse) == ("held", int(stored_before), False)
         (reason,) = _planned(warehouse)
-        assert "1 of 2 lines cannot be loaded" in reason
+        assert "1 of 2 lines are invalid" in reason
 
     def test_a_404_does_not_release_it_while_there_are_facts(self, warehouse: Warehouse) -> None:
         warehouse.sync(GOOD)
@@ -95,7 +96,7 @@ class TestAcceptedByHand:
         assert (outcome.result, outcome.rows, outcome.rejected) == (Result.LOADED, 1, 1)
         assert any("accepted by hand: 1 of 2 lines" in warning for warning in outcome.warnings)
         ((overruled,),) = warehouse.query("SELECT overruled FROM report_revision")
-        assert overruled.startswith("1 of 2 lines cannot be loaded")
+        assert overruled.startswith("1 of 2 lines are invalid")
         assert warehouse.query("SELECT count(*) FROM report_reject") == [(1,)]
 
     def test_an_empty_report_replaces_a_good_one(self, warehouse: Warehouse) -> None:
@@ -121,7 +122,7 @@ class TestAcceptedByHand:
         assert warehouse.sync(BAD).result is Result.HELD
         outcome = warehouse.sync(HEADER, ask=FetchOptions(accept=True))
         assert (outcome.result, outcome.exit_code) == (Result.HELD, 65)
-        assert "--accept takes only the report that was held, and this is another one" in (outcome.message or "")
+        assert "--accept takes the held report only, and this is another one" in (outcome.message or "")
         assert len(warehouse.facts()) == 2
         # It is the held one from now on, for whoever has looked at it.
         assert warehouse.sync(ask=FetchOptions(accept=True)).result is Result.EMPTY
@@ -212,7 +213,7 @@ class _Interjecting:
         renew: Callable[[], ReportAddress],
         folder: Path,
         if_none_match: Origin | None = None,
-        on_retry: Callable[[], None] | None = None,
+        on_retry: Callable[[Pause], None] | None = None,
         on_body: Callable[[], None],
     ) -> ReportFile:
         report = self._real.download(
@@ -350,7 +351,7 @@ class TestDamagedFacts:
         assert (outcome.result, outcome.revision) == (Result.LOADED, 1)
         assert "1 were surplus" in (outcome.message or "")
         assert warehouse.stored() == before
-        assert "put right" in warehouse.query("SELECT message FROM report_check ORDER BY first_at DESC LIMIT 1")[0][0]
+        assert "corrected" in warehouse.query("SELECT message FROM report_check ORDER BY first_at DESC LIMIT 1")[0][0]
         assert warehouse.sync(ask=FetchOptions(trust=trust)).result is Result.UNCHANGED
 
     def test_damage_that_leaves_counts_and_sums_takes_reloading(self, warehouse: Warehouse) -> None:
@@ -382,7 +383,9 @@ class TestDamagedFacts:
 def test_a_line_of_data_in_the_header_s_place_is_not_quoted(warehouse: Warehouse) -> None:
     outcome = warehouse.sync("A title,content-canary,VOD,2023-07-03,customer-canary,5\n")
     assert outcome.exit_code == 65
-    assert "line 1 is no header of a watch-time report: of its 6 fields 0 name a column" in (outcome.message or "")
+    assert "line 1 is not the header of a watch-time report: only 0 of its 6 fields name a known column" in (
+        outcome.message or ""
+    )
     assert "canary" not in f"{outcome}{warehouse.query('SELECT * FROM report_slice')}"
 
 

@@ -110,7 +110,7 @@ def test_what_is_restated_between_the_comparison_and_the_swap_is_not_lost(
             other.rollback()
             warehouse.sync(RESTATED, shrink_limit="0")
 
-        with pytest.raises(SliceBusy, match="was loaded while the month was being put together"):
+        with pytest.raises(SliceBusy, match="was loaded while the month was being merged"):
             compaction.compact(database, month, _Waiting(restate))
     assert [row[:2] for row in warehouse.facts()] == [("c1", "u1"), ("c2", "u2")]
     assert warehouse.query("SELECT revision, rows_stored FROM report_slice") == [(2, 2)]

@@ -38,13 +38,13 @@ def test_a_404_within_the_settling_window_is_a_report_still_to_come(warehouse: W
     warehouse.sandbox.script(VOD, api=[NOT_THERE])
     outcome = warehouse.sync()
     assert (outcome.result, outcome.exit_code) == (Result.UNAVAILABLE, 0)
-    assert _state(warehouse) == ("unavailable", 0, "not published yet: 404, asked once")
+    assert _state(warehouse) == ("unavailable", 0, "not published yet (404, checked once)")
     assert warehouse.sync().result is Result.LOADED
 
 
 LIVE = Slice(DAY, ReportType.LIVE)
 LATER = Slice(DAY + timedelta(days=3), ReportType.VOD)
-ASKED = "404, asked 2 times, and the date is past the settling window"
+ASKED = "404, checked 2 times, and the date is past the settling window"
 
 
 def test_a_settled_404_without_evidence_is_no_empty_day(warehouse: Warehouse) -> None:
@@ -57,8 +57,8 @@ def test_a_settled_404_without_evidence_is_no_empty_day(warehouse: Warehouse) ->
     assert (outcome.result, outcome.exit_code) == (Result.UNAVAILABLE, 0)
     assert _state(warehouse)[0] == "unavailable"
     assert outcome.message == (
-        f"{ASKED}; but neither the date's other report nor a later one of this type is there to show that the source "
-        "is done with the date"
+        f"{ASKED}; but neither the date's other report nor a later one of this type exists, so the report "
+        "may still come"
     )
 
 
@@ -185,7 +185,7 @@ def test_a_report_that_was_there_and_not_accepted_does_not_become_a_quiet_day(
     warehouse.sandbox.withdraw(VOD)
     outcome = warehouse.sync(ask=FetchOptions(settled=settled))
     assert (outcome.result, int(outcome.exit_code)) == (Result.WITHDRAWN, 65)
-    assert "it withdrew the report, which was never accepted" in (outcome.message or "")
+    assert "the report was withdrawn before it was accepted" in (outcome.message or "")
     assert _state(warehouse) == (state, 0, reason)
 
 
@@ -225,7 +225,7 @@ def test_a_withdrawn_report_keeps_its_facts(warehouse: Warehouse) -> None:
     assert (outcome.result, outcome.exit_code) == (Result.WITHDRAWN, 0)
     assert _state(warehouse) == ("loaded", 1, None)
     ((last_check,),) = warehouse.query("SELECT last_check FROM report_slice")
-    assert "withdrew the report; what was loaded stays" in last_check
+    assert "the report was withdrawn; what was loaded stays" in last_check
     assert warehouse.stored() == before
 
 
@@ -270,9 +270,9 @@ def test_lookback_takes_what_is_not_loaded_and_leaves_what_is(warehouse: Warehou
     assert [TARGET - slice_.report_date for slice_ in reasons] == [timedelta(days=days) for days in (5, 4, 3, 2)]
     shown = list(reasons.values())
     assert shown[:2] == ["never tried", "never tried"]
-    assert shown[2].startswith("held, last asked")
-    assert "1 of 1 lines cannot be loaded" in shown[2]
-    assert shown[3].startswith("unavailable, last asked")
+    assert shown[2].startswith("held, last checked")
+    assert "1 of 1 lines are invalid" in shown[2]
+    assert shown[3].startswith("unavailable, last checked")
 
 
 def test_the_daily_job_asks_again_for_what_may_have_been_restated(warehouse: Warehouse) -> None:
@@ -384,9 +384,9 @@ def test_a_day_that_is_over_in_the_zone_and_not_in_utc_is_not_asked_for(warehous
                 plan(yesterday)
             assert refused.value.message == (
                 "2026-11-21 is not over yet: it is 2026-11-22 01:00 in Pacific/Kiritimati, 2026-11-21 11:00 in UTC, "
-                "and reports are taken to be of UTC days"
+                "and reports cover UTC days"
             )
-            assert refused.value.next_step == "name 2026-11-20 or an earlier date"
+            assert refused.value.next_step == "give 2026-11-20 or an earlier date"
         opened.planner.now = datetime(2026, 11, 22, 14, tzinfo=zone)
         assert {planned.slice.report_date for planned in opened.planner.target()} == {yesterday}
 
@@ -421,7 +421,7 @@ class TestFarDates:
                 return
             with pytest.raises(WrongUsage, match=f"{start} lies 32 days before") as error:
                 opened.planner.require_near(plan, is_meant=False, is_history=True)
-        assert error.value.next_step.endswith("type the same command with --yes")
+        assert error.value.next_step.endswith("by adding --yes to the command")
 
     def test_a_target_date_there_must_be_meant_even_in_an_empty_warehouse(self, warehouse: Warehouse) -> None:
         with warehouse.job() as opened:

@@ -131,6 +131,6 @@ def test_a_database_is_shown_by_host_and_name_alone(url: str, shown: str) -> Non
     ],
 )
 def test_a_url_that_is_none_is_refused_without_showing_it(url: str) -> None:
-    with pytest.raises(Misconfigured, match="is no Postgres URL") as refused:
+    with pytest.raises(Misconfigured, match="is not a valid Postgres URL") as refused:
         Database(url, schema="public")
     assert "canary" not in f"{refused.value} {refused.value.__cause__} {refused.value.next_step}"

@@ -396,17 +396,27 @@ def test_every_event_is_one_line_of_json_whatever_is_in_it(fields: list[tuple[st
     assert all(json.loads(line).keys() >= {"event", "level", "timestamp"} for line in text.split("\n")[:-1])
 
 
-def test_only_warnings_are_left_beside_a_progress_bar(lines: Callable[[], list[dict[str, Any]]]) -> None:
+def test_with_quiet_only_warnings_are_left(lines: Callable[[], list[dict[str, Any]]]) -> None:
     logs.only_warnings()
     log.info("slice_done")
     log.warning("slice_done", result="held")
     assert [line.get("result") for line in lines()] == ["held"]
 
 
+def test_beside_a_progress_bar_nothing_is_said_that_the_table_says(
+    lines: Callable[[], list[dict[str, Any]]],
+) -> None:
+    logs.only_what_no_table_shows()
+    log.info("run_started")
+    log.error("slice_done", result="failed")
+    log.warning("token_expires")
+    assert [line["event"] for line in lines()] == ["token_expires"]
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        "2026-11-16 VOD: 1 of 10 lines cannot be loaded",
+        "2026-11-16 VOD: 1 of 10 lines are invalid",
         "check the user in WATCH_TIME_DATABASE_URL",
         "https://files.example.com/2026/vod.csv answered 403",
         "the API refused the bearer token",

@@ -313,7 +313,7 @@ def test_a_header_alone_gives_no_chunk(tmp_path: Path, end: bytes) -> None:
         ),
         pytest.param(
             "c,u,VOD,\uff15,t,".encode(),
-            "the watch time is written in digits other than 0 to 9, or with a point out of place",
+            "the watch time has digits other than 0 to 9, or a misplaced point",
             "c,u,VOD,\uff15,t,",
             id="full-width digits",
         ),
@@ -321,7 +321,7 @@ def test_a_header_alone_gives_no_chunk(tmp_path: Path, end: bytes) -> None:
         pytest.param(b"c,u,VOD,nan,t,", "the watch time is not a finite number", "c,u,VOD,nan,t,", id="NaN"),
         pytest.param(
             b'c,u,VOD,"5\n",t,',
-            "the watch time has spaces around it, or is nothing else",
+            "the watch time is blank, or has spaces around it",
             'c,u,VOD,"5\n",t,',
             id="a line end in a number",
         ),
@@ -399,7 +399,7 @@ def test_a_file_without_a_header_is_empty_and_malformed(tmp_path: Path, data: by
 
     with pytest.raises(MalformedReport, match="the report is empty") as refused:
         read(path)
-    assert "download it anew" in refused.value.next_step
+    assert "download it again" in refused.value.next_step
 
 
 @pytest.mark.parametrize(
@@ -411,7 +411,7 @@ def test_a_file_without_a_header_is_empty_and_malformed(tmp_path: Path, data: by
     ],
 )
 def test_a_header_that_is_no_text_is_malformed(file: Callable[..., Path], header: bytes) -> None:
-    with pytest.raises(MalformedReport, match="the report's header, on line 1, is not text in UTF-8"):
+    with pytest.raises(MalformedReport, match="the report's header, on line 1, is invalid UTF-8"):
         read(file(b"", header=header))
 
 

@@ -78,7 +78,7 @@ def test_records_and_the_lines_they_begin_on(
 
 QUOTE_INSIDE = "a quote inside an unquoted field on line"
 TEXT_AFTER = "text after a closing quote on line"
-RETURN_ALONE = "a carriage return that is no part of a CRLF line end on line"
+RETURN_ALONE = "a carriage return without a line feed on line"
 NEVER_ENDS = "a quoted field that never ends begins on line"
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from etl.domain.errors import SourceUnavailable
+from etl.domain.outcome import Pause
 from etl.extract.retry import (
     BROKEN,
     MAX_RETRY_AFTER_S,
@@ -109,16 +110,28 @@ def test_anything_else_is_raised_at_once() -> None:
 
 
 def test_retries_are_counted() -> None:
-    counted: list[int] = []
-    outcomes = iter([again(), again()])
+    told: list[Pause] = []
+    outcomes = iter([again(), again(retry_after_s=7)])
 
     def attempt() -> str:
         for outcome in outcomes:
             raise outcome
         return "done"
 
-    answer = FakeTime().policy.retry(attempt, total_s=10, on_retry=lambda: counted.append(1))
-    assert (answer, len(counted)) == ("done", 2)
+    assert FakeTime().policy.retry(attempt, total_s=10, on_retry=told.append) == "done"
+    assert told == [Pause("passing", 1, 1.0), Pause("passing", 2, 7.0)], "why, how often, and how long until the next"
+
+
+def test_who_waits_for_an_answer_is_told_until_when() -> None:
+    told: list[tuple[int, float, float]] = []
+    time = FakeTime()
+    answers = iter(["no", "no", "yes"])
+
+    def wait(attempt: int, pause_s: float, left_s: float) -> None:
+        told.append((attempt, pause_s, left_s))
+
+    assert time.policy.poll(lambda: next(answers), until=lambda answer: answer == "yes", budget_s=900, on_wait=wait)
+    assert told == [(1, 15.0, 900.0), (2, 30.0, 885.0)]
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])

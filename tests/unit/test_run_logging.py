@@ -99,9 +99,9 @@ def known(state: State, *, reason: str | None = None) -> SliceRecord:
     ("record", "reason"),
     [
         (None, "never tried"),
-        (known(State.LOADED), "loaded 2026-11-18, asked again"),
-        (known(State.EMPTY), "empty, last asked 2026-11-18 04:05"),
-        (known(State.HELD, reason="rejects"), "held, last asked 2026-11-18 04:05: rejects"),
+        (known(State.LOADED), "loaded 2026-11-18, checked again"),
+        (known(State.EMPTY), "empty, last checked 2026-11-18 04:05"),
+        (known(State.HELD, reason="rejects"), "held, last checked 2026-11-18 04:05: rejects"),
     ],
 )
 def test_a_plan_says_why_a_slice_is_worked_on(record: SliceRecord | None, reason: str) -> None:

@@ -327,7 +327,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 def test_a_missing_extra_is_answered_with_the_line_that_installs_it() -> None:
     with pytest.raises(Misconfigured, match="no_such_package") as caught, demo_extra():
         import no_such_package  # type: ignore[import-not-found]  # noqa: F401
-    assert caught.value.next_step == "pip install 'watch-time[demo]'"
+    assert caught.value.next_step == "`pip install 'watch-time[demo]'`"
 
 
 def test_gzip_of_a_report_is_repeatable(sandbox: Sandbox) -> None:

@@ -86,15 +86,15 @@ def test_a_full_disk_is_trouble_that_names_the_folder(small_disk: Path, monkeypa
     with scratch_folder.folder() as folder:
         with scratch_folder.folder_in(folder) as for_a_slice:
             fill_disk(small_disk)
-            with pytest.raises(TryLater, match=f"no room left in {for_a_slice}"):
+            with pytest.raises(TryLater, match=f"no space left in {for_a_slice}"):
                 Spool(for_a_slice / "report.csv")
         fill_disk(small_disk)
-        with pytest.raises(TryLater, match=f"no room left in {folder}"), scratch_folder.folder_in(folder):
+        with pytest.raises(TryLater, match=f"no space left in {folder}"), scratch_folder.folder_in(folder):
             pass
     fill_disk(small_disk)
-    with pytest.raises(TryLater, match=f"no room left in {small_disk}") as full, scratch_folder.folder():
+    with pytest.raises(TryLater, match=f"no space left in {small_disk}") as full, scratch_folder.folder():
         pass
-    assert full.value.next_step == "make room there, or point TMPDIR to a larger disk, and run again"
+    assert full.value.next_step == "free space there, or point TMPDIR to a larger disk, and run again"
 
 
 def test_where_no_folder_takes_a_file_those_that_were_tried_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,9 +36,9 @@ def complaint(*needs: str) -> Misconfigured:
 
 
 def problems(*needs: str) -> dict[str, str]:
-    """What is said of each variable."""
-    lines = complaint(*needs).message.splitlines()[1:]
-    return {name: text.strip() for name, text in (re.match(r"  (\w+)(.*)", line).groups() for line in lines)}  # type: ignore[union-attr]
+    """What is said of each variable, and of its value where that is shown."""
+    lines = [re.fullmatch(r"  (\w+)(.*)", line) for line in complaint(*needs).message.splitlines()[1:]]
+    return {found[1]: found[2] for found in lines if found}
 
 
 def test_nothing_is_needed_for_the_defaults() -> None:
@@ -51,19 +51,20 @@ def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     set_variables(monkeypatch, LAG_DAYS="two", SCHEMA="Public", CONCURRENCY="0", TIME_ZONE="Taipei", API_TOKEN_FILE="x")
     error = complaint("api_token", "org_id")
     assert error.exit_code == 78
-    assert error.message.startswith("6 settings need attention:\n")
+    assert error.message.startswith("6 settings are missing or wrong:\n")
     assert problems("api_token", "org_id") == {
-        "WATCH_TIME_API_TOKEN_FILE": "names x, which cannot be read: No such file or directory",
+        "WATCH_TIME_API_TOKEN_FILE": " names x, which cannot be read: No such file or directory",
         "WATCH_TIME_CONCURRENCY": "=0: expected a whole number from 1 to 32",
         "WATCH_TIME_LAG_DAYS": "=two: expected a whole number from 1 to 60",
-        "WATCH_TIME_ORG_ID": "is not set; it wants the organization's id, as the console shows it",
-        "WATCH_TIME_SCHEMA": "must be lower-case letters, digits and underscores, at most 63, and begin with no digit",
-        "WATCH_TIME_TIME_ZONE": "'Taipei' is not an IANA time zone; use a name such as Asia/Taipei",
+        "WATCH_TIME_ORG_ID": ": not set; expected the organization's id, as the console shows it",
+        "WATCH_TIME_SCHEMA": "=Public: expected at most 63 lower-case letters, digits and underscores, the first not "
+        "a digit",
+        "WATCH_TIME_TIME_ZONE": "=Taipei: expected an IANA time zone, such as Asia/Taipei",
     }
 
 
 def test_each_missing_setting_is_named_with_what_it_wants() -> None:
-    assert {name: text.partition(" it wants ")[2][:9] for name, text in problems(
+    assert {name: text.partition(" expected ")[2][:9] for name, text in problems(
         "api_token", "org_id", "database_url"
     ).items()} == {
         "WATCH_TIME_API_TOKEN": "the token",
@@ -75,32 +76,32 @@ def test_each_missing_setting_is_named_with_what_it_wants() -> None:
 def test_what_was_not_needed_is_asked_for_when_it_is_used_after_all() -> None:
     with pytest.raises(Misconfigured, match="WATCH_TIME_ORG_ID is not set") as refused:
         Settings.load().require("org_id")
-    assert refused.value.next_step == "it wants the organization's id, as the console shows it"
+    assert refused.value.next_step == "set it to the organization's id, as the console shows it"
 
 
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
-        ("API_BASE_URL", "api.example.com", "must look like https://host"),
-        ("API_BASE_URL", "https://me:secret@api.example.com", "must look like https://host"),
-        ("API_BASE_URL", "https://api.example.com/?v=1", "must look like https://host"),
-        ("API_TOKEN", "two words", "must be printable ASCII without spaces"),
-        ("ORG_ID", "Ω", "must be printable ASCII without spaces"),
-        ("DATABASE_URL", "mysql://db/warehouse", "must look like postgresql://"),
-        ("DATABASE_URL", "host=db password=x", "must look like postgresql://"),
-        ("DATABASE_URL", "embedded:", "must look like postgresql://"),
-        ("SCHEMA", 'x"; DROP', "must be lower-case letters"),
-        ("SCHEMA", "a\n", "must be lower-case letters"),
-        ("SCHEMA", "a" * 64, "must be lower-case letters"),
+        ("API_BASE_URL", "api.example.com", "expected https://HOST"),
+        ("API_BASE_URL", "https://me:secret@api.example.com", "expected https://HOST"),
+        ("API_BASE_URL", "https://api.example.com/?v=1", "expected https://HOST"),
+        ("API_TOKEN", "two words", "expected printable ASCII without spaces"),
+        ("ORG_ID", "Ω", "expected printable ASCII without spaces"),
+        ("DATABASE_URL", "mysql://db/warehouse", "expected postgresql://"),
+        ("DATABASE_URL", "host=db password=x", "expected postgresql://"),
+        ("DATABASE_URL", "embedded:", "expected postgresql://"),
+        ("SCHEMA", 'x"; DROP', "expected at most 63 lower-case letters"),
+        ("SCHEMA", "a\n", "expected at most 63 lower-case letters"),
+        ("SCHEMA", "a" * 64, "expected at most 63 lower-case letters"),
         (
             "DATABASE_URL",
             "postgresql://u:p@ss-canary@h/d",
-            "must have @ : / in its user and its password written as %40",
+            "expected @ : / in user and password to be written as %40",
         ),
         ("DATABASE_URL", "postgresql://u:pa/ss-canary@h/d", "written as %40 %3A %2F"),
-        ("TIME_ZONE", "../etc/passwd", "'../etc/passwd' is not an IANA time zone"),
-        ("TIME_ZONE", "localtime", "'localtime' is not an IANA time zone"),
-        ("TIME_ZONE", "right/Asia/Taipei", "use a name such as Asia/Taipei"),
+        ("TIME_ZONE", "../etc/passwd", "=../etc/passwd: expected an IANA time zone"),
+        ("TIME_ZONE", "localtime", "=localtime: expected an IANA time zone"),
+        ("TIME_ZONE", "right/Asia/Taipei", "such as Asia/Taipei"),
         ("LAG_DAYS", "-1", "=-1: expected a whole number from 1 to 60"),
         ("LOOKBACK_DAYS", "1e9", "=1e9: expected a whole number from 0 to 366"),
         ("NOT_FOUND_WAIT_SECONDS", "nan", "=nan: expected a number from 0 to 86,400"),
@@ -111,13 +112,17 @@ def test_what_was_not_needed_is_asked_for_when_it_is_used_after_all() -> None:
         ("MAX_REJECT_RATIO", "1.1", "=1.1: expected a number from 0 to 1"),
         ("SHRINK_LIMIT", "half", "=half: expected a number from 0 to 1"),
         ("STRICT_NOT_FOUND", "perhaps", "=perhaps: expected true or false"),
-        ("DOWNLOAD_HOSTS", "https://files.example.com", "without scheme, port or *: https://files.example.com"),
-        ("DOWNLOAD_HOSTS", "a.example.com, *.example.com", "without scheme, port or *: *.example.com"),
-        ("DOWNLOAD_HOSTS", "files.example.com:443", "without scheme, port or *: files.example.com:443"),
-        ("HEADER_ALIASES", "{Viewer: customer_id}", "must be a JSON object such as"),
-        ("HEADER_ALIASES", '["Viewer"]', "must be a JSON object of texts"),
-        ("HEADER_ALIASES", '{"Viewer": 1}', "must be a JSON object of texts"),
-        ("HEADER_ALIASES", '{"A": "viewer", "B": "ignore"}', "viewer: no such column; the columns are content_id,"),
+        (
+            "DOWNLOAD_HOSTS",
+            "https://files.example.com",
+            "without scheme, port or *; not one is: https://files.example.com",
+        ),
+        ("DOWNLOAD_HOSTS", "a.example.com, *.example.com", "without scheme, port or *; not one is: *.example.com"),
+        ("DOWNLOAD_HOSTS", "files.example.com:443", "without scheme, port or *; not one is: files.example.com:443"),
+        ("HEADER_ALIASES", "{Viewer: customer_id}", "expected a JSON object such as"),
+        ("HEADER_ALIASES", '["Viewer"]', "expected a JSON object of strings"),
+        ("HEADER_ALIASES", '{"Viewer": 1}', "expected a JSON object of strings"),
+        ("HEADER_ALIASES", '{"A": "viewer", "B": "ignore"}', "ignore; not one is: viewer"),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_would_be_right(
@@ -182,7 +187,7 @@ def test_secrets_may_come_from_files(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(None, "API_TOKEN_FILE", "cannot be read: No such file or directory", id="missing"),
         pytest.param(b" \n", "API_TOKEN_FILE", "which is empty", id="empty"),
         pytest.param(b"\xff\xfe", "API_TOKEN_FILE", "cannot be read: it is not UTF-8", id="binary"),
-        pytest.param(b"two words", "API_TOKEN", "must be printable ASCII without spaces", id="no token"),
+        pytest.param(b"two words", "API_TOKEN", "expected printable ASCII without spaces", id="no token"),
     ],
 )
 def test_a_wrong_secret_file_is_one_problem(
@@ -200,7 +205,7 @@ def test_a_secret_given_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     Path("token").write_text(TOKEN)
     set_variables(monkeypatch, API_TOKEN=TOKEN, API_TOKEN_FILE="token")
     assert problems("api_token") == {
-        "WATCH_TIME_API_TOKEN": "is set together with WATCH_TIME_API_TOKEN_FILE; keep one of them"
+        "WATCH_TIME_API_TOKEN": " is set together with WATCH_TIME_API_TOKEN_FILE; keep one of them"
     }
 
 

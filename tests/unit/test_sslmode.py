@@ -47,17 +47,19 @@ def test_these_are_fine(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        pytest.param("postgresql://db.example.com/d", "db.example.com with sslmode=prefer, which", id="none stated"),
-        pytest.param("postgresql://u:pw@10.1.2.3/d?sslmode=disable", "10.1.2.3 with sslmode=disable;", id="disable"),
-        pytest.param("postgresql://h/d?sslmode=allow", "h with sslmode=allow;", id="allow"),
-        pytest.param("postgresql://h/d?sslmode=require", "h with sslmode=require;", id="require"),
-        pytest.param("postgresql://h/d?sslmode=verify-ca", "h with sslmode=verify-ca;", id="verify-ca"),
+        pytest.param(
+            "postgresql://db.example.com/d", "db.example.com with sslmode=prefer (the default), which", id="none stated"
+        ),
+        pytest.param("postgresql://u:pw@10.1.2.3/d?sslmode=disable", "10.1.2.3 with sslmode=disable,", id="disable"),
+        pytest.param("postgresql://h/d?sslmode=allow", "h with sslmode=allow,", id="allow"),
+        pytest.param("postgresql://h/d?sslmode=require", "h with sslmode=require,", id="require"),
+        pytest.param("postgresql://h/d?sslmode=verify-ca", "h with sslmode=verify-ca,", id="verify-ca"),
         pytest.param("postgresql+psycopg://h/d", "h with sslmode=prefer", id="as SQLAlchemy writes it"),
-        pytest.param("postgresql://localhost,h/d", "leads to h with", id="one of several"),
-        pytest.param("postgresql:///d?host=/run,h", "leads to h with", id="one beside a socket"),
-        pytest.param("postgresql://localhost/d?host=h", "leads to h with", id="host as a parameter wins"),
-        pytest.param("postgresql://localhost/d?hostaddr=10.0.0.1", "leads to 10.0.0.1 with", id="address elsewhere"),
-        pytest.param("postgresql://h/d?hostaddr=127.0.0.1", "leads to h with", id="a tunnel's end"),
+        pytest.param("postgresql://localhost,h/d", "connects to h with", id="one of several"),
+        pytest.param("postgresql:///d?host=/run,h", "connects to h with", id="one beside a socket"),
+        pytest.param("postgresql://localhost/d?host=h", "connects to h with", id="host as a parameter wins"),
+        pytest.param("postgresql://localhost/d?hostaddr=10.0.0.1", "connects to 10.0.0.1 with", id="address elsewhere"),
+        pytest.param("postgresql://h/d?hostaddr=127.0.0.1", "connects to h with", id="a tunnel's end"),
         pytest.param("postgresql://h/d?sslmode=verify-full&sslmode=prefer", "h with sslmode=prefer", id="last counts"),
         pytest.param("postgresql://h/d?sslrootcert=system&sslmode=require", "sslmode=require", id="weak with system"),
         pytest.param("postgresql://localhost.example.com/d", "localhost.example.com", id="localhost as a beginning"),
@@ -83,14 +85,14 @@ def test_what_cannot_be_read_is_left_to_who_connects(url: str) -> None:
 
 def test_the_variables_of_libpq_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOST", "db.example.com")
-    assert "leads to db.example.com" in (too_weak("postgresql:///d", FULL) or "")
+    assert "connects to db.example.com" in (too_weak("postgresql:///d", FULL) or "")
     assert too_weak("postgresql://localhost/d", FULL) is None
     monkeypatch.setenv("PGSSLMODE", "verify-full")
     assert too_weak("postgresql:///d", FULL) is None
-    assert "with sslmode=require;" in (too_weak("postgresql:///d?sslmode=require", FULL) or "")
+    assert "with sslmode=require," in (too_weak("postgresql:///d?sslmode=require", FULL) or "")
     monkeypatch.setenv("PGHOSTADDR", "10.0.0.1")
     monkeypatch.setenv("PGSSLMODE", "disable")
-    assert "leads to 10.0.0.1" in (too_weak("postgresql://localhost/d", FULL) or "")
+    assert "connects to 10.0.0.1" in (too_weak("postgresql://localhost/d", FULL) or "")
 
 
 @pytest.mark.parametrize("by_variable", [True, False])
@@ -106,7 +108,7 @@ def test_the_service_file_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
             return too_weak("postgresql:///d", FULL) or ""
         return too_weak(f"postgresql:///d?service={service}", FULL) or ""
 
-    assert "leads to db.example.com with sslmode=prefer" in judged("weak")
+    assert "connects to db.example.com with sslmode=prefer" in judged("weak")
     assert judged("strong") == ""
 
 

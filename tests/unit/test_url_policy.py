@@ -133,7 +133,7 @@ def test_a_host_that_is_not_listed_comes_with_the_line_that_allows_it() -> None:
     with pytest.raises(Misconfigured) as caught:
         LISTED.check("https://cdn.example.net/r.csv")
     assert "https://cdn.example.net" in caught.value.message
-    assert caught.value.next_step.endswith("WATCH_TIME_DOWNLOAD_HOSTS=storage.example.com,cdn.example.net")
+    assert caught.value.next_step.endswith("WATCH_TIME_DOWNLOAD_HOSTS=storage.example.com,cdn.example.net`")
 
 
 @pytest.mark.parametrize(

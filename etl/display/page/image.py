@@ -8,7 +8,7 @@ import altair as alt
 import vl_convert
 
 from etl.diagnostics.status import SIGNS
-from etl.display.narrative import in_days
+from etl.display.figures import in_days
 from etl.display.page import charts, theme
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _marks(figures: Figures) -> Iterator[str]:
     if any(day.missing for day in figures.days):
         yield "grey with ?: a report of that day is missing, and what is drawn is the other one"
     if any(day.provisional for day in figures.days):
-        yield "paler: young enough to be restated"
+        yield "paler: provisional, may still be restated"
 
 
 def _legend(figures: Figures) -> str:

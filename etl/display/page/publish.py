@@ -36,7 +36,7 @@ def publish(settings: Settings, output: Path, start: date, end: date, *, now: da
     if (end - start).days >= _DAYS_AT_MOST:
         raise WrongUsage(
             f"{(end - start).days + 1:,} days are too many for a page",
-            next_step=f"take at most {_DAYS_AT_MOST} days with --start and --end",
+            next_step=f"choose at most {_DAYS_AT_MOST} days with --start and --end",
         )
     _require_extra()
     _require_writable(output)
@@ -60,7 +60,7 @@ def _require_extra() -> None:
         import vl_convert  # noqa: F401, PLC0415
     except ImportError as error:
         raise Misconfigured(
-            f"{error.name} is not installed, without which no page can be drawn",
+            f"{error.name} is not installed, and is needed to draw a page",
             next_step="pip install 'watch-time[report]'",
         ) from None
 
@@ -80,7 +80,7 @@ def _require_writable(output: Path) -> None:
 def _not_writable(output: Path, error: OSError) -> Misconfigured:
     return Misconfigured(
         f"{output} cannot be written: {error.strerror}",
-        next_step=f"name a file in a folder that exists and that you may write to; {output.parent} is the one tried",
+        next_step=f"name a file in a folder that exists and that you may write to (tried: {output.parent})",
     )
 
 

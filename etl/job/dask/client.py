@@ -51,7 +51,7 @@ def connected(address: str) -> Iterator[Client]:
             ) from None
         except (TypeError, ValueError, RuntimeError) as error:
             raise Misconfigured(
-                f"{address} cannot be connected to: {error}",
+                f"{address} refuses the connection: {error}",
                 next_step="name Dask's certificates in DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...__CLIENT__CERT and "
                 "...__CLIENT__KEY",
             ) from None
@@ -118,14 +118,13 @@ def trusted(address: str, *, without_tls: bool) -> str:
     host = _host(rest)
     if scheme not in {"tcp", "tls"} or host is None:
         raise WrongUsage(
-            f"--dask {address!r} is no address of a scheduler",
-            next_step="name local, or the scheduler as in tls://scheduler.example.com:8786",
+            f"--dask {address!r} is not the address of a scheduler",
+            next_step="give local, or an address such as tls://scheduler.example.com:8786",
         )
     if scheme == "tcp" and not is_loopback(host) and not without_tls:
         raise Misconfigured(
-            f"--dask {address} leads to another machine without TLS: nobody would know who answers there, and what is "
-            "answered is run",
-            next_step=f"use tls://{rest} (docs/workers.md says how), or, in a network that nobody else is in, set "
+            f"--dask {address} connects to another machine without TLS: whoever answers there could run code here",
+            next_step=f"use tls://{rest} (docs/workers.md says how), or, on a private network, set "
             "WATCH_TIME_DASK_WITHOUT_TLS=true",
         )
     return f"{scheme}://{rest}"

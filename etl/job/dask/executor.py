@@ -51,8 +51,8 @@ class DaskExecutor:
         self._requests_per_second = requests_per_second
         if self._address and settings.archive_url and "://" not in settings.archive_url:
             raise Misconfigured(
-                f"the archive {settings.archive_url} is a folder, and where the workers of {self._address} run it may "
-                "be another one",
+                f"the archive {settings.archive_url} is a folder, which may be another one where the workers of "
+                f"{self._address} run",
                 next_step="use an object store as WATCH_TIME_ARCHIVE_URL, or --dask local",
             )
 

@@ -75,7 +75,7 @@ class SchedulerHealth:
         """The error that says this of the scheduler."""
         return ClusterUnavailable(
             f"the Dask scheduler at {self._shown} {what}",
-            next_step="nothing is lost: see to the cluster (dask worker ADDRESS starts a worker), and run again",
+            next_step="nothing is lost: check the cluster (dask worker ADDRESS starts a worker), and run again",
         )
 
     def _require(self, *, is_there: bool) -> None:

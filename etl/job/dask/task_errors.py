@@ -29,12 +29,12 @@ def outcome_of(planned: PlannedSlice, error: BaseException | None) -> Outcome:
             lost = ClusterUnavailable(
                 f"{error.allowed_failures + 1} Dask workers died while they had this slice, the last of them "
                 f"{error.last_worker.address}",
-                next_step="look into the workers' logs; where memory ran out, give them more, or fewer threads each",
+                next_step="check the workers' logs; if they ran out of memory, give them more, or fewer threads each",
             )
             return refusal(planned.slice, Result.FAILED, lost)
         case ImportError() | AttributeError():
             raise Misconfigured(
-                f"a Dask worker could not read what it was to do ({type(error).__name__}: {error})",
+                f"a Dask worker could not read its task ({type(error).__name__}: {error})",
                 next_step=f"install watch-time {__version__} on every worker, and start them again",
             )
         case Stopped():

@@ -68,7 +68,7 @@ def sync_slice(planned: PlannedSlice, terms: RunTerms) -> Outcome:
         except Exception as error:
             log.exception("bug", slice=str(planned.slice))
             bug = WatchTimeError(
-                f"it cannot begin to work: {type(error).__name__}",
+                f"it cannot start: {type(error).__name__}",
                 next_step="that worker's log has the traceback; fix it or end it, and run again",
             )
             raise Unfit(_address(), _named(bug)) from None

@@ -144,7 +144,7 @@ def _require_same_database(database: Database, number: int, stop: Stop) -> None:
     while not database.run(lambda connection: is_held(connection, number)):
         if time.monotonic() > deadline:
             raise Misconfigured(
-                f"its WATCH_TIME_DATABASE_URL leads to {database}, which is not the database that the command works on",
+                f"its WATCH_TIME_DATABASE_URL names {database}, not the database of this command",
                 next_step="give the workers the command's WATCH_TIME_DATABASE_URL, and start them again",
             )
         stop.sleep(_LOCK_POLL_S)

@@ -52,7 +52,7 @@ def retries() -> list[None]:
 @pytest.fixture
 def api(client: httpx.Client, server: RawServer, time: FakeTime, retries: list[None]) -> ReportApi:
     server.requests.clear()
-    return ReportApi(client, retry_policy=time.retry_policy(), on_retry=lambda: retries.append(None))
+    return ReportApi(client, retry_policy=time.retry_policy(), on_retry=lambda _: retries.append(None))
 
 
 NOT_THERE = grpc_error(404, 5, "report not found")
@@ -154,7 +154,7 @@ def test_an_api_that_is_not_there_is_trouble_that_may_pass(time: FakeTime, retri
     with raw_server() as gone:
         address = gone.url
     with api_client(address, token=SecretStr(TOKEN), org_id="org-1") as client:
-        api = ReportApi(client, retry_policy=time.retry_policy(), on_retry=lambda: retries.append(None))
+        api = ReportApi(client, retry_policy=time.retry_policy(), on_retry=lambda _: retries.append(None))
         with pytest.raises(SourceUnavailable, match="could not be reached"):
             api.ask_once(SLICE)
     assert len(retries) == 4

@@ -1,0 +1,39 @@
+"""The command that queries the warehouse by SQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from etl.cli import options, output
+
+
+def sql(
+    statement: Annotated[
+        str | None, typer.Argument(metavar="STATEMENT", help="One statement; default: open psql.")
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, metavar="FILE", help="Run a file of statements, by psql."),
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="Let it change the warehouse; else it can only read.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Query the configured warehouse, the embedded one included: by psql, one statement, or a file. Read-only.
+
+    The tables are found without the schema's name. A statement's result is a table, or with --json a list of objects.
+    """
+    from etl.diagnostics import query
+    from etl.display import results
+
+    if statement and file:
+        raise typer.BadParameter("give a statement or --file, not both")
+    if as_json and not statement:
+        raise typer.BadParameter("--json needs a statement")
+    settings = output.settings("database_url")
+    if statement is None:
+        raise typer.Exit(query.psql(settings, file, writable=write))
+    result = query.run(settings, statement, writable=write)
+    output.show(result.as_json(), lambda: results.result_page(result), as_json=as_json)

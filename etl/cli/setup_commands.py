@@ -1,0 +1,177 @@
+"""The commands that set up a warehouse: init, migrate."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from etl.cli import output
+from etl.domain.errors import Misconfigured, WatchTimeError, WrongUsage
+from etl.runtime import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from etl.config.settings import Settings
+
+_EMBEDDED_HERE: Final = "embedded:warehouse"
+_NAMED: Final = {
+    "api_token": ("API token", "--token-file"),
+    "org_id": ("organization id", "--org-id"),
+    "database_url": ("database URL", "--database-url"),
+}
+
+
+def init(
+    token_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="File with the API token; - reads stdin. Default: WATCH_TIME_API_TOKEN."),
+    ] = None,
+    org_id: Annotated[str | None, typer.Option(metavar="ID", help="Organization id.")] = None,
+    database_url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Postgres URL, or embedded:DIR. Default: WATCH_TIME_DATABASE_URL."),
+    ] = None,
+    api_base_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Base URL of the API, if not BlendVision's own.")
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Ask nothing: update .env and create the tables. For scripts.")
+    ] = False,
+) -> None:
+    """Ask for token, organization and database, try each, write .env, and create the tables.
+
+    Without a terminal, or with --yes, nothing is asked: what is missing is named.
+    """
+    from etl.config import env_file
+    from etl.config.environment import variable_of
+    from etl.diagnostics import trial
+
+    interview = _Interview(_known(token_file, org_id, database_url, api_base_url), asks=not yes and sys.stdin.isatty())
+    interview.ask_until_good(interview.ask_for_source, trial.check_source)
+    needs_migration = interview.ask_until_good(interview.ask_for_database, trial.check_database)
+    file = Path(".env")
+    if file.exists() and not interview.confirms(
+        "There is a .env file: set these variables in it, and keep the others?"
+    ):
+        output.say("nothing was written")
+        return
+    env_file.write(file, {variable_of(name): value for name, value in interview.answers.items()})
+    output.say(f"wrote {file.resolve()} (mode 0600)")
+    if needs_migration and interview.confirms("Create the tables now?"):
+        trial.migrate(interview.settings())
+        output.say("created the tables")
+        needs_migration = False
+    output.advise("create the tables: `watch-time migrate`" if needs_migration else "load reports: `watch-time run`")
+
+
+def migrate() -> None:
+    """Create the tables, or migrate them to this version. Safe to run at any time, and concurrently."""
+    from etl.warehouse import schema
+    from etl.warehouse.connection import open_warehouse
+
+    settings = output.settings("database_url")
+    with open_warehouse(settings) as database:
+        before, after = schema.migrate(database)
+        where = f"schema {settings.schema_name} of {database}"
+        if before == after:
+            output.say(f"{where} is current (version {after})")
+        elif before is None:
+            output.say(f"created {where} (version {after})")
+        else:
+            output.say(f"migrated {where} from version {before} to {after}")
+
+
+def _known(
+    token_file: Path | None, org_id: str | None, database_url: str | None, api_base_url: str | None
+) -> dict[str, str]:
+    """What options, environment and `.env` say already."""
+    from etl.config.environment import given, read_secret_files, variable_of
+
+    names = ("api_token", "org_id", "database_url", "api_base_url")
+    variables = given()
+    known = {name: variables[variable_of(name)] for name in names if variable_of(name) in variables}
+    known |= read_secret_files(("api_token", "database_url"), variables, {})
+    if token_file:
+        try:
+            text = sys.stdin.read() if str(token_file) == "-" else token_file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise Misconfigured(f"{token_file} cannot be read: {why}", next_step="correct --token-file") from None
+        known["api_token"] = text.strip()
+    options = {"org_id": org_id, "database_url": database_url, "api_base_url": api_base_url}
+    return known | {name: value for name, value in options.items() if value}
+
+
+class _Interview:
+    """What was answered so far; asked for on a terminal, else what is known already."""
+
+    def __init__(self, known: dict[str, str], *, asks: bool) -> None:
+        self._known = known
+        self._asks = asks
+        self.answers = {name: known[name] for name in ("api_base_url",) if name in known}
+
+    def ask_for_source(self) -> None:
+        """Token and organization."""
+        self._answer("api_token", "API token (in the console: Developers, API Tokens)", is_secret=True)
+        self._answer("org_id", "Organization id")
+
+    def ask_for_database(self) -> None:
+        """Its URL, and how its server is to be verified where the URL says nothing."""
+        from etl.config import authorities
+
+        self._answer("database_url", f"Postgres URL, or {_EMBEDDED_HERE} for one of its own", proposal=_EMBEDDED_HERE)
+        url = self.answers["database_url"]
+        if url.startswith("embedded:") or not authorities.is_unverified(url):
+            return
+        file = authorities.system_file()
+        if self._asks:
+            question = "File with the certificate authority of the database's server"
+            file = Path(typer.prompt(question, default=str(file) if file else None, err=True))
+        if file:
+            self.answers["database_url"] = authorities.verified(url, file)
+
+    def ask_until_good(self, ask: Callable[[], None], check: Callable[[Settings], tuple[str, bool]]) -> bool:
+        """Ask, and try the answers, until they are good; what the check returned.
+
+        Raises:
+            WatchTimeError: they are not, and nobody can answer again.
+        """
+        while True:
+            ask()
+            try:
+                found, needs_more = check(self.settings())
+            except WatchTimeError as error:
+                if not self._asks:
+                    raise
+                output.tell(error)
+            else:
+                output.say(f"ok: {found}")
+                return needs_more
+
+    def settings(self) -> Settings:
+        """With the answers so far; from here on their secrets are masked."""
+        from etl.diagnostics import trial
+
+        settings = trial.settings_of(**self.answers)
+        logs.configure(secrets=settings.secrets())
+        return settings
+
+    def confirms(self, question: str) -> bool:
+        """Whether the answer is yes, as it is where nobody is asked."""
+        return not self._asks or typer.confirm(question, default=True, err=True)
+
+    def _answer(self, name: str, question: str, *, is_secret: bool = False, proposal: str | None = None) -> None:
+        value = self._known.get(name, "")
+        if self._asks:
+            shown = f"{question} [as set]" if is_secret and value else question
+            value = typer.prompt(
+                shown, default=value or proposal, show_default=not is_secret, hide_input=is_secret, err=True
+            ).strip()
+        if not value:
+            what, option = _NAMED[name]
+            raise WrongUsage(f"the {what} is missing, and nobody can be asked for it here", next_step=f"add {option}")
+        self._known[name] = self.answers[name] = value
