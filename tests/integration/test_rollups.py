@@ -130,7 +130,7 @@ class TestCounts:
 
     def test_a_run_counts_what_it_loaded(self, newest_warehouse: Warehouse) -> None:
         with newest_warehouse.job() as opened:
-            opened.run(opened.planner.plan_target(None))
+            opened.run(opened.planner.target())
             opened.count_customers()
         ((day, customers),) = newest_warehouse.query("SELECT * FROM watch_time_customers")
         assert [(day, customers)] == newest_warehouse.query(
