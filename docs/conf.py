@@ -41,7 +41,7 @@ NAVIGATION: Final = {
     "How-to guides": [
         "install/index", "operations/exit-codes", "operations/*", "queries", "archive", "scaling", "workers", "citus",
     ],
-    "Reference": ["commands", "configuration", "data-dictionary", "metrics", "bad-input", "glossary"],
+    "Reference": ["commands", "configuration", "data-dictionary", "log-events", "metrics", "bad-input", "glossary"],
     "Explanation": ["how-it-works", "guarantees", "security", "performance"],
     "Internals": ["internals/index", "internals/*", "decisions/README"],
 }  # fmt: skip

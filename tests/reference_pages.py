@@ -28,6 +28,7 @@ from etl.config.environment import PREFIX, variable_of
 from etl.config.setting_checks import EXAMPLES
 from etl.config.settings import _SECRETS, Settings
 from etl.telemetry import metrics
+from log_events import log_events_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -263,7 +264,12 @@ def metrics_page() -> str:
     return "\n".join(parts)
 
 
-PAGES: Final = {"commands.md": commands_page, "configuration.md": configuration_page, "metrics.md": metrics_page}
+PAGES: Final = {
+    "commands.md": commands_page,
+    "configuration.md": configuration_page,
+    "log-events.md": log_events_page,
+    "metrics.md": metrics_page,
+}
 MADE: Final = {
     **{DOCS / name: page for name, page in PAGES.items()},
     **{diagrams.IMAGES / name: drawn for name, drawn in diagrams.DIAGRAMS.items()},

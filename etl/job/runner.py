@@ -95,34 +95,27 @@ class Job:
         """Compact a settled month, if that can be done at once. Errors are logged and do not fail the run."""
         if self.is_refused:
             return
-        try:
+        with _errors_logged("not_compacted"):
             done, trouble = compaction.compact_after_run(
                 self.context.database, self._settings, self.context.stop, today=self.planner.today
             )
-        except WatchTimeError as error:
-            done, trouble = None, [error]
-        except Exception:
-            log.exception("not_compacted")
-            return
-        for each in trouble:
-            log.warning("not_compacted", error=str(each), next_step=each.next_step)
-        if done:
-            log.info("compacted", month=done.month.name, partitions_before=done.partitions_before)
+            for each in trouble:
+                log.warning("not_compacted", error=str(each), next_step=each.next_step)
+            if done:
+                log.info("compacted", month=done.month.name, partitions_before=done.partitions_before)
 
     def count_customers(self) -> None:
         """Count the customers of what was loaded since they were counted. Errors are logged and do not fail the run."""
         if self.is_refused:
             return
-        context = self.context
-        try:
+        with _errors_logged("customers_not_counted"):
             counted, left = customer_counts.count_stale(
-                context.database, self._settings, context.stop, today=self.planner.today, time_limit_s=_COUNTING_S
+                self.context.database,
+                self._settings,
+                self.context.stop,
+                today=self.planner.today,
+                time_limit_s=_COUNTING_S,
             )
-        except WatchTimeError as error:
-            log.warning("customers_not_counted", error=str(error), next_step=error.next_step)
-        except Exception:
-            log.exception("customers_not_counted")
-        else:
             if counted or left:
                 log.info("customers_counted", periods=counted, periods_left=left)
 
@@ -134,14 +127,8 @@ class Job:
 
         from etl.archive import audit  # noqa: PLC0415 - only where there is an archive
 
-        try:
-            settled = audit.finish_pending(self.context.database, archive)
-        except WatchTimeError as error:
-            log.warning("archive_not_finished", error=str(error), next_step=error.next_step)
-        except Exception:
-            log.exception("archive_not_finished")
-        else:
-            for slice_ in settled:
+        with _errors_logged("archive_not_finished"):
+            for slice_ in audit.finish_pending(self.context.database, archive):
                 log.info("archive_finished", slice=str(slice_))
 
     def _reclassify_not_found(self, plan: Sequence[PlannedSlice], outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -163,6 +150,17 @@ class Job:
             reclassified.get(outcome.slice, outcome) if outcome.result is Result.UNAVAILABLE else outcome
             for outcome in outcomes
         ]
+
+
+@contextmanager
+def _errors_logged(event: str) -> Iterator[None]:
+    """What fails here is logged as this event, and fails nothing else."""
+    try:
+        yield
+    except WatchTimeError as error:
+        log.warning(event, error=str(error), next_step=error.next_step)
+    except Exception:
+        log.exception(event)
 
 
 @contextmanager

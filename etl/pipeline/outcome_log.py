@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -66,14 +67,9 @@ def outcome_done(outcome: Outcome) -> None:
             "merged": change.merged,
             "rejected": outcome.rejected,
         }
-    say = (
-        log.error
-        if outcome.exit_code
-        else log.warning
-        if outcome.warnings or outcome.result is Result.WITHDRAWN
-        else log.info
-    )
-    say(
+    has_warnings = outcome.warnings or outcome.result is Result.WITHDRAWN
+    log.log(
+        logging.ERROR if outcome.exit_code else logging.WARNING if has_warnings else logging.INFO,
         "slice_done",
         slice=str(outcome.slice),
         result=outcome.result.value,
