@@ -1,5 +1,6 @@
 -- The stored slice becomes the report: what vanished goes, what changed is changed, what is new comes, the rest is left
 -- alone.
+-- Reads: difference (load/compare_slice)
 MERGE INTO watch_time AS stored
 USING difference
 ON stored.report_date = {start_date}

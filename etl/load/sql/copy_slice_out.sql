@@ -1,4 +1,5 @@
 -- Every row of a slice in key order, with what its report says of the content. Texts are quoted, NULL is not.
+-- Reads: incoming_content (load/create_incoming_content)
 COPY (
     SELECT facts.content_id, named.title, named.created_at, facts.streaming_type, facts.customer_id, facts.watch_seconds
     FROM {facts} AS facts

@@ -1,5 +1,6 @@
 -- Lines of a named customer that repeat a line of the same key and seconds. A content with several titles in this
 -- report may have one such line per title without repeating any.
+-- Reads: incoming_content (load/create_incoming_content)
 WITH variants AS (
     SELECT content_id, count(*) AS variants
     FROM (SELECT DISTINCT content_id, title, created_at FROM incoming_content) AS distinct_content

@@ -1,4 +1,5 @@
 -- Contents of the slice whose sums in the rollup are not those of its rows.
+-- Reads: slice_sums (load/sum_slice)
 SELECT count(*) AS contents
 FROM slice_sums
 FULL JOIN (

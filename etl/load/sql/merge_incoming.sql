@@ -1,5 +1,6 @@
 -- Lines of one key become one row: into a second table, which takes the first one's place. What was compared with the
 -- first is void.
+-- Reads: difference (load/compare_slice)
 CREATE UNLOGGED TABLE {merged} (LIKE {lines});
 {distribute}
 INSERT INTO {merged} ({row_key}, watch_seconds)

@@ -1,5 +1,6 @@
 -- Whether several lines of the report have one key. Of lines that the table has a row for, there are then more than such
 -- rows; the others are all among the differences.
+-- Reads: difference (load/compare_slice)
 SELECT %(lines)s - missing > stored - surplus OR repeated
 FROM (
     SELECT count(*) FILTER (WHERE table_seconds IS NULL) AS missing,

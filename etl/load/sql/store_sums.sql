@@ -1,4 +1,5 @@
 -- The rollup becomes that of the slice's rows; what is equal is left alone.
+-- Reads: slice_sums (load/sum_slice)
 DELETE FROM content_daily AS stored
 WHERE report_date = {start_date}
   AND report_type = {start_type}

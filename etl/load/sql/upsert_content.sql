@@ -1,5 +1,6 @@
 -- The title is that of the newest report (by date; VOD before LIVE on the same date), so that loading an old day never
 -- brings an old title back. In key order, so that two loads at once do not lock each other out.
+-- Reads: incoming_content (load/create_incoming_content)
 INSERT INTO content AS stored (content_id, title, created_at, first_seen, last_seen, last_seen_type)
 SELECT DISTINCT ON (content_id)
        content_id, title, created_at, %(report_date)s::date, %(report_date)s::date, %(report_type)s

@@ -1,6 +1,7 @@
 -- As on a single server. The differences go to the nodes first, beside the facts: a table of the coordinator's cannot be
 -- merged from. Citus would have two slices' changes wait for each other, so that copies of a shard stay equal; watch_time
 -- has one copy of each.
+-- Reads: difference (load/compare_slice)
 CREATE UNLOGGED TABLE {difference} (LIKE difference);
 {distribute}
 INSERT INTO {difference}
