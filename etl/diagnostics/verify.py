@@ -15,8 +15,7 @@ from etl.domain.report_values import ReportNotFound, Tally
 from etl.domain.slices import dates_between, slices_of
 from etl.extract import report_source
 from etl.load.difference import DifferenceLoad
-from etl.transform import normalise
-from etl.transform.copy_encoder import encode_ahead
+from etl.pipeline import report_reader
 from etl.warehouse import ledger, schema
 from etl.warehouse.connection import fetch_rows, open_warehouse, statement
 
@@ -145,7 +144,7 @@ class Verification:
         ledger.lock(connection, slice_, sleep=self._database.stop.sleep)
         tally = Tally()
         load = DifferenceLoad(connection, slice_, "")
-        with encode_ahead(normalise.chunks(path, aliases=self._settings.header_aliases), tally) as chunks:
+        with report_reader.encode(path, self._settings.header_aliases, tally, self._database.stop) as chunks:
             load.stage(chunks)
         found = load.deduplicate(tally)
         (counts,) = fetch_rows(connection, statement("load/count_differences"))

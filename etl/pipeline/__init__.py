@@ -1,6 +1,7 @@
 """The story of one slice, from its report to its row in the ledger. The only package that knows all the stages.
 
 slice_sync        brings one slice up to date, stage by stage
+report_reader     reads a downloaded report for a load
 guards            what keeps a suspicious report out
 archive_stage     stores an accepted revision in the archive
 not_found_policy  what a 404 means

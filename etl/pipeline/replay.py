@@ -18,12 +18,10 @@ from etl.domain.outcome import Result, refusal
 from etl.domain.report_values import Tally
 from etl.extract import scratch_folder
 from etl.load.choose import begin_load
-from etl.pipeline import outcome_log
+from etl.pipeline import outcome_log, report_reader
 from etl.pipeline.archive_stage import outcome_of, restored
 from etl.pipeline.outcome_recorder import Recorder
 from etl.runtime.cancellation import Stop
-from etl.transform import normalise
-from etl.transform.copy_encoder import encode_ahead
 from etl.warehouse import ledger, revisions, schema
 from etl.warehouse.connection import open_warehouse
 
@@ -137,7 +135,8 @@ class Replay:
         tally = Tally()
         ledger.delete_rejects(connection, slice_, report_sha256=marker.accepted.report_sha256)
         load = begin_load(connection, slice_, marker.accepted.report_sha256)
-        with encode_ahead(normalise.chunks(csv, aliases=json.loads(marker.read_as)), tally) as chunks:
+        aliases = json.loads(marker.read_as)
+        with report_reader.encode(csv, aliases, tally, self._database.stop) as chunks:
             load.stage(chunks)
         load.deduplicate(tally)
         load.write()

@@ -6,12 +6,8 @@ slice's lock to its ledger row is one transaction. `job` decides which slices th
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
-import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -27,20 +23,20 @@ from etl.domain.report_values import ReportNotFound, Tally
 from etl.extract.download import Unmodified
 from etl.load import partitions
 from etl.load.choose import begin_load
-from etl.pipeline import guards, outcome_log
+from etl.pipeline import guards, outcome_log, report_reader
 from etl.pipeline.archive_stage import ArchiveStage, restored
 from etl.pipeline.outcome_recorder import Recorder, SliceAttempt, StaleBaseline, revision_of
 from etl.runtime.cancellation import Stopped
 from etl.warehouse import ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable
 
     from etl.archive.archive import Archive, Marker
     from etl.archive.layout import Key
     from etl.config.settings import Settings
     from etl.domain.outcome import FetchOptions, Pause
-    from etl.domain.report_values import Chunk, EncodedChunk, Origin, ReportFile
+    from etl.domain.report_values import Origin, ReportFile
     from etl.domain.slices import Slice
     from etl.extract.report_source import Source
     from etl.runtime.cancellation import Stop
@@ -176,7 +172,7 @@ class Pipeline:
             if_none_match=baseline.origin,
             on_retry=pauses.retry,
             on_wait=pauses.wait,
-            on_body=_start_import_of_transform,
+            on_body=report_reader.start_import,
         )
         try:
             with fetched as report:
@@ -223,14 +219,15 @@ class Pipeline:
         aliases = json.loads(lost.read_as) if lost else self._settings.header_aliases
         is_stored = known is not None and known.report_sha256 == report.sha256
         if not lost and known and is_stored and self._is_current(connection, known, attempt.options):
-            self._archive_stage.store_current(connection, known, report, partial(self._encode, report, aliases))
+            encode = partial(report_reader.encode, report.path, aliases, stop=self._stop)
+            self._archive_stage.store_current(connection, known, report, encode)
             return self._recorder.record_unchanged(connection, known, report)
         attempt.require_fresh_baseline(known)
 
         tally = Tally()
         load = begin_load(connection, attempt.slice, report.sha256)
         ledger.delete_rejects(connection, attempt.slice, report_sha256=report.sha256)
-        with self._encode(report, aliases, tally) as chunks:
+        with report_reader.encode(report.path, aliases, tally, self._stop) as chunks:
             load.stage(chunks)
         overridden = self._guard_rejects(connection, attempt, known, report, tally)
         rows = load.deduplicate(tally)
@@ -242,7 +239,7 @@ class Pipeline:
             return replace(outcome, warnings=(_LOST,))
         # The same rows of the same report are the same revision: whatever had become of the facts.
         is_repair = is_stored and self._has_been_read_so(known, rows, tally)
-        header_mapping = self._header_mapping(report, aliases)
+        header_mapping = report_reader.header_mapping(report.path, aliases)
         self._archive_stage.store(
             connection,
             load,
@@ -316,25 +313,6 @@ class Pipeline:
             connection, known.slice, known.rows_stored, known.watch_seconds
         )
 
-    def _header_mapping(self, report: ReportFile, aliases: Mapping[str, str]) -> str:
-        from etl.transform import normalise  # noqa: PLC0415 - see _start_import_of_transform
-
-        header = normalise.header(report.path)
-        return contract.header_mapping(header, contract.match_header(header, aliases))
-
-    @contextmanager
-    def _encode(self, report: ReportFile, aliases: Mapping[str, str], tally: Tally) -> Iterator[Iterator[EncodedChunk]]:
-        from etl.transform import copy_encoder, normalise  # noqa: PLC0415 - see _start_import_of_transform
-
-        chunks = self._until_stopped(normalise.chunks(report.path, aliases=aliases))
-        with copy_encoder.encode_ahead(chunks, tally) as encoded:
-            yield encoded
-
-    def _until_stopped(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-        for chunk in chunks:
-            self._stop.check()
-            yield chunk
-
 
 def _override(
     attempt: SliceAttempt, known: SliceRecord | None, report: ReportFile, tally: Tally, refusal: GuardRefused | None
@@ -352,12 +330,3 @@ def _override(
         return acceptance.override(refusal)
     except GuardRefused as error:
         raise _Refused(error, tally) from None
-
-
-def _start_import_of_transform() -> None:
-    """Import what reading a report needs while the download is under way.
-
-    That is pandas above all, and takes a quarter of a second, which a run that finds nothing new need not spend at all.
-    """
-    if "etl.transform.copy_encoder" not in sys.modules:
-        threading.Thread(target=importlib.import_module, args=("etl.transform.copy_encoder",), name="import").start()

@@ -1,0 +1,56 @@
+"""Reads a downloaded report for a load: what its header says, and its lines as COPY text.
+
+Composes `transform`, which is imported late: pandas takes a quarter of a second, which a run that finds nothing new
+does not spend.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from etl.domain import contract
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from etl.domain.report_values import Chunk, EncodedChunk, Tally
+    from etl.runtime.cancellation import Stop
+
+
+def start_import() -> None:
+    """Import what reading needs in a thread, while the download is under way."""
+    if "etl.transform.copy_encoder" not in sys.modules:
+        threading.Thread(target=importlib.import_module, args=("etl.transform.copy_encoder",), name="import").start()
+
+
+def header_mapping(path: Path, aliases: Mapping[str, str]) -> str:
+    """How the report's header is read, as the ledger stores it."""
+    from etl.transform import normalise  # noqa: PLC0415 - late
+
+    header = normalise.header(path)
+    return contract.header_mapping(header, contract.match_header(header, aliases))
+
+
+@contextmanager
+def encode(path: Path, aliases: Mapping[str, str], tally: Tally, stop: Stop) -> Iterator[Iterator[EncodedChunk]]:
+    """The report's lines, encoded one step ahead of who takes them, and counted into `tally`.
+
+    Raises:
+        ContractBroken, DataRefused: the report cannot be read.
+        Stopped: as asked.
+    """
+    from etl.transform import copy_encoder, normalise  # noqa: PLC0415 - late
+
+    with copy_encoder.encode_ahead(_until_stopped(normalise.chunks(path, aliases=aliases), stop), tally) as encoded:
+        yield encoded
+
+
+def _until_stopped(chunks: Iterator[Chunk], stop: Stop) -> Iterator[Chunk]:
+    for chunk in chunks:
+        stop.check()
+        yield chunk
