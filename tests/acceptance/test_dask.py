@@ -630,7 +630,7 @@ def _is_alive(process: psutil.Process) -> bool:
         (("--dask", "local", "--dry-run"), 2, "--dry-run asks nobody"),
         (("--dask", "tls://x:1", "--concurrency", "3"), 2, "--concurrency goes with --dask local"),
         (("--dask", "tls://x:1", "--rate", "3"), 2, "--rate goes with --dask local"),
-        (("--dask", "scheduler"), 2, "next: name local, or the scheduler as in tls://"),
+        (("--dask", "scheduler"), 2, "next: give local, or an address such as tls://"),
         (("--dask", "https://x:1"), 2, "is not the address of a scheduler"),
         (("--dask", "tls://me@x:1/y"), 2, "is not the address of a scheduler"),
         (("--dask", "tcp://scheduler.example.com:8786"), 78, "use tls://scheduler.example.com:8786"),

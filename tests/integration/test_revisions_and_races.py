@@ -417,7 +417,7 @@ def test_what_the_table_would_not_hold_exactly_is_rolled_back(warehouse: Warehou
         )
     outcome = warehouse.sync(HEADER + "A,c1,VOD,,u1,1\nB,c2,VOD,,u2,2.5\n")
     assert int(outcome.exit_code) == 70, outcome.message
-    assert "the report has 2 rows and 3.5 s, the table would have 2 rows and 4 s; rolled back" in (
+    assert "the report has 2 rows and 3.5 s, watch_time would have 2 rows and 4 s; rolled back" in (
         outcome.message or ""
     )
     assert warehouse.stored() == before
