@@ -112,7 +112,8 @@ def report(
         typer.Option(dir_okay=False, metavar="FILE", help="Where to write it: *.html for a page, *.png for a picture."),
     ],
     start: Annotated[
-        date | None, typer.Option(parser=options.day, metavar=options.DAY, help="First date; default: 28 days in all.")
+        date | None,
+        typer.Option(parser=options.day, metavar=options.DAY, help="First date; default: the last 28 dates."),
     ] = None,
     end: options.End = None,
 ) -> None:

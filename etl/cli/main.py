@@ -27,6 +27,10 @@ from etl.domain.errors import ExitCode, WatchTimeError
 from etl.runtime import logs
 from etl.runtime.cancellation import exit_on_signals
 
+# What the parser's library ends with where a question is answered by Ctrl-D; and what Ctrl-C ends with.
+_GIVEN_UP: Final = 1
+_INTERRUPTED: Final = 130
+
 app = typer.Typer(
     name="watch-time",
     help="Loads BlendVision One's daily watch-time reports into Postgres.",
@@ -63,6 +67,8 @@ def _run() -> None:
         # What the parser refuses it has told already, on stderr.
         if end.code == ExitCode.USAGE:
             _end(ExitCode.USAGE, {"class": "WrongUsage", "message": "wrong command line; see stderr"})
+        if end.code == _GIVEN_UP:
+            raise SystemExit(_INTERRUPTED) from None
         raise
     except WatchTimeError as error:
         output.tell(error)

@@ -111,7 +111,9 @@ def settings(*needs: Need) -> Settings:
 def warn(sentence: str, event: str, **fields: object) -> None:
     """A warning: a sentence on a terminal, an event elsewhere."""
     if sys.stderr is not None and sys.stderr.isatty():
-        typer.secho(redact(f"warning: {sentence}"), err=True, fg=typer.colors.YELLOW)
+        from etl.display import hints, terminal
+
+        terminal.stderr().print(hints.warning(redact(sentence)), crop=False)
     else:
         structlog.get_logger("watch_time").warning(event, **fields)
 

@@ -123,7 +123,7 @@ class _Interview:
         """Its URL, and how its server is to be verified where the URL says nothing."""
         from etl.config import authorities
 
-        self._answer("database_url", f"Postgres URL, or {_EMBEDDED_HERE} for one of its own", proposal=_EMBEDDED_HERE)
+        self._answer("database_url", "Postgres URL, or embedded:DIR", proposal=_EMBEDDED_HERE)
         url = self.answers["database_url"]
         if url.startswith("embedded:") or not authorities.is_unverified(url):
             return

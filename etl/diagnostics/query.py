@@ -80,7 +80,7 @@ def psql(settings: Settings, file: Path | None, *, writable: bool) -> ExitCode:
     """
     with open_warehouse(settings) as database:
         _require_tables(database)
-        program = shutil.which("psql") or (embedded.program("psql") if database.is_embedded else None)
+        program = (embedded.program("psql") if database.is_embedded else None) or shutil.which("psql")
         if program is None:
             raise Misconfigured(
                 "psql is not installed",

@@ -39,4 +39,16 @@ def hint(text: str, *, label: str = "next") -> Iterator[RenderableType]:
 
 def problem(message: str, next_step: str) -> Group:
     """An error: what happened, and what to do."""
-    return Group(*(Prose(Text(line, style="red"), rest=2) for line in message.splitlines()), *hint(next_step))
+    return Group(*(_line(line, "red") for line in message.splitlines()), *hint(next_step))
+
+
+def warning(sentence: str) -> Prose:
+    """What is worth knowing, and stops nothing."""
+    return _line(f"warning: {sentence}", "yellow")
+
+
+def _line(text: str, style: str) -> Prose:
+    """A line of a message, and its continuation further in."""
+    said = text.lstrip()
+    indent = len(text) - len(said)
+    return Prose(Text(said, style=style), first=indent, rest=indent + 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Group
 from rich.text import Text
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from etl.diagnostics.status import SliceStatus
     from etl.diagnostics.verify import Verdict
     from etl.warehouse.ledger import Restatement
+
+# Enough of a hash to tell a slice's reports apart.
+_SHA_SHOWN: Final = 8
 
 
 def restatements_page(restatements: Sequence[Restatement], held: Sequence[SliceStatus]) -> Group:
@@ -148,7 +151,7 @@ def _revisions_table(revisions: Sequence[Mapping[str, Any]]) -> RenderableType:
         ">revision",
         "=loaded at (UTC)",
         f">watch time ({watch_time.unit})",
-        "rows changed",
+        "=rows changed",
         ">merged",
         ">rejected",
         "sha256",
@@ -161,7 +164,7 @@ def _revisions_table(revisions: Sequence[Mapping[str, Any]]) -> RenderableType:
             rows_changed(row["rows_inserted"], row["rows_deleted"], row["rows_updated"]),
             f"{row['rows_merged']:,}",
             f"{row['rows_rejected']:,}",
-            row["report_sha256"][:12],
+            row["report_sha256"][:_SHA_SHOWN],
         )
     return table
 
@@ -176,7 +179,7 @@ def _rejects_table(rejects: Sequence[Mapping[str, Any]]) -> RenderableType:
     table = new_table("sha256", ">line", ">kept in all", "reason", "text")
     for row in rejects:
         table.add_row(
-            row["report_sha256"][:12],
+            row["report_sha256"][:_SHA_SHOWN],
             f"{row['line_number']:,}",
             f"{row['count']:,}",
             Text(row["reason"]),

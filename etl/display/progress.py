@@ -135,6 +135,7 @@ class LiveProgress:
         """Work on a slice stands still."""
         gives_up = None if pause.gives_up_s is None else self._now() + timedelta(seconds=pause.gives_up_s)
         self._standing[slice_] = _Standing(slice_, pause, self._clock() + pause.seconds, gives_up)
+        self._bar.refresh()
 
     def _lines(self) -> list[Text]:
         now_s = self._clock()

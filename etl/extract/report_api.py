@@ -168,8 +168,9 @@ class ReportApi:
                 # without anyone here doing anything, hence 75, and not 65: no report was seen that could be refused.
                 raise self._again(said, BROKEN, response)
             case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
+                what = "the token" if status == HTTPStatus.UNAUTHORIZED else "token or organization"
                 raise CredentialsRefused(
-                    f"the API refuses the token: {said}",
+                    f"the API refuses {what}: {said}",
                     next_step="check WATCH_TIME_API_TOKEN (has it expired?), and that WATCH_TIME_ORG_ID is the "
                     "token's organization",
                     request_id=request,

@@ -204,7 +204,8 @@ def test_a_connection_to_the_scheduler_that_breaks_costs_time_only(
             process = on_cluster.start(*RANGE, "--json", "--dask", forwarder.address)
             wait_until_held()
             forwarder.break_connections()
-            assert json.loads(process.stderr.readline())["event"] == "slice_resubmitted"
+            events = (json.loads(line)["event"] for line in process.stderr)
+            assert [next(events), next(events)] == ["run_started", "slice_resubmitted"]
         out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert {slice_["result"] for slice_ in json.loads(out)["slices"]} <= {"loaded", "unchanged"}
@@ -613,7 +614,7 @@ def test_local_workers_end_with_the_command(
         until(lambda: not any(map(_is_alive, workers)), "a worker lives on", 10)
         assert wait_for_no_backend(newest_warehouse.url, 10) == []
         if number is not signal.SIGKILL:
-            assert [line["event"] for line in _lines(err)] == ["stopped"]
+            assert [line["event"] for line in _lines(err)] == ["run_started", "stopped"]
     assert newest_warehouse.query("SELECT count(*) FROM watch_time") == [(0,)]
 
 
@@ -630,7 +631,7 @@ def _is_alive(process: psutil.Process) -> bool:
         (("--dask", "local", "--dry-run"), 2, "--dry-run asks nobody"),
         (("--dask", "tls://x:1", "--concurrency", "3"), 2, "--concurrency goes with --dask local"),
         (("--dask", "tls://x:1", "--rate", "3"), 2, "--rate goes with --dask local"),
-        (("--dask", "scheduler"), 2, "next: name local, or the scheduler as in tls://"),
+        (("--dask", "scheduler"), 2, "next: give local, or an address such as tls://"),
         (("--dask", "https://x:1"), 2, "is not the address of a scheduler"),
         (("--dask", "tls://me@x:1/y"), 2, "is not the address of a scheduler"),
         (("--dask", "tcp://scheduler.example.com:8786"), 78, "use tls://scheduler.example.com:8786"),

@@ -223,7 +223,7 @@ def test_the_page_on_exit_codes_shows_what_the_program_says(
     said(78, *one, ORG_ID="another-org")
     said(78, *one, API_TOKEN="", CONCURRENCY="many")
     said(78, *one, DATABASE_URL="postgresql://loader@db.example.com/warehouse", WEAKEST_SSLMODE="")
-    for version in ("0005", "0099"):
+    for version in ("004", "099"):
         with psycopg.connect(newest_warehouse.url) as connection:
             connection.execute("UPDATE watch_time_version SET version_num = %s", [version])
         said(78, *one)

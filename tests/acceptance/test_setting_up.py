@@ -24,6 +24,8 @@ import pytest
 from dotenv import dotenv_values
 
 from etl.config import authorities, env_file
+from etl.domain.slices import ReportType, Slice
+from etl.sandbox.faults import Answer
 from etl.sandbox.sandbox_config import SandboxConfig
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ def test_two_commands_load_the_first_day(newcomer: Program) -> None:
         ("Organization id", "sandbox-org"),
         ("API token (in the console: Developers, API Tokens) [as set]", "sandbox-token"),
         ("Organization id [sandbox-org]", ""),
-        ("Postgres URL, or embedded:warehouse", "mysql://x"),
+        ("Postgres URL, or embedded:DIR [embedded:warehouse]", "mysql://x"),
         ("[mysql://x]", "embedded:warehouse"),
         ("Create the tables now?", "y"),
     ]
@@ -216,6 +218,24 @@ class TestSql:
         done = program("sql", "SELECT * FROM nowhere")
         assert done.returncode == 2
         assert 'relation "nowhere" does not exist' in done.stderr
+
+
+def test_run_on_a_terminal_shows_what_it_waits_for_and_each_slice_once(
+    program: Program, newest_warehouse: Warehouse
+) -> None:
+    not_there = Answer(404, '{"code": 5, "message": "not found", "details": []}')
+    newest_warehouse.sandbox.script(Slice(TARGET, ReportType.VOD), api=[not_there])
+    settings = {f"WATCH_TIME_{name}": value for name, value in ONLY_THE_TARGET.items()}
+    environment = {**program.environment, **settings, "WATCH_TIME_NOT_FOUND_WAIT_SECONDS": "1"}
+    code, shown = _answering(replace(program, environment=environment), [], "run")
+    assert code == 0, shown
+    assert f"waiting for {TARGET} VOD: not published (404), next check in 1 s" in " ".join(shown.split())
+    assert "slice_done" not in shown, "no log lines"
+    table = shown[shown.index("date        type  result") :].splitlines()
+    assert [line.split()[:3] for line in table[1:3]] == [
+        [f"{TARGET}", "LIVE", "loaded"],
+        [f"{TARGET}", "VOD", "loaded"],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -276,7 +276,7 @@ def test_a_full_disk_says_where_to_make_room_and_leaves_nothing(tried: Tried, sm
     tried.program = replace(tried.program, environment={**tried.program.environment, "TMPDIR": str(small_disk)})
     ended = tried.fetching(lambda _: chunks(line_of(3)))
     assert ended.code == 75, ended
-    assert "no room left" in ended.said
+    assert "no space left" in ended.said
     assert "point TMPDIR to a larger disk" in ended.said
     assert list(small_disk.iterdir()) == []
     tried.assert_stored_is_untouched()

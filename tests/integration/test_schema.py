@@ -88,7 +88,7 @@ def test_several_migrations_at_once_all_succeed(empty_url: str, bare_program: Pr
     processes = [bare_program.start("migrate", **settings) for _ in range(4)]
     ends = [(*process.communicate(timeout=60), process.returncode) for process in processes]
     assert [code for _, _, code in ends] == [0, 0, 0, 0], ends
-    assert sum(f"from nothing to version {schema.HEAD}" in out for out, _, _ in ends) == 1
+    assert sum(out.startswith("created schema ") for out, _, _ in ends) == 1
 
 
 @pytest.mark.single_server("it has views of its own, elsewhere")
@@ -134,7 +134,7 @@ def test_a_database_that_cannot_hold_every_letter_is_refused(server: Server, enc
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        pytest.param(None, "has no tables of watch-time", id="never-migrated"),
+        pytest.param(None, "has no watch-time tables", id="never-migrated"),
         pytest.param("001", "is at version 001, this program needs", id="behind"),
         pytest.param("0006", r"made by a development version \(0006\)", id="before-the-first-release"),
         pytest.param("999", "newer than this program knows", id="ahead"),

@@ -397,7 +397,7 @@ def test_a_request_to_stop_is_heard_during_the_download(work: Work) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full, a disk that is always full")
 def test_a_full_disk_says_where_to_make_room(work: Work) -> None:
     (work.folder / "report.csv").symlink_to("/dev/full")
-    with pytest.raises(TryLater, match="no room left") as caught:
+    with pytest.raises(TryLater, match="no space left") as caught:
         work.run(WHOLE)
     assert str(work.folder) in caught.value.message
     assert "TMPDIR" in caught.value.next_step
