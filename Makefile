@@ -5,7 +5,7 @@ PYTEST_WORKERS ?= 2
 DEMO_FOLDER ?= watch-time-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test stores soak image image-test engine-test dask-engine-test check lint types imports audit dist dictionary reference docs pictures benchmarks orchestrators constraints clean
+.PHONY: help install demo test stores soak image image-test engine-test check lint types imports audit dist dictionary reference docs pictures benchmarks orchestrators constraints clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,17 +56,12 @@ image-test: install image ## the container image at work
 # No registry is asked: what the engine does not have is made of this machine's programs.
 ENGINE_TESTS := tests/integration/test_loading.py tests/integration/test_states.py tests/integration/test_schema.py \
 	tests/integration/test_server_containers.py tests/acceptance/test_image.py tests/acceptance/test_image_on_engine.py \
-	tests/acceptance/test_compose.py tests/faults/test_networks.py
-engine-test: install ## on the Docker engine that answers: databases in containers, the image, Compose, networks cut
+	tests/acceptance/test_compose.py tests/faults/test_networks.py tests/faults/test_dask_networks.py
+engine-test: install ## on the Docker engine that answers: databases in containers, the image, Compose, Dask, networks cut
 	tests/engine/images.sh
 	$(MAKE) image BASE=debian-python:trixie
-	WATCH_TIME_TEST_ENGINE=1 WATCH_TIME_TEST_IMAGE=watch-time $(BIN)/pytest -n $(PYTEST_WORKERS) $(ENGINE_TESTS)
-
-# Apart, and not run by `.ci/run`: when every worker is lost, the client loses the scheduler in some of the runs.
-dask-engine-test: install ## a Dask cluster across containers, on the Docker engine that answers
-	tests/engine/images.sh
 	$(MAKE) image BASE=debian-python:trixie EXTRAS="notify sandbox dask" TAG=watch-time:dask
-	WATCH_TIME_TEST_ENGINE=1 $(BIN)/pytest -n $(PYTEST_WORKERS) tests/faults/test_dask_networks.py
+	WATCH_TIME_TEST_ENGINE=1 WATCH_TIME_TEST_IMAGE=watch-time $(BIN)/pytest -n $(PYTEST_WORKERS) $(ENGINE_TESTS)
 
 lint: install ## ruff: rules and format
 	$(BIN)/ruff check .

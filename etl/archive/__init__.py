@@ -3,6 +3,7 @@
 Imported only where an archive is configured.
 
     archive      what a load stores, and what a replay reads
+    manifests    whose the archive is, and which revisions were committed
     raw          a revision as the source sent it
     parquet      a revision as rows
     layout       names of the files

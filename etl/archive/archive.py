@@ -7,25 +7,22 @@ missing makes them from the ledger, under the slice's lock.
 
 from __future__ import annotations
 
-import json
 import uuid
-from dataclasses import dataclass
-from datetime import datetime  # noqa: TC003 - pydantic reads it
 from typing import TYPE_CHECKING, Final
 
-from pydantic import TypeAdapter, ValidationError
-
-from etl.archive import layout, timed_store
+from etl.archive import layout, manifests, timed_store
 from etl.archive.layout import Key
-from etl.domain.errors import ArchiveDamaged, Misconfigured, ReconciliationFailed, WrongOrganization
+from etl.archive.manifests import Marker, key_of
+from etl.domain.errors import ArchiveDamaged, Misconfigured, ReconciliationFailed
 from etl.extract.scratch_folder import needs_room
 from etl.warehouse import ledger, revisions, schema
 from etl.warehouse.connection import idle_for
-from etl.warehouse.revisions import Accepted  # noqa: TC001 - pydantic reads it
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
     from decimal import Decimal
+    from pathlib import Path
 
     from psycopg.abc import Buffer
 
@@ -36,47 +33,21 @@ if TYPE_CHECKING:
     from etl.runtime.cancellation import Stop
     from etl.warehouse.connection import Connection
     from etl.warehouse.ledger import SliceRecord
-
-# Of the files, not of the program: readers of another layout must not misread this one.
-LAYOUT: Final = 1
+    from etl.warehouse.revisions import Accepted
 
 # A few small operations; each of them is bounded by itself.
 SETTLING_S: Final = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Marker:
-    """What the archive says of a committed revision: all that brings it back.
-
-    Attributes:
-        read_as: how its columns were named by settings.
-        claimed_at: of the warehouse that committed it, which no other warehouse of the organization shares.
-    """
-
-    layout: int
-    org_id: str
-    read_as: str
-    accepted: Accepted
-    claimed_at: datetime | None = None
-
-    @property
-    def key(self) -> Key:
-        """Under which names its files lie."""
-        return Key(self.accepted.slice, self.accepted.revision, self.accepted.report_sha256)
-
-
-_MARKERS: Final = TypeAdapter(Marker)
 
 
 class Archive:
     """The archive of one organization's warehouse. Safe to use from several threads.
 
     Attributes:
-        storage: where it lies.
+        store: where it lies.
     """
 
     def __init__(self, store: TimedStore, org_id: str, stop: Stop, *, names: Collection[str], is_claimed: bool) -> None:
-        self.storage = store
+        self.store = store
         self._org_id = org_id
         self._stop = stop
         self._names = names
@@ -101,20 +72,20 @@ class Archive:
         if newest.revision == revision + 1:
             return newest
         if newest.revision > revision:
-            raise self.unknown(newest)
+            raise self.unknown_revision(newest)
         raise Misconfigured(
-            f"the archive {self.storage.url} has {newest} with another report than this warehouse",
+            f"the archive {self.store.url} has {newest} with another report than this warehouse",
             next_step="if this is the same warehouse, name an empty schema in WATCH_TIME_SCHEMA and rebuild it there: "
             "`watch-time migrate` `watch-time backfill --from-archive` If it is another warehouse, give it an "
             "archive of its "
             "own in WATCH_TIME_ARCHIVE_URL",
         )
 
-    def unknown(self, key: Key) -> Misconfigured:
+    def unknown_revision(self, key: Key) -> Misconfigured:
         """The refusal to write beside a committed revision that the ledger lacks."""
         day = key.slice.report_date
         return Misconfigured(
-            f"the archive {self.storage.url} has {key}, which this warehouse does not know",
+            f"the archive {self.store.url} has {key}, which this warehouse does not know",
             next_step="if this database lost it, or is a new one for the same data, restore it and run again: "
             f"`watch-time backfill --from-archive --start {day} --end {day} --type {key.slice.report_type}` Without "
             "dates "
@@ -157,12 +128,8 @@ class Archive:
         timeout_s = SETTLING_S + 4 * timed_store.timeout_s(report.size_bytes)
         try:
             with idle_for(connection, timeout_s):
-                from etl.archive import parquet, raw  # noqa: PLC0415 - pyarrow: an unchanged report needs none of it
-
                 about = {"revision": str(key.revision), "report_sha256": key.sha256, "read_as": read_as}
-                with needs_room(report.path.parent, "the files that go to the archive"):
-                    found = parquet.write(written, lines, about)
-                    raw.pack(report.path, packed)
+                found = _write_files(report.path, lines, about, written=written, packed=packed)
                 if found != expected:
                     raise ReconciliationFailed(
                         f"{key}: the report has {expected[0]} rows and {expected[1]} s, the file for the archive would "
@@ -170,8 +137,8 @@ class Archive:
                         next_step="keep the report file and report this as a bug; what was stored before is unchanged",
                     )
                 self._claim()
-                self.storage.put(packed, key.raw)
-                self.storage.put(written, key.parquet)
+                self.store.put(packed, key.raw)
+                self.store.put(written, key.parquet)
         finally:
             packed.unlink(missing_ok=True)
             written.unlink(missing_ok=True)
@@ -184,7 +151,7 @@ class Archive:
         ledger.lock(connection, slice_, sleep=self._stop.sleep)
         accepted, claimed_at = revisions.read(connection, slice_), schema.claimed_at(connection)
         with idle_for(connection, SETTLING_S):
-            names = self.storage.names(layout.folder(layout.REVISIONS, slice_), layout.folder(layout.FACTS, slice_))
+            names = self.store.names(layout.folder(layout.REVISIONS, slice_), layout.folder(layout.FACTS, slice_))
         with idle_for(connection, SETTLING_S + timed_store.timeout_s(max(names.values(), default=0))):
             return self._publish(slice_, accepted, claimed_at, names)
 
@@ -196,53 +163,37 @@ class Archive:
         newest = key_of(accepted[-1]) if accepted else None
         has_published = False
         if newest in written and (unmarked or not self.is_published(newest, names)):
-            self.storage.copy(newest.parquet, layout.published(slice_), size_bytes=names[newest.parquet])
+            self.store.copy(newest.parquet, layout.published(slice_), size_bytes=names[newest.parquet])
             has_published = True
         # Last: a marker says that all the rest was done.
         for key in unmarked:
-            about = self.about(key.parquet)
+            about = self._footer(key.parquet)
             if about.get("report_sha256") != key.sha256:
                 raise ArchiveDamaged(
-                    f"{key.parquet} in the archive {self.storage.url} is not the file of {key}",
+                    f"{key.parquet} in the archive {self.store.url} is not the file of {key}",
                     next_step=f"load it again: `watch-time backfill --start {slice_.report_date} --end "
                     f"{slice_.report_date} --type {slice_.report_type} --refresh`",
                 )
-            marker = Marker(LAYOUT, self._org_id, about["read_as"], written[key], claimed_at)
-            self.storage.write(_MARKERS.dump_json(marker, indent=2), key.marker)
+            marker = Marker(manifests.LAYOUT, self._org_id, about["read_as"], written[key], claimed_at)
+            manifests.write_marker(self.store, marker)
         return has_published or bool(unmarked)
 
     def is_published(self, newest: Key, names: Collection[str]) -> bool:
         """Whether readers read this revision; `names` are those of the slice's published file, if any."""
         if layout.published(newest.slice) not in names:
             return False
-        about = self.about(layout.published(newest.slice))
+        about = self._footer(layout.published(newest.slice))
         return (about.get("revision"), about.get("report_sha256")) == (str(newest.revision), newest.sha256)
 
-    def about(self, name: str) -> dict[str, str]:
+    def _footer(self, name: str) -> dict[str, str]:
         """What the footer of a Parquet file says of it."""
         from etl.archive import parquet  # noqa: PLC0415 - as above
 
-        return self.storage.look(name, parquet.read_about)
+        return self.store.read_with(name, parquet.read_footer)
 
     def marker(self, key: Key) -> Marker:
-        """What the archive says of a committed revision.
-
-        Raises:
-            ArchiveDamaged: the file is missing, or says something else.
-            WrongOrganization: it is another organization's.
-        """
-        try:
-            marker = _MARKERS.validate_json(self.storage.read(key.marker))
-        except ValidationError:
-            marker = None
-        if marker is None or marker.key != key or marker.layout != LAYOUT:
-            raise ArchiveDamaged(
-                f"{key.marker} in the archive {self.storage.url} does not say what its name says",
-                next_step="restore the file from the store's versions or backups",
-            )
-        if marker.org_id != self._org_id:
-            raise _wrong_organization(self.storage.url, marker.org_id, self._org_id)
-        return marker
+        """What the archive says of a committed revision; raises as `manifests.read_marker` does."""
+        return manifests.read_marker(self.store, key, self._org_id)
 
     def probe(self) -> None:
         """Write, list, copy, read and remove a small file, as loads and sweeps do.
@@ -252,29 +203,35 @@ class Archive:
         """
         name = f"{layout.PROBES}/{uuid.uuid4().hex}"
         twin, data = f"{name}-copy", name.encode()
-        self.storage.write(data, name)
+        self.store.write(data, name)
         try:
-            self.storage.copy(name, twin, size_bytes=len(data))
-            if self.storage.read(twin) != data or not {name, twin} <= self.storage.names(layout.PROBES).keys():
+            self.store.copy(name, twin, size_bytes=len(data))
+            if self.store.read(twin) != data or not {name, twin} <= self.store.names(layout.PROBES).keys():
                 raise ArchiveDamaged(
-                    f"the archive {self.storage.url} does not list what was just written",
+                    f"the archive {self.store.url} does not list what was just written",
                     next_step="use a store that is consistent: S3, Google Cloud Storage, Azure, or a local folder",
                 )
         finally:
-            self.storage.remove(twin)
-            self.storage.remove(name)
+            self.store.remove(twin)
+            self.store.remove(name)
 
     def _claim(self) -> None:
         """Say whose the archive is, before the first file of it."""
         if not self._is_claimed:
-            whose = {"layout": LAYOUT, "org_id": self._org_id}
-            self.storage.write(json.dumps(whose, indent=2).encode(), layout.ORGANIZATION)
+            manifests.write_owner(self.store, self._org_id)
             self._is_claimed = True
 
 
-def key_of(accepted: Accepted) -> Key:
-    """Under which names an accepted revision's files lie."""
-    return Key(accepted.slice, accepted.revision, accepted.report_sha256)
+def _write_files(
+    report: Path, lines: Iterable[Buffer], about: Mapping[str, str], *, written: Path, packed: Path
+) -> tuple[int, Decimal]:
+    """Write the files of a revision here; returns how many rows there are, and the sum of their seconds."""
+    from etl.archive import parquet, raw  # noqa: PLC0415 - pyarrow: an unchanged report needs none of it
+
+    with needs_room(report.parent, "the files that go to the archive"):
+        found = parquet.write(written, lines, about)
+        raw.pack(report, packed)
+    return found
 
 
 def open_archive(settings: Settings, stop: Stop) -> Archive:
@@ -286,32 +243,6 @@ def open_archive(settings: Settings, stop: Stop) -> Archive:
     """
     org_id = settings.require("org_id")
     store = timed_store.open_store(settings.require("archive_url"), stop)
-    owner = _owner(store)
-    if owner is not None and owner != org_id:
-        raise _wrong_organization(store.url, owner, org_id)
+    is_claimed = manifests.is_owned(store, org_id)
     names = store.names(layout.FACTS, layout.REVISIONS, layout.RAW)
-    return Archive(store, org_id, stop, names=frozenset(names), is_claimed=owner is not None)
-
-
-def _owner(store: TimedStore) -> str | None:
-    """The organization whose archive this is; None: nobody's yet."""
-    try:
-        whose = json.loads(store.read(layout.ORGANIZATION))
-        owner, found = str(whose["org_id"]), whose["layout"]
-    except ArchiveDamaged:
-        return None
-    except (ValueError, KeyError, TypeError):
-        owner, found = "", None
-    if found != LAYOUT:
-        raise Misconfigured(
-            f"{layout.ORGANIZATION} in {store.url} belongs to another version of the archive",
-            next_step="correct WATCH_TIME_ARCHIVE_URL, or install the watch-time that wrote it",
-        )
-    return owner
-
-
-def _wrong_organization(url: str, found: str, org_id: str) -> WrongOrganization:
-    return WrongOrganization(
-        f"the archive {url} holds the data of organization {found}, not of {org_id}",
-        next_step=f"set WATCH_TIME_ORG_ID={found}, or name an archive for {org_id} in WATCH_TIME_ARCHIVE_URL",
-    )
+    return Archive(store, org_id, stop, names=frozenset(names), is_claimed=is_claimed)

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from etl.archive import layout
-from etl.archive.archive import SETTLING_S, key_of
+from etl.archive.archive import SETTLING_S
 from etl.archive.layout import Key
+from etl.archive.manifests import key_of
 from etl.domain.errors import ExitCode
 from etl.warehouse import ledger, revisions
 from etl.warehouse.connection import idle_for
@@ -101,7 +102,7 @@ class Audit:
 def audit_archive(database: Database, archive: Archive) -> Audit:
     """Compare; nothing is changed. Files that a load is just writing are among the unreferenced ones."""
     # In this order: what is committed in between is in the ledger then.
-    names = archive.storage.names(layout.FACTS, layout.REVISIONS, layout.RAW)
+    names = archive.store.names(layout.FACTS, layout.REVISIONS, layout.RAW)
     known = _known(database)
     whole = [key for key in known if {key.raw, key.parquet, key.marker} <= names.keys()]
     marked = [key for key in known if key.marker in names]
@@ -109,7 +110,7 @@ def audit_archive(database: Database, archive: Archive) -> Audit:
     unarchived = [key for key in known if key.marker not in names and key.parquet not in names]
     now = datetime.now(UTC)
     return Audit(
-        url=archive.storage.url,
+        url=archive.store.url,
         revisions=len(known),
         whole=len(whole),
         unfinished=tuple(_unfinished(archive, newest, _pending(known, names), names)),
@@ -118,7 +119,7 @@ def audit_archive(database: Database, archive: Archive) -> Audit:
         superseded=tuple(key for key in unarchived if newest[key.slice] != key),
         unknown=tuple(sorted(_markers(names) - set(known))),
         unreferenced=tuple(
-            File(name, names[name], (now - archive.storage.modified(name)).total_seconds())
+            File(name, names[name], (now - archive.store.modified(name)).total_seconds())
             for name in _unreferenced(known, names)
         ),
         foreign=tuple(sorted(name for name in names if layout.slice_of(name) is None)),
@@ -127,7 +128,7 @@ def audit_archive(database: Database, archive: Archive) -> Audit:
 
 def finish_pending(database: Database, archive: Archive) -> list[Slice]:
     """Publish and mark what is committed and was not, as after a crash between the two; gives the slices."""
-    names = archive.storage.names(layout.FACTS, layout.REVISIONS)
+    names = archive.store.names(layout.FACTS, layout.REVISIONS)
     pending = _pending(_known(database), names)
     return [slice_ for slice_ in pending if _publish(database, archive, slice_)]
 
@@ -156,10 +157,10 @@ def _removed(database: Database, archive: Archive, slice_: Slice, candidates: Co
         known = [key_of(accepted) for accepted in revisions.read(connection, slice_)]
         with idle_for(connection, SETTLING_S):
             trees = (layout.FACTS, layout.REVISIONS, layout.RAW)
-            names = archive.storage.names(*(layout.folder(tree, slice_) for tree in trees))
+            names = archive.store.names(*(layout.folder(tree, slice_) for tree in trees))
             to_delete = [name for name in _unreferenced(known, names) if name in candidates]
             for name in to_delete:
-                archive.storage.remove(name)
+                archive.store.remove(name)
         return to_delete
 
     return database.run(remove)

@@ -58,7 +58,7 @@ def write(path: Path, lines: Iterable[Any], about: Mapping[str, str]) -> tuple[i
     return rows, watch_seconds
 
 
-def read_about(file: BinaryIO) -> dict[str, str]:
+def read_footer(file: BinaryIO) -> dict[str, str]:
     """What the footer of a file says of it; nothing where it is no file of ours."""
     try:
         metadata = pq.read_metadata(file).metadata or {}

@@ -8,8 +8,6 @@ environment.
 from __future__ import annotations
 
 import io
-import queue
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 from etl.archive.backends import AzureBlobs, Folder, Objects
 from etl.domain.errors import ArchiveDamaged, ArchiveUnavailable, CredentialsRefused, Misconfigured, WatchTimeError
 from etl.extract.scratch_folder import needs_room
+from etl.runtime.bounded import Background
 from etl.runtime.redaction import redact
 
 if TYPE_CHECKING:
@@ -62,11 +61,11 @@ class TimedStore:
             with file.open("rb") as source:
                 self._backend.put(source, file.stat().st_size, name)
 
-        self._do(f"writing {name}", put, timeout_s=timeout_s(file.stat().st_size))
+        self._run_bounded(f"writing {name}", put, timeout_s=timeout_s(file.stat().st_size))
 
     def write(self, data: bytes, name: str) -> None:
         """Store a small file, in place of one of that name."""
-        self._do(f"writing {name}", lambda: self._backend.put(io.BytesIO(data), len(data), name))
+        self._run_bounded(f"writing {name}", lambda: self._backend.put(io.BytesIO(data), len(data), name))
 
     def read(self, name: str) -> bytes:
         """The bytes of a small file.
@@ -74,7 +73,7 @@ class TimedStore:
         Raises:
             ArchiveDamaged: it is not there.
         """
-        return self._do(f"reading {name}", lambda: self._backend.read(name))
+        return self._run_bounded(f"reading {name}", lambda: self._backend.read(name))
 
     def fetch(self, name: str, file: Path, *, size_bytes: int) -> None:
         """Copy a file to the local one.
@@ -88,7 +87,7 @@ class TimedStore:
             with needs_room(file.parent, "a file of the archive"):
                 self._backend.fetch(name, file)
 
-        self._do(f"reading {name}", fetch, timeout_s=timeout_s(size_bytes))
+        self._run_bounded(f"reading {name}", fetch, timeout_s=timeout_s(size_bytes))
 
     def copy(self, source: str, target: str, *, size_bytes: int) -> None:
         """Give `target` the bytes of `source`, within the store, in place of those it had.
@@ -96,59 +95,50 @@ class TimedStore:
         Raises:
             ArchiveDamaged: `source` is not there.
         """
-        self._do(f"copying {source}", lambda: self._backend.copy(source, target), timeout_s=timeout_s(size_bytes))
+        self._run_bounded(
+            f"copying {source}", lambda: self._backend.copy(source, target), timeout_s=timeout_s(size_bytes)
+        )
 
     def names(self, *prefixes: str) -> dict[str, int]:
         """The names below these folders, with the sizes of their files."""
         found: dict[str, int] = {}
         for prefix in prefixes:
-            found |= self._do(f"listing {prefix}", lambda prefix=prefix: self._backend.names(prefix))  # type: ignore[misc]
+            found |= self._run_bounded(f"listing {prefix}", lambda prefix=prefix: self._backend.names(prefix))  # type: ignore[misc]
         return found
 
     def modified(self, name: str) -> datetime:
         """When a file was written."""
-        return self._do(f"looking at {name}", lambda: self._backend.modified(name))
+        return self._run_bounded(f"looking at {name}", lambda: self._backend.modified(name))
 
     def remove(self, name: str) -> None:
         """Remove a file."""
-        self._do(f"removing {name}", lambda: self._backend.remove(name))
+        self._run_bounded(f"removing {name}", lambda: self._backend.remove(name))
 
-    def look(self, name: str, read: Callable[[BinaryIO], T]) -> T:
-        """Do `read` on a file, of which only what is read is fetched."""
+    def read_with(self, name: str, read: Callable[[BinaryIO], T]) -> T:
+        """Read a file with a function of its own; only what that reads is fetched."""
 
         def opened() -> T:
             with self._backend.open(name) as file:
                 return read(file)
 
-        return self._do(f"reading {name}", opened)
+        return self._run_bounded(f"reading {name}", opened)
 
-    def _do(self, what: str, work: Callable[[], T], *, timeout_s: float | None = None) -> T:
-        """Do it in a thread of its own, and give up on it in time."""
+    def _run_bounded(self, what: str, work: Callable[[], T], *, timeout_s: float | None = None) -> T:
+        """Run it in a thread of its own, and give up on it in time."""
         timeout_s = _TIMEOUT_S if timeout_s is None else timeout_s
-        answers = queue.SimpleQueue[tuple[T | None, BaseException | None]]()
-
-        def answer() -> None:
-            try:
-                answers.put((work(), None))
-            except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for it
-                answers.put((None, error))
-
-        threading.Thread(target=answer, name="archive", daemon=True).start()
-        deadline = time.monotonic() + timeout_s
-        while True:
+        running, deadline = Background(work), time.monotonic() + timeout_s
+        while not running.is_done(min(_POLL_S, deadline - time.monotonic())):
             self._stop.check()
-            try:
-                value, error = answers.get(timeout=max(0.0, min(_POLL_S, deadline - time.monotonic())))
-            except queue.Empty:
-                if time.monotonic() < deadline:
-                    continue
-                raise self._unavailable(what, f"no answer within {timeout_s:.0f} s") from None
-            if error:
-                raise self._in_our_words(what, error) from None
-            return value  # type: ignore[return-value]  # it is None only where T is
+            if time.monotonic() >= deadline:
+                raise self._unavailable(what, f"no answer within {timeout_s:.0f} s")
+        self._stop.check()
+        try:
+            return running.result(0)
+        except Exception as error:  # noqa: BLE001 - translated, and raised
+            raise self._translate_error(what, error) from None
 
-    def _in_our_words(self, what: str, error: BaseException) -> BaseException:
-        if isinstance(error, WatchTimeError) or not isinstance(error, Exception):
+    def _translate_error(self, what: str, error: Exception) -> Exception:
+        if isinstance(error, WatchTimeError):
             return error
         kind = type(error).__name__
         text = redact(f"{kind}: {error}".replace("\n", " "))[:_TEXT_CHARACTERS]

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from etl.archive.archive import Archive, Marker
+    from etl.archive.archive import Archive
     from etl.archive.layout import Key
+    from etl.archive.manifests import Marker
     from etl.domain.report_values import Change, EncodedChunk, ReportFile
     from etl.domain.slices import Slice
     from etl.load.slice_load import SliceLoad
@@ -63,10 +64,10 @@ class ArchiveStage:
         if archive is None or lost is None:
             return None
         if isinstance(report, ReportNotFound) or report.sha256 != lost.sha256:
-            raise archive.unknown(lost)
+            raise archive.unknown_revision(lost)
         marker = archive.marker(lost)
         if marker.claimed_at is None or marker.claimed_at != self._database.run(schema.claimed_at):
-            raise archive.unknown(lost)
+            raise archive.unknown_revision(lost)
         return marker
 
     def is_done(self, known: SliceRecord) -> bool:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
-    from etl.archive.archive import Archive, Marker
+    from etl.archive.archive import Archive
+    from etl.archive.manifests import Marker
     from etl.config.settings import Settings
     from etl.domain.outcome import Outcome
     from etl.domain.slices import ReportType, Slice
@@ -53,7 +54,7 @@ class Replay:
             WrongUsage: there is none.
             ArchiveDamaged, WrongOrganization: a marker cannot be read, or is another organization's.
         """
-        names = self._archive.storage.names(layout.REVISIONS)
+        names = self._archive.store.names(layout.REVISIONS)
         keys = sorted(
             key
             for key in filter(None, map(layout.parse_key, names))
@@ -63,7 +64,7 @@ class Replay:
         )
         if not keys:
             raise WrongUsage(
-                f"the archive {self._archive.storage.url} has no revision in this range",
+                f"the archive {self._archive.store.url} has no revision in this range",
                 next_step="check WATCH_TIME_ARCHIVE_URL, --start, --end and --type",
             )
         return _in_order(self._archive.marker(key) for key in keys)
@@ -111,7 +112,7 @@ class Replay:
             return True
         if known and max(known) >= key.revision:
             raise Misconfigured(
-                f"the warehouse has other revisions of {key.slice} than the archive {self._archive.storage.url}",
+                f"the warehouse has other revisions of {key.slice} than the archive {self._archive.store.url}",
                 next_step="name an empty schema in WATCH_TIME_SCHEMA and rebuild there: `watch-time migrate` "
                 "`watch-time backfill --from-archive`",
             )
@@ -120,7 +121,7 @@ class Replay:
     def _fetched(self, marker: Marker, folder: Path) -> Path:
         """The report's bytes, which have the hash that they were accepted with."""
         packed, csv = folder / "report.csv.zst", folder / "report.csv"
-        self._archive.storage.fetch(marker.key.raw, packed, size_bytes=marker.accepted.report_bytes)
+        self._archive.store.fetch(marker.key.raw, packed, size_bytes=marker.accepted.report_bytes)
         with scratch_folder.needs_room(folder, "an archived report"):
             raw.unpack(packed, csv, sha256=marker.accepted.report_sha256)
         packed.unlink()

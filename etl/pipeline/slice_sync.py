@@ -32,8 +32,9 @@ from etl.warehouse import ledger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from etl.archive.archive import Archive, Marker
+    from etl.archive.archive import Archive
     from etl.archive.layout import Key
+    from etl.archive.manifests import Marker
     from etl.config.settings import Settings
     from etl.domain.outcome import FetchOptions, Pause
     from etl.domain.report_values import Origin, ReportFile

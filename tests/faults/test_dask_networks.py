@@ -1,6 +1,6 @@
 """Workers of a Dask cluster that lose their network, are killed, or stand still in the middle of a backfill.
 
-Everything is in containers of the Docker engine (see `dask_hosts`); `make dask-engine-test` runs it.
+Everything is in containers of the Docker engine (see `dask_hosts`); `make engine-test` runs it.
 """
 
 from __future__ import annotations

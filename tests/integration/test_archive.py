@@ -277,7 +277,7 @@ def test_a_failure_after_the_commit_is_told_and_the_next_check_finishes_it(
     folder_archive.put("facts", b"a file where a folder must be")
     outcome = newest_warehouse.sync(REPORT, archive_url=folder_archive.url)
     assert (outcome.result, outcome.exit_code) == (Result.LOADED, ExitCode.TRY_LATER)
-    assert "committed, but readers of the archive do not see it yet" in (outcome.message or "")
+    assert "committed, but not yet visible to readers of the archive" in (outcome.message or "")
     folder_archive.remove("facts")
     assert newest_warehouse.sync(archive_url=folder_archive.url).exit_code == 0
     assert set(folder_archive.files()) == _names(_key(REPORT))

@@ -86,7 +86,7 @@ def _operations(store: TimedStore) -> list[Callable[[], object]]:
         lambda: store.write(b"x", "raw/x"),
         lambda: store.copy("raw/x", "raw/y", size_bytes=1),
         lambda: store.modified("raw/x"),
-        lambda: store.look("raw/x", lambda file: file.read()),
+        lambda: store.read_with("raw/x", lambda file: file.read()),
         lambda: store.remove("raw/x"),
     ]
 

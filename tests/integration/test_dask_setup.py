@@ -224,16 +224,16 @@ def test_where_no_worker_comes_every_slice_is_named_within_bounded_time(
 def test_without_the_package_the_line_that_installs_it_is_told(
     newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("executor", "client"):
-        monkeypatch.delitem(sys.modules, f"etl.job.dask.{name}")
-        monkeypatch.delattr(dask, name)
+    for name in ("executor", "client", "submitted_plan", "task_errors"):
+        monkeypatch.delitem(sys.modules, f"etl.job.dask.{name}", raising=False)
+        monkeypatch.delattr(dask, name, raising=False)
     monkeypatch.setitem(sys.modules, "distributed", None)
     with (
         pytest.raises(Misconfigured, match="--dask needs the package distributed") as refused,
         runner.open_job(newest_warehouse.configured(), dask="local"),
     ):
         pass
-    assert refused.value.next_step == "pip install 'watch-time[dask]'"
+    assert refused.value.next_step == "`pip install 'watch-time[dask]'`"
 
 
 def test_an_archive_in_a_folder_stays_on_its_machine(newest_warehouse: Warehouse, tmp_path: Path) -> None:

@@ -1,14 +1,8 @@
-"""Reaching others without waiting for them: work with a hard bound in time, and small HTTP requests.
-
-For what a run tells of itself. A timeout of a library bounds a step, not the whole: a name server that is silent, or a
-host that sends a byte every few seconds, keeps a request for minutes.
-"""
+"""Small HTTP requests to monitors and gateways."""
 
 from __future__ import annotations
 
-import errno
-import threading
-from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from etl import __version__
@@ -16,53 +10,10 @@ from etl.domain.errors import Misconfigured, SourceUnavailable
 from etl.extract.url_policy import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-T = TypeVar("T")
+    from collections.abc import Mapping
 
 _OURS: Final = {"User-Agent": f"watch-time/{__version__}"}
 _SUCCESS: Final = 2
-# What a server says when the same request may succeed at once.
-_WORTH_ANOTHER_TRY: Final = frozenset({408, 429, 500, 502, 503, 504})
-
-
-class Background(Generic[T]):
-    """Work in a thread of its own, which ends with the process where it hangs."""
-
-    def __init__(self, work: Callable[[], T]) -> None:
-        self._work = work
-        self._value: T | None = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._do, daemon=True)
-        self._thread.start()
-
-    def _do(self) -> None:
-        try:
-            self._value = self._work()
-        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for it
-            self._error = error
-
-    def result(self, seconds: float) -> T:
-        """What the work gave, or raised.
-
-        Raises:
-            TimeoutError: it is not done within `seconds`; it is left behind.
-        """
-        self._thread.join(max(0.0, seconds))
-        if self._thread.is_alive():
-            raise TimeoutError(errno.ETIMEDOUT, "no answer in time")
-        if self._error:
-            raise self._error
-        return cast("T", self._value)
-
-
-def within(seconds: float, work: Callable[[], T]) -> T:
-    """Do `work`, and wait for it no longer than that.
-
-    Raises:
-        TimeoutError: it is not done; it is left behind.
-    """
-    return Background(work).result(seconds)
 
 
 def request(
@@ -92,6 +43,7 @@ def request(
     import httpx  # noqa: PLC0415 - slow to import, and needed only where something is configured
 
     from etl.extract.http_clients import HTTP_ERRORS, explain  # noqa: PLC0415 - as above
+    from etl.extract.retry import is_temporary  # noqa: PLC0415 - as above
 
     require_http(url, where)
     for remaining in reversed(range(tries)):
@@ -109,7 +61,7 @@ def request(
         else:
             if status // 100 == _SUCCESS:
                 return
-            if not (remaining and status in _WORTH_ANOTHER_TRY):
+            if not (remaining and is_temporary(status)):
                 raise SourceUnavailable(f"{where} answered {status}", next_step="check its URL in the settings")
 
 
