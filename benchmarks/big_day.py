@@ -29,7 +29,7 @@ from etl.domain.slices import ReportType, Slice
 from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from etl.warehouse import embedded
+from etl.warehouse import embedded_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def compare(rows: int, archive: str | None = None) -> Comparison:
     sandbox = Sandbox(SandboxConfig(vod_rows=rows, quiet_one_day_in=0, today=lambda: DAY + timedelta(days=3)))
     with (
         tempfile.TemporaryDirectory(prefix="watch-time-big-day-") as folder,
-        embedded.server(Path(folder) / "postgres") as uri,
+        embedded_postgres.server(Path(folder) / "postgres") as uri,
         running(sandbox) as base_url,
     ):
         report = sandbox.report(slice_)  # made before the clock starts

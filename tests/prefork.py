@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 # What the commands import when they run.
 _IMPORTED: Final = (
-    "etl.cli.main", "etl.job.runner", "etl.load.compaction", "etl.warehouse.schema", "etl.warehouse.embedded",
+    "etl.cli.main", "etl.job.runner", "etl.load.compaction", "etl.warehouse.schema", "etl.warehouse.embedded_postgres",
     "etl.telemetry.run_telemetry", "etl.telemetry.notifier", "etl.display.progress", "etl.display.terminal",
     "etl.display.narrative", "etl.diagnostics.status", "etl.diagnostics.explain", "etl.diagnostics.verify",
     "etl.diagnostics.doctor", "etl.diagnostics.page_data", "etl.archive.archive", "etl.archive.audit", "alembic.config",

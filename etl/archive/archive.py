@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Final
 
-from etl.archive import layout, manifests, timed_store
+from etl.archive import layout, manifests, timeout_store
 from etl.archive.layout import Key
 from etl.archive.manifests import Marker, key_of
 from etl.domain.errors import ArchiveDamaged, Misconfigured, ReconciliationFailed
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from psycopg.abc import Buffer
 
-    from etl.archive.timed_store import TimedStore
+    from etl.archive.timeout_store import TimedStore
     from etl.config.settings import Settings
     from etl.domain.report_values import ReportFile
     from etl.domain.slices import Slice
@@ -125,7 +125,7 @@ class Archive:
         key = Key(slice_, revision, report.sha256)
         packed, written = report.path.with_name("report.csv.zst"), report.path.with_name("facts.parquet")
         # Two files are written, then sent; neither is larger than the report but for a few kilobytes.
-        timeout_s = SETTLING_S + 4 * timed_store.timeout_s(report.size_bytes)
+        timeout_s = SETTLING_S + 4 * timeout_store.timeout_s(report.size_bytes)
         try:
             with idle_for(connection, timeout_s):
                 about = {"revision": str(key.revision), "report_sha256": key.sha256, "read_as": read_as}
@@ -152,7 +152,7 @@ class Archive:
         accepted, claimed_at = revisions.read(connection, slice_), schema.claimed_at(connection)
         with idle_for(connection, SETTLING_S):
             names = self.store.names(layout.folder(layout.REVISIONS, slice_), layout.folder(layout.FACTS, slice_))
-        with idle_for(connection, SETTLING_S + timed_store.timeout_s(max(names.values(), default=0))):
+        with idle_for(connection, SETTLING_S + timeout_store.timeout_s(max(names.values(), default=0))):
             return self._publish(slice_, accepted, claimed_at, names)
 
     def _publish(
@@ -242,7 +242,7 @@ def open_archive(settings: Settings, stop: Stop) -> Archive:
         WrongOrganization: it is another organization's.
     """
     org_id = settings.require("org_id")
-    store = timed_store.open_store(settings.require("archive_url"), stop)
+    store = timeout_store.open_store(settings.require("archive_url"), stop)
     is_claimed = manifests.is_owned(store, org_id)
     names = store.names(layout.FACTS, layout.REVISIONS, layout.RAW)
     return Archive(store, org_id, stop, names=frozenset(names), is_claimed=is_claimed)

@@ -15,7 +15,7 @@ from etl.domain.errors import ArchiveDamaged, Misconfigured, WrongOrganization
 from etl.warehouse.revisions import Accepted  # noqa: TC001 - pydantic reads it
 
 if TYPE_CHECKING:
-    from etl.archive.timed_store import TimedStore
+    from etl.archive.timeout_store import TimedStore
 
 # Of the files, not of the program: readers of another layout must not misread this one.
 LAYOUT: Final = 1

@@ -18,7 +18,7 @@ def archive(
     """Compare the archive with the ledger: what is complete, missing, unfinished or unreferenced."""
     from etl.archive import audit
     from etl.archive.archive import open_archive
-    from etl.display import audit_page
+    from etl.display import archive_report
     from etl.runtime.cancellation import Stop
     from etl.warehouse import schema
     from etl.warehouse.connection import open_warehouse
@@ -32,5 +32,7 @@ def archive(
         if sweep:
             removed = audit.sweep(database, opened, found, stop)
             found = audit.audit_archive(database, opened)
-    output.show({**found.as_json(), "removed": removed}, lambda: audit_page.audit_page(found, removed), as_json=as_json)
+    output.show(
+        {**found.as_json(), "removed": removed}, lambda: archive_report.audit_page(found, removed), as_json=as_json
+    )
     raise typer.Exit(int(found.exit_code))

@@ -12,7 +12,7 @@ from etl.domain.errors import WatchTimeError, worst
 from etl.domain.slices import MAX_CONCURRENCY, WHOLE, ReportType, Shard
 
 if TYPE_CHECKING:
-    from etl.diagnostics.estimate import Estimate
+    from etl.diagnostics.backfill_estimate import Estimate
     from etl.domain.outcome import Outcome, PlannedSlice
 
 

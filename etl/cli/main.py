@@ -15,7 +15,7 @@ import typer
 from etl import __version__
 from etl.cli import (
     archive_commands,
-    inspect_commands,
+    diagnostics_commands,
     load_commands,
     output,
     query_commands,
@@ -124,18 +124,18 @@ _COMMANDS: Final = (
         ),
     ),
     (
-        inspect_commands.status,
+        diagnostics_commands.status,
         "What is loaded, how fresh it is, and what is missing.",
         ("status", "status --check", "status --start 2026-01-01 --end 2026-01-31"),
     ),
     (
-        inspect_commands.revisions,
+        diagnostics_commands.revisions,
         "What was restated, and what is held.",
         ("revisions", "revisions --start 2026-01-01"),
     ),
-    (inspect_commands.explain, "The history of one date.", ("explain 2026-01-15", "explain 2026-01-15 --type VOD")),
+    (diagnostics_commands.explain, "The history of one date.", ("explain 2026-01-15", "explain 2026-01-15 --type VOD")),
     (
-        inspect_commands.verify,
+        diagnostics_commands.verify,
         "Compare stored slices with their reports, row by row.",
         (
             "verify --start 2026-01-01 --end 2026-01-31",
@@ -143,7 +143,7 @@ _COMMANDS: Final = (
         ),
     ),
     (
-        inspect_commands.report,
+        diagnostics_commands.report,
         "Draw the warehouse: an HTML page, or a picture for chat.",
         ("report --output watch-time.html", "report --output watch-time.png"),
     ),
@@ -161,7 +161,7 @@ _COMMANDS: Final = (
         "Compare the archive with the ledger; --sweep cleans up.",
         ("archive", "archive --sweep"),
     ),
-    (inspect_commands.doctor, "Check everything that a run depends on.", ("doctor",)),
+    (diagnostics_commands.doctor, "Check everything that a run depends on.", ("doctor",)),
     (setup_commands.migrate, "Create the tables, or migrate them to this version.", ("migrate",)),
     (
         sandbox_commands.demo,

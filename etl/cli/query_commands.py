@@ -25,8 +25,8 @@ def sql(
 
     The tables are found without the schema's name. A statement's result is a table, or with --json a list of objects.
     """
-    from etl.diagnostics import query
-    from etl.display import results
+    from etl.diagnostics import sql_query
+    from etl.display import query_result
 
     if statement and file:
         raise typer.BadParameter("give a statement or --file, not both")
@@ -34,6 +34,6 @@ def sql(
         raise typer.BadParameter("--json needs a statement")
     settings = output.settings("database_url")
     if statement is None:
-        raise typer.Exit(query.psql(settings, file, writable=write))
-    result = query.run(settings, statement, writable=write)
-    output.show(result.as_json(), lambda: results.result_page(result), as_json=as_json)
+        raise typer.Exit(sql_query.psql(settings, file, writable=write))
+    result = sql_query.run(settings, statement, writable=write)
+    output.show(result.as_json(), lambda: query_result.result_page(result), as_json=as_json)

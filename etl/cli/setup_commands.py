@@ -48,11 +48,11 @@ def init(
     """
     from etl.config import env_file
     from etl.config.environment import variable_of
-    from etl.diagnostics import trial
+    from etl.diagnostics import setup_checks
 
     interview = _Interview(_known(token_file, org_id, database_url, api_base_url), asks=not yes and sys.stdin.isatty())
-    interview.ask_until_good(interview.ask_for_source, trial.check_source)
-    needs_migration = interview.ask_until_good(interview.ask_for_database, trial.check_database)
+    interview.ask_until_good(interview.ask_for_source, setup_checks.check_source)
+    needs_migration = interview.ask_until_good(interview.ask_for_database, setup_checks.check_database)
     file = Path(".env")
     if file.exists() and not interview.confirms(
         "There is a .env file: set these variables in it, and keep the others?"
@@ -62,7 +62,7 @@ def init(
     env_file.write(file, {variable_of(name): value for name, value in interview.answers.items()})
     output.say(f"wrote {file.resolve()} (mode 0600)")
     if needs_migration and interview.confirms("Create the tables now?"):
-        trial.migrate(interview.settings())
+        setup_checks.migrate(interview.settings())
         output.say("created the tables")
         needs_migration = False
     output.advise("create the tables: `watch-time migrate`" if needs_migration else "load reports: `watch-time run`")
@@ -121,18 +121,18 @@ class _Interview:
 
     def ask_for_database(self) -> None:
         """Its URL, and how its server is to be verified where the URL says nothing."""
-        from etl.config import authorities
+        from etl.config import ca_certificates
 
         self._answer("database_url", "Postgres URL, or embedded:DIR", proposal=_EMBEDDED_HERE)
         url = self.answers["database_url"]
-        if url.startswith("embedded:") or not authorities.is_unverified(url):
+        if url.startswith("embedded:") or not ca_certificates.is_unverified(url):
             return
-        file = authorities.system_file()
+        file = ca_certificates.system_file()
         if self._asks:
             question = "File with the certificate authority of the database's server"
             file = Path(typer.prompt(question, default=str(file) if file else None, err=True))
         if file:
-            self.answers["database_url"] = authorities.verified(url, file)
+            self.answers["database_url"] = ca_certificates.verified(url, file)
 
     def ask_until_good(self, ask: Callable[[], None], check: Callable[[Settings], tuple[str, bool]]) -> bool:
         """Ask, and try the answers, until they are good; what the check returned.
@@ -154,9 +154,9 @@ class _Interview:
 
     def settings(self) -> Settings:
         """With the answers so far; from here on their secrets are masked."""
-        from etl.diagnostics import trial
+        from etl.diagnostics import setup_checks
 
-        settings = trial.settings_of(**self.answers)
+        settings = setup_checks.settings_of(**self.answers)
         logs.configure(secrets=settings.secrets())
         return settings
 

@@ -5,6 +5,6 @@ setting_checks      what their values must look like
 telemetry_settings  those of metrics, pings and notices
 environment         environment, `.env`, and `*_FILE`
 env_file            writes `.env`
-authorities         whom this machine trusts, for a connection to Postgres
+ca_certificates     whom this machine trusts, for a connection to Postgres
 sslmode             how well a connection to Postgres is protected
 """

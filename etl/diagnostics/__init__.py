@@ -1,11 +1,11 @@
 """Questions to the ledger and the facts. It changes nothing by itself.
 
-status     the state of each slice in a range of dates
-explain    all that is known of one slice
-verify     compares the facts with the report as it is now
-doctor     checks settings, source, database and archive
-trial      tries single settings, for `init`
-query      SQL that a person typed
-estimate   how long a backfill may take
-page_data  the figures of the page
+status             the state of each slice in a range of dates
+explain            all that is known of one slice
+verify             compares the facts with the report as it is now
+doctor             checks settings, source, database and archive
+setup_checks       tries single settings, for `init`
+sql_query          SQL that a person typed
+backfill_estimate  how long a backfill may take
+page_data          the figures of the page
 """

@@ -2,15 +2,15 @@
 
 It shows values that others read; it never asks the database.
 
-    terminal    outcomes, plans, checks: what a command shows when it is done
-    overview    the page of `status`
-    narrative   restatements, verdicts, and the history of a slice
-    audit_page  what the archive holds and lacks
-    results     what a statement returned
-    folding     what is said of many slices is said once, of ranges of dates
-    hints       next steps, with commands that can be pasted
-    fitting     tables and prose for the width at hand
-    figures     numbers as people read them
-    progress    the live lines of a long run
-    page/       the page, as HTML or PNG
+    terminal        outcomes, plans, checks: what a command shows when it is done
+    status_page     the page of `status`
+    narrative       restatements, verdicts, and the history of a slice
+    archive_report  what the archive holds and lacks
+    query_result    what a statement returned
+    date_ranges     what is said of many slices is said once, of ranges of dates
+    hints           next steps, with commands that can be pasted
+    table_layout    tables and prose for the width at hand
+    number_format   numbers as people read them
+    progress        the live lines of a long run
+    page/           the page, as HTML or PNG
 """

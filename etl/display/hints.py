@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Group
 from rich.text import Text
 
-from etl.display.fitting import Prose, command_line
+from etl.display.table_layout import Prose, command_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,10 +8,10 @@ from rich.console import Group
 from rich.text import Text
 
 from etl.diagnostics.status import NEVER_TRIED, shown_as
-from etl.display import figures
-from etl.display.fitting import Prose, new_table
-from etl.display.folding import Note
+from etl.display import number_format
+from etl.display.date_ranges import Note
 from etl.display.hints import hint
+from etl.display.table_layout import Prose, new_table
 from etl.display.terminal import rows_changed, slice_cells, state_text, told_of
 from etl.domain.errors import ExitCode, worst
 from etl.domain.report_values import plain
@@ -35,7 +35,7 @@ def restatements_page(restatements: Sequence[Restatement], held: Sequence[SliceS
     """A line for every change after first publication; then the slices that are held, and what accepts them."""
     parts: list[RenderableType] = []
     if restatements:
-        watch_time = figures.WatchTime(
+        watch_time = number_format.WatchTime(
             seconds for change in restatements for seconds in (change.seconds_before, change.seconds_after)
         )
         unit = watch_time.unit
@@ -49,7 +49,7 @@ def restatements_page(restatements: Sequence[Restatement], held: Sequence[SliceS
                 watch_time.show(change.seconds_before),
                 watch_time.show(change.seconds_after),
                 rows_changed(change.rows_inserted, change.rows_deleted, change.rows_updated),
-                figures.minute(change.loaded_at),
+                number_format.minute(change.loaded_at),
             )
         parts.append(table)
     notes = [
@@ -119,7 +119,7 @@ def story_page(story: Story) -> Group:
     state = shown_as(record) if record else NEVER_TRIED
     lines: list[RenderableType] = [Text.assemble((f"{story.slice}  ", "bold"), state_text(state))]
     if record and record.revision:
-        watched = figures.WatchTime([record.watch_seconds]).with_unit(record.watch_seconds)
+        watched = number_format.WatchTime([record.watch_seconds]).with_unit(record.watch_seconds)
         lines.append(Text(f"stored: revision {record.revision}, {record.rows_stored:,} rows, {watched}"))
     if record and record.reason:
         lines.append(Prose(Text(f"because: {record.reason}"), rest=2))
@@ -137,16 +137,16 @@ def story_page(story: Story) -> Group:
 def _checks_table(checks: Sequence[Mapping[str, Any]]) -> RenderableType:
     table = new_table("=first (UTC)", "=last (UTC)", ">times", "result", "message")
     for check in checks:
-        last = figures.minute(check["last_at"]) if check["times"] > 1 else ""
+        last = number_format.minute(check["last_at"]) if check["times"] > 1 else ""
         message = Text(check["message"] or "")
         table.add_row(
-            figures.minute(check["first_at"]), last, f"{check['times']:,}", state_text(check["result"]), message
+            number_format.minute(check["first_at"]), last, f"{check['times']:,}", state_text(check["result"]), message
         )
     return table
 
 
 def _revisions_table(revisions: Sequence[Mapping[str, Any]]) -> RenderableType:
-    watch_time = figures.WatchTime(row[side] for row in revisions for side in ("seconds_before", "seconds_after"))
+    watch_time = number_format.WatchTime(row[side] for row in revisions for side in ("seconds_before", "seconds_after"))
     table = new_table(
         ">revision",
         "=loaded at (UTC)",
@@ -159,7 +159,7 @@ def _revisions_table(revisions: Sequence[Mapping[str, Any]]) -> RenderableType:
     for row in revisions:
         table.add_row(
             f"{row['revision']:,}",
-            figures.minute(row["loaded_at"]),
+            number_format.minute(row["loaded_at"]),
             watch_time.show(row["seconds_after"]),
             rows_changed(row["rows_inserted"], row["rows_deleted"], row["rows_updated"]),
             f"{row['rows_merged']:,}",

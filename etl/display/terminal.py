@@ -13,10 +13,10 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from etl.diagnostics.status import PRESUMED_EMPTY
-from etl.display import figures
-from etl.display.fitting import Prose, new_table
-from etl.display.folding import Note, fold, ranges, ranges_by_reason
+from etl.display import number_format
+from etl.display.date_ranges import Note, fold, ranges, ranges_by_reason
 from etl.display.hints import hint
+from etl.display.table_layout import Prose, new_table
 from etl.domain.errors import ExitCode, with_request_id
 from etl.domain.outcome import Result
 from etl.domain.slices import WHOLE, State
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from etl.diagnostics.backfill_estimate import Estimate
     from etl.diagnostics.doctor import Check
-    from etl.diagnostics.estimate import Estimate
     from etl.domain.outcome import Outcome
     from etl.domain.slices import Shard, Slice
     from etl.load.compaction import Compacted
@@ -73,13 +73,13 @@ def outcomes_page(outcomes: Sequence[Outcome], shard: Shard = WHOLE, *, not_trie
     """One line per slice: what came of it, and what changed; below, what there is to say about some of them."""
     if not outcomes:
         return _nothing_to_do()
-    watch_time = figures.WatchTime(outcome.watch_seconds for outcome in outcomes)
+    watch_time = number_format.WatchTime(outcome.watch_seconds for outcome in outcomes)
     table = new_table("date", "type", "result", ">rows", f">watch time ({watch_time.unit})", "rows changed")
     for outcome in outcomes:
         table.add_row(
             *slice_cells(outcome.slice),
             state_text(outcome.result.value),
-            figures.count(outcome.rows),
+            number_format.count(outcome.rows),
             watch_time.show(outcome.watch_seconds) if outcome.rows else "",
             _change(outcome),
         )
@@ -100,7 +100,7 @@ def summary(outcomes: Sequence[Outcome], shard: Shard = WHOLE, *, not_tried: int
         Text.assemble(
             f"{len(outcomes) + not_tried:,} slices{_of(shard)}: ",
             counted([*counts, ("not tried", not_tried)]),
-            f"; {written:,} rows written, {figures.size(read)} of reports read",
+            f"; {written:,} rows written, {number_format.size(read)} of reports read",
         ),
         rest=2,
     )
@@ -160,7 +160,7 @@ def _cost(cost: Estimate, shard: Shard) -> Iterator[Prose]:
         yield Prose(Text(f"{slices}{'; no estimate: nothing was loaded here yet' if cost.slices else ''}"))
         return
     basis = "the last load" if cost.loads == 1 else f"the last {cost.loads:,} loads"
-    size, duration = figures.size(cost.report_bytes), figures.duration(cost.duration)
+    size, duration = number_format.size(cost.report_bytes), number_format.duration(cost.duration)
     yield Prose(Text(f"{slices}: about {size} in {duration}, estimated from {basis}"))
     if cost.unknown:
         types = " and ".join(cost.unknown)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from etl.diagnostics import estimate
+from etl.diagnostics import backfill_estimate
 from etl.domain.errors import WrongUsage
 from etl.domain.outcome import FetchOptions, PlannedSlice, Trust
 from etl.domain.slices import (
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from etl.config.settings import Settings
-    from etl.diagnostics.estimate import Estimate
+    from etl.diagnostics.backfill_estimate import Estimate
     from etl.warehouse.connection import Database
     from etl.warehouse.ledger import SliceRecord
 
@@ -136,7 +136,7 @@ class Planner:
     def estimate(self, plan: Iterable[PlannedSlice]) -> Estimate:
         """What running the plan will cost."""
         return self._database.run(
-            lambda connection: estimate.estimate(
+            lambda connection: backfill_estimate.estimate(
                 connection,
                 [planned.slice for planned in plan],
                 concurrency=self._settings.concurrency,

@@ -1,12 +1,12 @@
 """A normalised report into the fact table, inside the caller's transaction. SQL in `sql/`, a file a statement.
 
-choose         which way of loading a slice takes
-slice_load     the steps of a load, and what both ways share
-new_partition  a slice that no partition covers: fill, key, attach
-difference     a slice that one covers: compare, write what differs
-partitions     names and bounds of the partitions
-rejects        stores the rejected lines of a refused report
-compaction     merges a settled month's partitions into one
+load_strategy    which way of loading a slice takes
+slice_load       the steps of a load, and what both ways share
+new_partition    a slice that no partition covers: fill, key, attach
+difference       a slice that one covers: compare, write what differs
+partitions       names and bounds of the partitions
+rejects          stores the rejected lines of a refused report
+compaction       merges a settled month's partitions into one
 customer_counts  counts different customers, after loads
-maintenance    compacts and counts all that is settled
+maintenance      compacts and counts all that is settled
 """

@@ -17,7 +17,7 @@ from etl.domain.errors import ExitCode, Misconfigured, WatchTimeError, WrongUsag
 from etl.domain.outcome import Result, refusal
 from etl.domain.report_values import Tally
 from etl.extract import scratch_folder
-from etl.load.choose import begin_load
+from etl.load.load_strategy import begin_load
 from etl.pipeline import outcome_log, report_reader
 from etl.pipeline.archive_stage import outcome_of, restored
 from etl.pipeline.outcome_recorder import Recorder

@@ -22,7 +22,7 @@ from etl.domain.outcome import Outcome, Trust
 from etl.domain.report_values import ReportNotFound, Tally
 from etl.extract.download import Unmodified
 from etl.load import partitions
-from etl.load.choose import begin_load
+from etl.load.load_strategy import begin_load
 from etl.pipeline import guards, outcome_log, report_reader
 from etl.pipeline.archive_stage import ArchiveStage, restored
 from etl.pipeline.outcome_recorder import Recorder, SliceAttempt, StaleBaseline, revision_of

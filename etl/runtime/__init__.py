@@ -3,6 +3,6 @@
 logs            structured logs
 redaction       keeps secrets out of what is written
 cancellation    a stop that was requested
-bounded         work with a hard time limit
+time_limit      work with a hard time limit
 process_tuning  the memory allocator
 """

@@ -26,7 +26,7 @@ from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
 from etl.sandbox.server import serve as serve_sandbox
-from etl.warehouse import embedded
+from etl.warehouse import embedded_postgres
 
 if TYPE_CHECKING:
     from datetime import date
@@ -83,7 +83,7 @@ def show(folder: Path) -> None:
     _prepare(folder)
     sandbox = Sandbox()
     target = datetime.now(UTC).date() - timedelta(days=2)
-    with embedded.server(folder / _WAREHOUSE), running(sandbox) as base_url:
+    with embedded_postgres.server(folder / _WAREHOUSE), running(sandbox) as base_url:
         demo = _Demo(folder, console, base_url)
         demo.say("Load the two weeks before the target date, by hand; an embedded Postgres creates its tables itself")
         demo.type("backfill", "--start", f"{target - timedelta(days=_DAYS)}", "--end", f"{target - timedelta(days=1)}")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import structlog
 
 from etl.domain.errors import ExitCode, Misconfigured
-from etl.runtime.bounded import Background, within
+from etl.runtime.time_limit import Background, within
 from etl.telemetry.http_requests import request, require_http
 
 log = structlog.get_logger("watch_time")

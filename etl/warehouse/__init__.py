@@ -2,7 +2,7 @@
 
 connection         connects; transactions with their settings; retries
 driver_errors      psycopg's errors, translated
-embedded           a Postgres server of the program's own
+embedded_postgres  a Postgres server of the program's own
 citus              what a Citus cluster needs to be told otherwise
 table_definitions  the tables, declared with SQLAlchemy
 schema             migrations, and whether the schema is current

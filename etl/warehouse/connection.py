@@ -23,7 +23,7 @@ from etl.config.setting_checks import EMBEDDED
 from etl.domain import contract
 from etl.domain.errors import Misconfigured
 from etl.runtime.cancellation import Stop
-from etl.warehouse import embedded
+from etl.warehouse import embedded_postgres
 from etl.warehouse.driver_errors import TransientDatabaseError, translate_error
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ def open_database(url: str, *, schema: str, stop: Stop | None = None) -> Iterato
     with ExitStack() as stack:
         is_embedded = url.startswith(EMBEDDED)
         if is_embedded:
-            url = stack.enter_context(embedded.server(Path(url.removeprefix(EMBEDDED)).expanduser()))
+            url = stack.enter_context(embedded_postgres.server(Path(url.removeprefix(EMBEDDED)).expanduser()))
         database = Database(url, schema=schema, stop=stop, is_embedded=is_embedded)
         stack.callback(database.close)
         yield database

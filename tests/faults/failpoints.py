@@ -82,17 +82,17 @@ _COMPACTION: Final = {
 }
 _ARCHIVE: Final = {
     "half-stored": "call shutil:copyfileobj",
-    "raw-stored": "call etl.archive.timed_store:TimedStore.put",
+    "raw-stored": "call etl.archive.timeout_store:TimedStore.put",
     "files-stored": "call etl.archive.archive:Archive.store_revision",
-    "published": "call etl.archive.timed_store:TimedStore.copy",
-    "marked": "call etl.archive.timed_store:TimedStore.write published",
+    "published": "call etl.archive.timeout_store:TimedStore.copy",
+    "marked": "call etl.archive.timeout_store:TimedStore.write published",
 }
 # What a slow disk or store takes long for, while the transaction says nothing.
 _SLOW: Final = {
     "rows-written": "call etl.archive.parquet:write",
     "report-packed": "call etl.archive.raw:pack",
     "archive-claimed": "call etl.archive.archive:Archive._claim",
-    "listed": "call etl.archive.timed_store:TimedStore.names files-stored",
+    "listed": "call etl.archive.timeout_store:TimedStore.names files-stored",
 }
 SLOW: Final = (*_SLOW, "raw-stored", "published", "marked")
 FIRST_LOAD: Final = (*_LOAD, *_FIRST)

@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from archives import IN_THE_WAREHOUSE, ArchiveFiles, bucket, query, stalled_s3
 from conftest import DAY, HEADER, VOD, Program, Warehouse
-from etl.archive import timed_store
+from etl.archive import timeout_store
 from etl.archive.archive import open_archive
 from etl.archive.layout import Key, published
 from etl.domain.errors import ArchiveUnavailable, ExitCode, Misconfigured, ReconciliationFailed, WrongOrganization
@@ -204,7 +204,7 @@ def test_a_store_that_is_gone_ends_the_run_before_anything_is_asked(
     address = bucket()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setattr(timed_store, "_TIMEOUT_S", 5.0)
+    monkeypatch.setattr(timeout_store, "_TIMEOUT_S", 5.0)
     with pytest.raises(ArchiveUnavailable, match=address):
         newest_warehouse.sync(REPORT, archive_url=address)
     assert newest_warehouse.query("SELECT count(*) FROM report_slice") == [(0,)]
@@ -225,7 +225,7 @@ def test_a_store_that_stalls_holds_the_slice_for_a_bounded_time(
     with stalled_s3(on=what) as endpoint:
         began = time.monotonic()
         with monkeypatch.context() as through_it:
-            through_it.setattr(timed_store, "_TIMEOUT_S", 3.0)
+            through_it.setattr(timeout_store, "_TIMEOUT_S", 3.0)
             through_it.setenv("AWS_ENDPOINT_URL", endpoint)
             outcome = newest_warehouse.sync(REPORT, archive_url=address)
         elapsed_s = time.monotonic() - began
@@ -243,8 +243,8 @@ def test_the_copy_that_readers_see_has_as_long_as_its_size_allows(
     archive = ArchiveFiles(bucket(), Path())
     newest_warehouse.sync(REPORT, archive_url=archive.url)
     with monkeypatch.context() as through_it, stalled_s3(on=b"x-amz-copy-source", for_s=6.0) as endpoint:
-        through_it.setattr(timed_store, "_TIMEOUT_S", 5.0)
-        through_it.setattr(timed_store, "_SLOWEST_BYTES_PER_S", 100)
+        through_it.setattr(timeout_store, "_TIMEOUT_S", 5.0)
+        through_it.setattr(timeout_store, "_SLOWEST_BYTES_PER_S", 100)
         through_it.setenv("AWS_ENDPOINT_URL", endpoint)
         outcome = newest_warehouse.sync(OTHER, archive_url=archive.url)
     assert (outcome.result, outcome.message) == (Result.LOADED, None)

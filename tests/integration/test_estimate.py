@@ -14,7 +14,7 @@ from etl.domain.slices import ReportType
 
 if TYPE_CHECKING:
     from conftest import Warehouse
-    from etl.diagnostics.estimate import Estimate
+    from etl.diagnostics.backfill_estimate import Estimate
     from etl.domain.outcome import PlannedSlice
 
 BOTH = tuple(ReportType)

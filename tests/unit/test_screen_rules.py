@@ -23,13 +23,13 @@ from typer.testing import CliRunner
 from etl.archive.audit import Audit
 from etl.archive.layout import Key
 from etl.cli import main
+from etl.diagnostics.backfill_estimate import Estimate
 from etl.diagnostics.doctor import Check, Verdict
-from etl.diagnostics.estimate import Estimate
 from etl.diagnostics.explain import Story
-from etl.diagnostics.query import Result as Rows
+from etl.diagnostics.sql_query import Result as Rows
 from etl.diagnostics.status import SliceStatus, Status
 from etl.diagnostics.verify import Verdict as Comparison
-from etl.display import audit_page, hints, narrative, overview, results, terminal
+from etl.display import archive_report, hints, narrative, query_result, status_page, terminal
 from etl.domain.errors import ExitCode
 from etl.domain.outcome import Outcome, Result
 from etl.domain.report_values import Change
@@ -114,14 +114,14 @@ PAGES: dict[str, Callable[[], RenderableType]] = {
     ),
     "checks_page": lambda: terminal.checks_page(CHECKS),
     "compacted_table": lambda: terminal.compacted_table([Compacted(MONTH, 1_234)]),
-    "status_page": lambda: overview.status_page(Status(STATUSES, _overview()), every_slice=True),
-    "status_table": lambda: overview.status_table(STATUSES),
+    "status_page": lambda: status_page.status_page(Status(STATUSES, _overview()), every_slice=True),
+    "status_table": lambda: status_page.status_table(STATUSES),
     "restatements_page": lambda: narrative.restatements_page([RESTATED], STATUSES),
     "verdicts_page": lambda: narrative.verdicts_page(VERDICTS, not_tried=3),
     "stories_page": lambda: narrative.stories_page([STORY]),
     "story_page": lambda: narrative.story_page(STORY),
-    "audit_page": lambda: audit_page.audit_page(AUDIT, ["a-file"]),
-    "result_page": lambda: results.result_page(
+    "audit_page": lambda: archive_report.audit_page(AUDIT, ["a-file"]),
+    "result_page": lambda: query_result.result_page(
         Rows(("report_date", "title", "sum"), [(DAYS[0], LONG, SECONDS), (DAYS[0], None, None)], "SELECT 2")
     ),
     "an error": lambda: hints.problem(f"{LONG}\n  {LONG}", f"{LONG}: `{guards.accept_command(SLICE)}` and {LONG}"),
@@ -152,7 +152,7 @@ def test_a_page_fits_and_breaks_neither_commands_nor_dates_nor_numbers(name: str
 def test_every_page_is_looked_at() -> None:
     pages = {
         name
-        for module in (terminal, overview, narrative, audit_page, results)
+        for module in (terminal, status_page, narrative, archive_report, query_result)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if name.endswith(("_page", "_table")) and not name.startswith(("_", "new_"))
     }

@@ -13,11 +13,11 @@ import pytest
 from rich.console import Console, Group, RenderableType
 from rich.progress import Progress
 
+from etl.diagnostics.backfill_estimate import Estimate
 from etl.diagnostics.doctor import Check, Verdict
-from etl.diagnostics.estimate import Estimate
 from etl.diagnostics.status import NEVER_TRIED, SliceStatus
-from etl.display import overview, progress
-from etl.display.overview import status_table
+from etl.display import progress, status_page
+from etl.display.status_page import status_table
 from etl.display.terminal import checks_page, compacted_table, outcomes_page, plan_page
 from etl.domain.errors import ExitCode
 from etl.domain.outcome import Outcome, Pause, Result
@@ -222,7 +222,7 @@ def test_a_status_line_has_figures_and_time() -> None:
     [
         pytest.param(outcomes_page([Outcome(VOD, Result.FAILED, message=BRACKETS)]), id="outcomes"),
         pytest.param(outcomes_page([Outcome(VOD, Result.LOADED, warnings=(BRACKETS,))]), id="warnings"),
-        pytest.param(Group(*overview.not_loaded([status("failed", reason=BRACKETS)])), id="status"),
+        pytest.param(Group(*status_page.not_loaded([status("failed", reason=BRACKETS)])), id="status"),
         pytest.param(plan_page([(VOD, BRACKETS)], Estimate(1, None, None, 0, ())), id="plan"),
         pytest.param(checks_page([Check("API", Verdict.PROBLEM, BRACKETS)]), id="check"),
         pytest.param(checks_page([Check("API", Verdict.PROBLEM, "", BRACKETS)]), id="next step"),
@@ -266,7 +266,11 @@ def _figures(rows: int) -> list[tuple[str, RenderableType, list[str]]]:
         ("status", status_table(states), [*slice_, *large, "12", "2026-11-18", "14:05", *map(str, State)]),
         ("plan", plan_page([(VOD, "never tried")], Estimate(1, None, None, 0, ())), ["2026-11-16", "VOD:", "tried"]),
         ("compacted", compacted_table([Compacted(MONTH, rows)]), ["2026-11", MONTH.name, count]),
-        ("freshness", next(overview.freshness(freshness)), ["LIVE", "VOD", "2026-11-16", "1.3", "12.5", "days", count]),
+        (
+            "freshness",
+            next(status_page.freshness(freshness)),
+            ["LIVE", "VOD", "2026-11-16", "1.3", "12.5", "days", count],
+        ),
     ]
 
 
@@ -296,7 +300,7 @@ REASON = " ".join(f"word{number}" for number in range(100)) + " " + "x" * 300
     "table",
     [
         pytest.param(outcomes_page([Outcome(VOD, Result.HELD, message=REASON)]), id="outcomes"),
-        pytest.param(Group(*overview.not_loaded([status("held", reason=REASON)])), id="status"),
+        pytest.param(Group(*status_page.not_loaded([status("held", reason=REASON)])), id="status"),
         pytest.param(plan_page([(VOD, REASON)], Estimate(1, None, None, 0, ())), id="plan"),
         pytest.param(checks_page([Check("API", Verdict.PROBLEM, REASON)]), id="checks"),
     ],

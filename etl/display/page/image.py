@@ -8,7 +8,7 @@ import altair as alt
 import vl_convert
 
 from etl.diagnostics.status import SIGNS
-from etl.display.figures import in_days
+from etl.display.number_format import in_days
 from etl.display.page import charts, theme
 
 if TYPE_CHECKING:

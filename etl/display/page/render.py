@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from etl import __version__
 from etl.diagnostics.status import SIGNS
-from etl.display.figures import in_days
+from etl.display.number_format import in_days
 from etl.display.page import charts, theme
 from etl.domain.slices import ReportType
 

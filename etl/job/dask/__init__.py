@@ -5,7 +5,7 @@ executor           submits a plan to a cluster
 submitted_plan     collects the outcomes, and submits again what was lost
 scheduler_health   whether the scheduler answers and has workers, within bounds
 task_errors        what the error of a task means for its slice or the run
-run_terms          what the command tells the workers
+task_settings      what the command tells the workers
 worker             what runs on a worker
 worker_context     a worker's database, source, archive and pipeline for a run
 log_forwarding     the log of local workers, among the command's lines

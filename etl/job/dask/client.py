@@ -18,7 +18,7 @@ from etl import __version__
 from etl.domain.errors import ClusterUnavailable, Misconfigured, WrongUsage
 from etl.extract.url_policy import is_loopback
 from etl.job.dask import log_forwarding, worker
-from etl.runtime.bounded import within
+from etl.runtime.time_limit import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,8 +14,8 @@ from etl import __version__
 from etl.domain.errors import Misconfigured
 from etl.job.dask import database_identity
 from etl.job.dask.client import connected, started, trusted
-from etl.job.dask.run_terms import RunTerms, shareable_settings
 from etl.job.dask.submitted_plan import SubmittedPlan
+from etl.job.dask.task_settings import RunTerms, shareable_settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

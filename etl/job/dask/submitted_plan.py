@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from etl.domain.outcome import PlannedSlice
-    from etl.job.dask.run_terms import RunTerms
+    from etl.job.dask.task_settings import RunTerms
     from etl.job.run_context import RunContext
 
 log = structlog.get_logger("watch_time")

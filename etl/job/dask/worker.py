@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from distributed import Worker
 
     from etl.domain.outcome import Outcome, PlannedSlice
-    from etl.job.dask.run_terms import RunTerms
+    from etl.job.dask.task_settings import RunTerms
 
 log = structlog.get_logger("watch_time")
 

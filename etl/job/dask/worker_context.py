@@ -18,7 +18,7 @@ from etl.runtime.cancellation import Stop, Stopped
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etl.job.dask.run_terms import RunTerms
+    from etl.job.dask.task_settings import RunTerms
     from etl.job.run_context import RunContext
     from etl.warehouse.connection import Database
 

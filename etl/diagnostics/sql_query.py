@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import RawCursor, pq
 
 from etl.domain.errors import ExitCode, Misconfigured, WatchTimeError, WrongUsage
-from etl.warehouse import embedded, schema
+from etl.warehouse import embedded_postgres, schema
 from etl.warehouse.connection import open_warehouse
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def psql(settings: Settings, file: Path | None, *, writable: bool) -> ExitCode:
     """
     with open_warehouse(settings) as database:
         _require_tables(database)
-        program = (embedded.program("psql") if database.is_embedded else None) or shutil.which("psql")
+        program = (embedded_postgres.program("psql") if database.is_embedded else None) or shutil.which("psql")
         if program is None:
             raise Misconfigured(
                 "psql is not installed",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Group
 from rich.text import Text
 
-from etl.display.fitting import Prose
 from etl.display.hints import hint
+from etl.display.table_layout import Prose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.text import Text
 
-from etl.display.fitting import new_table
+from etl.display.table_layout import new_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from etl.diagnostics.query import Result
+    from etl.diagnostics.sql_query import Result
 
 
 def result_page(result: Result) -> RenderableType:

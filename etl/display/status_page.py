@@ -10,10 +10,10 @@ from rich.console import Group
 from rich.text import Text
 
 from etl.diagnostics.status import PRESUMED_EMPTY, SIGNS
-from etl.display import figures
-from etl.display.fitting import Prose, new_table
-from etl.display.folding import Note, ranges
+from etl.display import number_format
+from etl.display.date_ranges import Note, ranges
 from etl.display.hints import hint
+from etl.display.table_layout import Prose, new_table
 from etl.display.terminal import counted, reasons, slice_cells, state_text, style_of, told_of
 from etl.domain.slices import State, slices_of
 from etl.warehouse.freshness import LAG_SAMPLE_AT_LEAST
@@ -67,13 +67,13 @@ def totals(statuses: Sequence[SliceStatus]) -> Prose:
     rows = sum(status.rows for status in statuses)
     seconds = sum((status.watch_seconds for status in statuses), Decimal(0))
     states = [(state, sum(1 for status in statuses if status.shown_as == state)) for state in SIGNS]
-    watched = figures.WatchTime([seconds]).with_unit(seconds)
+    watched = number_format.WatchTime([seconds]).with_unit(seconds)
     return Prose(Text.assemble(f"{len(statuses):,} slices: ", counted(states), f"; {rows:,} rows, {watched}"), rest=2)
 
 
 def status_table(statuses: Sequence[SliceStatus]) -> RenderableType:
     """One line per slice: what the warehouse knows of it."""
-    watch_time = figures.WatchTime(status.watch_seconds for status in statuses)
+    watch_time = number_format.WatchTime(status.watch_seconds for status in statuses)
     table = new_table(
         "date", "type", "state", ">revision", ">rows", f">watch time ({watch_time.unit})", "=loaded at (UTC)"
     )
@@ -81,10 +81,10 @@ def status_table(statuses: Sequence[SliceStatus]) -> RenderableType:
         table.add_row(
             *slice_cells(status.slice),
             state_text(status.shown_as),
-            figures.count(status.revision),
-            figures.count(status.rows),
+            number_format.count(status.revision),
+            number_format.count(status.rows),
             watch_time.show(status.watch_seconds) if status.rows else "",
-            figures.minute(status.loaded_at),
+            number_format.minute(status.loaded_at),
         )
     return table
 
@@ -107,8 +107,8 @@ def freshness(overview: Overview) -> Iterator[RenderableType]:
     table = new_table("type", "=newest loaded", "=complete up to", ">median lag", ">p99 lag", ">sample")
     for fresh in overview.freshness:
         lag = fresh.lag
-        p99 = figures.in_days(lag.p99) if lag and lag.dates >= LAG_SAMPLE_AT_LEAST else ""
-        lags = (figures.in_days(lag.median), p99, f"{lag.dates:,}") if lag else ()
+        p99 = number_format.in_days(lag.p99) if lag and lag.dates >= LAG_SAMPLE_AT_LEAST else ""
+        lags = (number_format.in_days(lag.median), p99, f"{lag.dates:,}") if lag else ()
         dates = (f"{day}" if day else "none" for day in (fresh.newest_stored, fresh.complete_up_to))
         table.add_row(fresh.report_type.value, *dates, *lags)
     yield table

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 from etl.archive.backends import AzureBlobs, Folder, Objects
 from etl.domain.errors import ArchiveDamaged, ArchiveUnavailable, CredentialsRefused, Misconfigured, WatchTimeError
 from etl.extract.scratch_folder import needs_room
-from etl.runtime.bounded import Background
 from etl.runtime.redaction import redact
+from etl.runtime.time_limit import Background
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -27,12 +27,12 @@ def status(
     """Show how fresh the warehouse is, what is not loaded and why, and totals; with --all, each slice."""
     gc.disable()  # it is done in less than half a second, a tenth of which would go into looking for garbage
     from etl.diagnostics import status
-    from etl.display import overview
+    from etl.display import status_page
 
     settings = out.settings("database_url")
     first, last = out.date_range(settings, start, end)
     found = status.read(settings, first, last, judged_from=start)
-    out.show(found.as_json(), lambda: overview.status_page(found, every_slice=every_slice), as_json=as_json)
+    out.show(found.as_json(), lambda: status_page.status_page(found, every_slice=every_slice), as_json=as_json)
     if check and found.overview.late:
         raise typer.Exit(int(ExitCode.TRY_LATER))
 
