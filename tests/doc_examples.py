@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 REPOSITORY: Final = Path(__file__).parents[1]
 DOCS: Final = REPOSITORY / "docs"
-# Commands that the docs name before the program has them.
-COMING: Final = frozenset({"init", "sql"})
 
 _BLOCK: Final = re.compile(
     r"(?:^<!-- (meanwhile|not run: [^\n]+) -->\n)?^```(?:sh|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL

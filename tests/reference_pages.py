@@ -150,7 +150,8 @@ def _parameter(parameter: object) -> str:
     option = cast("TyperOption | TyperArgument", parameter)
     metavar = (option.metavar or (option.name or "").upper()).replace("|", "\\|")
     if option.param_type_name == "argument":
-        return f"| `{metavar}` | required | {getattr(option, 'help', '')} |"
+        required = "required" if option.required else ""
+        return f"| `{metavar}` | {required} | {getattr(option, 'help', '')} |"
     known = cast("TyperOption", option)
     shown = known.opts[0] if known.is_flag else f"{known.opts[0]} {metavar}"
     given = f"`{known.default}`" if known.default not in (None, False, ()) else ""

@@ -19,7 +19,7 @@ def status(
     start: options.Start = None,
     end: options.End = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit with 75 when a slice is late; of all known dates, or from --start on.")
+        bool, typer.Option("--check", help="Exit with 75 if any slice is late: of all known dates, or from --start on.")
     ] = False,
     every_slice: Annotated[bool, typer.Option("--all", help="List each slice too.")] = False,
     as_json: options.Json = False,
@@ -78,7 +78,7 @@ def verify(
     file: Annotated[
         Path | None,
         typer.Option(
-            exists=True, dir_okay=False, metavar="FILE", help="Compare with this CSV instead; for one date and --type."
+            exists=True, dir_okay=False, metavar="FILE", help="Compare with this CSV instead; needs a date and --type."
         ),
     ] = None,
     as_json: options.Json = False,
@@ -117,7 +117,7 @@ def report(
     ] = None,
     end: options.End = None,
 ) -> None:
-    """Draw the warehouse: one HTML page that needs no network, or a picture for chat."""
+    """Show the warehouse as one HTML page that needs no network, or as a picture for chat."""
     from etl.display.page import publish
 
     if output.suffix.lower() not in publish.ENDINGS:

@@ -23,7 +23,7 @@ def run(
             parser=options.day, metavar=options.DAY, help="Target date; default: today minus WATCH_TIME_LAG_DAYS."
         ),
     ] = None,
-    accept: Annotated[bool, typer.Option("--accept", help="Accept the target date's reports that are held.")] = False,
+    accept: Annotated[bool, typer.Option("--accept", help="Accept the target date's held reports.")] = False,
     yes: options.Yes = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
@@ -88,14 +88,14 @@ def backfill(
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Only part I of N of the dates, from 0/N to N-1/N.")
     ] = None,
-    accept: Annotated[bool, typer.Option("--accept", help="Accept the reports of one date that are held.")] = False,
+    accept: Annotated[bool, typer.Option("--accept", help="Accept the held reports of one date.")] = False,
     concurrency: Annotated[
         int | None,
         typer.Option(
             min=1,
             max=MAX_CONCURRENCY,
             metavar="N",
-            help="How many slices at the same time; default: WATCH_TIME_CONCURRENCY.",
+            help="How many slices to load at the same time; default: WATCH_TIME_CONCURRENCY.",
         ),
     ] = None,
     rate: Annotated[
@@ -105,17 +105,17 @@ def backfill(
         str | None,
         typer.Option(
             metavar="local|ADDRESS",
-            help="Load on a Dask cluster: processes of this machine, or a scheduler's workers.",
+            help="Load on a Dask cluster: processes on this machine, or a scheduler's workers.",
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the slices and why, and estimate the cost; request nothing.")
+        bool, typer.Option("--dry-run", help="List the slices with reasons, and estimate the cost; request nothing.")
     ] = False,
     from_archive: Annotated[
         bool,
         typer.Option(
             "--from-archive",
-            help="Rebuild from WATCH_TIME_ARCHIVE_URL, without the API; --start, --end, --type narrow it.",
+            help="Rebuild from WATCH_TIME_ARCHIVE_URL, without the API; --start, --end, --type limit it.",
         ),
     ] = False,
     yes: options.Yes = False,
@@ -123,7 +123,7 @@ def backfill(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Load the slices of a range that are not loaded, oldest first. Resumes where it left off."""
+    """Load the slices of a date range that are not loaded yet, oldest first. Resumes where it left off."""
     from etl.job import runner
     from etl.pipeline import outcome_log
     from etl.telemetry import run_telemetry
@@ -173,7 +173,7 @@ def backfill(
 def compact(as_json: options.Json = False) -> None:
     """Merge the partitions of every settled month into one, and count the customers of what was loaded.
 
-    Safe at any time; readers are not blocked.
+    Safe to run at any time; readers wait for a moment at most.
     """
     from etl.display import terminal
     from etl.load import maintenance

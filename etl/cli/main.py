@@ -144,12 +144,12 @@ _COMMANDS: Final = (
     ),
     (
         diagnostics_commands.report,
-        "Draw the warehouse: an HTML page, or a picture for chat.",
+        "Show the warehouse as an HTML page, or a picture for chat.",
         ("report --output watch-time.html", "report --output watch-time.png"),
     ),
     (
         query_commands.sql,
-        "Query the warehouse: psql, or one statement.",
+        "Query the warehouse with psql, or with one statement.",
         (
             'sql "SELECT report_date, sum(watch_seconds) FROM watch_time_daily GROUP BY 1 ORDER BY 1"',
             'sql "SELECT title FROM content" --json',

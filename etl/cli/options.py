@@ -17,7 +17,7 @@ _FIRST: Final = date(2000, 1, 1)
 _LAST: Final = date(2999, 12, 31)
 # The states of slices, as --only names them.
 WANTED: Final[dict[str, State | None]] = {"missing": None, **{state.value: state for state in State}}
-Verbose = Annotated[bool, typer.Option("--verbose", help="Log lines on a terminal too, in place of the progress bar.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="On a terminal, show log lines instead of the progress bar.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing unless something needs attention; for cron.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of a table.")]
 
@@ -80,7 +80,7 @@ def require_dask_alone(dask: str, *, concurrency: int | None, rate: float | None
         )
 
 
-Yes = Annotated[bool, typer.Option("--yes", help="Confirm dates that lie far before all others.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Confirm dates that are far earlier than all others.")]
 Type = Annotated[
     ReportType | None,
     typer.Option("--type", case_sensitive=False, metavar="LIVE|VOD", help="One report only; default: both."),

@@ -16,12 +16,12 @@ def sql(
     ] = None,
     file: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, metavar="FILE", help="Run a file of statements, by psql."),
+        typer.Option(exists=True, dir_okay=False, metavar="FILE", help="Run a file of statements with psql."),
     ] = None,
-    write: Annotated[bool, typer.Option("--write", help="Let it change the warehouse; else it can only read.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Allow changes to the warehouse.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Query the configured warehouse, the embedded one included: by psql, one statement, or a file. Read-only.
+    """Query the configured warehouse, embedded or not: with psql, one statement, or a file. Read-only by default.
 
     The tables are found without the schema's name. A statement's result is a table, or with --json a list of objects.
     """

@@ -10,9 +10,9 @@ import typer
 
 def sandbox(
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="N", help="Port; 0 takes a free one.")] = 8080,
-    rows: Annotated[int, typer.Option(min=0, metavar="N", help="Rows of a report.")] = 2_000,
-    seed: Annotated[int, typer.Option(metavar="N", help="The same seed makes the same data.")] = 1,
+    port: Annotated[int, typer.Option(metavar="N", help="Port; 0 picks a free one.")] = 8080,
+    rows: Annotated[int, typer.Option(min=0, metavar="N", help="Rows per report.")] = 2_000,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same data.")] = 1,
 ) -> None:
     """Serve a stand-in for BlendVision's report API, with data of any size, until stopped."""
     from etl.sandbox.demo import serve
@@ -25,7 +25,7 @@ def demo(
         "watch-time-demo"
     ),
 ) -> None:
-    """See it work: an embedded Postgres, the sandbox, two weeks of reports, and the page. Under a minute."""
+    """See it work: an embedded Postgres, the sandbox, two weeks of reports, and the page. Takes under a minute."""
     from etl.sandbox.demo import show
 
     show(folder)

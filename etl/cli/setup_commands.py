@@ -39,12 +39,12 @@ def init(
         str | None, typer.Option(metavar="URL", help="Base URL of the API, if not BlendVision's own.")
     ] = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Ask nothing: update .env and create the tables. For scripts.")
+        bool, typer.Option("--yes", help="Ask no questions: update .env and create the tables. For scripts.")
     ] = False,
 ) -> None:
-    """Ask for token, organization and database, try each, write .env, and create the tables.
+    """Ask for token, organization and database, check each, write .env, and create the tables.
 
-    Without a terminal, or with --yes, nothing is asked: what is missing is named.
+    Without a terminal, or with --yes, it asks nothing and names what is missing.
     """
     from etl.config import env_file
     from etl.config.environment import variable_of

@@ -61,10 +61,10 @@ class Settings(BaseSettings):
     # Before the URL, which is judged by it.
     weakest_sslmode: Sslmode = Field(
         "verify-full",
-        description="What a database URL's `sslmode` must be at least, where it leads to another machine.",
+        description="Weakest `sslmode` allowed in a database URL that points to another machine.",
     )
     database_url: Annotated[SecretStr | None, AfterValidator(setting_checks.database_url)] = Field(
-        None, description="Postgres URL (secret), or `embedded:DIR` for a Postgres kept in that folder."
+        None, description="Postgres URL (secret), or `embedded:DIR` for an embedded Postgres in that folder."
     )
     schema_name: Annotated[str, AfterValidator(setting_checks.schema_name)] = Field(
         "public",
@@ -72,44 +72,44 @@ class Settings(BaseSettings):
         description="Postgres schema of all tables; one organization per schema.",
     )
     time_zone: Annotated[str, AfterValidator(setting_checks.time_zone)] = Field(
-        "UTC", description="IANA zone that decides what *today* is."
+        "UTC", description="IANA time zone that decides which day is *today*."
     )
-    lag_days: int = Field(2, ge=1, le=60, description="The target date is today minus so many days.")
+    lag_days: int = Field(2, ge=1, le=60, description="The target date is today minus this many days.")
     lookback_days: int = Field(
         14,
         ge=0,
         le=366,
-        description="`run` also takes the slices of so many days before the target that are not loaded.",
+        description="`run` also tries the slices of this many days before the target date that are not loaded.",
     )
     first_date: date | None = Field(
         None,
-        description="Gaps before this date do not count (YYYY-MM-DD); by default they count from the first known date.",
+        description="Gaps before this date (YYYY-MM-DD) are ignored; by default, gaps count from the first known date.",
     )
     recheck_days: int = Field(
         5,
         ge=0,
         le=366,
-        description="`run` asks again for the loaded slices of so many days before the target; 0: none.",
+        description="`run` re-checks the loaded slices of this many days before the target date; 0: none.",
     )
     not_found_wait_seconds: float = Field(
         900,
         ge=0,
         le=86_400,
-        description="How long `run` waits, in all, for the target date's report to appear (seconds).",
+        description="How long `run` waits, in total, for the target date's report to appear (seconds).",
     )
     strict_not_found: bool = Field(
         True, description="Only a 404 with the API's own error body counts as *no report*; any other is an error."
     )
-    concurrency: int = Field(2, ge=1, le=MAX_CONCURRENCY, description="How many slices are worked on at the same time.")
+    concurrency: int = Field(2, ge=1, le=MAX_CONCURRENCY, description="How many slices are loaded at the same time.")
     dask_without_tls: bool = Field(
-        False, description="Lets `--dask` use a scheduler on another machine without TLS, for networks of your own."
+        False, description="Lets `--dask` use a scheduler on another machine without TLS, for private networks."
     )
     download_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(setting_checks.host_names)] = Field(
         (),
-        description="Comma-separated hosts (and subdomains) that reports may come from; empty: any public host.",
+        description="Comma-separated hosts (with subdomains) that reports may come from; empty: any public host.",
     )
     header_aliases: Annotated[dict[str, str], NoDecode, BeforeValidator(setting_checks.header_aliases)] = Field(
-        {}, description='JSON object, header text to column name, or to `ignore`: `{"Viewer": "customer_id"}`.'
+        {}, description='JSON object mapping header text to a column name or `ignore`: `{"Viewer": "customer_id"}`.'
     )
     max_reject_ratio: Decimal = Field(
         Decimal(0),
@@ -133,10 +133,10 @@ class Settings(BaseSettings):
     )
     pushgateway_url: str | None = Field(None, description="Base URL of a Prometheus Pushgateway that runs push to.")
     ping_url: SecretStr | None = Field(
-        None, description="URL of a dead man's switch, pinged as on healthchecks.io (secret: who knows it can ping)."
+        None, description="URL of a dead man's switch, pinged as on healthchecks.io (secret: anyone with it can ping)."
     )
     notify_urls: SecretStr | None = Field(
-        None, description="Apprise URLs of chats and mailboxes to tell of changes (secret); spaces or commas between."
+        None, description="Apprise URLs of chats and mailboxes to notify (secret), separated by spaces or commas."
     )
 
     def now(self) -> datetime:

@@ -14,7 +14,7 @@ import pytest
 import typer.main
 import yaml
 
-from doc_examples import COMING, example
+from doc_examples import example
 from etl import __version__
 from etl.cli import main
 from etl.config.environment import PREFIX, variable_of
@@ -69,7 +69,7 @@ def test_every_setting_and_command_of_the_program_that_is_named_exists(page: str
     named = set(re.findall(rf"{PREFIX}[A-Z_]+", PAGES[page]))
     assert named - known - {f"{name}_FILE" for name in known} == set()
     commands = set(typer.main.get_command(main.app).commands)  # type: ignore[attr-defined]  # a group
-    assert set(re.findall(r"bin/watch-time ([a-z]+)", PAGES[page])) <= commands | COMING
+    assert set(re.findall(r"bin/watch-time ([a-z]+)", PAGES[page])) <= commands
 
 
 def test_every_thing_in_the_cluster_that_is_named_is_in_the_manifests() -> None:

@@ -96,7 +96,7 @@ def test_every_command_that_is_typed_anywhere_exists_with_its_options() -> None:
             options = {option for parameter in PROGRAM.commands[name].params for option in parameter.opts}
             assert set(re.findall(r"(?<=\s)--[a-z-]+", line)) <= options | {"--help"}, (where, line)
         else:
-            assert name in {"COMMAND", "--version", "--install-completion", *doc_examples.COMING}, (where, line)
+            assert name in {"COMMAND", "--version", "--install-completion"}, (where, line)
 
 
 NOT_RUN = [block for block in doc_examples.blocks() if block.why_not]
@@ -113,8 +113,6 @@ def test_what_is_not_run_is_read(block: doc_examples.Block, monkeypatch: pytest.
             assert line.split()[1] in MADE
         if line.startswith("watch-time "):
             _, name, *arguments = shlex.split(line, comments=True)
-            if name in doc_examples.COMING:
-                continue
             context = PROGRAM.commands[name].make_context(name, arguments, parent=PROGRAM.context_class(PROGRAM))
             assert context.command_path.endswith(name)
 
