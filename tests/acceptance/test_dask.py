@@ -204,8 +204,8 @@ def test_a_connection_to_the_scheduler_that_breaks_costs_time_only(
             process = on_cluster.start(*RANGE, "--json", "--dask", forwarder.address)
             wait_until_held()
             forwarder.break_connections()
-            events = (json.loads(line)["event"] for line in process.stderr)
-            assert [next(events), next(events)] == ["run_started", "slice_resubmitted"]
+            lines = iter(process.stderr.readline, "")
+            assert "slice_resubmitted" in (json.loads(line)["event"] for line in lines), "it was not noticed"
         out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert {slice_["result"] for slice_ in json.loads(out)["slices"]} <= {"loaded", "unchanged"}
@@ -381,7 +381,7 @@ def test_workers_with_another_database_are_refused(
         assert wait_for_no_backend(elsewhere) == []
     assert done.returncode == 78
     (told,) = json.loads(done.stdout)["slices"]
-    assert "which is not the database that the command works on" in told["message"]
+    assert "not the database of this command" in told["message"]
     assert told["message"].startswith("the Dask worker tls://127.0.0.1:")
     assert newest_warehouse.sandbox.requests("api") == []
 
@@ -392,8 +392,8 @@ def test_workers_without_settings_say_which(on_cluster: Program, cluster: DaskCl
     assert done.returncode == 78
     told = json.loads(done.stdout)["slices"]
     assert len(told) == len(SLICES), "every slice that was not loaded is named"
-    assert "WATCH_TIME_API_TOKEN is not set" in told[0]["message"]
-    assert "WATCH_TIME_DATABASE_URL is not set" in told[0]["message"]
+    assert "WATCH_TIME_API_TOKEN: not set" in told[0]["message"]
+    assert "WATCH_TIME_DATABASE_URL: not set" in told[0]["message"]
 
 
 def test_a_token_that_a_worker_is_refused_with_ends_the_run(
@@ -418,7 +418,7 @@ def test_a_token_that_a_worker_is_refused_with_ends_the_run(
     ("is_full", "code", "says"),
     [
         pytest.param(True, 75, "no space left in {folder} for downloads", id="its disk is full"),
-        pytest.param(False, 70, "cannot begin to work: FileNotFoundError", id="its folder is gone"),
+        pytest.param(False, 70, "cannot start: FileNotFoundError", id="its folder is gone"),
     ],
 )
 def test_a_worker_that_cannot_begin_leaves_the_slices_to_another(  # noqa: PLR0917 - fixtures and cases
@@ -628,9 +628,9 @@ def _is_alive(process: psutil.Process) -> bool:
 @pytest.mark.parametrize(
     ("options", "code", "says"),
     [
-        (("--dask", "local", "--dry-run"), 2, "--dry-run asks nobody"),
-        (("--dask", "tls://x:1", "--concurrency", "3"), 2, "--concurrency goes with --dask local"),
-        (("--dask", "tls://x:1", "--rate", "3"), 2, "--rate goes with --dask local"),
+        (("--dask", "local", "--dry-run"), 2, "--dry-run requests nothing"),
+        (("--dask", "tls://x:1", "--concurrency", "3"), 2, "--concurrency can be combined with --dask local only"),
+        (("--dask", "tls://x:1", "--rate", "3"), 2, "--rate can be combined with --dask local only"),
         (("--dask", "scheduler"), 2, "next: give local, or an address such as tls://"),
         (("--dask", "https://x:1"), 2, "is not the address of a scheduler"),
         (("--dask", "tls://me@x:1/y"), 2, "is not the address of a scheduler"),
