@@ -5,7 +5,7 @@ PYTEST_WORKERS ?= 2
 DEMO_FOLDER ?= watch-time-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test stores soak image image-test engine-test check lint types imports audit dist dictionary reference docs pictures benchmarks orchestrators constraints clean
+.PHONY: help install demo test stores soak mutants image image-test engine-test check lint types imports audit dist dictionary reference docs pictures benchmarks orchestrators constraints clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,10 @@ MINUTES ?= 15
 SEED ?=
 soak: install ## kills, cuts, crashes, damaged files and a year under faults, for as long as you say; MINUTES=, SEED=
 	$(BIN)/python tests/faults/long_run.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+COUNT ?= 20
+mutants: install ## mutation testing: a sample of small changes, each of which a test must notice; COUNT=, SEED=
+	$(BIN)/python tests/mutation.py --count $(COUNT) $(if $(SEED),--seed $(SEED))
 
 image: ## the container image, by docker, podman or buildah; BASE=, EXTRAS=, TAG=
 	@PYTHON="$(PYTHON)" BASE="$(BASE)" EXTRAS="$(EXTRAS)" TAG="$(TAG)" deploy/image/build.sh

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from etl.domain import contract
-from etl.domain.contract import CONTENT_ID, CREATED_AT, REJECT, TITLE
+from etl.domain.contract import CREATED_AT, REJECT
 from etl.domain.report_values import EncodedChunk
 from etl.transform import arrow_pandas
 from etl.transform.copy_format import encode
@@ -68,8 +68,9 @@ class _KnownContents:
     def new_in(self, contents: pa.Table) -> pa.Table:
         """The rows that are not known yet; from now on they are."""
         # Moments as integers: a Python datetime for each costs more than all the rest.
-        parts = (contents.column(CONTENT_ID), contents.column(TITLE), contents.column(CREATED_AT).cast(pa.int64()))
-        rows = zip(*(part.to_pylist() for part in parts), strict=True)
+        created_at = contents.column(CREATED_AT).cast(pa.int64())
+        parts = contents.set_column(contents.column_names.index(CREATED_AT), CREATED_AT, created_at)
+        rows = zip(*(column.to_pylist() for column in parts.columns), strict=True)
         hashes = np.fromiter(map(hash, rows), np.int64, len(contents))
         new = self._hashes.take(np.searchsorted(self._hashes, hashes), mode="clip") != hashes
         if self._hashes.size < _CONTENTS_REMEMBERED:

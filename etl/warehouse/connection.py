@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_FACT_COLUMNS: Final = re.compile(r"\{(?P<alias>\w+\.)?(?P<columns>row_key|row)\}")
+# What SQL files name by a placeholder instead of spelling it out.
+_COLUMNS: Final = {"row_key": contract.ROW_KEY, "row": contract.FACTS, "content": contract.CONTENT}
+_COLUMNS_PLACEHOLDER: Final = re.compile(rf"\{{(?P<alias>\w+\.)?(?P<columns>{'|'.join(_COLUMNS)})\}}")
 
 # libpq waits 130 s by default; the keepalives and the TCP timeout find a dead peer within a minute.
 _CONNECT: Final[dict[str, str | int]] = {
@@ -269,16 +271,16 @@ def open_warehouse(settings: Settings, *, stop: Stop | None = None) -> Iterator[
 def statement(name: str) -> sql.SQL:
     """The SQL of a file: `load/copy_facts` is that of etl/load/sql/copy_facts.sql.
 
-    The fact table's columns are filled in: `{row_key}` and `{row}`, and `{stored.row_key}` for those of an alias.
+    The contract's columns are filled in: `{row_key}` and `{row}` of the fact table, `{content}` of the table of
+    contents, and `{stored.row_key}` for those of an alias.
     """
     package, _, file = name.partition("/")
     text = resources.files("etl").joinpath(package, "sql", f"{file}.sql").read_text(encoding="utf-8")
-    return sql.SQL(_FACT_COLUMNS.sub(_spell_columns, text))
+    return sql.SQL(_COLUMNS_PLACEHOLDER.sub(_spell_columns, text))
 
 
 def _spell_columns(placeholder: re.Match[str]) -> str:
-    columns = contract.ROW_KEY if placeholder["columns"] == "row_key" else contract.FACTS
-    return ", ".join(f"{placeholder['alias'] or ''}{column}" for column in columns)
+    return ", ".join(f"{placeholder['alias'] or ''}{column}" for column in _COLUMNS[placeholder["columns"]])
 
 
 @contextmanager

@@ -215,7 +215,7 @@ class _Warehouse:
                 if row["report_sha256"] not in truths:
                     return  # told by about_truth; or a report of a test's own, of which nothing is known here
                 for content_id, naming in truths[row["report_sha256"]].contents.items():
-                    first_seen = expected[content_id][2] if content_id in expected else slice_.report_date
+                    first_seen = expected[content_id][len(naming)] if content_id in expected else slice_.report_date
                     expected[content_id] = (
                         *naming, first_seen, slice_.report_date, slice_.report_type.value,
                     )  # fmt: skip

@@ -1,3 +1,3 @@
 -- Contents of one chunk.
 -- Reads: incoming_content (load/create_incoming_content)
-COPY incoming_content (content_id, title, created_at) FROM STDIN
+COPY incoming_content ({content}) FROM STDIN

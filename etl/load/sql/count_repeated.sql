@@ -3,7 +3,7 @@
 -- Reads: incoming_content (load/create_incoming_content)
 WITH variants AS (
     SELECT content_id, count(*) AS variants
-    FROM (SELECT DISTINCT content_id, title, created_at FROM incoming_content) AS distinct_content
+    FROM (SELECT DISTINCT {content} FROM incoming_content) AS distinct_content
     GROUP BY content_id
 )
 SELECT coalesce(sum(greatest(lines - variants, 0)), 0)::bigint

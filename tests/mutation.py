@@ -1,0 +1,279 @@
+"""Mutation testing, `make mutants`: small changes to the program, one at a time, each of which a test must notice.
+
+A first run of the tests records which of them call which function. Each mutant is then tested in a copy of the project,
+by the quickest tests that call its function. Why a script of our own: docs/decisions/0028-mutation-testing.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT: Final = Path(__file__).parents[1]
+CALLS: Final = ROOT / "build" / "mutation-calls.json"
+_MODULES: Final = {
+    "pipeline": "pipeline: slice_sync report_reader archive_stage replay",
+    "outcome recorder": "pipeline: outcome_recorder",
+    "guards": "pipeline: guards not_found_policy",
+    "load": "load: load_strategy difference new_partition partitions slice_load",
+    "compaction": "load: compaction",
+    "archive": "archive: archive audit layout manifests parquet raw",
+    "download": "extract: download",
+}
+PARTS: Final = {
+    part: [f"etl/{modules.partition(':')[0]}/{module}.py" for module in modules.partition(":")[2].split()]
+    for part, modules in _MODULES.items()
+}
+TESTS: Final = [
+    *(f"tests/unit/test_{name}.py" for name in ("guards", "not_found_policy", "slices")),
+    *(
+        f"tests/integration/test_{name}.py"
+        for name in ("loading", "states", "revisions_and_races", "compaction", "archive", "bad_input", "rollups")
+    ),
+    "tests/integration/source/test_storage_answers.py",
+    "tests/integration/source/test_connections.py",
+    "tests/faults/test_download_cuts.py",
+]
+# For functions that no test calls in its own process.
+BY_COMMAND: Final = {"etl/pipeline/replay.py": ["tests/acceptance/test_replay.py"]}
+# Enough time for every test that calls a function, but for the slowest of the busiest ones.
+_TESTS_S: Final = 20.0
+_LIMIT_S: Final = 60.0
+
+_COMPARISONS: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
+    ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
+}  # fmt: skip
+_ARITHMETIC: Final[dict[type[ast.operator], type[ast.operator]]] = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv, ast.FloorDiv: ast.Mult,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One change: `old`, which begins at that byte of the file, becomes `new`."""
+
+    part: str
+    file: str
+    line: int
+    function: str
+    start: int
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        old, new = (" ".join(text.split()) for text in (self.old, self.new))
+        return f"{self.file}:{self.line} {self.function}: {old}  ->  {new}"
+
+
+def mutants(part: str, file: str) -> Iterator[Mutant]:
+    """All mutants of the functions of a file. What a reader sees, texts of messages and logs, stays as it is."""
+    source = (ROOT / file).read_bytes()
+    line_starts = [0]
+    for line in source.splitlines(keepends=True):
+        line_starts.append(line_starts[-1] + len(line))
+
+    def visit(node: ast.AST, names: tuple[str, ...]) -> Iterator[Mutant]:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            is_function = isinstance(node, ast.FunctionDef)
+            for statement in node.body:
+                yield from visit(statement, (*names, node.name, *(("<locals>",) if is_function else ())))
+            return
+        if isinstance(node, (ast.JoinedStr, ast.AnnAssign)) or ast.unparse(node).startswith("log."):
+            return
+        if "<locals>" in names:
+            for old, new in _changes(node):
+                start = line_starts[old.lineno - 1] + old.col_offset
+                stop = line_starts[(old.end_lineno or old.lineno) - 1] + (old.end_col_offset or 0)
+                text = source[start:stop].decode()
+                yield Mutant(part, file, old.lineno, ".".join(names[:-1]), start, text, new)
+        if isinstance(node, ast.Raise):
+            return
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, names)
+
+    yield from visit(ast.parse(source), ())
+
+
+def _changes(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
+    """What may change at a node: it, or its condition, and what becomes of that, as source."""
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in _COMPARISONS:
+        ops = [_COMPARISONS[type(node.ops[0])](), *node.ops[1:]]
+        yield node, f"({ast.unparse(ast.Compare(node.left, ops, node.comparators))})"
+    elif isinstance(node, ast.BoolOp):
+        other = ast.Or() if isinstance(node.op, ast.And) else ast.And()
+        yield node, f"({ast.unparse(ast.BoolOp(other, node.values))})"
+    elif isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
+        yield node, f"({ast.unparse(ast.BinOp(node.left, _ARITHMETIC[type(node.op)](), node.right))})"
+    elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        yield node, str(not node.value)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, int):
+        yield node, str(node.value + 1)
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        yield node, f"({ast.unparse(node.operand)})"
+    elif isinstance(node, (ast.If, ast.IfExp, ast.While)) and not isinstance(node.test, (ast.Compare, ast.UnaryOp)):
+        yield node.test, f"(not ({ast.unparse(node.test)}))"
+    elif isinstance(node, (ast.Raise, ast.AugAssign)) or (
+        isinstance(node, ast.Expr) and not isinstance(node.value, (ast.Constant, ast.Yield, ast.YieldFrom))
+    ):
+        yield node, "pass"
+
+
+class CallsPlugin:
+    """For pytest: which functions of the program each test calls, and how long the test takes."""
+
+    def __init__(self) -> None:
+        self.calls: dict[str, list[str]] = {}
+        self.seconds: dict[str, float] = {}
+        self._failed: set[str] = set()
+        self._seen: set[str] = set()
+        self._files = {str(ROOT / file): file for files in PARTS.values() for file in files}
+
+    def _note(self, frame: Any, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename in self._files:
+            self._seen.add(f"{self._files[frame.f_code.co_filename]} {frame.f_code.co_qualname}")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self._seen, began_s = set(), time.monotonic()
+        threading.setprofile(self._note)
+        sys.setprofile(self._note)
+        try:
+            return (yield)
+        finally:
+            sys.setprofile(None)
+            threading.setprofile(None)
+            self.calls[item.nodeid], self.seconds[item.nodeid] = sorted(self._seen), time.monotonic() - began_s
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if not report.passed:
+            self._failed.add(report.nodeid)
+
+    def pytest_sessionfinish(self) -> None:
+        passed = [test for test in self.calls if test not in self._failed]
+        known = {test: [self.seconds[test], self.calls[test]] for test in passed}
+        CALLS.parent.mkdir(exist_ok=True)
+        CALLS.write_text(json.dumps(known, indent=1), encoding="utf-8")
+
+
+def tests_by_function() -> dict[str, list[str]]:
+    """For each function the tests that call it, the quickest first, as many as there is time for."""
+    known = json.loads(CALLS.read_text(encoding="utf-8"))
+    tests, seconds = defaultdict[str, list[str]](list), Counter[str]()
+    for test, (took_s, functions) in sorted(known.items(), key=lambda each: each[1][0]):
+        for function in functions:
+            if seconds[function] < _TESTS_S:
+                tests[function].append(test)
+                seconds[function] += took_s
+    return tests
+
+
+def copy_project(folder: Path) -> Path:
+    """A copy of what Git knows, as it is now."""
+    names = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout  # noqa: S607
+    for name in names.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+def verdict(mutant: Mutant, tests: list[str], folder: Path) -> str:
+    """What the tests say of a mutant in that copy of the project: killed, survived, hangs, or no test calls it."""
+    if not tests:
+        return "not called"
+    file = folder / mutant.file
+    source = file.read_bytes()
+    stop = mutant.start + len(mutant.old.encode())
+    file.write_bytes(source[: mutant.start] + mutant.new.encode() + source[stop:])
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", *tests]
+    process = subprocess.Popen(
+        command, cwd=folder, env=os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0,
+    )  # fmt: skip
+    try:
+        output, _ = process.communicate(timeout=_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)
+        process.communicate()
+        return "hangs"
+    finally:
+        file.write_bytes(source)
+    if process.returncode not in {0, 1}:
+        raise RuntimeError(output)
+    return "killed" if process.returncode else "survived"
+
+
+def main() -> None:
+    """Note the calls, unless they are known; try a sample of mutants; print the survivors and the score by part."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=20, help="mutants of each part")
+    parser.add_argument("--seed", default="1")
+    parser.add_argument("--part", action="append", choices=PARTS, help="only these parts")
+    parser.add_argument("--keep-calls", action="store_true", help="use what the last run noted of the tests")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no mutant after that")
+    arguments = parser.parse_args()
+    if not (arguments.keep_calls and CALLS.exists()):
+        os.chdir(ROOT)
+        pytest.main(["-q", "-n", "0", "-p", "no:cacheprovider", *TESTS], plugins=[CallsPlugin()])
+    tests = tests_by_function()
+    sample = list[tuple[float, Mutant]]()
+    for part in arguments.part or PARTS:
+        known = [mutant for file in PARTS[part] for mutant in mutants(part, file)]
+        chosen = random.Random(f"{arguments.seed} {part}").sample(known, min(arguments.count, len(known)))  # noqa: S311
+        sample += [(number / len(chosen), mutant) for number, mutant in enumerate(chosen)]
+        print(f"{part}: {len(chosen)} of {len(known)} mutants", flush=True)
+    # Of all parts in turn, so that a run that is out of time has tried some of each.
+    sample.sort(key=lambda each: each[0])
+    deadline_s = time.monotonic() + 60 * arguments.minutes
+    counts = defaultdict[str, Counter[str]](Counter)
+    with tempfile.TemporaryDirectory(prefix="watch-time-mutants-") as temporary, ThreadPoolExecutor(2) as pool:
+        folders = SimpleQueue[Path]()
+        for number in range(2):
+            folders.put(copy_project(Path(temporary) / str(number)))
+
+        def verdict_of(mutant: Mutant) -> str:
+            folder = folders.get()
+            calling = tests.get(f"{mutant.file} {mutant.function}") or BY_COMMAND.get(mutant.file, [])
+            told = verdict(mutant, calling, folder)
+            folders.put(folder)
+            return told
+
+        def tried(mutant: Mutant) -> None:
+            if time.monotonic() > deadline_s:
+                return
+            told = verdict_of(mutant)
+            counts[mutant.part][told] += 1
+            print(f"{told}: {mutant}", flush=True)
+
+        unchanged = [replace(mutant, new=mutant.old) for mutant in {each.part: each for _, each in sample}.values()]
+        if "killed" in pool.map(verdict_of, unchanged):
+            raise RuntimeError("tests fail on the program as it is: run them with pytest")
+        list(pool.map(tried, [mutant for _, mutant in sample]))
+    for part, told in counts.items():
+        caught = told["killed"] + told["hangs"]
+        print(f"{part}: {caught} of {told.total()} caught; {dict(told)}")
+
+
+if __name__ == "__main__":
+    main()
