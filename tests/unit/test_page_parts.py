@@ -10,6 +10,7 @@ import pytest
 from etl.diagnostics.page_data import Content
 from etl.diagnostics.status import NEVER_TRIED, PRESUMED_EMPTY, SIGNS
 from etl.display.page import charts, theme
+from etl.display.page.titles import label
 from etl.domain.slices import State, dates_between
 
 FIRST = date(2026, 1, 1)
@@ -51,11 +52,11 @@ def test_an_axis_of_any_length_has_a_few_labels(days: int, labels: int) -> None:
     ],
 )
 def test_a_content_is_called_by_its_title_without_what_steers_layout(title: str, label: str) -> None:
-    assert charts.label(Content(1, "c1", title, {})) == label
+    assert label(Content(1, "c1", title, [])) == label
 
 
 def test_a_content_whose_id_cannot_be_seen_either_still_has_a_label() -> None:
-    assert charts.label(Content(1, "\u200b\u202e", "\u200b", {})) == r"'\u200b\u202e'"
+    assert label(Content(1, "\u200b\u202e", "\u200b", [])) == r"'\u200b\u202e'"
 
 
 def test_hours_are_a_3600th() -> None:
@@ -70,7 +71,7 @@ def test_colours_stand_out(scheme: dict[str, str]) -> None:
             assert _contrast(scheme[name], scheme[ground]) >= 4.5
     for name in ("loaded", "empty", "presumed-empty", "unavailable", "held", "failed"):
         assert _contrast(scheme[name], scheme["paper"]) >= 4.5
-    for name in ("live", "vod", "viewers", "never-tried"):
+    for name in ("live", "live-other", "vod", "vod-other", "viewers", "never-tried"):
         assert _contrast(scheme[name], scheme["paper"]) >= 3
 
 
