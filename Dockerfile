@@ -10,7 +10,8 @@ WORKDIR /src
 RUN python3 -m venv /opt/tools \
  && python3 -m venv --without-pip /opt/watch-time
 COPY constraints.txt pyproject.toml README.md ./
-# The dependencies and these extras: what the job can use, and the sandbox. `report`, which draws, is 110 MB more.
+# The dependencies and these extras: what the job can use, and the sandbox. `report`, which draws, is 110 MB more,
+# and its fonts another 140.
 ARG EXTRAS="notify sandbox"
 # All in the versions and with the hashes of constraints.txt; pip first, since it takes hashes from there only of late.
 # Wheels only, so that nothing is compiled and nobody's setup.py runs. The secrets are how pip gets at packages, where
@@ -37,6 +38,12 @@ RUN /opt/tools/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-d
          -o -path '*/pyarrow/include' ')' -prune -exec rm -r '{}' +
 
 FROM ${BASE}
+# Pictures are drawn with the image's fonts: without these, titles in Chinese, Japanese and Korean would be boxes.
+ARG EXTRAS="notify sandbox"
+RUN case " ${EXTRAS} " in \
+      *" report "*) apt-get update && apt-get install --yes --no-install-recommends fonts-noto-core fonts-noto-cjk \
+                    && rm -rf /var/lib/apt/lists/* ;; \
+    esac
 COPY --from=build /opt/watch-time /opt/watch-time
 # Only /tmp is written to: reports are spooled there while they are loaded.
 ENV PATH=/opt/watch-time/bin:$PATH \

@@ -127,7 +127,8 @@ def report(
     written = publish.publish(settings, output, first, last)
     out.say(f"{output}: {written.size:,} bytes")
     if written.boxes:
-        typer.echo(f"warning: titles show boxes: {written.boxes}\n  next: {publish.FONTS_NEXT_STEP}", err=True)
+        out.warn(f"titles show boxes: {written.boxes}", "fonts_missing", fonts=written.boxes)
+        out.advise(publish.FONTS_NEXT_STEP)
 
 
 def doctor(as_json: options.Json = False) -> None:

@@ -10,7 +10,7 @@
   const DAY_MS = 86_400_000;
   const HOUR_S = 3600;
   const WEEK = 7;
-  const TREND_HEIGHT = 20;
+  const TREND_HEIGHT = 100;
   const LINES = 20;
   const TYPES = Object.keys(data.there);
 
@@ -374,7 +374,7 @@
         draws = false;
         return;
       }
-      const height = (TREND_HEIGHT - (TREND_HEIGHT * secondsOfDay(content, day)) / most).toFixed(1);
+      const height = (TREND_HEIGHT - (TREND_HEIGHT * secondsOfDay(content, day)) / most).toFixed(0);
       path += `${draws ? "L" : "M"}${place} ${height}${draws ? "" : "h0"}`;
       draws = true;
     });
@@ -433,7 +433,7 @@
     if (state.day !== null) chips.push(chip(iso(state.day), () => pick({ day: null })));
     if (state.content !== null) chips.push(chip(contents[state.content].title, () => pick({ content: null })));
     const isAll = !chips.length && state.from === START && state.to === END;
-    if (!isAll) chips.push(button("Show all", showAll, { class: "all" }));
+    if (!isAll) chips.push(button("Show everything", showAll, { class: "all" }));
     byId("picked").replaceChildren(...chips);
     const isAllDays = state.day === null && state.from === START && state.to === END;
     const what = [state.day === null ? `${iso(state.from)} to ${iso(state.to)}` : iso(state.day)];
@@ -512,7 +512,8 @@
     if (byId("table")) byId("table").open = false;
     for (const name of all("#days .name, #calendar .name")) {
       const day = indexOf(name.closest("[data-date]").dataset.date);
-      const inside = button(name.textContent, () => pickDay(day), { class: name.className, "aria-label": `Only ${iso(day)}` });
+      const spoken = name.closest("#days") ? iso(day) : named(day, { day: "numeric", month: "long", year: "numeric" });
+      const inside = button(name.textContent, () => pickDay(day), { class: name.className, "aria-label": `Only ${spoken}` });
       name.replaceWith(inside);
     }
     for (const name of all("#top .name")) {

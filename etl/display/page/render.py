@@ -36,7 +36,7 @@ _WEEK: Final = 7
 _HOUR_S: Final = 3600
 # Whole numbers above it are not exact in JavaScript.
 _LARGEST: Final = 2**53 - 1
-_TREND_HEIGHT: Final = 20
+_TREND_HEIGHT: Final = 100
 # Longer words are broken, so that a phone shows them.
 _WHOLE: Final = 32
 
@@ -53,6 +53,7 @@ def html(figures: Figures) -> str:
         "in_days": in_days,
         "label": label,
         "percent": _percent,
+        "sentence": _sentence,
         "share": _share,
         "signed": _signed,
         "thousands": _thousands,
@@ -187,7 +188,7 @@ def _trend(days: Sequence[Day], content: Content) -> str:
             draws = False
             continue
         height = _TREND_HEIGHT - _TREND_HEIGHT * sums.get(day.report_date, Decimal(0)) / most
-        path += f"{'L' if draws else 'M'}{place} {height:.1f}" + ("" if draws else "h0")
+        path += f"{'L' if draws else 'M'}{place} {height:.0f}" + ("" if draws else "h0")
         draws = True
     return path
 
@@ -247,6 +248,15 @@ def _changed(change: Change, than: str) -> str:
     left_out = f"{change.left_out:,} {'report' if change.left_out == 1 else 'reports'}"
     return f"{_signed_percent(change.percent)} on {than}" + (
         f"; like for like: {left_out} left out" if change.left_out else ""
+    )
+
+
+def _sentence(text: str) -> Markup:
+    """The text with its commands, which stand between backticks, marked, and with dates and options whole."""
+    prose_and_commands = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(_unbroken(part)) if place % 2 else _unbroken(part)
+        for place, part in enumerate(prose_and_commands)
     )
 
 
