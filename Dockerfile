@@ -1,6 +1,8 @@
 # Two stages on one base: the first checks hashes, builds and installs; the second gets the result, and is no root.
 # `make image` builds it, on this base or, where there is no engine, on one made of Debian's packages.
 ARG BASE=python:3.13-slim-trixie
+# These extras: what the job can use, and the sandbox. `report`, which draws, is 110 MB more, and its fonts another 130.
+ARG EXTRAS="notify sandbox"
 
 FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
@@ -10,8 +12,7 @@ WORKDIR /src
 RUN python3 -m venv /opt/tools \
  && python3 -m venv --without-pip /opt/watch-time
 COPY constraints.txt pyproject.toml README.md ./
-# The dependencies and these extras: what the job can use, and the sandbox. `report`, which draws, is 110 MB more.
-ARG EXTRAS="notify sandbox"
+ARG EXTRAS
 # All in the versions and with the hashes of constraints.txt; pip first, since it takes hashes from there only of late.
 # Wheels only, so that nothing is compiled and nobody's setup.py runs. The secrets are how pip gets at packages, where
 # the host has something to say about that: `make image` hands them over, and they are gone after this step.
@@ -37,6 +38,14 @@ RUN /opt/tools/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-d
          -o -path '*/pyarrow/include' ')' -prune -exec rm -r '{}' +
 
 FROM ${BASE}
+# Pictures are drawn with the image's fonts: without these, titles in Chinese, Japanese and Korean would be boxes.
+ARG EXTRAS
+# Fonts are not pinned: Debian keeps no older versions.
+# hadolint ignore=DL3008
+RUN case " ${EXTRAS} " in \
+      *" report "*) apt-get update && apt-get install --yes --no-install-recommends fonts-noto-core fonts-noto-cjk \
+                    && rm -rf /var/lib/apt/lists/* ;; \
+    esac
 COPY --from=build /opt/watch-time /opt/watch-time
 # Only /tmp is written to: reports are spooled there while they are loaded.
 ENV PATH=/opt/watch-time/bin:$PATH \

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ETL: Final = Path(__file__).parents[1] / "etl"
+_OUTPUT: Final = _ETL / "cli" / "output.py"
 _LEVELS: Final = {"info": "info", "warning": "warning", "error": "error", "exception": "error", "critical": "critical"}
 
 MEANINGS: Final = {
@@ -22,6 +23,7 @@ MEANINGS: Final = {
     "customers_counted": "the customers of what was loaded are counted; `periods_left` are for the next run",
     "customers_not_counted": "they could not be counted; the next run tries again",
     "failure_not_recorded": "a slice failed, and that could not be written to the ledger",
+    "fonts_missing": "`report`: the picture shows letters as boxes that no font of the machine has",
     "identity_lock_lost": "`--dask`: the lock by which workers recognize the database is being taken again",
     "metrics_file_failed": "the metrics file was not written",
     "no_worker": "`--dask`: the scheduler has no worker; the run waits for one",
@@ -63,8 +65,11 @@ class LogEvent:
 def events() -> dict[str, LogEvent]:
     """Every event by its name: what is logged directly, and by functions whose argument is called `event`."""
     found: defaultdict[str, LogEvent] = defaultdict(LogEvent)
-    for file in sorted(_ETL.rglob("*.py")):
-        tree = ast.parse(file.read_text(encoding="utf-8"))
+    trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in sorted(_ETL.rglob("*.py"))}
+    # The commands' common output comes first: they log by its functions, as `out.warn`.
+    shared: dict[str, tuple[LogEvent, int]] = {}
+    for file in sorted(trees, key=lambda file: (file != _OUTPUT, file)):
+        tree = trees[file]
         indirect: defaultdict[str, LogEvent] = defaultdict(LogEvent)
         place: dict[str, int] = {}
         for function, call, name in _log_calls(tree):
@@ -74,14 +79,19 @@ def events() -> dict[str, LogEvent]:
                 place[function.name] = [argument.arg for argument in function.args.args].index("event")
             event.levels |= _levels(call)
             event.keys |= _keys(function, call)
+        known = {name: (event, place[name]) for name, event in indirect.items()}
+        if file == _OUTPUT:
+            shared = {f"out.{name}": how for name, how in known.items()}
+        known |= shared
         for call in (each for each in ast.walk(tree) if isinstance(each, ast.Call)):
-            if not isinstance(call.func, ast.Name) or call.func.id not in indirect:
+            if ast.unparse(call.func) not in known:
                 continue
-            argument = call.args[place[call.func.id]]
-            if isinstance(argument, ast.Constant):
-                event = found[str(argument.value)]
-                event.levels |= indirect[call.func.id].levels
-                event.keys |= indirect[call.func.id].keys | {each.arg for each in call.keywords if each.arg}
+            how, argument = known[ast.unparse(call.func)]
+            name = call.args[argument]
+            if isinstance(name, ast.Constant):
+                event = found[str(name.value)]
+                event.levels |= how.levels
+                event.keys |= how.keys | {each.arg for each in call.keywords if each.arg}
     return dict(sorted(found.items()))
 
 

@@ -124,15 +124,19 @@ def report(
         raise typer.BadParameter(f"--output {output}: its name must end in {' or '.join(publish.ENDINGS)}")
     settings = out.settings("database_url")
     first, last = out.date_range(settings, start, end, days=publish.DAYS_SHOWN)
-    size = publish.publish(settings, output, first, last)
-    out.say(f"{output}: {size:,} bytes")
+    written = publish.publish(settings, output, first, last)
+    out.say(f"{output}: {written.size:,} bytes")
+    if written.boxes:
+        out.warn(f"titles show boxes: {written.boxes}", "fonts_missing", fonts=written.boxes)
+        out.advise(publish.FONTS_NEXT_STEP)
 
 
 def doctor(as_json: options.Json = False) -> None:
     """Check settings, database, API, clock, download host and archive, and say how to fix what is wrong."""
     from etl.diagnostics import doctor
     from etl.display import terminal
+    from etl.display.page import publish
 
-    checks = list(doctor.run_checks())
+    checks = list(doctor.run_checks(publish.examine_fonts))
     out.show([check.as_json() for check in checks], lambda: terminal.checks_page(checks), as_json=as_json)
     raise typer.Exit(int(worst(check.exit_code for check in checks)))

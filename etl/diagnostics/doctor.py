@@ -21,7 +21,7 @@ from etl.warehouse import citus, schema
 from etl.warehouse.connection import fetch_rows, open_warehouse, statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import httpx
 
@@ -34,6 +34,8 @@ _SKEW_WORTH_A_WORD_S: Final = 60.0
 _DAYS_TRIED: Final = 3
 _RECOMMENDS_DOCTOR: Final = re.compile(r"(; )?to [^;:]*: `watch-time doctor`")
 _CHECK_RIGHTS: Final = "check the names of database and schema, and what the user may do"
+# The titles whose letters are looked for among the fonts.
+_TITLES_TRIED: Final = 1_000
 _OLDEST_MAJOR: Final = 15
 _NEWEST_MAJOR: Final = 18
 
@@ -67,8 +69,12 @@ class Check:
         }
 
 
-def run_checks() -> Iterator[Check]:
-    """Look at the settings, the database, the API, the clock and the download host, in this order."""
+def run_checks(examine_fonts: Callable[[Iterable[str]], str | None] = lambda _: None) -> Iterator[Check]:
+    """Look at the settings, the database, the API, the clock and the download host, in this order.
+
+    Args:
+        examine_fonts: returns what pictures of the titles would lack.
+    """
     try:
         settings = Settings.load(needs=("api_token", "org_id", "database_url"))
         for name, nearest in unknown_variables().items():
@@ -86,13 +92,13 @@ def run_checks() -> Iterator[Check]:
     yield Check("settings", Verdict.OK, f"organization {settings.require('org_id')}, {settings.api_base_url}")
     if warning := token_expiry.warning(settings.require("api_token"), now=datetime.now(UTC)):
         yield Check("token", Verdict.WARNING, warning, "create a new one and set WATCH_TIME_API_TOKEN")
-    yield from _examine_database(settings)
+    yield from _examine_database(settings, examine_fonts)
     yield from _examine_source(settings)
     yield from _examine_archive(settings)
     yield from _examine_channels(settings)
 
 
-def _examine_database(settings: Settings) -> Iterator[Check]:
+def _examine_database(settings: Settings, examine_fonts: Callable[[Iterable[str]], str | None]) -> Iterator[Check]:
     try:
         with (
             open_warehouse(settings) as database,
@@ -126,6 +132,14 @@ def _examine_database(settings: Settings) -> Iterator[Check]:
             else:
                 yield Check(
                     "rights", Verdict.OK, "the user can read, write, create temporary tables and attach partitions"
+                )
+            titles = fetch_rows(connection, statement("diagnostics/read_newest_titles"), {"most": _TITLES_TRIED})
+            if boxes := examine_fonts(row["title"] for row in titles):
+                yield Check(
+                    "fonts",
+                    Verdict.WARNING,
+                    f"pictures by `report` show boxes: {boxes}",
+                    "install fonts for these letters; on Debian: `apt-get install fonts-noto-core fonts-noto-cjk`",
                 )
     except WatchTimeError as error:
         yield _problem("database", error)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import groupby
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import IsolationLevel
 
@@ -25,7 +25,25 @@ if TYPE_CHECKING:
     from etl.warehouse.freshness import Overview
     from etl.warehouse.ledger import Restatement, SliceRecord
 
-_TOP: Final = 10
+# Contents with a line of their own; the others are summed.
+_TOP: Final = 100
+# Up to this many days each content's days of the period before are read too: a file of more would be large.
+_COMPARED_DAYS: Final = 183
+_WEEK: Final = 7
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Kind:
+    """A streaming type of a report: the LIVE report holds LIVE and its recordings, LIVE_TO_VOD."""
+
+    report_type: ReportType
+    streaming_type: str
+
+    @property
+    def label(self) -> str:
+        """The streaming type; with its report where it is not that report's own."""
+        own = self.streaming_type.startswith(self.report_type.value)
+        return self.streaming_type if own else f"{self.streaming_type} in {self.report_type.value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +52,16 @@ class Day:
 
     Attributes:
         seconds: per report; None where the report is missing, zero where there was no viewing.
-        viewers: different named customers over both reports; None when no report is there.
+        kinds: seconds per streaming type of the reports that are there.
+        anonymous: those of the seconds that anonymous viewers watched.
+        viewers: different named customers over both reports; None when no report is there, or they are not counted yet.
         provisional: young enough for `run` to ask again for restatements.
     """
 
     report_date: date
     seconds: Mapping[ReportType, Decimal | None]
+    kinds: Mapping[Kind, Decimal]
+    anonymous: Decimal
     viewers: int | None
     provisional: bool
 
@@ -48,20 +70,62 @@ class Day:
         """The reports that are not there."""
         return tuple(report_type for report_type, seconds in self.seconds.items() if seconds is None)
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether one report is there and the other is not."""
+        return 0 < len(self.missing) < len(self.seconds)
+
+    @property
+    def is_uncounted(self) -> bool:
+        """Whether a report is there whose customers are not counted yet."""
+        return self.viewers is None and len(self.missing) < len(self.seconds)
+
+    @property
+    def total(self) -> Decimal:
+        """Seconds of the reports that are there."""
+        return sum((seconds for seconds in self.seconds.values() if seconds), Decimal(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """What a content was watched on a day, in one streaming type of one report."""
+
+    report_date: date
+    kind: Kind
+    seconds: Decimal
+    anonymous: Decimal
+
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """One of the most watched contents of the range."""
+    """One of the most watched contents of the range.
+
+    Attributes:
+        views: by date, those before the range among them where they are compared.
+    """
 
     place: int
     content_id: str
     title: str
-    seconds: Mapping[ReportType, Decimal]
+    views: Sequence[Views]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Two periods, compared by the reports that both have.
+
+    Attributes:
+        left_out: reports of the later period that are missing in one of the two.
+    """
+
+    now: Decimal
+    before: Decimal
+    left_out: int
 
     @property
-    def total(self) -> Decimal:
-        """Seconds over both reports."""
-        return sum(self.seconds.values(), Decimal(0))
+    def percent(self) -> float | None:
+        """None where there is nothing to compare with."""
+        return 100 * (float(self.now) / float(self.before) - 1) if self.before else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,23 +146,44 @@ class Figures:
 
     Attributes:
         read_at: when it was read, in the configured zone.
+        org_id: whose warehouse it is; None: no answer was accepted yet.
         overview: how fresh the whole warehouse is, whatever the range.
+        before: as many days before the range, or a week, to compare with.
+        contents: how many were watched in the range.
+        contents_since: the first date of which the contents' views are read.
+        is_cut: whether more days were asked for, before the first date that anything is known of.
     """
 
     start: date
     end: date
     read_at: datetime
+    org_id: str | None
     overview: Overview
     slices: Sequence[SliceStatus]
     days: Sequence[Day]
+    before: Sequence[Day]
     top: Sequence[Content]
+    contents: int
+    contents_since: date
+    is_cut: bool
     restatements: Sequence[Restatement]
     open: Sequence[Open]
 
     @property
     def seconds(self) -> Decimal:
         """Seconds watched in the range."""
-        return sum((seconds for day in self.days for seconds in day.seconds.values() if seconds), Decimal(0))
+        return sum((day.total for day in self.days), Decimal(0))
+
+    @property
+    def anonymous(self) -> Decimal:
+        """Those of them that anonymous viewers watched."""
+        return sum((day.anonymous for day in self.days), Decimal(0))
+
+    @property
+    def kinds(self) -> Sequence[Kind]:
+        """The streaming types that were watched; LIVE and VOD always."""
+        own = {Kind(report_type, report_type.value) for report_type in ReportType}
+        return sorted(own.union(*(day.kinds for day in (*self.before, *self.days))))
 
     @property
     def complete(self) -> int:
@@ -111,9 +196,19 @@ class Figures:
         return tuple(slice_ for slice_ in self.overview.late if self.start <= slice_.report_date <= self.end)
 
     @property
-    def late_elsewhere(self) -> tuple[Slice, ...]:
-        """The slices outside the range that are late."""
-        return tuple(slice_ for slice_ in self.overview.late if not self.start <= slice_.report_date <= self.end)
+    def late_before(self) -> tuple[Slice, ...]:
+        """The slices before the range that are late."""
+        return tuple(slice_ for slice_ in self.overview.late if slice_.report_date < self.start)
+
+    @property
+    def late_after(self) -> tuple[Slice, ...]:
+        """The slices after the range that are late."""
+        return tuple(slice_ for slice_ in self.overview.late if slice_.report_date > self.end)
+
+    @property
+    def newest_full_day(self) -> Day | None:
+        """The newest day with both reports."""
+        return next((day for day in reversed(self.days) if not day.missing), None)
 
     @property
     def most_viewers(self) -> Day | None:
@@ -125,6 +220,54 @@ class Figures:
     def is_bare(self) -> bool:
         """Whether no report of the range is there at all."""
         return not self.complete
+
+
+def compare(figures: Figures, start: date, end: date, days_back: int) -> Change:
+    """The days from `start` to `end`, both included, against those so many days before."""
+    days = {day.report_date: day.seconds for day in (*figures.before, *figures.days)}
+    then = timedelta(days=days_back)
+    pairs = [
+        (days[day][report_type], days.get(day - then, {}).get(report_type))
+        for day in dates_between(start, end)
+        for report_type in ReportType
+    ]
+    both = [(now, before) for now, before in pairs if now is not None and before is not None]
+    return Change(
+        sum((now for now, _ in both), Decimal(0)),
+        sum((before for _, before in both), Decimal(0)),
+        len(pairs) - len(both),
+    )
+
+
+def content_seconds(figures: Figures, content: Content) -> Mapping[Kind, Decimal]:
+    """What the content was watched in the range, per streaming type."""
+    sums: dict[Kind, Decimal] = {}
+    for views in content.views:
+        if views.report_date >= figures.start:
+            sums[views.kind] = sums.get(views.kind, Decimal(0)) + views.seconds
+    return sums
+
+
+def compare_content(figures: Figures, content: Content) -> Change:
+    """The content in the range against the same number of days before, by the reports that both periods have."""
+    there = {
+        Slice(day.report_date, report_type)
+        for day in (*figures.before, *figures.days)
+        for report_type in ReportType
+        if report_type not in day.missing
+    }
+    then = timedelta(days=len(figures.days))
+    now = before = Decimal(0)
+    for views in content.views:
+        is_before = views.report_date < figures.start
+        other = views.report_date + then if is_before else views.report_date - then
+        if Slice(other, views.kind.report_type) not in there or min(views.report_date, other) < figures.contents_since:
+            continue
+        if is_before:
+            before += views.seconds
+        else:
+            now += views.seconds
+    return Change(now, before, 0)
 
 
 def read(settings: Settings, start: date, end: date, *, now: datetime) -> Figures:
@@ -153,33 +296,57 @@ def read(settings: Settings, start: date, end: date, *, now: datetime) -> Figure
 
 
 def _read(connection: Connection, settings: Settings, start: date, end: date, *, now: datetime) -> Figures:
-    known = ledger.read_range(connection, start, end)
-    sums = fetch_rows(connection, statement("diagnostics/read_page_sums"), {"start": start, "end": end, "most": _TOP})
-    counted = fetch_rows(connection, statement("diagnostics/read_daily_customers"), {"start": start, "end": end})
-    per_slice = {Slice.of_row(row): row["watch_seconds"] for row in sums if not row["place"]}
+    oldest = ledger.read_oldest_date(connection)
+    asked_start = start
+    if oldest is not None and oldest <= end:
+        start = max(start, oldest)
+    length = (end - start).days + 1
+    since = start - timedelta(days=max(length, _WEEK))
+    contents_since = since if length <= _COMPARED_DAYS else start
+    asked = {"since": since, "start": start, "end": end}
+    known = ledger.read_range(connection, since, end)
+    sums = fetch_rows(connection, statement("diagnostics/read_page_sums"), asked)
+    counted = fetch_rows(connection, statement("diagnostics/read_daily_customers"), asked)
+    tops = fetch_rows(
+        connection,
+        statement("diagnostics/read_page_contents"),
+        asked | {"since": contents_since, "most": _TOP},
+    )
+    per_day = {day: list(rows) for day, rows in groupby(sorted(sums, key=_report_date), _report_date)}
     viewers = {row["report_date"]: row["customers"] for row in counted}
     newest_due = target_date(now, settings.lag_days)
     asked_again_from = newest_due - timedelta(days=settings.recheck_days)
+    days = [
+        _day(day, known, per_day.get(day, []), viewers.get(day, 0), provisional=day >= asked_again_from)
+        for day in dates_between(since, end)
+    ]
     return Figures(
         start,
         end,
         now,
+        schema.owner(connection),
         overview=freshness.read(connection, settings, now=now),
-        slices=status.merge(known, slices_of(dates_between(start, end))),
-        days=[
-            _day(day, known, per_slice, viewers.get(day, 0), provisional=day >= asked_again_from)
-            for day in dates_between(start, end)
-        ],
+        slices=status.merge(
+            {slice_: record for slice_, record in known.items() if slice_.report_date >= start},
+            slices_of(dates_between(start, end)),
+        ),
+        days=[day for day in days if day.report_date >= start],
+        before=[day for day in days if day.report_date < start],
         top=[
             Content(
                 place,
                 lines[0]["content_id"],
                 lines[0]["title"] or "",
-                {ReportType(line["report_type"]): line["watch_seconds"] for line in lines},
+                [
+                    Views(line["report_date"], _kind(line), line["watch_seconds"], line["anonymous_seconds"])
+                    for line in lines
+                ],
             )
-            for place, lines in ((place, list(found)) for place, found in groupby(sums, lambda row: row["place"]))
-            if place
+            for place, lines in ((place, list(found)) for place, found in groupby(tops, lambda row: row["place"]))
         ],
+        contents=tops[0]["contents"] if tops else 0,
+        contents_since=contents_since,
+        is_cut=start > asked_start,
         restatements=ledger.read_restatements(connection, start, end),
         open=list(
             _open(known, settings, max(start, settings.first_date or start), min(end, newest_due), today=now.date())
@@ -187,19 +354,37 @@ def _read(connection: Connection, settings: Settings, start: date, end: date, *,
     )
 
 
+def _report_date(row: Mapping[str, Any]) -> date:
+    day: date = row["report_date"]
+    return day
+
+
+def _kind(row: Mapping[str, Any]) -> Kind:
+    return Kind(ReportType(row["report_type"]), row["streaming_type"])
+
+
 def _day(
     day: date,
     known: Mapping[Slice, SliceRecord],
-    sums: Mapping[Slice, Decimal],
+    rows: Sequence[Mapping[str, Any]],
     viewers: int | None,
     *,
     provisional: bool,
 ) -> Day:
-    there = [slice_ for slice_ in slices_of([day]) if slice_ in known and known[slice_].is_complete]
-    seconds = {slice_.report_type: sums.get(slice_, Decimal(0)) for slice_ in there}
+    there = [slice_.report_type for slice_ in slices_of([day]) if slice_ in known and known[slice_].is_complete]
+    kinds = {kind: row["watch_seconds"] for row in rows for kind in [_kind(row)] if kind.report_type in there}
     return Day(
         day,
-        seconds={report_type: seconds.get(report_type) for report_type in ReportType},
+        seconds={
+            report_type: sum(
+                (seconds for kind, seconds in kinds.items() if kind.report_type is report_type), Decimal(0)
+            )
+            if report_type in there
+            else None
+            for report_type in ReportType
+        },
+        kinds=kinds,
+        anonymous=sum((row["anonymous_seconds"] for row in rows if row["report_type"] in there), Decimal(0)),
         viewers=viewers if there else None,
         provisional=provisional,
     )

@@ -2,5 +2,5 @@
 SELECT report_date,
        customers
 FROM watch_time_customers
-WHERE report_date BETWEEN %(start)s AND %(end)s
+WHERE report_date BETWEEN %(since)s AND %(end)s
 ORDER BY report_date

@@ -2,7 +2,9 @@
 
 publish  reads the figures and writes the file
 render   the HTML, from a template
-charts   the charts, for Vega-Lite
+titles   what a content is called
 theme    colours and fonts
 image    the picture
+charts   its charts, for Vega-Lite
+fonts    which scripts it would show as boxes
 """

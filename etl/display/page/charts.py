@@ -1,41 +1,33 @@
-"""The charts, by Altair. Colours come from `paint`: the page's follow its stylesheet, the picture's are fixed."""
+"""The picture's charts, by Altair."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import altair as alt
 
+from etl.diagnostics.page_data import content_seconds
 from etl.diagnostics.status import PRESUMED_EMPTY, SIGNS
 from etl.display.page import theme
+from etl.display.page.titles import label
 from etl.domain.slices import ReportType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import date
-    from decimal import Decimal
 
-    from etl.diagnostics.page_data import Content, Day, Figures
+    from etl.diagnostics.page_data import Day, Figures
 
 # Of the JavaScript that draws: the version Altair writes for, without its patch level.
 VEGA_LITE: Final = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 
 _HOUR_S: Final = 3600
+TOP: Final = 10
 # Days up to which each, and months from which each first, is named on the axis; in between it is Mondays.
 _DAYS_NAMED: Final = 10
 _MONDAYS_NAMED: Final = 70
-# Tabs and the ends of lines: a title is shown on one line, and its words stay apart.
-_BREAKS: Final = re.compile(r"[\t-\r\x1c-\x1f\x85\u2028\u2029]")
-# Characters that steer how text is laid out: control characters, and overrides of direction, with which a title would
-# turn its neighbours around. Joiners, of which emoji and some scripts are made, stay.
-_UNSEEN: Final = dict.fromkeys([*range(32), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
-# Categories of what leaves no mark by itself (joiners, soft hyphens, spaces, variation selectors), and the few letters
-# and symbols that are drawn as nothing: the Hangul fillers and the empty Braille pattern.
-_MARKLESS: Final = frozenset({"Cc", "Cf", "Cs", "Mn", "Zl", "Zp", "Zs"})
-_FILLERS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 _WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -45,32 +37,28 @@ def hours(seconds: Decimal) -> float:
 
 
 def watch_time(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
-    """Hours per day, the reports stacked; days on which one is missing are marked."""
+    """Hours per day, the streaming types stacked; days on which a report is missing are marked."""
     values = [
         {
             "date": day.report_date.isoformat(),
-            "report": report_type.value,
-            "hours": hours(seconds),
+            "type": kind.label,
+            "place": place,
+            "hours": hours(day.kinds.get(kind, Decimal(0))),
             "provisional": day.provisional,
         }
         for day in figures.days
-        for report_type, seconds in day.seconds.items()
-        if seconds is not None
+        for place, kind in enumerate(figures.kinds)
+        if kind.report_type not in day.missing
     ]
     bars = (
         _chart(values)
         .mark_bar()
         .encode(
             x=_days_axis(figures.days),
-            y=alt.Y("hours:Q", title=None, stack="zero", axis=alt.Axis(format=",f", tickCount=5)),
-            color=alt.Color("report:N", scale=_reports(paint), legend=alt.Legend(title=None, orient="top")),
+            y=alt.Y("hours:Q", title="hours", stack="zero", axis=alt.Axis(format=",f", tickCount=5)),
+            color=alt.Color("type:N", scale=_kinds(figures, paint), legend=alt.Legend(title=None, orient="top")),
             opacity=alt.when("datum.provisional").then(alt.value(0.6)).otherwise(alt.value(1)),
-            order=alt.Order("report:N", sort="descending"),
-            tooltip=[
-                alt.Tooltip("date:N", title="date"),
-                alt.Tooltip("report:N", title="report"),
-                alt.Tooltip("hours:Q", title="hours", format=",.1f"),
-            ],
+            order=alt.Order("place:Q", sort="ascending"),
         )
         .properties(name="sums")
     )
@@ -85,7 +73,7 @@ def viewers(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
     ]
     base = _chart(values).encode(
         x=_days_axis(figures.days),
-        y=alt.Y("viewers:Q", title=None, axis=alt.Axis(format=",f", tickCount=4), scale=alt.Scale(zero=True)),
+        y=alt.Y("viewers:Q", title="viewers", axis=alt.Axis(format=",f", tickCount=4), scale=alt.Scale(zero=True)),
     )
     line = base.mark_line(color=paint("viewers"), strokeWidth=2, invalid="break-paths-show-path-domains")
     points = (
@@ -93,11 +81,6 @@ def viewers(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
         .mark_point(filled=True, size=42, opacity=1, stroke=paint("viewers"), strokeWidth=1.5)
         .encode(
             fill=alt.when("datum.partial").then(alt.value(paint("paper"))).otherwise(alt.value(paint("viewers"))),
-            tooltip=[
-                alt.Tooltip("date:N", title="date"),
-                alt.Tooltip("viewers:Q", title="viewers", format=","),
-                alt.Tooltip("partial:N", title="a report is missing"),
-            ],
         )
     )
     layers = (*_gaps(figures, paint), line.properties(name="trend"), points.properties(name="counts"))
@@ -105,20 +88,20 @@ def viewers(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
 
 
 def top_content(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
-    """The most watched contents, the reports stacked; the title stands above its bar, where a phone has room for it."""
+    """The most watched contents, the streaming types stacked; the title stands above its bar."""
+    shown = [(one, content_seconds(figures, one)) for one in figures.top[:TOP]]
     values = [
-        {
-            "place": content.place,
-            "title": label(content),
-            "report": report_type.value,
-            "hours": hours(seconds),
-        }
-        for content in figures.top
-        for report_type, seconds in sorted(content.seconds.items())
+        {"place": one.place, "type": kind.label, "order": order, "hours": hours(seconds.get(kind, Decimal(0)))}
+        for one, seconds in shown
+        for order, kind in enumerate(figures.kinds)
     ]
     labels = [
-        {"place": one.place, "title": f"{one.place}. {label(one)}", "sum": f"{hours(one.total):,.1f} h"}
-        for one in figures.top
+        {
+            "place": one.place,
+            "title": f"{one.place}. {label(one)}",
+            "sum": f"{hours(sum(seconds.values(), Decimal(0))):,.1f} h",
+        }
+        for one, seconds in shown
     ]
     place = alt.Y("place:O", axis=None, scale=alt.Scale(paddingInner=0.1))
     bars = (
@@ -127,13 +110,8 @@ def top_content(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart
         .encode(
             x=alt.X("hours:Q", axis=None, stack="zero"),
             y=place,
-            color=alt.Color("report:N", scale=_reports(paint), legend=alt.Legend(title=None, orient="top")),
-            order=alt.Order("report:N", sort="descending"),
-            tooltip=[
-                alt.Tooltip("title:N", title="title"),
-                alt.Tooltip("report:N", title="report"),
-                alt.Tooltip("hours:Q", title="hours", format=",.1f"),
-            ],
+            color=alt.Color("type:N", scale=_kinds(figures, paint), legend=alt.Legend(title=None, orient="top")),
+            order=alt.Order("order:Q", sort="ascending"),
         )
     )
     named = _chart(labels).encode(y=place)
@@ -143,7 +121,7 @@ def top_content(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart
     )
     sums = named.mark_text(align="right", **style).encode(x=alt.value("width"), text="sum:N")
     layers = (bars.properties(name="content"), titles.properties(name="titles"), sums.properties(name="totals"))
-    return _layers(*layers).properties(height=36 * len(figures.top))
+    return _layers(*layers).properties(height=36 * len(shown))
 
 
 def coverage(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
@@ -183,22 +161,6 @@ def coverage(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
 
 # Where there is no report the cell is not filled.
 _HOLLOW: Final = {state for state in SIGNS if state in {"empty", PRESUMED_EMPTY, "never tried", "unavailable"}}
-
-
-def label(content: Content) -> str:
-    """What a content is called: its title, or its id where the reports give none that can be seen."""
-    return _seen(content.title) or _seen(content.content_id) or ascii(content.content_id)
-
-
-def _seen(text: str) -> str:
-    """The text without what steers layout and without blanks around it; empty where nothing of it would be seen."""
-    shown = " ".join(filter(None, (part.strip() for part in _BREAKS.split(text)))).translate(_UNSEEN)
-    marks = [place for place, char in enumerate(shown) if not _is_blank(char)]
-    return shown[marks[0] :].rstrip() if marks else ""
-
-
-def _is_blank(char: str) -> bool:
-    return unicodedata.category(char) in _MARKLESS or char in _FILLERS
 
 
 def config(paint: Callable[[str], str], font: str) -> dict[str, Any]:
@@ -273,7 +235,7 @@ def _gaps(figures: Figures, paint: Callable[[str], str]) -> tuple[alt.Chart, alt
     return (
         _chart(bands)
         .mark_rect(fill=paint("gap"), width=alt.RelativeBandSize(1.25))
-        .encode(x=axis, tooltip=[alt.Tooltip("date:N", title="date"), alt.Tooltip("missing:N", title="missing")])
+        .encode(x=axis)
         .properties(name="gaps"),
         _chart(marks)
         .mark_text(text="?", baseline="top", fontWeight="bold", fontSize=13, color=paint("soft"))
@@ -281,10 +243,10 @@ def _gaps(figures: Figures, paint: Callable[[str], str]) -> tuple[alt.Chart, alt
     )
 
 
-def _reports(paint: Callable[[str], str]) -> alt.Scale:
+def _kinds(figures: Figures, paint: Callable[[str], str]) -> alt.Scale:
     return alt.Scale(
-        domain=[report_type.value for report_type in ReportType],
-        range=[paint(report_type.value.lower()) for report_type in ReportType],
+        domain=[kind.label for kind in figures.kinds],
+        range=[paint(theme.colour_of(kind)) for kind in figures.kinds],
     )
 
 

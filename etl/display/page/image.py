@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _WIDTH: Final = 700
 _AXIS: Final = 52
 _SCALE: Final = 1.5
-_FONT: Final = "Liberation Sans, Noto Sans CJK TC, sans-serif"
 
 
 def png(figures: Figures) -> bytes:
@@ -31,10 +30,10 @@ def png(figures: Figures) -> bytes:
     if not figures.is_bare:
         parts += [
             charts.watch_time(figures, paint).properties(
-                width=_WIDTH, title=_title("Watch time per day (hours)", *_marks(figures))
+                width=_WIDTH, title=_title("Watch time per day", *_marks(figures))
             ),
             charts.viewers(figures, paint).properties(
-                width=_WIDTH, title=_title("Viewers per day", "different named customers; anonymous ones are left out")
+                width=_WIDTH, title=_title("Viewers per day", *_viewer_notes(figures))
             ),
         ]
     parts.append(charts.coverage(figures, paint).properties(width=_WIDTH, title=_title("Coverage", _legend(figures))))
@@ -60,7 +59,7 @@ def png(figures: Figures) -> bytes:
         page.to_dict(),
         vl_version=charts.VEGA_LITE,
         scale=_SCALE,
-        config=charts.config(paint, _FONT)
+        config=charts.config(paint, theme.FONT)
         | {"background": paint("paper"), "axisY": {"minExtent": _AXIS, "maxExtent": _AXIS}},
         # Nothing is fetched: all data stands in the charts.
         allowed_base_urls=[],
@@ -88,6 +87,12 @@ def _marks(figures: Figures) -> Iterator[str]:
         yield "paler: provisional, may still be restated"
 
 
+def _viewer_notes(figures: Figures) -> Iterator[str]:
+    yield "different named customers; anonymous ones are left out"
+    if uncounted := sum(day.is_uncounted for day in figures.days):
+        yield f"not yet counted: {uncounted} days"
+
+
 def _legend(figures: Figures) -> str:
     present = {one.shown_as for one in figures.slices}
     return "of a date LIVE, then VOD: " + ",  ".join(
@@ -101,6 +106,8 @@ def _heading(figures: Figures) -> Iterator[str]:
     else:
         there = f"{figures.complete} of {len(figures.slices)} reports are loaded"
         yield f"{charts.hours(figures.seconds):,.0f} hours; {there}"
+    if figures.org_id:
+        yield f"organization {figures.org_id}"
     for fresh in figures.overview.freshness:
         yield _fresh(fresh)
     yield f"as stored on {figures.read_at:%Y-%m-%d %H:%M %Z}"

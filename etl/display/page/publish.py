@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
@@ -13,21 +15,33 @@ from zoneinfo import ZoneInfo
 from etl.domain.errors import Misconfigured, WrongUsage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import date
 
     from etl.config.settings import Settings
 
 ENDINGS: Final = (".html", ".png")
+FONTS_NEXT_STEP: Final = "install fonts for these letters; on Debian: `apt-get install fonts-noto-core fonts-noto-cjk`"
 # A month to look at; a year can still be read on a phone.
 DAYS_SHOWN: Final = 28
 _DAYS_AT_MOST: Final = 366
 
 
-def publish(settings: Settings, output: Path, start: date, end: date, *, now: datetime | None = None) -> int:
-    """Write what is stored of the dates from `start` to `end` to `output`, which appears whole or not at all.
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What was written.
 
-    Returns:
-        The file's size in bytes.
+    Attributes:
+        size: in bytes.
+        boxes: what the picture shows as boxes, for want of fonts; None where it shows all titles.
+    """
+
+    size: int
+    boxes: str | None
+
+
+def publish(settings: Settings, output: Path, start: date, end: date, *, now: datetime | None = None) -> Published:
+    """Write what is stored of the dates from `start` to `end` to `output`, which appears whole or not at all.
 
     Raises:
         WrongUsage: the range is too long for a page.
@@ -38,31 +52,49 @@ def publish(settings: Settings, output: Path, start: date, end: date, *, now: da
             f"{(end - start).days + 1:,} days are too many for a page",
             next_step=f"choose at most {_DAYS_AT_MOST} days with --start and --end",
         )
-    _require_extra()
+    is_picture = output.suffix.lower() == ".png"
+    _require_extra("altair", "vl_convert") if is_picture else _require_extra("jinja2")
     _require_writable(output)
-    from etl.diagnostics import page_data  # noqa: PLC0415 - only now is it known that they can be imported
-    from etl.display.page import image, render  # noqa: PLC0415 - as above
+    from etl.diagnostics import page_data  # noqa: PLC0415 - only now is it known that it can be drawn
 
     zone = ZoneInfo(settings.time_zone)
     found = page_data.read(settings, start, end, now=(now or datetime.now(UTC)).astimezone(zone))
-    content = image.png(found) if output.suffix.lower() == ".png" else render.html(found).encode()
+    boxes = None
+    if is_picture:
+        from etl.display.page import charts, image  # noqa: PLC0415 - an extra, and slow to import
+
+        content = image.png(found)
+        boxes = examine_fonts(one.title for one in found.top[: charts.TOP])
+    else:
+        from etl.display.page import render  # noqa: PLC0415 - an extra
+
+        content = render.html(found).encode()
     try:
         _replace(output, content)
     except OSError as error:
         raise _not_writable(output, error) from None
-    return len(content)
+    return Published(len(content), boxes)
 
 
-def _require_extra() -> None:
+def examine_fonts(titles: Iterable[str]) -> str | None:
+    """What a picture of the titles would show as boxes, for want of fonts; None where nothing, or none can be drawn."""
     try:
-        import altair  # noqa: F401, ICN001, PLC0415 - an extra, and slow to import
-        import jinja2  # noqa: F401, PLC0415
-        import vl_convert  # noqa: F401, PLC0415
-    except ImportError as error:
-        raise Misconfigured(
-            f"{error.name} is not installed, and is needed to draw a page",
-            next_step="pip install 'watch-time[report]'",
-        ) from None
+        from etl.display.page import fonts  # noqa: PLC0415 - an extra, and slow to import
+    except ImportError:
+        return None
+    missing = fonts.missing_scripts(titles)
+    return f"no font here has {', '.join(f'{script} ({one})' for script, one in missing.items())}" if missing else None
+
+
+def _require_extra(*modules: str) -> None:
+    for module in modules:
+        try:
+            import_module(module)
+        except ImportError:
+            raise Misconfigured(
+                f"{module} is not installed, and is needed to draw",
+                next_step="pip install 'watch-time[report]'",
+            ) from None
 
 
 def _require_writable(output: Path) -> None:

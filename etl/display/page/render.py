@@ -1,4 +1,7 @@
-"""The page as HTML: the template, with style, data and JavaScript in it, under a policy that forbids any request."""
+"""The page as HTML: the template, with style, data and JavaScript in it, under a policy that forbids any request.
+
+All tables and sums stand in the HTML. The script draws the charts, and everything anew for what a reader picks.
+"""
 
 from __future__ import annotations
 
@@ -6,86 +9,188 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
-import vl_convert
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from etl import __version__
+from etl.diagnostics.page_data import compare, compare_content, content_seconds
 from etl.diagnostics.status import SIGNS
 from etl.display.number_format import in_days
-from etl.display.page import charts, theme
+from etl.display.page import theme
+from etl.display.page.titles import label
 from etl.domain.slices import ReportType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import date
+    from collections.abc import Iterator, Sequence
 
-    from etl.diagnostics.page_data import Figures
+    from etl.diagnostics.page_data import Change, Content, Day, Figures
 
-_FONT: Final = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif'
 _WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_LONG_WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_WEEK: Final = 7
 _HOUR_S: Final = 3600
-# What of the bundle the page's own script uses.
-_OFFERED: Final = "window.vegaEmbed = vegaEmbed;"
-# Characters of a title for which the chart has room on a phone.
-_SHORT: Final = 36
+# Whole numbers above it are not exact in JavaScript.
+_LARGEST: Final = 2**53 - 1
+_TREND_HEIGHT: Final = 100
+# Longer words are broken, so that a phone shows them.
+_WHOLE: Final = 32
 
 
 def html(figures: Figures) -> str:
     """The whole page."""
-    library = vl_convert.javascript_bundle(_OFFERED, vl_version=charts.VEGA_LITE)
     script = _part("page.js")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters |= {
+        "colour": theme.colour_of,
         "css": theme.name_of,
         "exact": _exact,
         "hours": _hours,
         "in_days": in_days,
-        "label": charts.label,
+        "label": label,
+        "percent": _percent,
+        "sentence": _sentence,
         "share": _share,
         "signed": _signed,
         "thousands": _thousands,
+        "unbroken": _unbroken,
+        "weekday": lambda day: _LONG_WEEKDAYS[day.weekday()],
     }
-    environment.tests["long"] = lambda title: len(title) > _SHORT
     counts = Counter(one.shown_as for one in figures.slices)
     return environment.from_string(_part("page.html.j2")).render(
         figures=figures,
+        days=len(figures.days),
         types=tuple(ReportType),
         weekdays=_WEEKDAYS,
         weeks=list(_weeks(figures)),
         states={state: counts[state] for state in SIGNS if counts[state]},
         signs=SIGNS,
+        changed=_changed,
+        on_period_before=compare(figures, figures.start, figures.end, len(figures.days)),
+        on_week_before={day: compare(figures, day, day, _WEEK) for day in (one.report_date for one in figures.days)},
+        most=max((day.total for day in figures.days), default=Decimal(0)),
+        top=[_line(figures, content) for content in figures.top],
         light=theme.LIGHT,
         dark=theme.DARK,
         version=__version__,
-        policy=_policy(library, script),
+        policy=_policy(script),
         css=Markup(_part("page.css")),  # noqa: S704 - our own file
-        charts=_as_data(_specs(figures)),
-        library=Markup(library),  # noqa: S704 - the library's own text; it is hashed as it stands
+        data=_as_data(_data(figures)),
         script=Markup(script),  # noqa: S704 - our own file
     )
 
 
-def _specs(figures: Figures) -> dict[str, Any]:
-    drawn = {} if figures.is_bare else {"watch_time": charts.watch_time, "viewers": charts.viewers}
-    if figures.top:
-        drawn["top_content"] = charts.top_content
-    # As wide as the place they have, on every screen.
-    sized = {
-        name: draw(figures, theme.variable).properties(
-            width="container", autosize={"type": "fit-x", "contains": "padding"}
-        )
-        for name, draw in drawn.items()
-    }
+def _data(figures: Figures) -> dict[str, Any]:
+    """What the script computes with: a number per day, from the first that is compared; seconds as whole units."""
+    days = [*figures.before, *figures.days]
+    places = {day.report_date: place for place, day in enumerate(days)}
+    kinds = figures.kinds
+    units = _units(figures)
+
+    def row(numbers: Sequence[tuple[date, Decimal]]) -> list[Any]:
+        """The place of the first day, and a number for each from there on."""
+        if not numbers:
+            return [0, []]
+        first = places[numbers[0][0]]
+        values = [0] * (places[numbers[-1][0]] - first + 1)
+        for day, seconds in numbers:
+            values[places[day] - first] += _whole(seconds, units)
+        return [first, values]
+
     return {
-        "config": charts.config(theme.variable, _FONT),
-        "charts": {name: chart.to_dict() for name, chart in sized.items()},
+        "first": days[0].report_date.isoformat(),
+        "start": figures.start.isoformat(),
+        "end": figures.end.isoformat(),
+        "units": units,
+        "kinds": [
+            {"label": kind.label, "report": kind.report_type.value, "colour": theme.colour_of(kind)} for kind in kinds
+        ],
+        "there": {
+            report_type.value: [int(day.seconds[report_type] is not None) for day in days] for report_type in ReportType
+        },
+        "seconds": [
+            [
+                _whole(day.kinds.get(kind, Decimal(0)), units) if kind.report_type not in day.missing else 0
+                for day in days
+            ]
+            for kind in kinds
+        ],
+        "anonymous": [_whole(day.anonymous, units) for day in days],
+        "viewers": [day.viewers for day in days],
+        "provisional": [int(day.provisional) for day in days],
+        "late": [[slice_.report_date.isoformat(), slice_.report_type.value] for slice_ in figures.late],
+        "contents": figures.contents,
+        "contentsSince": places[figures.contents_since],
+        "top": [
+            {
+                "id": content.content_id,
+                "title": label(content),
+                "kinds": {
+                    place: row([(one.report_date, one.seconds) for one in content.views if one.kind == kind])
+                    for place, kind in enumerate(kinds)
+                    if any(one.kind == kind for one in content.views)
+                },
+                "anonymous": row([(one.report_date, one.anonymous) for one in content.views if one.anonymous]),
+            }
+            for content in figures.top
+        ],
     }
+
+
+def _units(figures: Figures) -> int:
+    """How many units a second has, so that all sums are whole numbers, and exact in JavaScript."""
+    numbers = [
+        *(seconds for day in (*figures.before, *figures.days) for seconds in (*day.kinds.values(), day.anonymous)),
+        *(number for content in figures.top for one in content.views for number in (one.seconds, one.anonymous)),
+    ]
+    places = max((_decimals(number) for number in numbers), default=0)
+    total = sum((day.total for day in (*figures.before, *figures.days)), Decimal(0))
+    while places and total.scaleb(places) > _LARGEST:
+        places -= 1
+    return int(10**places)
+
+
+def _decimals(number: Decimal) -> int:
+    exponent = number.normalize().as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def _whole(seconds: Decimal, units: int) -> int:
+    return int((seconds * units).to_integral_value(ROUND_HALF_UP))
+
+
+def _line(figures: Figures, content: Content) -> dict[str, Any]:
+    """What the table shows of a content."""
+    seconds = content_seconds(figures, content)
+    return {
+        "content": content,
+        "total": sum(seconds.values(), Decimal(0)),
+        "anonymous": sum((one.anonymous for one in content.views if one.report_date >= figures.start), Decimal(0)),
+        "change": compare_content(figures, content),
+        "kinds": [kind for kind in figures.kinds if seconds.get(kind)],
+        "trend": _trend(figures.days, content),
+    }
+
+
+def _trend(days: Sequence[Day], content: Content) -> str:
+    """An SVG path, a unit wide per day; interrupted where no report is there."""
+    sums: dict[date, Decimal] = {}
+    for one in content.views:
+        sums[one.report_date] = sums.get(one.report_date, Decimal(0)) + one.seconds
+    most = max((sums.get(day.report_date, Decimal(0)) for day in days), default=Decimal(0)) or Decimal(1)
+    path, draws = "", False
+    for place, day in enumerate(days):
+        if len(day.missing) == len(day.seconds):
+            draws = False
+            continue
+        height = _TREND_HEIGHT - _TREND_HEIGHT * sums.get(day.report_date, Decimal(0)) / most
+        path += f"{'L' if draws else 'M'}{place} {height:.0f}" + ("" if draws else "h0")
+        draws = True
+    return path
 
 
 def _as_data(document: object) -> Markup:
@@ -94,14 +199,12 @@ def _as_data(document: object) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704 - escaped here
 
 
-def _policy(*scripts: str) -> str:
-    """Nothing may be asked for, and no script may run but these; Vega sets styles on what it draws."""
-    hashes = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts
-    )
+def _policy(script: str) -> str:
+    """Nothing may be asked for, and no script may run but this one; widths of bars are styles."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
-        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
-        "form-action 'none'"
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
     )
 
 
@@ -122,12 +225,48 @@ def _part(name: str) -> str:
     return resources.files("etl.display.page").joinpath(name).read_text(encoding="utf-8")
 
 
-def _hours(seconds: Decimal, places: int) -> str:
-    return f"{(seconds / _HOUR_S).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP):,f}"
+def _hours(seconds: Decimal | int, places: int) -> str:
+    return f"{(Decimal(seconds) / _HOUR_S).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP):,f}"
 
 
 def _share(seconds: Decimal, total: Decimal) -> str:
-    return f"{100 * seconds / total:.1f} %" if total else "-"
+    return f"{100 * float(seconds) / float(total):.1f} %" if total else "–"  # noqa: RUF001 - a dash: nothing to show
+
+
+def _percent(change: Change) -> str:
+    return "–" if change.percent is None or change.left_out else _signed_percent(change.percent)  # noqa: RUF001
+
+
+def _signed_percent(percent: float) -> str:
+    return f"{percent:+.1f} %".replace("-", "−")  # noqa: RUF001 - a minus, as wide as the plus
+
+
+def _changed(change: Change, than: str) -> str:
+    """`+4.2 % on the 28 days before; like for like: 3 reports left out`."""
+    if change.percent is None:
+        return f"no report of {than} to compare with"
+    left_out = f"{change.left_out:,} {'report' if change.left_out == 1 else 'reports'}"
+    return f"{_signed_percent(change.percent)} on {than}" + (
+        f"; like for like: {left_out} left out" if change.left_out else ""
+    )
+
+
+def _sentence(text: str) -> Markup:
+    """The text with its commands, which stand between backticks, marked, and with dates and options whole."""
+    prose_and_commands = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(_unbroken(part)) if place % 2 else _unbroken(part)
+        for place, part in enumerate(prose_and_commands)
+    )
+
+
+def _unbroken(text: str) -> Markup:
+    """The text with its dates and options whole: lines end between words only."""
+    words = (
+        Markup('<span class="whole">{}</span>').format(word) if "-" in word and len(word) <= _WHOLE else escape(word)
+        for word in text.split(" ")
+    )
+    return Markup(" ").join(words)
 
 
 def _exact(seconds: Decimal) -> str:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+if TYPE_CHECKING:
+    from etl.diagnostics.page_data import Kind
+
+# The picture's, drawn on any machine.
+FONT: Final = "Liberation Sans, Noto Sans CJK TC, sans-serif"
 # After Okabe and Ito, darkened for white paper and lightened for black.
 LIGHT: Final = {
     "paper": "#ffffff",
@@ -12,7 +17,9 @@ LIGHT: Final = {
     "soft": "#57626d",
     "line": "#d9dfe5",
     "live": "#c8500a",
+    "live-other": "#7d3205",
     "vod": "#0068a8",
+    "vod-other": "#00395e",
     "viewers": "#6a3d9a",
     "gap": "#e6e9ed",
     "loaded": "#007a59",
@@ -30,7 +37,9 @@ DARK: Final = {
     "soft": "#a3aeb8",
     "line": "#333c45",
     "live": "#ff9a57",
+    "live-other": "#c06a32",
     "vod": "#5ab4ee",
+    "vod-other": "#2f7fb8",
     "viewers": "#bd9cf2",
     "gap": "#2a323a",
     "loaded": "#3cc79b",
@@ -48,9 +57,10 @@ def name_of(state: str) -> str:
     return state.replace(" ", "-")
 
 
-def variable(name: str) -> str:
-    """The colour as the page's stylesheet has it: it follows the reader's scheme, on paper too."""
-    return f"var(--{name})"
+def colour_of(kind: Kind) -> str:
+    """One hue per report: its own streaming type's, and a deeper one for what else the report holds."""
+    own = kind.report_type.value
+    return own.lower() if kind.streaming_type == own else f"{own.lower()}-other"
 
 
 def on_paper(name: str) -> str:
