@@ -94,7 +94,7 @@ def main() -> None:
         with browser() as chromium:
             for scheme in ("light", "dark"):
                 screenshot(chromium, (folder / "page.html").as_uri(), FOLDER / f"page-{scheme}.png", scheme=scheme)
-            screenshot(chromium, (folder / "page.html").as_uri(), FOLDER / "page-top.png", height=1308)
+            screenshot(chromium, (folder / "page.html").as_uri(), FOLDER / "page-top.png", height=1134)
             phone = FOLDER / "page-phone.png"
             screenshot(chromium, (folder / "page.html").as_uri(), phone, scheme="dark", width=390, height=1400)
             for command in (("status", "--start", f"{first}"), ("explain", f"{vod(3).report_date}", "--type", "VOD")):

@@ -625,6 +625,18 @@ class TestPicking:
         assert button.get_attribute("aria-pressed") == "false"
         assert len(table(looked, "open")) == 5
 
+    def test_the_keyboard_stays_where_it_was(self, looked: Looked) -> None:
+        name = looked.page.locator("#top button.name").nth(3)
+        told = name.inner_text()
+        name.focus()
+        looked.page.keyboard.press("Enter")
+        assert looked.page.inner_text("#h-watch-time") == f"Watch time per day: {told}"
+        assert looked.page.evaluate("document.activeElement.innerText") == told
+        looked.page.locator("#picked .chip").focus()
+        looked.page.keyboard.press("Enter")
+        assert looked.page.inner_text("#h-watch-time") == "Watch time per day"
+        assert looked.page.evaluate("document.activeElement.id") == "from"
+
     def test_a_content(self, looked: Looked, drawn: Drawn) -> None:
         content = drawn.figures.top[3]
         title = looked.page.locator("#top button.name").nth(3)
@@ -822,13 +834,21 @@ def test_words_on_both_sides_of_a_line_end_in_a_title_stay_apart(
     browser: Browser, newest_warehouse: Warehouse, tmp_path: Path
 ) -> None:
     """The page showed `3799with commentary`."""
-    body = f'{HEADER}"3799\nwith\tcommentary\r\n",c1,VOD,,u1,3600\n"a\x1b[31mb",c2,VOD,,u1,1800\n'
+    body = f'{HEADER}"3799\nwith\tcommentary\r\n",c1,VOD,,u1,3600\n"a\x1b[31mb",c2,VOD,,u1,1800\n=1+1,c3,VOD,,u1,60\n'
     assert newest_warehouse.sync(body, slice_=Slice(LAST, ReportType.VOD)).result is Result.LOADED
     for name in ("page.html", "page.png"):
         publish.publish(newest_warehouse.configured(), tmp_path / name, LAST, LAST, now=NOW)
     with observing(browser, tmp_path / "page.html") as looked:
-        titles = ["3799 with commentary", "a[31mb"]
+        titles = ["3799 with commentary", "a[31mb", "=1+1"]
         assert looked.page.locator("#top .name bdi").all_text_contents() == titles
+        with looked.page.expect_download() as waiting:
+            looked.page.locator("[data-csv=top]").click()
+        assert [
+            row["title"] for row in csv.DictReader(io.StringIO(waiting.value.path().read_text(encoding="utf-8-sig")))
+        ] == [
+            *titles[:-1],
+            "'=1+1",  # a text, and no formula
+        ]
 
 
 def test_customers_that_are_not_counted_yet_are_neither_zero_nor_missing(

@@ -447,7 +447,15 @@
   const chip = (text, onclick) =>
     button(element("bdi", {}, text), onclick, { class: "chip", "aria-label": `No longer only ${text}` });
 
+  // Rows are moved and chips replaced: whoever works with keys stays where they were.
   function update() {
+    const focused = document.activeElement;
+    draw();
+    if (focused === document.activeElement || focused === document.body) return;
+    (focused.isConnected ? focused : byId("from")).focus({ preventScroll: true });
+  }
+
+  function draw() {
     if (byId("chart-watch-time")) {
       drawWatchTime();
       drawViewers();
