@@ -22,18 +22,18 @@ def pack(csv: Path, packed: Path) -> None:
             target.write(piece)
 
 
-def unpack(packed: Path, csv: Path, *, sha256: str) -> int:
-    """Restore the report's bytes; gives their number.
+def unpack(packed: Path, csv: Path, *, sha256: str) -> None:
+    """Restore the report's bytes.
 
     Raises:
         ArchiveDamaged: they are not those of that hash.
     """
-    digest, size_bytes = hashlib.sha256(), 0
+    digest = hashlib.sha256()
     try:
         with pa.CompressedInputStream(pa.OSFile(str(packed), "rb"), "zstd") as source, csv.open("wb") as target:
             while piece := source.read(_PIECE_BYTES):
                 digest.update(piece)
-                size_bytes += target.write(piece)
+                target.write(piece)
     except pa.ArrowException as error:
         raise _damaged(sha256, f"cannot be unpacked ({type(error).__name__})") from None
     except OSError as error:
@@ -42,7 +42,6 @@ def unpack(packed: Path, csv: Path, *, sha256: str) -> int:
         raise _damaged(sha256, "cannot be unpacked") from None  # Arrow's own, of a broken stream
     if digest.hexdigest() != sha256:
         raise _damaged(sha256, "does not have the hash in its name")
-    return size_bytes
 
 
 def _damaged(sha256: str, what: str) -> ArchiveDamaged:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -253,7 +254,7 @@ def test_a_cut_download_is_resumed(warehouse: Warehouse) -> None:
     warehouse.sandbox.script(VOD, storage=[Delivery(cut_after_bytes=5_000)])
     outcome = warehouse.sync()
     report = warehouse.sandbox.report(VOD)
-    assert (outcome.rows, outcome.watch_seconds) == (report.rows, report.watch_seconds)
+    assert (outcome.rows, outcome.watch_seconds, outcome.retries) == (report.rows, report.watch_seconds, 1)
     assert warehouse.sandbox.statuses("storage") == {200: 1, 206: 1}
 
 
@@ -264,6 +265,7 @@ def test_a_download_that_is_cut_for_ever_is_tried_later(warehouse: Warehouse) ->
         object.__setattr__(opened.context.pipeline._source._downloader.retry_policy, "sleep", lambda _: None)
         outcome = opened.run(opened.planner.backfill(DAY, DAY, report_types=[VOD.report_type]))[0]
     assert int(outcome.exit_code) == 75
+    assert re.search(r"the download host 127\.0\.0\.1:\d+/\w+", outcome.message or ""), "host and path, no query"
     assert warehouse.facts() == []
 
 

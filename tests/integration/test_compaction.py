@@ -320,6 +320,12 @@ def test_a_month_that_a_backfill_may_be_loading_is_left_to_it(october: Warehouse
     assert done.month.name == "watch_time_202609", "the oldest"
 
 
+def test_every_settled_month_is_compacted(october: Warehouse, database: Database) -> None:
+    done, trouble = compaction.compact_all(database, october.configured(), Stop(), today=date(2027, 1, 22))
+    assert trouble == []
+    assert [each.month.name for each in done] == ["watch_time_202609", "watch_time_202610", "watch_time_202611"]
+
+
 def test_a_month_whose_name_is_taken_is_named_with_what_to_do(october: Warehouse, database: Database) -> None:
     with psycopg.connect(october.url) as somebody:
         somebody.execute("CREATE TABLE watch_time_202610 ()")
@@ -349,9 +355,11 @@ def test_two_months_that_cannot_be_compacted_do_not_stop_the_third_and_are_not_b
     assert done is not None
     assert done.month.name == "watch_time_202611"
     assert [type(error) for error in trouble] == [Misconfigured, ReconciliationFailed]
-    # The next run says it again, and builds nothing either.
+    # The next run says it again, and builds nothing either; `watch-time compact` reports the same two.
     done, trouble = compaction.compact_after_run(database, settings, Stop(), today=in_january)
     assert (done, len(trouble)) == (None, 2)
+    compacted, trouble = compaction.compact_all(database, settings, Stop(), today=in_january)
+    assert (compacted, [type(error) for error in trouble]) == ([], [Misconfigured, ReconciliationFailed])
     assert built == ["watch_time_202611"]
 
 

@@ -273,6 +273,25 @@ def test_what_was_answered_before_another_run_committed_is_asked_for_again(
     assert warehouse.query("SELECT result FROM report_check ORDER BY first_at") == [("loaded",), ("unchanged",)]
 
 
+def test_facts_that_are_dropped_while_the_source_answers_unmodified_are_loaded_again(
+    newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest_warehouse.sync(GOOD)
+    facts = newest_warehouse.facts()
+    with newest_warehouse.job() as opened:
+        pipeline = opened.context.pipeline
+        record = pipeline._record_unmodified
+
+        def drop_and_record(*arguments: Any) -> object:
+            with psycopg.connect(newest_warehouse.url) as somebody:
+                somebody.execute("DROP TABLE IF EXISTS watch_time_20261116_vod")
+            return record(*arguments)
+
+        monkeypatch.setattr(pipeline, "_record_unmodified", drop_and_record)
+        assert pipeline.sync_slice(VOD, FetchOptions()).result is Result.LOADED
+    assert newest_warehouse.facts() == facts
+
+
 def test_a_former_report_with_rejected_lines_may_come_back(warehouse: Warehouse) -> None:
     first, second = GOOD.replace("u2,2", "u2,-2"), GOOD.replace("u2,2", "u2,1")
     for body, revision in ((first, 1), (second, 2), (first, 3)):
