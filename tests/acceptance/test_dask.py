@@ -204,8 +204,10 @@ def test_a_connection_to_the_scheduler_that_breaks_costs_time_only(
             process = on_cluster.start(*RANGE, "--json", "--dask", forwarder.address)
             wait_until_held()
             forwarder.break_connections()
-            lines = iter(process.stderr.readline, "")
-            assert "slice_resubmitted" in (json.loads(line)["event"] for line in lines), "it was not noticed"
+            seen = []
+            while '"slice_resubmitted"' not in (line := process.stderr.readline()):
+                seen.append(line)
+                assert line, f"it was not noticed: {seen}"
         out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert {slice_["result"] for slice_ in json.loads(out)["slices"]} <= {"loaded", "unchanged"}
