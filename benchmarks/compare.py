@@ -293,7 +293,7 @@ def compare(options: Options) -> results.Results:
     sandbox = Sandbox(config)
     with (
         tempfile.TemporaryDirectory(prefix="watch-time-compare-") as folder,
-        postgres.running(options.source) as server,
+        postgres.running(options.source, durable=True) as server,
         running(sandbox) as base_url,
     ):
         sandbox.report(SLICE, 0)  # makes the sandbox's folder, beside which ours must lie for hard links

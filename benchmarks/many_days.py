@@ -72,7 +72,7 @@ def backfill(days: int, rows: int, *, source: str = "wheel-18", concurrency: int
     )
     with (
         tempfile.TemporaryDirectory(prefix="watch-time-many-days-") as folder,
-        postgres.running(source) as server,
+        postgres.running(source, durable=True) as server,
         server.database() as url,
         running(sandbox) as base_url,
         psycopg.connect(server.url, autocommit=True) as connection,

@@ -90,7 +90,7 @@ def load(name: str, rows: int) -> Load:
         records = sandbox.report(SLICE).rows
     with (
         tempfile.TemporaryDirectory(prefix="watch-time-memory-") as folder,
-        postgres.running("wheel-18") as server,
+        postgres.running("wheel-18", durable=True) as server,
         server.database() as url,
         running(sandbox) as base_url,
         psycopg.connect(server.url, autocommit=True) as connection,

@@ -89,7 +89,7 @@ def measure(
     sandbox = Sandbox(config)
     with (
         tempfile.TemporaryDirectory(prefix="watch-time-workers-") as folder,
-        postgres.running(source) as server,
+        postgres.running(source, durable=True) as server,
         running(sandbox) as base_url,
     ):
         # Made before the clock starts.

