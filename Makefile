@@ -1,7 +1,7 @@
 # `make demo` and `make test` need Python 3.11 or newer and nothing else; what they install goes into .venv here.
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST_WORKERS ?= 2
+PYTEST_WORKERS ?= 3
 DEMO_FOLDER ?= watch-time-demo
 
 .DEFAULT_GOAL := help
