@@ -77,7 +77,7 @@ engine-test: install ## on the Docker engine that answers: databases in containe
 	tests/engine/images.sh
 	$(MAKE) image BASE=debian-python:trixie
 	$(MAKE) image BASE=debian-python:trixie EXTRAS="notify sandbox dask" TAG=watch-time:dask
-	WATCH_TIME_TEST_ENGINE=1 WATCH_TIME_TEST_IMAGE=watch-time $(BIN)/pytest -n $(PYTEST_WORKERS) $(ENGINE_TESTS)
+	WATCH_TIME_TEST_ENGINE=1 WATCH_TIME_TEST_IMAGE=watch-time $(BIN)/pytest -n 2 $(ENGINE_TESTS)
 
 lint: install ## ruff: rules and format
 	$(BIN)/ruff check .
