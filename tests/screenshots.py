@@ -121,7 +121,7 @@ def terminal_output(command: tuple[str, ...], folder: Path, environment: Mapping
                 break
             text += piece
     os.close(ours)
-    return "\n".join(text.decode().replace("\r\n", "\n").split("\n")[:26])
+    return "\n".join(text.decode().replace("\r\n", "\n").split("\n")[:30])
 
 
 def render(command: tuple[str, ...], text: str) -> str:
