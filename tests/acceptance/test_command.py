@@ -59,6 +59,8 @@ def test_run_loads_the_target_date_and_the_lookback_window(program: Program, new
     )
     report = newest_warehouse.sandbox.report(VOD)
     assert (vod["rows"], vod["watch_seconds"]) == (report.rows, f"{report.watch_seconds.normalize():f}")
+    counted = newest_warehouse.query("SELECT count(customers), count(*) FROM watch_time_customers")
+    assert counted == [(15, 15)], "the run counts the customers of what it loaded"
 
     again = program("run", "--json")
     assert [slice_["result"] for slice_ in json.loads(again.stdout)["slices"]] == ["unchanged"] * 12
