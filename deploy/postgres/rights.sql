@@ -38,7 +38,7 @@ REVOKE ALL ON content, content_daily, customer_count, warehouse, watch_time_vers
 FROM PUBLIC, :"loader", :"reader";
 REVOKE ALL ON watch_time FROM PUBLIC, :"reader";
 
-GRANT SELECT ON watch_time_version TO :"loader";
+GRANT SELECT ON watch_time_version, watch_time_customers TO :"loader";
 GRANT SELECT, INSERT ON warehouse, report_revision TO :"loader";
 GRANT SELECT, INSERT, UPDATE ON content, customer_count, report_slice, report_check TO :"loader";
 GRANT SELECT, INSERT, DELETE ON report_reject TO :"loader";

@@ -6,6 +6,7 @@ process that asks for it and ends with the last one. It listens on a Unix socket
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -26,6 +27,9 @@ DATABASE: Final = "postgres"
 # The wheel's list of the processes that use a server. It is not pruned there: one that was killed would keep the
 # server running for ever.
 _USERS_FILE: Final = ".handle_pids.json"
+
+# The wheel's name for the user that a server runs as where root starts it.
+_SERVER_USER: Final = "pgserver"
 
 _PRIVATE_SOCKET: Final = "unix_socket_permissions = 0700\n"
 
@@ -120,13 +124,20 @@ def _wheel() -> ModuleType:
 
 def _start(folder: Path, version: int) -> Any:
     pgserver = _wheel()
-    try:
-        return pgserver.get_server(folder, postgres_version=version)
-    except subprocess.CalledProcessError as error:
-        if "useradd" not in error.cmd:
-            raise
-        # Run by root, the wheel makes a user for the server; another process was making it at the same moment.
-        return pgserver.get_server(folder, postgres_version=version)
+    if os.geteuid() == 0:
+        _make_server_user(pgserver)
+    return pgserver.get_server(folder, postgres_version=version)
+
+
+def _make_server_user(pgserver: ModuleType) -> None:
+    """The user that the wheel runs a server as where root starts it, made by one process at a time.
+
+    Of two `useradd` at the same moment the second replaces what the first has made, with another uid, and the first
+    one's server finds its folder closed.
+    """
+    with Path(str(pgserver.__file__)).open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        pgserver.utils.ensure_user_exists(_SERVER_USER)
 
 
 def _shut_others_out(folder: Path, uri: str) -> None:

