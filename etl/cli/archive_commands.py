@@ -11,7 +11,7 @@ from etl.cli import options, output
 
 def archive(
     sweep: Annotated[
-        bool, typer.Option("--sweep", help="Finish what a crash left unfinished, and remove unreferenced files.")
+        bool, typer.Option("--sweep", help="Finish what a crash left unfinished, and delete unreferenced files.")
     ] = False,
     as_json: options.Json = False,
 ) -> None:

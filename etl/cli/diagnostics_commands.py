@@ -19,12 +19,12 @@ def status(
     start: options.Start = None,
     end: options.End = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit with 75 if any slice is late: of all known dates, or from --start on.")
+        bool, typer.Option("--check", help="Exit with 75 if a slice is late, of all known dates or from --start on.")
     ] = False,
-    every_slice: Annotated[bool, typer.Option("--all", help="List each slice too.")] = False,
+    every_slice: Annotated[bool, typer.Option("--all", help="Also list every slice.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Show how fresh the warehouse is, what is not loaded and why, and totals; with --all, each slice."""
+    """Show what is loaded, what is not and why, how fresh the warehouse is, and totals."""
     gc.disable()  # it is done in less than half a second, a tenth of which would go into looking for garbage
     from etl.diagnostics import status
     from etl.display import status_page
@@ -47,7 +47,7 @@ def revisions(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """List what was restated after it was first loaded, and what is held and how to accept it."""
+    """List restated reports, and held reports with the command that accepts them."""
     from etl.diagnostics import status
     from etl.display import narrative
 
@@ -58,11 +58,11 @@ def revisions(
 
 
 def explain(
-    date: Annotated[date, typer.Argument(parser=options.day, metavar=options.DAY, help="The slice's date.")],
+    date: Annotated[date, typer.Argument(parser=options.day, metavar=options.DAY, help="Report date.")],
     report_type: options.Type = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show the history of a date's slices: checks, accepted revisions, rejected lines, and what happens next."""
+    """Show the history of a date: checks, accepted revisions, rejected lines, and what happens next."""
     from etl.diagnostics import explain
     from etl.display import narrative
 
@@ -78,14 +78,17 @@ def verify(
     file: Annotated[
         Path | None,
         typer.Option(
-            exists=True, dir_okay=False, metavar="FILE", help="Compare with this CSV instead; needs a date and --type."
+            exists=True,
+            dir_okay=False,
+            metavar="FILE",
+            help="Compare with this CSV; requires one date and --type.",
         ),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Compare stored slices with their reports, row by row; exits with 65 when one differs.
+    """Compare stored slices with their reports, row by row.
 
-    Exits with 75 when none of them could be compared.
+    Exits with 65 if a slice differs, and with 75 if none could be compared.
     """
     from etl.diagnostics import verify
     from etl.display import narrative
@@ -109,7 +112,7 @@ def verify(
 def report(
     output: Annotated[
         Path,
-        typer.Option(dir_okay=False, metavar="FILE", help="Where to write it: *.html for a page, *.png for a picture."),
+        typer.Option(dir_okay=False, metavar="FILE", help="Output file: *.html for a page, *.png for an image."),
     ],
     start: Annotated[
         date | None,
@@ -117,7 +120,7 @@ def report(
     ] = None,
     end: options.End = None,
 ) -> None:
-    """Show the warehouse as one HTML page that needs no network, or as a picture for chat."""
+    """Write a self-contained HTML page about the warehouse, or an image of it for chat."""
     from etl.display.page import publish
 
     if output.suffix.lower() not in publish.ENDINGS:

@@ -29,7 +29,7 @@ def run(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Load the target date's reports, what is missing in the look-back window, and what was restated. The daily job."""
+    """Load the target date's reports, those missing from the look-back window, and restatements: the daily job."""
     from etl.job import runner
     from etl.pipeline import outcome_log
     from etl.telemetry import run_telemetry
@@ -72,21 +72,19 @@ def backfill(
         bool,
         typer.Option(
             "--refresh",
-            help="Check loaded slices too; load those that changed, at the source or in the warehouse.",
+            help="Also check loaded slices; reload those changed at the source or in the warehouse.",
         ),
     ] = False,
     reload: Annotated[
         bool,
-        typer.Option(
-            "--reload", help="Load every slice again, whatever is stored: corrects rows that were changed by hand."
-        ),
+        typer.Option("--reload", help="Reload every slice, even if unchanged; corrects rows that were edited by hand."),
     ] = False,
     only: Annotated[
         str | None,
         typer.Option(metavar="STATE,...", help=f"Only slices in these states: {', '.join(options.WANTED)}."),
     ] = None,
     shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Only part I of N of the dates, from 0/N to N-1/N.")
+        str | None, typer.Option(metavar="I/N", help="Load part I of N of the dates: 0/N to N-1/N.")
     ] = None,
     accept: Annotated[bool, typer.Option("--accept", help="Accept the held reports of one date.")] = False,
     concurrency: Annotated[
@@ -95,17 +93,17 @@ def backfill(
             min=1,
             max=MAX_CONCURRENCY,
             metavar="N",
-            help="How many slices to load at the same time; default: WATCH_TIME_CONCURRENCY.",
+            help="Number of slices to load at the same time; default: WATCH_TIME_CONCURRENCY.",
         ),
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(min=0.001, metavar="N", help="At most N requests a second to the report API.")
+        float | None, typer.Option(min=0.001, metavar="N", help="Send at most N requests a second to the report API.")
     ] = None,
     dask: Annotated[
         str | None,
         typer.Option(
             metavar="local|ADDRESS",
-            help="Load on a Dask cluster: processes on this machine, or a scheduler's workers.",
+            help="Load with Dask: on local processes, or on the cluster at ADDRESS.",
         ),
     ] = None,
     dry_run: Annotated[
@@ -115,7 +113,7 @@ def backfill(
         bool,
         typer.Option(
             "--from-archive",
-            help="Rebuild from WATCH_TIME_ARCHIVE_URL, without the API; --start, --end, --type limit it.",
+            help="Restore from WATCH_TIME_ARCHIVE_URL, not the API; limit with --start, --end, --type.",
         ),
     ] = False,
     yes: options.Yes = False,
@@ -123,7 +121,7 @@ def backfill(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Load the slices of a date range that are not loaded yet, oldest first. Resumes where it left off."""
+    """Load the missing slices of a date range, oldest first. Resumes where it left off."""
     from etl.job import runner
     from etl.pipeline import outcome_log
     from etl.telemetry import run_telemetry
@@ -171,9 +169,9 @@ def backfill(
 
 
 def compact(as_json: options.Json = False) -> None:
-    """Merge the partitions of every settled month into one, and count the customers of what was loaded.
+    """Merge the partitions of every settled month into one, and update the customer counts.
 
-    Safe to run at any time; readers wait for a moment at most.
+    Safe to run at any time; readers wait briefly at most.
     """
     from etl.display import terminal
     from etl.load import maintenance

@@ -33,9 +33,9 @@ _INTERRUPTED: Final = 130
 
 app = typer.Typer(
     name="watch-time",
-    help="Loads BlendVision One's daily watch-time reports into Postgres.",
-    epilog=f"Settings come from {PREFIX}* variables or a .env file in this folder. New here? Try watch-time demo, then "
-    "watch-time init.",
+    help="Load BlendVision One's daily watch-time reports into Postgres.",
+    epilog=f"Settings come from {PREFIX}* environment variables, or from .env in the current directory. New here? Try "
+    "watch-time demo, then watch-time init.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -106,10 +106,10 @@ def root(
 _COMMANDS: Final = (
     (
         setup_commands.init,
-        "Ask for token, organization and database; write .env.",
+        "Prompt for token, organization and database; write .env.",
         ("init", "init --token-file token --org-id my-org --database-url embedded:warehouse --yes"),
     ),
-    (load_commands.run, "The daily job: load what is due, missing or restated.", ("run", "run --json")),
+    (load_commands.run, "Load what is due, missing or restated: the daily job.", ("run", "run --json")),
     (
         load_commands.backfill,
         "Load a range of dates, oldest first.",
@@ -125,15 +125,19 @@ _COMMANDS: Final = (
     ),
     (
         diagnostics_commands.status,
-        "What is loaded, how fresh it is, and what is missing.",
+        "Show what is loaded, what is missing, and how fresh it is.",
         ("status", "status --check", "status --start 2026-01-01 --end 2026-01-31"),
     ),
     (
         diagnostics_commands.revisions,
-        "What was restated, and what is held.",
+        "List restated and held reports.",
         ("revisions", "revisions --start 2026-01-01"),
     ),
-    (diagnostics_commands.explain, "The history of one date.", ("explain 2026-01-15", "explain 2026-01-15 --type VOD")),
+    (
+        diagnostics_commands.explain,
+        "Show the history of one date.",
+        ("explain 2026-01-15", "explain 2026-01-15 --type VOD"),
+    ),
     (
         diagnostics_commands.verify,
         "Compare stored slices with their reports, row by row.",
@@ -144,12 +148,12 @@ _COMMANDS: Final = (
     ),
     (
         diagnostics_commands.report,
-        "Show the warehouse as an HTML page, or a picture for chat.",
+        "Write an HTML page, or an image for chat.",
         ("report --output watch-time.html", "report --output watch-time.png"),
     ),
     (
         query_commands.sql,
-        "Query the warehouse with psql, or with one statement.",
+        "Open psql, or run a query.",
         (
             'sql "SELECT report_date, sum(watch_seconds) FROM watch_time_daily GROUP BY 1 ORDER BY 1"',
             'sql "SELECT title FROM content" --json',
@@ -165,12 +169,12 @@ _COMMANDS: Final = (
     (setup_commands.migrate, "Create the tables, or migrate them to this version.", ("migrate",)),
     (
         sandbox_commands.demo,
-        "See it work, without an account or a database.",
+        "Try it without an account or a database.",
         ("demo", "demo --folder /tmp/demo"),
     ),
     (
         sandbox_commands.sandbox,
-        "Serve a stand-in for BlendVision's report API.",
+        "Serve a local mock of BlendVision's report API.",
         ("sandbox", "sandbox --port 0 --rows 100000"),
     ),
 )

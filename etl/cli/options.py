@@ -19,7 +19,7 @@ _LAST: Final = date(2999, 12, 31)
 WANTED: Final[dict[str, State | None]] = {"missing": None, **{state.value: state for state in State}}
 Verbose = Annotated[bool, typer.Option("--verbose", help="On a terminal, show log lines instead of the progress bar.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing unless something needs attention; for cron.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of a table.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 
 
 def day(text: str) -> date:
@@ -80,10 +80,10 @@ def require_dask_alone(dask: str, *, concurrency: int | None, rate: float | None
         )
 
 
-Yes = Annotated[bool, typer.Option("--yes", help="Confirm dates that are far earlier than all others.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Confirm dates far earlier than all others.")]
 Type = Annotated[
     ReportType | None,
-    typer.Option("--type", case_sensitive=False, metavar="LIVE|VOD", help="One report only; default: both."),
+    typer.Option("--type", case_sensitive=False, metavar="LIVE|VOD", help="One report type only; default: both."),
 ]
 Start = Annotated[
     date | None, typer.Option(parser=day, metavar=DAY, help="First date; default: two weeks before the last.")

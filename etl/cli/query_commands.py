@@ -12,7 +12,7 @@ from etl.cli import options, output
 
 def sql(
     statement: Annotated[
-        str | None, typer.Argument(metavar="STATEMENT", help="One statement; default: open psql.")
+        str | None, typer.Argument(metavar="STATEMENT", help="SQL statement; default: open psql.")
     ] = None,
     file: Annotated[
         Path | None,
@@ -21,9 +21,9 @@ def sql(
     write: Annotated[bool, typer.Option("--write", help="Allow changes to the warehouse.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Query the configured warehouse, embedded or not: with psql, one statement, or a file. Read-only by default.
+    """Open psql on the configured warehouse, or run a statement or a file. Read-only by default.
 
-    The tables are found without the schema's name. A statement's result is a table, or with --json a list of objects.
+    The search path is the configured schema. A statement prints a table, or with --json a list of objects.
     """
     from etl.diagnostics import sql_query
     from etl.display import query_result

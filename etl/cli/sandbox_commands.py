@@ -14,18 +14,18 @@ def sandbox(
     rows: Annotated[int, typer.Option(min=0, metavar="N", help="Rows per report.")] = 2_000,
     seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same data.")] = 1,
 ) -> None:
-    """Serve a stand-in for BlendVision's report API, with data of any size, until stopped."""
+    """Serve a local mock of BlendVision's report API, with generated reports, until stopped."""
     from etl.sandbox.demo import serve
 
     serve(host=host, port=port, rows=rows, seed=seed)
 
 
 def demo(
-    folder: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the demo's database is kept.")] = Path(
+    folder: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the demo's database.")] = Path(
         "watch-time-demo"
     ),
 ) -> None:
-    """See it work: an embedded Postgres, the sandbox, two weeks of reports, and the page. Takes under a minute."""
+    """Load two weeks of sandbox reports into an embedded Postgres, and write the HTML page. Takes under a minute."""
     from etl.sandbox.demo import show
 
     show(folder)

@@ -36,15 +36,15 @@ def init(
         typer.Option(metavar="URL", help="Postgres URL, or embedded:DIR. Default: WATCH_TIME_DATABASE_URL."),
     ] = None,
     api_base_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Base URL of the API, if not BlendVision's own.")
+        str | None, typer.Option(metavar="URL", help="Base URL of the API; default: BlendVision's.")
     ] = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Ask no questions: update .env and create the tables. For scripts.")
+        bool, typer.Option("--yes", help="Do not prompt; update .env and create the tables. For scripts.")
     ] = False,
 ) -> None:
-    """Ask for token, organization and database, check each, write .env, and create the tables.
+    """Prompt for token, organization and database, check each, write .env, and create the tables.
 
-    Without a terminal, or with --yes, it asks nothing and names what is missing.
+    Without a terminal, or with --yes, it does not prompt; missing settings are errors.
     """
     from etl.config import env_file
     from etl.config.environment import variable_of
