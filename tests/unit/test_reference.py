@@ -75,10 +75,10 @@ def test_every_exit_code_has_its_section_and_its_remedy() -> None:
     assert re.findall(r"^\| \[(\d+)\]\(#exit-\d+\) \|", EXIT_CODES, re.MULTILINE) == codes
     for code in codes:
         section = EXIT_CODES.partition(f"## Exit {code}\n")[2].partition("\n## ")[0]
-        assert "**What now:**" in section, code
+        assert "**What to do:**" in section, code
         assert "```text" in section, code
         parts = section.split("\n### ")[1:]
-        assert ["**What now:**" in part for part in parts] == [True] * len(parts), code
+        assert ["**What to do:**" in part for part in parts] == [True] * len(parts), code
 
 
 def test_every_extra_is_told_where_pip_is() -> None:
