@@ -77,8 +77,7 @@ class Archive:
             f"the archive {self.store.url} has {newest} with another report than this warehouse",
             next_step="if this is the same warehouse, name an empty schema in WATCH_TIME_SCHEMA and rebuild it there: "
             "`watch-time migrate` `watch-time backfill --from-archive` If it is another warehouse, give it an "
-            "archive of its "
-            "own in WATCH_TIME_ARCHIVE_URL",
+            "archive of its own in WATCH_TIME_ARCHIVE_URL",
         )
 
     def unknown_revision(self, key: Key) -> Misconfigured:
@@ -88,9 +87,8 @@ class Archive:
             f"the archive {self.store.url} has {key}, which this warehouse does not know",
             next_step="if this database lost it, or is a new one for the same data, restore it and run again: "
             f"`watch-time backfill --from-archive --start {day} --end {day} --type {key.slice.report_type}` Without "
-            "dates "
-            "and type the whole archive is restored. If it is another warehouse, give it an archive of its own in "
-            "WATCH_TIME_ARCHIVE_URL",
+            "dates and type the whole archive is restored. If it is another warehouse, give it an archive of its own "
+            "in WATCH_TIME_ARCHIVE_URL",
         )
 
     def store_revision(

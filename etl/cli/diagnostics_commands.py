@@ -39,8 +39,7 @@ def status(
 
 def revisions(
     start: Annotated[
-        date | None,
-        typer.Option(parser=options.day, metavar=options.DAY, help="First date; default: the oldest."),
+        date | None, typer.Option(parser=options.day, metavar=options.DAY, help="First date; default: the oldest.")
     ] = None,
     end: Annotated[
         date | None, typer.Option(parser=options.day, metavar=options.DAY, help="Last date; default: today.")

@@ -32,8 +32,7 @@ def init(
     ] = None,
     org_id: Annotated[str | None, typer.Option(metavar="ID", help="Organization id.")] = None,
     database_url: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Postgres URL, or embedded:DIR. Default: WATCH_TIME_DATABASE_URL."),
+        str | None, typer.Option(metavar="URL", help="Postgres URL, or embedded:DIR. Default: WATCH_TIME_DATABASE_URL.")
     ] = None,
     api_base_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Base URL of the API; default: BlendVision's.")

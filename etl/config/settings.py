@@ -60,8 +60,7 @@ class Settings(BaseSettings):
     )
     # Before the URL, which is judged by it.
     weakest_sslmode: Sslmode = Field(
-        "verify-full",
-        description="Weakest `sslmode` allowed in a database URL that points to another machine.",
+        "verify-full", description="Weakest `sslmode` allowed in a database URL that points to another machine."
     )
     database_url: Annotated[SecretStr | None, AfterValidator(setting_checks.database_url)] = Field(
         None, description="Postgres URL (secret), or `embedded:DIR` for an embedded Postgres in that folder."
@@ -105,17 +104,13 @@ class Settings(BaseSettings):
         False, description="Lets `--dask` use a scheduler on another machine without TLS, for private networks."
     )
     download_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(setting_checks.host_names)] = Field(
-        (),
-        description="Comma-separated hosts (with subdomains) that reports may come from; empty: any public host.",
+        (), description="Comma-separated hosts (with subdomains) that reports may come from; empty: any public host."
     )
     header_aliases: Annotated[dict[str, str], NoDecode, BeforeValidator(setting_checks.header_aliases)] = Field(
         {}, description='JSON object mapping header text to a column name or `ignore`: `{"Viewer": "customer_id"}`.'
     )
     max_reject_ratio: Decimal = Field(
-        Decimal(0),
-        ge=0,
-        le=1,
-        description="Share of a report's lines that may be rejected before it is held; 0: none.",
+        Decimal(0), ge=0, le=1, description="Share of a report's lines that may be rejected before it is held; 0: none."
     )
     shrink_limit: Decimal = Field(
         Decimal("0.5"),

@@ -100,10 +100,7 @@ def run_checks(examine_fonts: Callable[[Iterable[str]], str | None] = lambda _: 
 
 def _examine_database(settings: Settings, examine_fonts: Callable[[Iterable[str]], str | None]) -> Iterator[Check]:
     try:
-        with (
-            open_warehouse(settings) as database,
-            database.transaction() as connection,
-        ):
+        with open_warehouse(settings) as database, database.transaction() as connection:
             major = connection.info.server_version // 10_000
             where = f"Postgres {major} at {database}, schema {settings.schema_name}"
             if _OLDEST_MAJOR <= major <= _NEWEST_MAJOR:

@@ -64,10 +64,7 @@ def read(settings: Settings, slices: Iterable[Slice]) -> list[Story]:
     Raises:
         SchemaNotReady: there are no tables to read, or those of another version.
     """
-    with (
-        open_warehouse(settings) as database,
-        database.transaction(writable=False) as connection,
-    ):
+    with open_warehouse(settings) as database, database.transaction(writable=False) as connection:
         schema.require_head(database, connection)
         return [_story(connection, slice_, settings) for slice_ in slices]
 

@@ -282,10 +282,7 @@ def read(settings: Settings, start: date, end: date, *, now: datetime) -> Figure
     Raises:
         SchemaNotReady: there are no tables to read, or those of another version.
     """
-    with (
-        open_warehouse(settings) as database,
-        database.connection(writable=False) as connection,
-    ):
+    with open_warehouse(settings) as database, database.connection(writable=False) as connection:
         # A run may commit at any moment: sums, states and counts must be of the same one.
         connection.isolation_level = IsolationLevel.REPEATABLE_READ
         connection.read_only = True
@@ -308,9 +305,7 @@ def _read(connection: Connection, settings: Settings, start: date, end: date, *,
     sums = fetch_rows(connection, statement("diagnostics/read_page_sums"), asked)
     counted = fetch_rows(connection, statement("diagnostics/read_daily_customers"), asked)
     tops = fetch_rows(
-        connection,
-        statement("diagnostics/read_page_contents"),
-        asked | {"since": contents_since, "most": _TOP},
+        connection, statement("diagnostics/read_page_contents"), asked | {"since": contents_since, "most": _TOP}
     )
     per_day = {day: list(rows) for day, rows in groupby(sorted(sums, key=_report_date), _report_date)}
     viewers = {row["report_date"]: row["customers"] for row in counted}

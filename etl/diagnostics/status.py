@@ -99,10 +99,7 @@ def read(settings: Settings, start: date, end: date, *, judged_from: date | None
     Raises:
         SchemaNotReady: there are no tables to read, or those of another version.
     """
-    with (
-        open_warehouse(settings) as database,
-        database.transaction(writable=False) as connection,
-    ):
+    with open_warehouse(settings) as database, database.transaction(writable=False) as connection:
         schema.require_head(database, connection)
         return Status(
             merge(ledger.read_range(connection, start, end), slices_of(dates_between(start, end))),
@@ -112,10 +109,7 @@ def read(settings: Settings, start: date, end: date, *, judged_from: date | None
 
 def restatements(settings: Settings, start: date, end: date) -> tuple[list[ledger.Restatement], list[SliceStatus]]:
     """What changed after first publication from `start` to `end`, both included; and the held slices of the range."""
-    with (
-        open_warehouse(settings) as database,
-        database.transaction(writable=False) as connection,
-    ):
+    with open_warehouse(settings) as database, database.transaction(writable=False) as connection:
         schema.require_head(database, connection)
         known = ledger.read_range(connection, start, end)
         held = [slice_ for slice_, record in known.items() if record.state is State.HELD]

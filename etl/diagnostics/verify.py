@@ -129,11 +129,7 @@ class Verification:
                 return self._with(slice_, report.path, report.sha256)
         except WatchTimeError as error:
             return Verdict(
-                slice_,
-                compared=False,
-                message=str(error),
-                next_step=error.next_step,
-                exit_code=error.exit_code,
+                slice_, compared=False, message=str(error), next_step=error.next_step, exit_code=error.exit_code
             )
 
     def _with(self, slice_: Slice, path: Path, sha256: str) -> Verdict:

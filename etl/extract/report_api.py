@@ -194,9 +194,7 @@ class ReportApi:
 
     def _again(self, said: str, trouble: FailureKind, response: httpx.Response) -> RetryableError:
         error = SourceUnavailable(
-            said,
-            next_step="run again later; what is loaded is unchanged",
-            request_id=request_id(response.headers),
+            said, next_step="run again later; what is loaded is unchanged", request_id=request_id(response.headers)
         )
         return RetryableError(error, trouble, self._retry_policy.retry_after_s(response.headers))
 

@@ -144,8 +144,7 @@ class Recorder:
         ledger.raise_facts_version(connection, known.slice)
         message = (
             f"corrected the stored rows, which were not those of the report: {change.inserted:,} were missing, "
-            f"{change.deleted:,} were "
-            f"surplus, {change.updated:,} had other seconds"
+            f"{change.deleted:,} were surplus, {change.updated:,} had other seconds"
         )
         return replace(outcome, result=Result.LOADED, change=change, message=message, warnings=(message,))
 

@@ -266,12 +266,7 @@ class Pipeline:
         )
 
     def _guard_rejects(
-        self,
-        connection: Connection,
-        attempt: SliceAttempt,
-        known: SliceRecord | None,
-        report: ReportFile,
-        tally: Tally,
+        self, connection: Connection, attempt: SliceAttempt, known: SliceRecord | None, report: ReportFile, tally: Tally
     ) -> tuple[str, ...]:
         """What the guard said and a person overrode.
 
@@ -324,8 +319,7 @@ def _override(
         _Refused: nobody did.
     """
     acceptance = guards.Acceptance(
-        is_held=known is not None and known.held_sha256 == report.sha256,
-        is_asked_for=attempt.options.accept,
+        is_held=known is not None and known.held_sha256 == report.sha256, is_asked_for=attempt.options.accept
     )
     try:
         return acceptance.override(refusal)

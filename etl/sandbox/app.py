@@ -63,9 +63,7 @@ def create_app(sandbox: Sandbox) -> ASGIApp:
     return _Recorder(app, sandbox)
 
 
-def _endpoint(
-    handle: Callable[[Request], Awaitable[Response | Answer]],
-) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(handle: Callable[[Request], Awaitable[Response | Answer]]) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         answer = await handle(request)
         if isinstance(answer, Response):

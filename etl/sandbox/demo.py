@@ -193,11 +193,7 @@ def _prepare(folder: Path) -> None:
 
 
 def _source(config: SandboxConfig, base_url: str) -> dict[str, str]:
-    return {
-        f"{PREFIX}API_BASE_URL": base_url,
-        f"{PREFIX}API_TOKEN": config.token,
-        f"{PREFIX}ORG_ID": config.org_id,
-    }
+    return {f"{PREFIX}API_BASE_URL": base_url, f"{PREFIX}API_TOKEN": config.token, f"{PREFIX}ORG_ID": config.org_id}
 
 
 def _newest_with_history(sandbox: Sandbox, target: date) -> Slice:

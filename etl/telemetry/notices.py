@@ -29,12 +29,7 @@ LATE: Final = "late"
 _MOST_SLICES: Final = 20
 _MOST_SIGNS: Final = 300
 
-_IS: Final = {
-    HELD: "is held",
-    FAILED: "failed",
-    WITHDRAWN: "was withdrawn by the source",
-    LATE: "is late",
-}
+_IS: Final = {HELD: "is held", FAILED: "failed", WITHDRAWN: "was withdrawn by the source", LATE: "is late"}
 
 
 @dataclass(frozen=True, slots=True)

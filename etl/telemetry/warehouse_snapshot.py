@@ -44,10 +44,7 @@ def read(settings: Settings) -> WarehouseSnapshot:
     Raises:
         WatchTimeError: it cannot be read, or belongs to another organization.
     """
-    with (
-        open_warehouse(settings) as database,
-        database.transaction(writable=False) as connection,
-    ):
+    with open_warehouse(settings) as database, database.transaction(writable=False) as connection:
         connection.execute("SET TRANSACTION READ ONLY")
         connection.execute(_BRIEFLY)
         schema.require_head(database, connection)

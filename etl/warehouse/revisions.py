@@ -70,11 +70,7 @@ class Accepted:
 
 def read(connection: Connection, slice_: Slice) -> list[Accepted]:
     """The accepted revisions of a slice, oldest first."""
-    found = fetch_rows(
-        connection,
-        statement("warehouse/read_accepted"),
-        slice_.key(),
-    )
+    found = fetch_rows(connection, statement("warehouse/read_accepted"), slice_.key())
     return [Accepted(**{**row, "report_type": ReportType(row["report_type"])}) for row in found]
 
 

@@ -223,11 +223,7 @@ report_revision: Final = Table(
     Column(
         "loaded_at", DateTime(timezone=True), nullable=False, server_default=func.now(), comment="when it was committed"
     ),
-    Column(
-        "load_duration",
-        Interval,
-        comment="from the report's address to its ledger row: download, checks, load",
-    ),
+    Column("load_duration", Interval, comment="from the report's address to its ledger row: download, checks, load"),
     PrimaryKeyConstraint("report_date", "report_type", "revision"),
     _report_type_is_known(),
     CheckConstraint(

@@ -79,9 +79,7 @@ def viewers(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
     points = (
         base.transform_filter("datum.viewers != null")
         .mark_point(filled=True, size=42, opacity=1, stroke=paint("viewers"), strokeWidth=1.5)
-        .encode(
-            fill=alt.when("datum.partial").then(alt.value(paint("paper"))).otherwise(alt.value(paint("viewers"))),
-        )
+        .encode(fill=alt.when("datum.partial").then(alt.value(paint("paper"))).otherwise(alt.value(paint("viewers"))))
     )
     layers = (*_gaps(figures, paint), line.properties(name="trend"), points.properties(name="counts"))
     return _layers(*layers).properties(height=215)
@@ -153,8 +151,7 @@ def coverage(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
         ),
     )  # fmt: skip
     signs = base.mark_text(fontSize=11, fontWeight="bold").encode(
-        text="sign:N",
-        color=alt.when("datum.solid").then(alt.value(paint("paper"))).otherwise(alt.value(paint("ink"))),
+        text="sign:N", color=alt.when("datum.solid").then(alt.value(paint("paper"))).otherwise(alt.value(paint("ink")))
     )
     return _layers(cells.properties(name="cells"), signs).properties(height=alt.Step(24))
 
@@ -245,8 +242,7 @@ def _gaps(figures: Figures, paint: Callable[[str], str]) -> tuple[alt.Chart, alt
 
 def _kinds(figures: Figures, paint: Callable[[str], str]) -> alt.Scale:
     return alt.Scale(
-        domain=[kind.label for kind in figures.kinds],
-        range=[paint(theme.colour_of(kind)) for kind in figures.kinds],
+        domain=[kind.label for kind in figures.kinds], range=[paint(theme.colour_of(kind)) for kind in figures.kinds]
     )
 
 

@@ -92,8 +92,7 @@ def _require_extra(*modules: str) -> None:
             import_module(module)
         except ImportError:
             raise Misconfigured(
-                f"{module} is not installed, and is needed to draw",
-                next_step="pip install 'watch-time[report]'",
+                f"{module} is not installed, and is needed to draw", next_step="pip install 'watch-time[report]'"
             ) from None
 
 

@@ -66,11 +66,7 @@ class DaskExecutor:
             client = stack.enter_context(connected(self._address) if self._address else started(workers))
             number = stack.enter_context(database_identity.hold(self._context.database))
             terms = RunTerms(
-                secrets.token_hex(4),
-                __version__,
-                number,
-                rate and rate / workers,
-                shareable_settings(self._settings),
+                secrets.token_hex(4), __version__, number, rate and rate / workers, shareable_settings(self._settings)
             )
             submitted = SubmittedPlan(client, self._address or "this machine", terms, plan, self._context)
             try:
