@@ -34,13 +34,14 @@ from etl.load import compaction, customer_counts
 from etl.load.new_partition import NewPartitionLoad
 from etl.runtime.cancellation import Stop
 from etl.warehouse import embedded_postgres, ledger, schema
-from etl.warehouse.connection import open_warehouse
+from etl.warehouse.database import open_warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from etl.domain.slices import Slice
-    from etl.warehouse.connection import Connection, Database
+    from etl.warehouse.connection import Connection
+    from etl.warehouse.database import Database
 
 _TRIES: Final = 3
 _FIRST: Final = date(2026, 10, 1)

@@ -17,7 +17,7 @@ import psycopg
 from psycopg import conninfo, sql
 
 from etl.warehouse import schema
-from etl.warehouse.connection import Database
+from etl.warehouse.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

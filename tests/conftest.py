@@ -29,7 +29,7 @@ from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from etl.warehouse.connection import open_warehouse
+from etl.warehouse.database import open_warehouse
 from prerequisites import skip_missing
 
 if TYPE_CHECKING:

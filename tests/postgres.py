@@ -29,7 +29,7 @@ from testcontainers.core.config import ConnectionMode, testcontainers_config
 
 import citus_cluster
 from etl.warehouse import embedded_postgres, schema
-from etl.warehouse.connection import Database
+from etl.warehouse.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

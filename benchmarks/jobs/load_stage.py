@@ -24,7 +24,7 @@ from etl.load import slice_load  # noqa: F401 - as the program does: the first s
 from etl.pipeline.slice_sync import Pipeline
 from etl.runtime.cancellation import Stop
 from etl.transform import normalise  # noqa: F401 - as the program does: the first settles its memory
-from etl.warehouse.connection import Database
+from etl.warehouse.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from etl.archive.archive import Archive
     from etl.domain.slices import Slice
     from etl.runtime.cancellation import Stop
-    from etl.warehouse.connection import Connection, Database
+    from etl.warehouse.connection import Connection
+    from etl.warehouse.database import Database
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ def archive(
     from etl.display import archive_report
     from etl.runtime.cancellation import Stop
     from etl.warehouse import schema
-    from etl.warehouse.connection import open_warehouse
+    from etl.warehouse.database import open_warehouse
 
     settings, stop = output.settings("org_id", "database_url", "archive_url"), Stop()
     with open_warehouse(settings, stop=stop) as database:

@@ -70,7 +70,7 @@ def init(
 def migrate() -> None:
     """Create the tables, or migrate them to this version. Safe to run at any time, and concurrently."""
     from etl.warehouse import schema
-    from etl.warehouse.connection import open_warehouse
+    from etl.warehouse.database import open_warehouse
 
     settings = output.settings("database_url")
     with open_warehouse(settings) as database:

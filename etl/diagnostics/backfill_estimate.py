@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from etl.domain.slices import ReportType
-from etl.warehouse.connection import fetch_rows, statement
+from etl.warehouse.connection import fetch_rows
+from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -18,7 +18,9 @@ from etl.domain.errors import ExitCode, WatchTimeError
 from etl.domain.slices import Slice, slices_of, target_date
 from etl.extract import token_expiry
 from etl.warehouse import citus, schema
-from etl.warehouse.connection import fetch_rows, open_warehouse, statement
+from etl.warehouse.connection import fetch_rows
+from etl.warehouse.database import open_warehouse
+from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

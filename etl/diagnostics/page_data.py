@@ -13,7 +13,9 @@ from psycopg import IsolationLevel
 from etl.diagnostics import explain, status
 from etl.domain.slices import ReportType, Slice, State, dates_between, slices_of, target_date
 from etl.warehouse import freshness, ledger, schema
-from etl.warehouse.connection import configure, fetch_rows, open_warehouse, statement
+from etl.warehouse.connection import configure, fetch_rows
+from etl.warehouse.database import open_warehouse
+from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from etl.config.settings import Settings
 from etl.domain.slices import ReportType, Slice, target_date
 from etl.warehouse import schema
-from etl.warehouse.connection import open_warehouse
+from etl.warehouse.database import open_warehouse
 
 
 def settings_of(**answers: str) -> Settings:

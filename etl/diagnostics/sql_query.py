@@ -18,13 +18,13 @@ from psycopg import RawCursor, pq
 
 from etl.domain.errors import ExitCode, Misconfigured, WatchTimeError, WrongUsage
 from etl.warehouse import embedded_postgres, schema
-from etl.warehouse.connection import open_warehouse
+from etl.warehouse.database import open_warehouse
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from etl.config.settings import Settings
-    from etl.warehouse.connection import Database
+    from etl.warehouse.database import Database
 
 # Of psql: its own trouble, a bad connection, an error in a script.
 _CODES_OF_PSQL = {0: ExitCode.OK, 2: ExitCode.TRY_LATER, 3: ExitCode.USAGE}

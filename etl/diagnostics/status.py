@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from etl.domain.slices import Slice, State, dates_between, slices_of
 from etl.warehouse import freshness, ledger, schema
-from etl.warehouse.connection import open_warehouse
+from etl.warehouse.database import open_warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

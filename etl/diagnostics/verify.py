@@ -17,7 +17,9 @@ from etl.extract import report_source
 from etl.load.difference import DifferenceLoad
 from etl.pipeline import report_reader
 from etl.warehouse import ledger, schema
-from etl.warehouse.connection import fetch_rows, open_warehouse, statement
+from etl.warehouse.connection import fetch_rows
+from etl.warehouse.database import open_warehouse
+from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from etl.config.settings import Settings
     from etl.domain.slices import ReportType, Slice
     from etl.extract.report_source import Source
-    from etl.warehouse.connection import Connection, Database
+    from etl.warehouse.connection import Connection
+    from etl.warehouse.database import Database
 
 # So many differing rows of a slice are listed; they are counted all.
 _LISTED: Final = 10

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from etl.config.settings import Settings
     from etl.diagnostics.backfill_estimate import Estimate
-    from etl.warehouse.connection import Database
+    from etl.warehouse.database import Database
     from etl.warehouse.ledger import SliceRecord
 
 # The states of a slice that a plan may want; None is "never tried".

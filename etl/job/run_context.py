@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from etl.extract import report_source
 from etl.pipeline.slice_sync import Pipeline
 from etl.warehouse import schema
-from etl.warehouse.connection import open_warehouse
+from etl.warehouse.database import open_warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from etl.domain.outcome import Pause
     from etl.domain.slices import Slice
     from etl.runtime.cancellation import Stop
-    from etl.warehouse.connection import Database
+    from etl.warehouse.database import Database
 
 
 @dataclass(frozen=True, slots=True)

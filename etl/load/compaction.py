@@ -17,7 +17,8 @@ from etl.domain.errors import ReconciliationFailed, SliceBusy, TryLater, WatchTi
 from etl.domain.slices import Slice, dates_between, slices_of
 from etl.load import partitions
 from etl.warehouse import citus, ledger
-from etl.warehouse.connection import fetch_rows, in_savepoint, statement
+from etl.warehouse.connection import fetch_rows, in_savepoint
+from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from etl.load.partitions import Partition
     from etl.runtime.cancellation import Stop
     from etl.warehouse.citus import Dialect
-    from etl.warehouse.connection import Connection, Database
+    from etl.warehouse.connection import Connection
+    from etl.warehouse.database import Database
 
 # Each try waits 50 ms for its locks at most; with the pauses this is about a minute of trying.
 _TRIES: Final = 60

@@ -10,14 +10,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from etl.load.compaction import first_open_date
-from etl.warehouse.connection import fetch_rows, statement
+from etl.warehouse.connection import fetch_rows
+from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
     from datetime import date
 
     from etl.config.settings import Settings
     from etl.runtime.cancellation import Stop
-    from etl.warehouse.connection import Connection, Database
+    from etl.warehouse.connection import Connection
+    from etl.warehouse.database import Database
 
 # Counting a month of large reports takes longer than any load.
 _STATEMENT_TIMEOUT: Final = "SET LOCAL statement_timeout = '2h'"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from etl.load.slice_load import SliceLoad
-from etl.warehouse.connection import statement
+from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from etl.load import compaction, customer_counts
 from etl.runtime.cancellation import Stop
 from etl.warehouse import schema
-from etl.warehouse.connection import open_warehouse
+from etl.warehouse.database import open_warehouse
 
 if TYPE_CHECKING:
     from etl.config.settings import Settings

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from etl.domain.slices import ReportType, Slice
-from etl.warehouse.connection import statement
+from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
     from datetime import date

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from etl.warehouse.connection import statement
+from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

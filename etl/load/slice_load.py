@@ -18,7 +18,7 @@ from etl.domain.errors import ReconciliationFailed
 from etl.domain.report_values import Change
 from etl.load import partitions
 from etl.warehouse import citus
-from etl.warehouse.connection import statement
+from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from etl.domain.slices import Slice
     from etl.load.slice_load import SliceLoad
     from etl.pipeline.outcome_recorder import Recorder
-    from etl.warehouse.connection import Connection, Database
+    from etl.warehouse.connection import Connection
+    from etl.warehouse.database import Database
     from etl.warehouse.ledger import SliceRecord
     from etl.warehouse.revisions import Accepted
 

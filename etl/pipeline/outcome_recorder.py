@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from etl.domain.report_values import Change, ReportFile, ReportNotFound, Tally
     from etl.domain.slices import Slice
     from etl.runtime.cancellation import Stop
-    from etl.warehouse.connection import Connection, Database
+    from etl.warehouse.connection import Connection
+    from etl.warehouse.database import Database
     from etl.warehouse.ledger import SliceRecord
 
 log = structlog.get_logger("watch_time")

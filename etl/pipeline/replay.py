@@ -23,7 +23,7 @@ from etl.pipeline.archive_stage import outcome_of, restored
 from etl.pipeline.outcome_recorder import Recorder
 from etl.runtime.cancellation import Stop
 from etl.warehouse import ledger, revisions, schema
-from etl.warehouse.connection import open_warehouse
+from etl.warehouse.database import open_warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from etl.config.settings import Settings
     from etl.domain.outcome import Outcome
     from etl.domain.slices import ReportType, Slice
-    from etl.warehouse.connection import Connection, Database
+    from etl.warehouse.connection import Connection
+    from etl.warehouse.database import Database
 
 
 class Replay:

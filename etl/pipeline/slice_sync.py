@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from etl.domain.slices import Slice
     from etl.extract.report_source import Source
     from etl.runtime.cancellation import Stop
-    from etl.warehouse.connection import Connection, Database
+    from etl.warehouse.connection import Connection
+    from etl.warehouse.database import Database
     from etl.warehouse.ledger import SliceRecord
 
 log = structlog.get_logger("watch_time")

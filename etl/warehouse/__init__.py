@@ -1,7 +1,9 @@
 """The database: connections, schema, ledger. It commits nothing by itself. SQL in `sql/`, a file a statement.
 
-connection         connects; transactions with their settings; retries
+database           connects; transactions; retries
+connection         what a transaction is told: its settings, savepoints, queries
 driver_errors      psycopg's errors, translated
+sql_files          the SQL of a file, with the contract's columns filled in
 embedded_postgres  a Postgres server of the program's own
 citus              what a Citus cluster needs to be told otherwise
 table_definitions  the tables, declared with SQLAlchemy

@@ -14,7 +14,8 @@ import structlog
 from psycopg import sql
 
 from etl.domain.errors import Misconfigured
-from etl.warehouse.connection import fetch_rows, statement
+from etl.warehouse.connection import fetch_rows
+from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
     from etl.warehouse.connection import Connection

@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 
 from etl.domain.slices import SETTLING_DAYS, ReportType, Slice, State, dates_between, slices_of, target_date
 from etl.warehouse import ledger
-from etl.warehouse.connection import fetch_rows, statement
+from etl.warehouse.connection import fetch_rows
+from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

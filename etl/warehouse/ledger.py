@@ -13,7 +13,8 @@ from etl import __version__
 from etl.domain.errors import DataRefused, SliceBusy, kinds_of
 from etl.domain.report_values import Origin
 from etl.domain.slices import ReportType, Slice, State
-from etl.warehouse.connection import fetch_rows, statement
+from etl.warehouse.connection import fetch_rows
+from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable

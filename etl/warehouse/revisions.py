@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from etl.domain.report_values import Origin
 from etl.domain.slices import ReportType, Slice, State
-from etl.warehouse.connection import fetch_rows, statement
+from etl.warehouse.connection import fetch_rows
+from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
     from etl.warehouse.connection import Connection

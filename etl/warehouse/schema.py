@@ -14,12 +14,14 @@ from psycopg import sql
 
 from etl.domain.errors import SchemaNotReady, WrongOrganization
 from etl.warehouse import citus
-from etl.warehouse.connection import configure, statement
+from etl.warehouse.connection import configure
+from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from etl.warehouse.connection import Connection, Database
+    from etl.warehouse.connection import Connection
+    from etl.warehouse.database import Database
 
 # The newest of migrations/versions; a test keeps the two equal.
 HEAD: Final = "005"

@@ -170,7 +170,7 @@ def test_the_page_on_exit_codes_shows_what_the_program_says(
     page = (doc_examples.DOCS / "operations" / "exit-codes.md").read_text(encoding="utf-8")
     sandbox = newest_warehouse.sandbox
     # The pauses between two tries are not what it shows.
-    program = replace(program, limits={"extract.retry._BACKOFF_S": 0.05, "warehouse.connection._LONGEST_PAUSE_S": 0.05})
+    program = replace(program, limits={"extract.retry._BACKOFF_S": 0.05, "warehouse.database._LONGEST_PAUSE_S": 0.05})
     one = ("backfill", "--start", f"{TARGET}", "--end", f"{TARGET}", "--type", "VOD", "--refresh", "--json")
     header = "Content Title,Content ID,Streaming Type,Created At,Customer ID,Watch Time (sec.)\n"
 

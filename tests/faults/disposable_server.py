@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import postgres
 from etl.warehouse import embedded_postgres, schema
-from etl.warehouse.connection import Database
+from etl.warehouse.database import Database
 from http_listeners import free_port
 
 if TYPE_CHECKING:

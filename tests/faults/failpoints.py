@@ -25,7 +25,8 @@ import psycopg
 from psycopg import sql
 from psycopg.transaction import BaseTransaction
 
-from etl.warehouse.connection import _TRANSACTION_SETTINGS, Database
+from etl.warehouse.connection import _TRANSACTION_SETTINGS
+from etl.warehouse.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,11 +34,11 @@ if TYPE_CHECKING:
 # Where a point is: after a function or method; before, within or after a statement of a folder `sql`; around COMMIT. A
 # third word is the point that must have been passed before.
 _LOAD: Final = {
-    "connected": "call etl.warehouse.connection:Database._connected",
+    "connected": "call etl.warehouse.database:Database._connected",
     "address-known": "call etl.extract.report_api:ReportApi.ask_once",
     "first-piece-stored": "call etl.extract.spool:Spool.write",
     "downloaded": "call etl.extract.download:Downloader.download",
-    "begun": "call etl.warehouse.connection:configure downloaded",
+    "begun": "call etl.warehouse.database:configure downloaded",
     "locked": "after try_lock_slice",
     "ledger-read": "after read_slices locked",
     "rejects-forgotten": "after delete_rejects",
@@ -54,7 +55,7 @@ _LOAD: Final = {
     "before-commit": "commit - check-noted",
     "after-commit": "committed - check-noted",
     "between-slices": "call etl.pipeline.slice_sync:Pipeline.sync_slice",
-    "closed": "call etl.warehouse.connection:Database.close",
+    "closed": "call etl.warehouse.database:Database.close",
 }
 _FIRST: Final = {
     "partition-made": "after create_partition",

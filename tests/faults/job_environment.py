@@ -45,7 +45,7 @@ NEWEST_DAY = datetime.now(UTC).date() - timedelta(days=4)
 OLD_DAY = (NEWEST_DAY - timedelta(days=60)).replace(day=10)
 
 # The program's pauses between two attempts, at the database and at the source.
-_SHORT_PAUSES = {"warehouse.connection._LONGEST_PAUSE_S": 0.05, "extract.retry._BACKOFF_S": 0.05}
+_SHORT_PAUSES = {"warehouse.database._LONGEST_PAUSE_S": 0.05, "extract.retry._BACKOFF_S": 0.05}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from etl.domain.slices import ReportType, Slice
 from etl.job import runner
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.warehouse import connection as connecting
-from etl.warehouse.connection import Database, idle_for
+from etl.warehouse.connection import idle_for
+from etl.warehouse.database import Database
 from prerequisites import skip_missing
 from tally import record
 from warehouse_checker import violations

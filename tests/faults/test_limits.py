@@ -48,7 +48,7 @@ SHORT_LIMITS = {
     "extract.retry._PACE_WINDOW_S": 0.5,
     "extract.http_clients.STORAGE_TIMEOUT": 0.5,
     "extract.http_clients.API_TIMEOUT": 0.5,
-    "warehouse.connection._LONGEST_PAUSE_S": 0.05,
+    "warehouse.database._LONGEST_PAUSE_S": 0.05,
 }
 
 

@@ -20,12 +20,14 @@ from etl.job import runner
 from etl.load import compaction
 from etl.load.slice_load import SliceLoad
 from etl.runtime.cancellation import Stop
-from etl.warehouse.connection import Connection, open_database
+from etl.warehouse.database import open_database
 from pgbouncer import pgbouncer
 from warehouse_checker import violations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from etl.warehouse.connection import Connection
 
 OLD = (TODAY - timedelta(days=150)).replace(day=10)
 

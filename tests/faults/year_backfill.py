@@ -21,7 +21,7 @@ from disposable_server import DisposableServer, disposable_server
 from etl.domain.slices import ReportType, Slice, slices_of
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.warehouse import schema
-from etl.warehouse.connection import Database
+from etl.warehouse.database import Database
 from expected_reports import expected_report
 from job_environment import NEWEST_DAY, JobEnvironment, backfill, serving
 from random_faults import RandomFaults

@@ -30,7 +30,7 @@ from etl.domain.slices import ReportType, Slice
 from etl.load import compaction, partitions
 from etl.runtime.cancellation import Stop
 from etl.sandbox.faults import Delivery
-from etl.warehouse.connection import open_database
+from etl.warehouse.database import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ from etl.domain.slices import ReportType
 from etl.pipeline import replay
 from etl.sandbox.faults import Answer, Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
-from etl.warehouse.connection import Database
+from etl.warehouse.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -21,9 +21,10 @@ from etl.domain.slices import ReportType, Slice
 from etl.load import compaction, partitions, slice_load
 from etl.runtime.cancellation import Stop
 from etl.sandbox.sandbox_config import SandboxConfig
-from etl.warehouse import connection as connecting
+from etl.warehouse import database as database_module
 from etl.warehouse import schema
-from etl.warehouse.connection import Connection, Database, open_database
+from etl.warehouse.connection import Connection
+from etl.warehouse.database import Database, open_database
 from warehouse_checker import violations
 
 if TYPE_CHECKING:
@@ -235,8 +236,8 @@ def _program(bare_program: Program, warehouse: Warehouse) -> Program:
 def test_a_node_that_takes_no_connections_ends_with_75(
     on_cluster: Warehouse, given: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connecting, "_ATTEMPTS", 2)
-    monkeypatch.setattr(connecting, "_LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(database_module, "_ATTEMPTS", 2)
+    monkeypatch.setattr(database_module, "_LONGEST_PAUSE_S", 0.01)
     worker = citus_cluster.nodes(given)[1][0]
     name = conninfo.conninfo_to_dict(on_cluster.url)["dbname"]
     with psycopg.connect(worker.url(given, "postgres"), autocommit=True) as connection:

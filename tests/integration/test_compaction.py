@@ -22,11 +22,13 @@ from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
 from etl.warehouse import ledger
-from etl.warehouse.connection import Connection, Database, open_database, statement
+from etl.warehouse.database import Database, open_database
+from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from etl.warehouse.connection import Connection
     from postgres import Server
 
 FIRST, LAST = date(2026, 10, 1), date(2026, 10, 31)

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from conftest import HEADER
-from etl.warehouse import connection as connecting
+from etl.warehouse import database as database_module
 from etl.warehouse import driver_errors
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def server_said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         said.append(f"{error} {error.diag.message_detail} {error.diag.context}")
         return sort(error, where)
 
-    monkeypatch.setattr(connecting, "translate_error", listen)
+    monkeypatch.setattr(database_module, "translate_error", listen)
     return said
 
 

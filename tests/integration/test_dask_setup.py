@@ -24,7 +24,8 @@ from etl.domain.slices import slices_of
 from etl.job import dask, runner
 from etl.job.dask import client, database_identity, scheduler_health, task_settings, worker, worker_context
 from etl.runtime.cancellation import Stopped
-from etl.warehouse.connection import Connection, open_database
+from etl.warehouse.connection import Connection
+from etl.warehouse.database import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -24,8 +24,10 @@ from etl.domain.errors import (
 from etl.domain.slices import ReportType, Slice
 from etl.runtime.cancellation import Stop, Stopped
 from etl.warehouse import citus, ledger
-from etl.warehouse import connection as connecting
-from etl.warehouse.connection import Connection, Database, configure, open_database, statement, try_build_unique
+from etl.warehouse import database as database_module
+from etl.warehouse.connection import Connection, configure, try_build_unique
+from etl.warehouse.database import Database, open_database
+from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -256,8 +258,8 @@ def test_a_node_of_a_cluster_that_is_out_of_reach_is_named_and_tried_again(
     newest_database: Database, monkeypatch: pytest.MonkeyPatch, said: str, node: str, state: str
 ) -> None:
     """As Citus puts it, sometimes as an internal error."""
-    monkeypatch.setattr(connecting, "_ATTEMPTS", 2)
-    monkeypatch.setattr(connecting, "_LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(database_module, "_ATTEMPTS", 2)
+    monkeypatch.setattr(database_module, "_LONGEST_PAUSE_S", 0.01)
     tries: list[Connection] = []
 
     def work(connection: Connection) -> None:
@@ -420,7 +422,7 @@ def test_transactions_without_trouble_share_a_connection(database: Database) -> 
 def test_a_connection_that_waited_too_long_is_not_used_again(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connecting, "_IDLE_S", 0.0)
+    monkeypatch.setattr(database_module, "_IDLE_S", 0.0)
     assert len(set(_backends(database))) == 3
 
 

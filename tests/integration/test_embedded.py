@@ -15,7 +15,7 @@ import pytest
 
 from etl.domain.errors import DatabaseUnavailable, Misconfigured
 from etl.warehouse import embedded_postgres, schema
-from etl.warehouse.connection import open_database
+from etl.warehouse.database import open_database
 from prerequisites import skip_missing
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import pytest
 from etl.config.settings import Settings
 from etl.domain.slices import ReportType, Slice
 from etl.warehouse import freshness
-from etl.warehouse.connection import open_database
+from etl.warehouse.database import open_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

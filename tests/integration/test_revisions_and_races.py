@@ -23,7 +23,7 @@ from etl.runtime.cancellation import Stop
 from etl.sandbox.faults import Answer, Delivery
 from etl.warehouse import connection as connecting
 from etl.warehouse import schema
-from etl.warehouse.connection import Database
+from etl.warehouse.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Callable

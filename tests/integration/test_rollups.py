@@ -15,7 +15,7 @@ from etl.domain.outcome import FetchOptions, Result, Trust
 from etl.domain.slices import ReportType, Slice
 from etl.load import customer_counts
 from etl.runtime.cancellation import Stop
-from etl.warehouse.connection import open_warehouse
+from etl.warehouse.database import open_warehouse
 
 # The views as they would be without rollup and counts: from the facts alone.
 _BY_FACTS = {

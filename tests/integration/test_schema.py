@@ -12,7 +12,7 @@ from sqlalchemy import create_engine
 
 from etl.domain.errors import Misconfigured, SchemaNotReady, WrongOrganization
 from etl.warehouse import schema
-from etl.warehouse.connection import Database
+from etl.warehouse.database import Database
 from etl.warehouse.table_definitions import metadata
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from etl.job import runner
 from etl.load import compaction, partitions
 from etl.runtime.cancellation import Stop
 from etl.warehouse import schema
-from etl.warehouse.connection import Database, open_database, statement
+from etl.warehouse.database import Database, open_database
+from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable

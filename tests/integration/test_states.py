@@ -16,7 +16,7 @@ from etl.domain.slices import SETTLING_DAYS, ReportType, Shard, Slice, State, da
 from etl.job.planner import LOADED_ONLY
 from etl.sandbox.faults import Answer, Delivery
 from etl.warehouse import ledger
-from etl.warehouse.connection import Database
+from etl.warehouse.database import Database
 
 TARGET = TODAY - timedelta(days=2)
 NOT_THERE = Answer(404, '{"code": 5, "message": "report not found", "details": []}')

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from etl.warehouse import schema
-from etl.warehouse.connection import Database, open_database
+from etl.warehouse.database import Database, open_database
 from prerequisites import skip_missing
 
 if TYPE_CHECKING:

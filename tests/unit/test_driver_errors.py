@@ -9,7 +9,7 @@ import pytest
 from psycopg import errors
 
 from etl.domain.errors import CredentialsRefused, DataRefused, Misconfigured, WatchTimeError
-from etl.warehouse.connection import Database
+from etl.warehouse.database import Database
 from etl.warehouse.driver_errors import TransientDatabaseError, translate_error
 
 STATES = sorted(code for code in errors._sqlcodes if re.fullmatch(r"[0-9A-Z]{5}", code))

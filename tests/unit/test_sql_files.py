@@ -12,7 +12,7 @@ import pytest
 
 from etl.load import partitions
 from etl.warehouse.citus import Dialect
-from etl.warehouse.connection import statement
+from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

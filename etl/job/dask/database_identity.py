@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from etl.domain.errors import WatchTimeError
-from etl.warehouse.connection import statement
+from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etl.warehouse.connection import Connection, Database
+    from etl.warehouse.connection import Connection
+    from etl.warehouse.database import Database
 
 log = structlog.get_logger("watch_time")
 

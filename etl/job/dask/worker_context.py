@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from etl.job.dask.task_settings import RunTerms
     from etl.job.run_context import RunContext
-    from etl.warehouse.connection import Database
+    from etl.warehouse.database import Database
 
 # A command that was killed says no goodbye. Connections to the database are not kept for longer either.
 _IDLE_S: Final = 10.0
