@@ -12,7 +12,7 @@ from psycopg import IsolationLevel
 
 from etl.diagnostics import explain, status
 from etl.domain.slices import ReportType, Slice, State, dates_between, slices_of, target_date
-from etl.warehouse import freshness, ledger, schema
+from etl.warehouse import freshness, ledger, revisions, schema
 from etl.warehouse.connection import configure, fetch_rows
 from etl.warehouse.database import open_warehouse
 from etl.warehouse.sql_files import statement
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from etl.diagnostics.status import SliceStatus
     from etl.warehouse.connection import Connection
     from etl.warehouse.freshness import Overview
-    from etl.warehouse.ledger import Restatement, SliceRecord
+    from etl.warehouse.ledger import SliceRecord
+    from etl.warehouse.revisions import Restatement
 
 # Contents with a line of their own; the others are summed.
 _TOP: Final = 100
@@ -344,7 +345,7 @@ def _read(connection: Connection, settings: Settings, start: date, end: date, *,
         contents=tops[0]["contents"] if tops else 0,
         contents_since=contents_since,
         is_cut=start > asked_start,
-        restatements=ledger.read_restatements(connection, start, end),
+        restatements=revisions.read_restatements(connection, start, end),
         open=list(
             _open(known, settings, max(start, settings.first_date or start), min(end, newest_due), today=now.date())
         ),

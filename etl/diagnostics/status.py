@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from etl.domain.slices import Slice, State, dates_between, slices_of
-from etl.warehouse import freshness, ledger, schema
+from etl.warehouse import freshness, ledger, revisions, schema
 from etl.warehouse.database import open_warehouse
 
 if TYPE_CHECKING:
@@ -107,13 +107,13 @@ def read(settings: Settings, start: date, end: date, *, judged_from: date | None
         )
 
 
-def restatements(settings: Settings, start: date, end: date) -> tuple[list[ledger.Restatement], list[SliceStatus]]:
+def restatements(settings: Settings, start: date, end: date) -> tuple[list[revisions.Restatement], list[SliceStatus]]:
     """What changed after first publication from `start` to `end`, both included; and the held slices of the range."""
     with open_warehouse(settings) as database, database.transaction(writable=False) as connection:
         schema.require_head(database, connection)
         known = ledger.read_range(connection, start, end)
         held = [slice_ for slice_, record in known.items() if record.state is State.HELD]
-        return ledger.read_restatements(connection, start, end), merge(known, held)
+        return revisions.read_restatements(connection, start, end), merge(known, held)
 
 
 def merge(known: dict[Slice, ledger.SliceRecord], slices: Iterable[Slice]) -> list[SliceStatus]:

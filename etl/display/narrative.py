@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from etl.diagnostics.explain import Story
     from etl.diagnostics.status import SliceStatus
     from etl.diagnostics.verify import Verdict
-    from etl.warehouse.ledger import Restatement
+    from etl.warehouse.revisions import Restatement
 
 # Enough of a hash to tell a slice's reports apart.
 _SHA_SHOWN: Final = 8

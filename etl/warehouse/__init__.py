@@ -8,7 +8,7 @@ embedded_postgres  a Postgres server of the program's own
 citus              what a Citus cluster needs to be told otherwise
 table_definitions  the tables, declared with SQLAlchemy
 schema             migrations, and whether the schema is current
-ledger             report_slice and report_revision: what is known of each slice
-revisions          revisions on their way out of an archive
+ledger             report_slice: what is known of each slice, and what is noted of it
+revisions          report_revision: accepted revisions, and what restatements changed
 freshness          how late reports are
 """

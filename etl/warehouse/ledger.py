@@ -142,43 +142,6 @@ def read_evidence(connection: Connection, slice_: Slice) -> tuple[str, ...]:
     return tuple(evidence)
 
 
-@dataclass(frozen=True, slots=True)
-class Restatement:
-    """A revision that came after a slice's first one: what it changed, in rows and in seconds."""
-
-    slice: Slice
-    revision: int
-    seconds_before: Decimal
-    seconds_after: Decimal
-    rows_inserted: int
-    rows_deleted: int
-    rows_updated: int
-    loaded_at: datetime
-    overruled: str | None
-
-    def as_json(self) -> dict[str, object]:
-        """For `--json`: seconds as exact decimal texts."""
-        return {
-            **self.slice.as_json(),
-            "revision": self.revision,
-            "seconds_before": f"{self.seconds_before:f}",
-            "seconds_after": f"{self.seconds_after:f}",
-            "rows_inserted": self.rows_inserted,
-            "rows_deleted": self.rows_deleted,
-            "rows_updated": self.rows_updated,
-            "loaded_at": self.loaded_at.isoformat(),
-            "overruled": self.overruled,
-        }
-
-
-def read_restatements(connection: Connection, start: date, end: date) -> list[Restatement]:
-    """What changed after first publication in the slices from `start` to `end`, both included, oldest slice first."""
-    found = fetch_rows(connection, statement("warehouse/read_revisions"), {"start": start, "end": end})
-    return [
-        Restatement(slice=Slice(row.pop("report_date"), ReportType(row.pop("report_type"))), **row) for row in found
-    ]
-
-
 def claim(connection: Connection, org_id: str) -> None:
     """Make the schema `org_id`'s if it is nobody's yet; `schema.require_owner` tells whose it is then."""
     connection.execute(statement("warehouse/claim_warehouse"), {"org_id": org_id})

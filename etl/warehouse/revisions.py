@@ -1,4 +1,4 @@
-"""Accepted revisions as values: all that the ledger knows of one, to write it down elsewhere and to bring it back.
+"""Accepted revisions as values: what each holds and changed, to write it down elsewhere and to bring it back.
 
 Every function works on the caller's transaction; none commits.
 """
@@ -69,6 +69,35 @@ class Accepted:
         return Origin(self.report_source, self.report_etag)
 
 
+@dataclass(frozen=True, slots=True)
+class Restatement:
+    """A revision that came after a slice's first one: what it changed, in rows and in seconds."""
+
+    slice: Slice
+    revision: int
+    seconds_before: Decimal
+    seconds_after: Decimal
+    rows_inserted: int
+    rows_deleted: int
+    rows_updated: int
+    loaded_at: datetime
+    overruled: str | None
+
+    def as_json(self) -> dict[str, object]:
+        """For `--json`: seconds as exact decimal texts."""
+        return {
+            **self.slice.as_json(),
+            "revision": self.revision,
+            "seconds_before": f"{self.seconds_before:f}",
+            "seconds_after": f"{self.seconds_after:f}",
+            "rows_inserted": self.rows_inserted,
+            "rows_deleted": self.rows_deleted,
+            "rows_updated": self.rows_updated,
+            "loaded_at": self.loaded_at.isoformat(),
+            "overruled": self.overruled,
+        }
+
+
 def read(connection: Connection, slice_: Slice) -> list[Accepted]:
     """The accepted revisions of a slice, oldest first."""
     found = fetch_rows(connection, statement("warehouse/read_accepted"), slice_.key())
@@ -80,6 +109,14 @@ def listed(connection: Connection) -> list[tuple[Slice, int, str]]:
     return [
         (Slice.of_row(row), row["revision"], row["report_sha256"])
         for row in fetch_rows(connection, statement("warehouse/list_revisions"))
+    ]
+
+
+def read_restatements(connection: Connection, start: date, end: date) -> list[Restatement]:
+    """What changed after first publication in the slices from `start` to `end`, both included, oldest slice first."""
+    found = fetch_rows(connection, statement("warehouse/read_revisions"), {"start": start, "end": end})
+    return [
+        Restatement(slice=Slice(row.pop("report_date"), ReportType(row.pop("report_type"))), **row) for row in found
     ]
 
 

@@ -38,7 +38,7 @@ from etl.load.compaction import Compacted
 from etl.load.partitions import Partition
 from etl.pipeline import guards
 from etl.warehouse.freshness import Freshness, Lag, Overview
-from etl.warehouse.ledger import Restatement
+from etl.warehouse.revisions import Restatement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
