@@ -145,7 +145,7 @@ def _fill(database: Database, slice_: Slice, rows: int, customers: int) -> None:
             tally=tally,
             change=change,
             reason=None,
-            header_mapping="{}",
+            read_as="{}",
             overruled=None,
             load_duration=timedelta(0),
         )

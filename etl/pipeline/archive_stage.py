@@ -16,7 +16,7 @@ from etl.domain.report_values import ReportNotFound, Tally
 from etl.load.difference import DifferenceLoad
 from etl.pipeline.outcome_recorder import why_empty
 from etl.runtime.cancellation import Stopped
-from etl.warehouse import ledger, revisions, schema
+from etl.warehouse import revisions, schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -174,7 +174,6 @@ def restored(
     accepted = marker.accepted
     _require_equal(accepted, known, tally, change)
     revisions.restore(connection, accepted, read_as=marker.read_as, reason=why_empty(accepted.rows_stored))
-    ledger.record_origin(connection, accepted.slice, accepted.origin)
     recorder.claim_ownership(connection)
     return replace(outcome_of(marker, Result.LOADED if accepted.rows_stored else Result.EMPTY), change=change)
 

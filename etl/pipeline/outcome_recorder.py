@@ -116,7 +116,7 @@ class Recorder:
             tally=tally,
             change=change,
             reason=why_empty(change.stored),
-            header_mapping=header_mapping,
+            read_as=header_mapping,
             overruled="; ".join(overridden) or None,
             load_duration=load_duration,
         )

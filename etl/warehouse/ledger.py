@@ -5,7 +5,7 @@ Every function works on the caller's transaction; none commits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -186,7 +186,7 @@ def record_revision(
     tally: Tally,
     change: Change,
     reason: str | None,
-    header_mapping: str,
+    read_as: str,
     overruled: str | None,
     load_duration: timedelta,
 ) -> int:
@@ -200,13 +200,8 @@ def record_revision(
             "report_sha256": report.sha256,
             "report_bytes": report.size_bytes,
             "rows_read": tally.rows_read,
-            "rows_merged": change.merged,
-            "rows_repeated": change.repeated,
             "rows_rejected": tally.rows_rejected,
-            "rows_inserted": change.inserted,
-            "rows_updated": change.updated,
-            "rows_deleted": change.deleted,
-            "rows_unchanged": change.unchanged,
+            **{f"rows_{what}": count for what, count in asdict(change).items()},
             "seconds_before": known.watch_seconds if known else Decimal(0),
             "seconds_after": tally.watch_seconds,
             "created_at_unread": tally.created_at_unread,
@@ -216,22 +211,34 @@ def record_revision(
             "load_duration": load_duration,
         },
     )
-    connection.execute(
-        statement("warehouse/record_loaded"),
-        {
-            **slice_.key(),
-            "state": (State.LOADED if change.stored else State.EMPTY).value,
-            "revision": revision,
-            "report_sha256": report.sha256,
-            "read_as": header_mapping,
-            "rows_stored": change.stored,
-            "watch_seconds": tally.watch_seconds,
-            "loaded_at": None,
-            "reason": reason,
-        },
+    record_stored(
+        connection,
+        slice_,
+        revision=revision,
+        report_sha256=report.sha256,
+        read_as=read_as,
+        rows_stored=change.stored,
+        watch_seconds=tally.watch_seconds,
+        reason=reason,
+        origin=report.origin,
     )
-    record_origin(connection, slice_, report.origin)
     return revision
+
+
+def record_stored(
+    connection: Connection,
+    slice_: Slice,
+    *,
+    rows_stored: int,
+    origin: Origin | None,
+    loaded_at: datetime | None = None,
+    **columns: object,
+) -> None:
+    """Note which revision is stored, with the columns of the slice's row; loaded now, unless `loaded_at` says when."""
+    state = State.LOADED if rows_stored else State.EMPTY
+    columns |= {"state": state.value, "rows_stored": rows_stored, "loaded_at": loaded_at}
+    connection.execute(statement("warehouse/record_loaded"), slice_.key() | columns)
+    record_origin(connection, slice_, origin)
 
 
 def record_origin(connection: Connection, slice_: Slice, origin: Origin | None) -> None:

@@ -11,7 +11,8 @@ from decimal import Decimal  # noqa: TC003 - as above
 from typing import TYPE_CHECKING
 
 from etl.domain.report_values import Origin
-from etl.domain.slices import ReportType, Slice, State
+from etl.domain.slices import ReportType, Slice
+from etl.warehouse import ledger
 from etl.warehouse.connection import fetch_rows
 from etl.warehouse.sql_files import statement
 
@@ -131,18 +132,15 @@ def restore(connection: Connection, accepted: Accepted, *, read_as: str, reason:
     """
     columns = {name: getattr(accepted, name) for name in Accepted.__slots__}
     connection.execute(statement("warehouse/restore_revision"), {**columns, "report_type": accepted.report_type.value})
-    connection.execute(
-        statement("warehouse/record_loaded"),
-        {
-            "report_date": accepted.report_date,
-            "report_type": accepted.report_type.value,
-            "state": (State.LOADED if accepted.rows_stored else State.EMPTY).value,
-            "revision": accepted.revision,
-            "report_sha256": accepted.report_sha256,
-            "read_as": read_as,
-            "rows_stored": accepted.rows_stored,
-            "watch_seconds": accepted.seconds_after,
-            "loaded_at": accepted.loaded_at,
-            "reason": reason,
-        },
+    ledger.record_stored(
+        connection,
+        accepted.slice,
+        revision=accepted.revision,
+        report_sha256=accepted.report_sha256,
+        read_as=read_as,
+        rows_stored=accepted.rows_stored,
+        watch_seconds=accepted.seconds_after,
+        reason=reason,
+        origin=accepted.origin,
+        loaded_at=accepted.loaded_at,
     )
