@@ -27,7 +27,7 @@ import psycopg
 from psycopg import sql
 
 from etl.config.settings import Settings
-from etl.diagnostics import page_data
+from etl.diagnostics import page_reader
 from etl.domain.report_values import Origin, ReportFile, Tally
 from etl.domain.slices import dates_between, slices_of
 from etl.load import compaction, customer_counts
@@ -190,7 +190,7 @@ def ask_page(settings: Settings) -> Answer:
     took = []
     for _ in range(_TRIES):
         began = time.monotonic()
-        page_data.read(settings, _FIRST, _LAST, now=datetime(2026, 11, 30, 12, tzinfo=UTC))
+        page_reader.read(settings, _FIRST, _LAST, now=datetime(2026, 11, 30, 12, tzinfo=UTC))
         took.append(time.monotonic() - began)
     return Answer("the page's data", statistics.median(took), 0, "")
 

@@ -41,8 +41,8 @@ _IMPORTED: Final = (
     "etl.cli.main", "etl.job.runner", "etl.load.compaction", "etl.warehouse.schema", "etl.warehouse.embedded_postgres",
     "etl.telemetry.run_telemetry", "etl.telemetry.notifier", "etl.display.progress", "etl.display.terminal",
     "etl.display.narrative", "etl.diagnostics.status", "etl.diagnostics.explain", "etl.diagnostics.verify",
-    "etl.diagnostics.doctor", "etl.diagnostics.page_data", "etl.archive.archive", "etl.archive.audit", "alembic.config",
-    "alembic.command", "pandas", "pyarrow.csv", "pyarrow.compute", "pyarrow.parquet",
+    "etl.diagnostics.doctor", "etl.diagnostics.page_reader", "etl.archive.archive", "etl.archive.audit",
+    "alembic.config", "alembic.command", "pandas", "pyarrow.csv", "pyarrow.compute", "pyarrow.parquet",
 )  # fmt: skip
 # Read by the command itself, or where they are needed. Any other one may have been read by what is imported.
 _READ_LATE: Final = (

@@ -7,5 +7,6 @@ doctor             checks settings, source, database and archive
 setup_checks       tries single settings, for `init`
 sql_query          SQL that a person typed
 backfill_estimate  how long a backfill may take
-page_data          the figures of the page
+page_reader        reads the figures of the page
+page_data          those figures, and how periods compare
 """

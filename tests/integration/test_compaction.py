@@ -12,7 +12,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from conftest import TODAY, Warehouse, hide_settings
-from etl.diagnostics import page_data
+from etl.diagnostics import page_reader
 from etl.domain.errors import Misconfigured, ReconciliationFailed, SliceBusy
 from etl.domain.outcome import FetchOptions, Result, Trust
 from etl.domain.slices import ReportType, Slice, slices_of
@@ -289,7 +289,7 @@ def test_the_page_of_a_warehouse_that_is_being_compacted_is_whole(
     october: Warehouse, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, now = october.configured(), datetime(2026, 11, 22, tzinfo=UTC)
-    before = page_data.read(settings, FIRST, LAST, now=now).seconds
+    before = page_reader.read(settings, FIRST, LAST, now=now).seconds
     read_range = ledger.read_range
 
     def compact_first(*arguments: Any) -> object:
@@ -299,7 +299,7 @@ def test_the_page_of_a_warehouse_that_is_being_compacted_is_whole(
         return known
 
     monkeypatch.setattr(ledger, "read_range", compact_first)
-    assert page_data.read(settings, FIRST, LAST, now=now).seconds == before
+    assert page_reader.read(settings, FIRST, LAST, now=now).seconds == before
 
 
 def test_nothing_is_built_where_the_swap_would_have_to_be_given_up(

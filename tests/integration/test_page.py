@@ -22,7 +22,7 @@ import psycopg
 import pytest
 
 from conftest import HEADER, TODAY, VOD, Program, Warehouse, hide_settings
-from etl.diagnostics import page_data
+from etl.diagnostics import page_reader
 from etl.diagnostics.status import SIGNS
 from etl.display.page import publish, theme
 from etl.domain.errors import ExitCode, Misconfigured, WrongUsage
@@ -98,7 +98,7 @@ def drawn(newest_server: Server, tmp_path_factory: pytest.TempPathFactory) -> It
         page, picture = folder / "page.html", folder / "page.png"
         for output in (page, picture):
             publish.publish(settings, output, FIRST, LAST, now=NOW)
-        found = page_data.read(settings, FIRST, LAST, now=NOW)
+        found = page_reader.read(settings, FIRST, LAST, now=NOW)
         yield Drawn(warehouse, found, *_read(bodies), page, picture)
 
 
@@ -334,7 +334,7 @@ class TestFigures:
 
     def test_of_dates_before_the_first_one_that_matters_nothing_is_open(self, drawn: Drawn) -> None:
         settings = drawn.warehouse.configured(first_date=GAPS[-1].report_date)
-        found = page_data.read(settings, FIRST, LAST, now=NOW)
+        found = page_reader.read(settings, FIRST, LAST, now=NOW)
         assert [(one.first, one.last) for one in found.open if one.state == "never tried"] == [
             (GAPS[-1].report_date, GAPS[-1].report_date)
         ]
@@ -347,7 +347,7 @@ class TestFigures:
         )
         for slice_ in (*both, *alone):
             assert newest_warehouse.sync(HEADER + "t,c1,VOD,,u1,-1\n", slice_=slice_).result is Result.HELD
-        found = page_data.read(newest_warehouse.configured(), FIRST, LAST, now=NOW)
+        found = page_reader.read(newest_warehouse.configured(), FIRST, LAST, now=NOW)
         assert [(one.state, one.next_step) for one in found.open[:2]] == [
             ("held", f"watch-time revisions --start {FIRST} --end {FIRST}"),
             ("held", "watch-time revisions --start 2026-11-02 --end 2026-11-03"),
@@ -363,10 +363,10 @@ class TestFigures:
         newest_warehouse.sync()
         newest_warehouse.count_customers()
         settings = newest_warehouse.configured()
-        before = page_data.read(settings, VOD.report_date, VOD.report_date, now=NOW)
+        before = page_reader.read(settings, VOD.report_date, VOD.report_date, now=NOW)
         with psycopg.connect(newest_warehouse.url) as connection:
             connection.execute("DROP TABLE watch_time CASCADE")
-        assert page_data.read(settings, VOD.report_date, VOD.report_date, now=NOW) == before
+        assert page_reader.read(settings, VOD.report_date, VOD.report_date, now=NOW) == before
         assert before.days[0].viewers
 
     def test_all_of_it_is_of_one_moment(self, newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,8 +380,8 @@ class TestFigures:
                 connection.execute("UPDATE content_daily SET watch_seconds = watch_seconds * 2")
             return rows(*arguments)
 
-        monkeypatch.setattr(page_data, "fetch_rows", rows_while_a_run_commits)
-        found = page_data.read(newest_warehouse.configured(), VOD.report_date, VOD.report_date, now=NOW)
+        monkeypatch.setattr(page_reader, "fetch_rows", rows_while_a_run_commits)
+        found = page_reader.read(newest_warehouse.configured(), VOD.report_date, VOD.report_date, now=NOW)
         assert (found.seconds,) == before
         assert newest_warehouse.query("SELECT sum(watch_seconds) FROM content_daily") != [before]
 

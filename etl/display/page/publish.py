@@ -55,10 +55,10 @@ def publish(settings: Settings, output: Path, start: date, end: date, *, now: da
     is_picture = output.suffix.lower() == ".png"
     _require_extra("altair", "vl_convert") if is_picture else _require_extra("jinja2")
     _require_writable(output)
-    from etl.diagnostics import page_data  # noqa: PLC0415 - only now is it known that it can be drawn
+    from etl.diagnostics import page_reader  # noqa: PLC0415 - only now is it known that it can be drawn
 
     zone = ZoneInfo(settings.time_zone)
-    found = page_data.read(settings, start, end, now=(now or datetime.now(UTC)).astimezone(zone))
+    found = page_reader.read(settings, start, end, now=(now or datetime.now(UTC)).astimezone(zone))
     boxes = None
     if is_picture:
         from etl.display.page import charts, image  # noqa: PLC0415 - an extra, and slow to import
