@@ -250,7 +250,7 @@ def _clock(date_header: str) -> Check:
 
 def _download_host(storage: httpx.Client, policy: UrlPolicy, address: ReportAddress) -> Check:
     """Fetch one byte: signed URLs are made for GET, so a HEAD would be refused."""
-    from etl.extract.http_clients import HTTP_ERRORS, explain  # noqa: PLC0415
+    from etl.extract.http_errors import HTTP_ERRORS, explain  # noqa: PLC0415
 
     url = policy.check(address.url)
     try:

@@ -3,6 +3,7 @@
 report_source    asks for a report, and downloads it
 report_api       BlendVision's report API: one answer, classified
 http_clients     httpx clients, their timeouts and logs
+http_errors      httpx's errors, translated
 url_policy       which URLs may be fetched
 retry            retries, backoff, rates
 download         downloads a file, resumes, verifies

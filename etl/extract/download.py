@@ -19,7 +19,7 @@ import httpx
 from etl.domain.errors import MalformedReport, SourceUnavailable, TryLater, WatchTimeError
 from etl.domain.report_values import ReportFile
 from etl.extract.http_checksums import Checksums
-from etl.extract.http_clients import HTTP_ERRORS, explain, request_id
+from etl.extract.http_errors import HTTP_ERRORS, explain, request_id
 from etl.extract.retry import BROKEN, PASSING, FailureKind, RetryableError, ThroughputGuard, is_temporary
 from etl.extract.spool import Spool
 from etl.extract.storage_headers import (

@@ -1,4 +1,4 @@
-"""The two HTTP clients, and what httpx's errors mean.
+"""The two HTTP clients.
 
 The API client knows the token; the storage client knows nothing, and connects to checked addresses only. Neither
 follows redirects. Both honour the usual proxy variables and `SSL_CERT_FILE`, but never for loopback.
@@ -11,9 +11,7 @@ policy, which judges the host by its name, holds with and without one.
 from __future__ import annotations
 
 import logging
-import re
 import socket
-import ssl
 import urllib.request
 from typing import TYPE_CHECKING, Final
 
@@ -21,18 +19,14 @@ import httpcore
 import httpx
 
 from etl import __version__
-from etl.domain.errors import Misconfigured, SourceUnavailable, WatchTimeError
+from etl.domain.errors import Misconfigured
 from etl.extract.url_policy import UrlPolicy, is_loopback, parse_api_base
-from etl.runtime.redaction import redact
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterable, Mapping
 
     from pydantic import SecretStr
-
-# Everything of httpx's that can happen to a request. `CookieConflict` and the `StreamError`s cannot: those are bugs.
-# httpx lets IDNA errors, which are UnicodeErrors, through as they are.
-HTTP_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
 
 # Connecting takes a round trip or two, and a lost packet is repeated within three seconds: ten leave room for that.
 # The API looks a report up, and may well make its URL while we wait. For a connection of the pool nobody waits.
@@ -47,9 +41,6 @@ _MAX_CONNECTIONS: Final = None
 _LIMITS: Final = httpx.Limits(max_connections=_MAX_CONNECTIONS)
 
 _USER_AGENT = f"watch-time/{__version__}"
-_REQUEST_ID_HEADERS = ("x-request-id", "x-amzn-requestid", "x-amz-request-id", "x-guploader-uploadid",
-                       "x-ms-request-id", "x-cloud-trace-context", "cf-ray")  # fmt: skip
-_PROXY_WANTS_LOGIN = "407"
 
 
 def api_client(base_url: str, *, token: SecretStr, org_id: str) -> httpx.Client:
@@ -185,64 +176,6 @@ class CheckedBackend(httpcore.NetworkBackend):
 def _resolve(host: str, port: int) -> list[str]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
-
-
-def explain(error: Exception, where: str) -> WatchTimeError:
-    """What one of `HTTP_ERRORS` means for the user; never with a URL, a header or a body in it.
-
-    Args:
-        error: as httpx raised it.
-        where: who was asked, in words that may be shown.
-    """
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
-        return Misconfigured(
-            f"{where} showed a certificate that cannot be verified",
-            next_step="name a file with your network's certificate authority in SSL_CERT_FILE; "
-            "check this machine's clock",
-        )
-    match error:
-        case httpx.UnsupportedProtocol() | httpx.InvalidURL() | UnicodeError():
-            return Misconfigured(f"the URL of {where} cannot be used", next_step="check the URLs in the settings")
-        case httpx.LocalProtocolError():
-            # Its text quotes the header at fault, and that may be the token.
-            return Misconfigured(
-                f"the request to {where} cannot be sent: a header has invalid characters",
-                next_step="check WATCH_TIME_API_TOKEN and WATCH_TIME_ORG_ID for stray characters",
-            )
-        case httpx.ProxyError() if str(error).startswith(_PROXY_WANTS_LOGIN):
-            return Misconfigured(
-                f"the proxy to {where} requires a login", next_step="add user and password to HTTPS_PROXY"
-            )
-        case httpx.NetworkError() | httpx.TimeoutException():
-            what = f"could not be reached or stopped answering ({type(error).__name__}: {error})"
-        case httpx.ProxyError():
-            what = "could not be reached through the proxy"
-        case _:
-            # The other side broke HTTP; the texts of these quote what it sent.
-            what = f"sent an incomplete answer ({type(error).__name__})"
-    return SourceUnavailable(f"{where} {what}", next_step="run again later; what is loaded is unchanged")
-
-
-def request_id(headers: httpx.Headers) -> str | None:
-    """The server's own name for the request, for its support, as in `x-request-id: 7f3a`.
-
-    Whoever stands on the way may repeat there what it was sent.
-    """
-    for name in _REQUEST_ID_HEADERS:
-        if name in headers:
-            return f"{name}: {redact(re.sub(r'[^!-~]', '?', headers[name]))[:100]}"
-    return None
-
-
-def _causes(error: BaseException) -> Iterable[BaseException]:
-    """The error and all that it came from; httpx and httpcore raise `from` at one place and not at another."""
-    pending, seen = [error], set[int]()
-    while pending:
-        current = pending.pop()
-        if id(current) not in seen:
-            seen.add(id(current))
-            yield current
-            pending += [cause for cause in (current.__cause__, current.__context__) if cause]
 
 
 def _is_exempt(host: str, proxies: Mapping[str, str]) -> bool:

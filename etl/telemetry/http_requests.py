@@ -42,7 +42,7 @@ def request(
     """
     import httpx  # noqa: PLC0415 - slow to import, and needed only where something is configured
 
-    from etl.extract.http_clients import HTTP_ERRORS, explain  # noqa: PLC0415 - as above
+    from etl.extract.http_errors import HTTP_ERRORS, explain  # noqa: PLC0415 - as above
     from etl.extract.retry import is_temporary  # noqa: PLC0415 - as above
 
     require_http(url, where)
