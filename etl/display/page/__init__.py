@@ -1,10 +1,11 @@
 """The page for people who would rather look: one self-contained file of HTML, or a picture of it for chat.
 
-publish  reads the figures and writes the file
-render   the HTML, from a template
-titles   what a content is called
-theme    colours and fonts
-image    the picture
-charts   its charts, for Vega-Lite
-fonts    which scripts it would show as boxes
+publish      reads the figures and writes the file
+render       the HTML, from a template
+script_data  what its script computes with
+titles       what a content is called
+theme        colours and fonts
+image        the picture
+charts       its charts, for Vega-Lite
+fonts        which scripts it would show as boxes
 """
