@@ -20,20 +20,23 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv
 
 from etl.domain import contract
 from etl.domain.contract import CONTENT_ID, CREATED_AT, CUSTOMER_ID, STREAMING_TYPE, WATCH_SECONDS
-from etl.domain.errors import MalformedReport, ReconciliationFailed
+from etl.domain.errors import MalformedReport
 from etl.domain.report_values import Chunk, Reject
 from etl.transform import record_splitter
 from etl.transform.arrow_pandas import array, frame, octets, table
+from etl.transform.record_parser import is_utf8, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
+
+    from etl.transform.record_block import Block
+    from etl.transform.record_parser import Faults
 
 # Enough to recognise a line by; a title alone may be a megabyte long.
 RAW_TEXT_CHARACTERS: Final = 2_000
@@ -46,9 +49,6 @@ _DECIMAL: Final = pa.decimal128(38, 18)
 _MOMENT: Final = pa.timestamp("us", tz="UTC")
 
 _USUAL_MOMENT_BYTES: Final = len("2026-01-02T03:04:05Z")
-
-# Reasons by the position of the record in its block.
-_Faults = dict[int, str]
 
 
 def chunks(
@@ -88,7 +88,7 @@ def header(path: Path) -> list[str]:
             "(for a day without views there is only a header, or a 404)",
         )
     record = first.record(0)
-    if b"\0" in record or not _is_utf8(record):
+    if b"\0" in record or not is_utf8(record):
         raise MalformedReport(
             f"the report's header, on line {first.line_number}, is invalid UTF-8",
             next_step="check the file: it is compressed or in another encoding; ask BlendVision for CSV in UTF-8",
@@ -96,8 +96,8 @@ def header(path: Path) -> list[str]:
     return [field.decode() for field in first.fields(0)]
 
 
-def _chunk(block: record_splitter.Block, columns: Sequence[str]) -> Chunk:
-    text, faults = _parse(block, columns)
+def _chunk(block: Block, columns: Sequence[str]) -> Chunk:
+    text, faults = parse(block, columns)
     streaming_type = _each_distinct(text[STREAMING_TYPE], contract.fold_streaming_type, pa.string())
     value_faults = _value_faults(text, streaming_type)
     if value_faults:
@@ -124,80 +124,7 @@ def _contents(text: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     return contents.assign(**{CREATED_AT: created_at}), int(counted.column("count_all").to_numpy()[unread].sum())
 
 
-def _parse(block: record_splitter.Block, columns: Sequence[str]) -> tuple[pd.DataFrame, _Faults]:
-    """The block's rows as text, under the position of their record, and the faults of records that are no rows."""
-    table = _read(block.data, columns)
-    # The usual block: each of its line ends is at the end of a row or within a value, so each record is a row.
-    if table is not None and len(table) + _line_ends_within(table) == block.line_count:
-        return frame(table.select(list(contract.COLUMNS))), {}
-    faults: _Faults = {}
-    positions = np.arange(len(block))
-    if table is None:
-        faults = _record_faults(block, len(columns))
-        positions = np.delete(positions, list(faults))
-        table = _read(block.lines(positions), columns)
-    if table is None or len(table) != len(positions):
-        raise ReconciliationFailed(
-            f"{len(positions):,} records from line {block.line_number} of the report on did not give as many rows",
-            next_step="this is a bug: please report it, with those lines of the file if they may be shown; nothing was "
-            "loaded",
-        )
-    return frame(table.select(list(contract.COLUMNS))).set_index(positions), faults
-
-
-def _read(data: bytes, columns: Sequence[str]) -> pa.Table | None:
-    """All columns as text; None when some record is no row (see `_record_faults`)."""
-    if b"\0" in data:
-        return None
-    # A blank line is passed over, and keeps pyarrow from taking the first three bytes for a byte-order mark, or no
-    # bytes at all for an error.
-    data = b"\n" + data
-    # Every column as text, those that are not wanted too: their bytes must be UTF-8 like the others'.
-    names = [f"{column} {index}" if column == contract.IGNORE else column for index, column in enumerate(columns)]
-    try:
-        table = csv.read_csv(
-            pa.BufferReader(data),  # type: ignore[arg-type]  # the stubs do not know pyarrow's own files
-            # One block, so that pyarrow does not look for record ends of its own.
-            read_options=csv.ReadOptions(column_names=names, block_size=len(data), use_threads=False),
-            parse_options=csv.ParseOptions(newlines_in_values=True),
-            convert_options=csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), null_values=[], strings_can_be_null=False
-            ),
-        )
-    except pa.ArrowInvalid:
-        return None
-    return table
-
-
-def _line_ends_within(table: pa.Table) -> int:
-    """How many line ends the values have in them."""
-    chunks = (chunk for column in table.columns for chunk in column.chunks)
-    return sum(int(np.count_nonzero(octets(chunk) == ord("\n"))) for chunk in chunks)
-
-
-def _record_faults(block: record_splitter.Block, width: int) -> _Faults:
-    """Records with more or fewer fields than the header, that are not UTF-8, or that Postgres's text cannot hold."""
-    faults: _Faults = {}
-    for position, fields in enumerate(block.field_counts().tolist()):
-        record = block.record(position)
-        if fields != width:
-            faults[position] = f"{fields} instead of {width} fields"
-        elif b"\0" in record:
-            faults[position] = "a NUL character, which Postgres cannot store"
-        elif not _is_utf8(record):
-            faults[position] = "not UTF-8"
-    return faults
-
-
-def _is_utf8(record: bytes) -> bool:
-    try:
-        record.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _value_faults(text: pd.DataFrame, types: pd.Series[Any]) -> _Faults:
+def _value_faults(text: pd.DataFrame, types: pd.Series[Any]) -> Faults:
     """Rows with a value that the contract does not allow, with all their reasons."""
     # In bytes, as a key is measured; pandas counts characters.
     content_bytes, customer_bytes = _bytes_each(text[CONTENT_ID]), _bytes_each(text[CUSTOMER_ID])
@@ -265,7 +192,7 @@ def _sum(watch_seconds: pd.Series[str]) -> Decimal:
     return Decimal(watch_seconds.astype(pd.ArrowDtype(exact)).sum())
 
 
-def _rejects(block: record_splitter.Block, faults: _Faults) -> tuple[Reject, ...]:
+def _rejects(block: Block, faults: Faults) -> tuple[Reject, ...]:
     if not faults:
         return ()
     positions = sorted(faults)

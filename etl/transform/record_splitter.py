@@ -12,20 +12,19 @@ This module knows nothing of columns, encodings of values or rejects, and must n
 from __future__ import annotations
 
 import codecs
-from functools import cached_property
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from etl.domain.errors import MalformedReport
+from etl.transform.record_block import COMMA, CR, LF, QUOTE, Block, count_of, outside, positions_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Iterable
     from pathlib import Path
 
-Positions: TypeAlias = npt.NDArray[np.intp]
+    from etl.transform.record_block import Positions
 
 # From 2 to 8 MiB the time is the same.
 BLOCK_BYTES: Final = 8 * 1024 * 1024
@@ -41,11 +40,10 @@ RECORD_LIMIT_BYTES: Final = 1024 * 1024
 # block far from overflow.
 BLOCK_RECORDS: Final = 100_000
 
-_QUOTE, _COMMA, _CR, _LF = b'",\r\n'
 _BLANK: Final = (b"", b"\r", b"\n")
 
-_MAY_PRECEDE_OPENING: Final = np.isin(np.arange(256), [_QUOTE, _COMMA, _LF])
-_MAY_FOLLOW_CLOSING: Final = np.isin(np.arange(256), [_QUOTE, _COMMA, _CR, _LF])
+_MAY_PRECEDE_OPENING: Final = np.isin(np.arange(256), [QUOTE, COMMA, LF])
+_MAY_FOLLOW_CLOSING: Final = np.isin(np.arange(256), [QUOTE, COMMA, CR, LF])
 
 _WIDE_MARKS: Final = {
     codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, whose mark begins this one
@@ -53,78 +51,6 @@ _WIDE_MARKS: Final = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
-
-
-class Block:
-    """Whole records of a report, as they stand in the file; blank lines between them are no records.
-
-    Where each of them begins and ends is looked for when somebody asks: of a usual block nobody does.
-
-    Attributes:
-        data: the bytes; quoting in them is sound.
-        line_number: the physical line at which `data` begins; the file's first line is 1, and every LF ends one.
-    """
-
-    def __init__(self, data: bytes, line_number: int) -> None:
-        self.data = data
-        self.line_number = line_number
-
-    @cached_property
-    def line_count(self) -> int:
-        """How many lines end in `data`, in quotes or not: at least as many as there are records."""
-        return _count(self.data, _LF)
-
-    @cached_property
-    def _line_ends(self) -> Positions:
-        return _positions(self.data, _LF)
-
-    @cached_property
-    def _bounds(self) -> tuple[Positions, Positions]:
-        """Where each record begins, and where it ends, its line end not included."""
-        record_ends = _outside(_positions(self.data, _QUOTE), self._line_ends)
-        starts = np.concatenate(([0], record_ends[:-1] + 1))[: record_ends.size]
-        ends = record_ends - ((record_ends > starts) & (np.frombuffer(self.data, np.uint8)[record_ends - 1] == _CR))
-        filled = ends > starts
-        return starts[filled], ends[filled]
-
-    def __len__(self) -> int:
-        return self._bounds[0].size
-
-    def part(self, low: int, high: int | None = None) -> Block:
-        """The records from `low` to before `high`."""
-        begin, end = self._begin(low), len(self.data) if high is None else self._begin(high)
-        return Block(self.data[begin:end], self.line_number + int(np.searchsorted(self._line_ends, begin)))
-
-    def _begin(self, index: int) -> int:
-        starts, _ = self._bounds
-        return int(starts[index]) if index < len(self) else len(self.data)
-
-    def record(self, index: int) -> bytes:
-        """One record as it stands in the file, without its line end."""
-        starts, ends = self._bounds
-        return self.data[starts[index] : ends[index]]
-
-    def lines(self, indices: Iterable[int]) -> bytes:
-        """The records at `indices`, each with a line end."""
-        return b"".join(self.record(index) + b"\n" for index in indices)
-
-    def line_numbers(self, indices: Sequence[int]) -> list[int]:
-        """The physical lines at which the records begin."""
-        before = np.searchsorted(self._line_ends, self._bounds[0][np.asarray(indices, np.intp)])
-        return [self.line_number + int(count) for count in before]
-
-    def field_counts(self) -> Positions:
-        """The number of fields in each record."""
-        commas = _outside(_positions(self.data, _QUOTE), _positions(self.data, _COMMA))
-        starts, ends = self._bounds
-        return np.searchsorted(commas, ends) - np.searchsorted(commas, starts) + 1
-
-    def fields(self, index: int) -> list[bytes]:
-        """The fields of one record, without their quotes."""
-        record = self.record(index)
-        commas = _outside(_positions(record, _QUOTE), _positions(record, _COMMA)).tolist()
-        begins, ends = [0, *(comma + 1 for comma in commas)], [*commas, len(record)]
-        return [_unquoted(record[begin:end]) for begin, end in zip(begins, ends, strict=True)]
 
 
 def blocks(path: Path, *, block_bytes: int = BLOCK_BYTES) -> Generator[Block]:
@@ -156,7 +82,7 @@ def blocks(path: Path, *, block_bytes: int = BLOCK_BYTES) -> Generator[Block]:
 
 def _pieces(data: bytes) -> Generator[bytes]:
     """The data in pieces with at most `BLOCK_MARKS` in each."""
-    if len(data) <= BLOCK_MARKS or sum(_count(data, octet) for octet in (_QUOTE, _COMMA, _CR, _LF)) <= BLOCK_MARKS:
+    if len(data) <= BLOCK_MARKS or sum(count_of(data, octet) for octet in (QUOTE, COMMA, CR, LF)) <= BLOCK_MARKS:
         yield data
     else:
         middle = len(data) // 2
@@ -184,7 +110,7 @@ def _bytes_before_text(beginning: bytes) -> int:
 
 def _cut(data: bytes, line_number: int) -> tuple[Block, bytes]:
     """Divide `data`, which begins with a record, into its whole records and the unfinished rest behind them."""
-    quotes = _positions(data, _QUOTE)
+    quotes = positions_of(data, QUOTE)
     _refuse_first_fault(data, line_number, quotes)
     end = _end_of_last_record(data, quotes, 0, len(data))
     return Block(data[:end], line_number), data[end:]
@@ -200,24 +126,6 @@ def _end_of_last_record(data: bytes, quotes: Positions, low: int, high: int) -> 
     return end
 
 
-def _count(data: bytes, octet: int) -> int:
-    """How often `octet` stands in `data`."""
-    # Looking whether there is one is many times cheaper than counting.
-    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == octet)) if octet in data else 0
-
-
-def _positions(data: bytes, octet: int) -> Positions:
-    """Where `octet` stands in `data`."""
-    if octet not in data:  # as above
-        return np.empty(0, np.intp)
-    return np.flatnonzero(np.frombuffer(data, np.uint8) == octet)
-
-
-def _outside(quotes: Positions, positions: Positions) -> Positions:
-    """Those of the positions that are outside quotes: an even number of quotes comes before them."""
-    return positions[np.searchsorted(quotes, positions) % 2 == 0] if quotes.size else positions
-
-
 def _refuse_first_fault(data: bytes, line_number: int, quotes: Positions) -> None:
     """Raise for the first place at which `data` breaks the rules, if there is one.
 
@@ -227,14 +135,14 @@ def _refuse_first_fault(data: bytes, line_number: int, quotes: Positions) -> Non
     octets = np.frombuffer(data, np.uint8)
     opening, closing = quotes[0::2], quotes[1::2]
     closing = closing[closing + 1 < octets.size]
-    returns = _outside(quotes, _positions(data, _CR))
+    returns = outside(quotes, positions_of(data, CR))
     returns = returns[returns + 1 < octets.size]
     too_long = _too_long(data, quotes)
     # Where the rule is broken; how far from there the line to name is; in words.
     faults = (
         (opening[~_MAY_PRECEDE_OPENING[octets[opening - 1]] & (opening > 0)], 0, "a quote inside an unquoted field"),
         (closing[~_MAY_FOLLOW_CLOSING[octets[closing + 1]]], 0, "text after a closing quote"),
-        (returns[octets[returns + 1] != _LF], 0, "a carriage return without a line feed"),
+        (returns[octets[returns + 1] != LF], 0, "a carriage return without a line feed"),
         (too_long + RECORD_LIMIT_BYTES, -RECORD_LIMIT_BYTES, f"a record longer than {RECORD_LIMIT_BYTES:,} bytes"),
     )
     found = [(int(positions[0]), offset, words) for positions, offset, words in faults if positions.size]
@@ -250,14 +158,14 @@ def _too_long(data: bytes, quotes: Positions) -> Positions:
     # Where a record ends in every half of the limit, none is longer than the whole.
     if all(_end_of_last_record(data, quotes, low, low + half) for low in pieces):
         return np.empty(0, np.intp)
-    starts = np.concatenate(([0], _outside(quotes, _positions(data, _LF)) + 1))
+    starts = np.concatenate(([0], outside(quotes, positions_of(data, LF)) + 1))
     lengths = np.diff(starts, append=len(data) + 1) - 1
     return starts[lengths > RECORD_LIMIT_BYTES]
 
 
 def _unfinished(rest: bytes, line_number: int) -> MalformedReport:
     """What is wrong with a file that ends in the middle of the record `rest`."""
-    quotes = np.flatnonzero(np.frombuffer(rest, np.uint8) == _QUOTE)
+    quotes = np.flatnonzero(np.frombuffer(rest, np.uint8) == QUOTE)
     if quotes.size % 2 == 0:
         return _malformed("a carriage return without a line feed", line_number + rest.count(b"\n"))
     # The opening quote of the field, and not the second half of a doubled quote within it.
@@ -272,7 +180,3 @@ def _malformed(what: str, line_number: int) -> MalformedReport:
         "otherwise show the line to BlendVision. Reports are read as RFC 4180 has it: fields with quotes, commas or "
         "line breaks are quoted, quotes in them are doubled, lines end with LF or CRLF. Nothing was loaded",
     )
-
-
-def _unquoted(field: bytes) -> bytes:
-    return field[1:-1].replace(b'""', b'"') if field.startswith(b'"') else field

@@ -15,7 +15,7 @@ from etl.extract import download, gunzip, storage_headers
 from etl.load import compaction, partitions, slice_load
 from etl.pipeline import guards, outcome_recorder, slice_sync
 from etl.runtime.redaction import Redactor
-from etl.transform import copy_encoder, copy_format, normalise
+from etl.transform import copy_encoder, copy_format, normalise, record_parser
 from etl.warehouse import ledger
 from etl.warehouse.connection import Connection
 
@@ -71,7 +71,7 @@ def _no_gzip_end() -> None:
 
 def _na_is_nothing() -> None:
     """Ids that look like missing values are taken for such, as pandas does unless it is told not to."""
-    original = normalise._parse
+    original = record_parser.parse
 
     @wraps(original)
     def parsed(*arguments: Any) -> Any:
@@ -79,7 +79,7 @@ def _na_is_nothing() -> None:
         rows[CUSTOMER_ID] = rows[CUSTOMER_ID].where(~rows[CUSTOMER_ID].isin(_NA), "")
         return rows, faults
 
-    _replace(normalise, "_parse", parsed)
+    _replace(normalise, "parse", parsed)
 
 
 def _mutilated() -> None:
