@@ -27,36 +27,27 @@ class Limits:
     shrink_limit: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class Acceptance:
-    """Whether a person accepts a report that a guard refuses.
+def override(refusal: GuardRefused | None, *, is_held: bool, is_asked_for: bool) -> tuple[str, ...]:
+    """Override a refusal where that is allowed; returns its message then.
 
-    Attributes:
-        is_held: it is the report that is held.
-        is_asked_for: a person accepts what is held.
+    Args:
+        refusal: what a guard said; None: nothing.
+        is_held: whether it is the report that is held.
+        is_asked_for: whether a person accepts what is held.
+
+    Raises:
+        GuardRefused: it stands.
     """
-
-    is_held: bool
-    is_asked_for: bool
-
-    def override(self, refusal: GuardRefused | None) -> tuple[str, ...]:
-        """Override a refusal where that is allowed; returns its message then.
-
-        Raises:
-            GuardRefused: it stands.
-        """
-        if refusal is None:
-            return ()
-        if isinstance(refusal, NothingAcceptable):
-            raise refusal
-        if self.is_asked_for and self.is_held:
-            return (refusal.message,)
-        if self.is_asked_for:
-            raise GuardRefused(
-                f"{refusal.message}; --accept takes the held report only, and this is another one",
-                next_step=refusal.next_step,
-            )
+    if refusal is None:
+        return ()
+    if isinstance(refusal, NothingAcceptable) or not is_asked_for:
         raise refusal
+    if not is_held:
+        raise GuardRefused(
+            f"{refusal.message}; --accept takes the held report only, and this is another one",
+            next_step=refusal.next_step,
+        )
+    return (refusal.message,)
 
 
 def check_rejects(slice_: Slice, tally: Tally, limits: Limits, *, accepted: int = 0) -> GuardRefused | None:

@@ -10,21 +10,22 @@ import json
 import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from etl.domain import contract
-from etl.domain.errors import CredentialsRefused, GuardRefused, SliceBusy, WatchTimeError
+from etl.domain.errors import CredentialsRefused, SliceBusy, WatchTimeError
 from etl.domain.outcome import Outcome, Trust
 from etl.domain.report_values import ReportNotFound, Tally
 from etl.extract.download import Unmodified
 from etl.load import partitions
 from etl.load.load_strategy import begin_load
-from etl.pipeline import guards, outcome_log, report_reader
+from etl.pipeline import outcome_log, report_reader
 from etl.pipeline.archive_stage import ArchiveStage, restored
+from etl.pipeline.guard_stage import GuardStage, Refused
+from etl.pipeline.guards import Limits
 from etl.pipeline.outcome_recorder import Recorder, SliceAttempt, StaleBaseline, revision_of
 from etl.runtime.cancellation import Stopped
 from etl.warehouse import ledger
@@ -68,15 +69,6 @@ class _Baseline:
     lost: Key | None
 
 
-class _Refused(Exception):
-    """Rolls back the load of a report that a guard refuses."""
-
-    def __init__(self, error: GuardRefused, tally: Tally) -> None:
-        super().__init__(error)
-        self.error = error
-        self.tally = tally
-
-
 class _Pauses:
     """What is told while work on one slice stands still; and how often the source was asked or fetched from again."""
 
@@ -116,7 +108,7 @@ class Pipeline:
         self._stop = stop
         self._on_pause = on_pause
         self._archive_stage = ArchiveStage(archive, database)
-        self._limits = guards.Limits(settings.max_reject_ratio, settings.shrink_limit)
+        self._limits = Limits(settings.max_reject_ratio, settings.shrink_limit)
 
     def sync_slice(self, slice_: Slice, options: FetchOptions) -> Outcome:
         """Make the slice equal to the newest report, or say why not.
@@ -208,7 +200,7 @@ class Pipeline:
             return self._recorder.transaction(
                 attempt.slice, lambda connection: self._load(connection, attempt, report, lost)
             )
-        except _Refused as refused:
+        except Refused as refused:
             return self._recorder.record_held(attempt, report, refused.tally, refused.error)
 
     def _load(self, connection: Connection, attempt: SliceAttempt, report: ReportFile, lost: Marker | None) -> Outcome:
@@ -231,9 +223,10 @@ class Pipeline:
         ledger.delete_rejects(connection, attempt.slice, report_sha256=report.sha256)
         with report_reader.encode(report.path, aliases, tally, self._stop) as chunks:
             load.stage(chunks)
-        overridden = self._guard_rejects(connection, attempt, known, report, tally)
+        guard = GuardStage(self._limits, attempt, known, report, tally)
+        overridden = guard.check_rejects(connection)
         rows = load.deduplicate(tally)
-        overridden += self._guard_shrinking(attempt, known, report, tally, rows)
+        overridden += guard.check_shrinking(rows)
         load.write()
         if lost:
             change = load.finish(tally)
@@ -242,14 +235,9 @@ class Pipeline:
         # The same rows of the same report are the same revision: whatever had become of the facts.
         is_repair = is_stored and self._has_been_read_so(known, rows, tally)
         header_mapping = report_reader.header_mapping(report.path, aliases)
+        revision = revision_of(known) + (not is_repair)
         self._archive_stage.store(
-            connection,
-            load,
-            report,
-            revision=revision_of(known) + (not is_repair),
-            header_mapping=header_mapping,
-            rows=rows,
-            tally=tally,
+            connection, load, report, revision=revision, header_mapping=header_mapping, rows=rows, tally=tally
         )
         change = load.finish(tally)
         if known and is_repair:
@@ -265,32 +253,6 @@ class Pipeline:
             overridden=overridden,
             load_duration=timedelta(seconds=report.elapsed_s + time.monotonic() - began_s),
         )
-
-    def _guard_rejects(
-        self, connection: Connection, attempt: SliceAttempt, known: SliceRecord | None, report: ReportFile, tally: Tally
-    ) -> tuple[str, ...]:
-        """What the guard said and a person overrode.
-
-        Raises:
-            _Refused: nobody did.
-        """
-        accepted = ledger.accepted_rejects(connection, attempt.slice, report.sha256) or 0
-        refusal = guards.check_rejects(attempt.slice, tally, self._limits, accepted=accepted)
-        return _override(attempt, known, report, tally, refusal)
-
-    def _guard_shrinking(
-        self, attempt: SliceAttempt, known: SliceRecord | None, report: ReportFile, tally: Tally, rows: int
-    ) -> tuple[str, ...]:
-        """As `_guard_rejects`."""
-        refusal = guards.check_shrinking(
-            attempt.slice,
-            tally,
-            self._limits,
-            rows=rows,
-            rows_stored=known.rows_stored if known else 0,
-            seconds_stored=known.watch_seconds if known else Decimal(0),
-        )
-        return _override(attempt, known, report, tally, refusal)
 
     def _has_been_read_so(self, known: SliceRecord | None, rows: int, tally: Tally) -> bool:
         """Whether reading the stored report gave just this when it was accepted."""
@@ -309,20 +271,3 @@ class Pipeline:
         return options.trust is Trust.LEDGER or partitions.holds(
             connection, known.slice, known.rows_stored, known.watch_seconds
         )
-
-
-def _override(
-    attempt: SliceAttempt, known: SliceRecord | None, report: ReportFile, tally: Tally, refusal: GuardRefused | None
-) -> tuple[str, ...]:
-    """What a guard said and a person overrode.
-
-    Raises:
-        _Refused: nobody did.
-    """
-    acceptance = guards.Acceptance(
-        is_held=known is not None and known.held_sha256 == report.sha256, is_asked_for=attempt.options.accept
-    )
-    try:
-        return acceptance.override(refusal)
-    except GuardRefused as error:
-        raise _Refused(error, tally) from None
