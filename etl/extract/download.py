@@ -9,7 +9,7 @@ reaches an error or a log; nor does an error's body, in which storage hosts like
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin
@@ -113,52 +113,45 @@ class Downloader:
         path = folder / "report.csv"
         try:
             with closing(Spool(path)) as spool:
-                attempt = _Download(self, url, renew, spool, if_none_match=if_none_match, on_body=on_body).attempt
-                return self.retry_policy.retry(attempt, total_s=_TOTAL_S, on_retry=on_retry)
+                begun = _Download(self, url, renew, spool, if_none_match, on_body, began_s=self.retry_policy.clock())
+                return self.retry_policy.retry(begun.attempt, total_s=_TOTAL_S, on_retry=on_retry)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
 
 
+@dataclass(slots=True)
 class _Download:
-    """What is known of one download between two attempts."""
+    """What is known of one download between two attempts.
 
-    def __init__(
-        self,
-        tools: Downloader,
-        url: httpx.URL,
-        renew: Callable[[], ReportAddress],
-        spool: Spool,
-        *,
-        if_none_match: Origin | None,
-        on_body: Callable[[], None],
-    ) -> None:
-        self._tools = tools
-        self._url = url
-        self._renew = renew
-        self._spool = spool
-        self._if_none_match = if_none_match
-        self._on_body = on_body
-        self._began_s = tools.retry_policy.clock()
-        self._end_s = self._began_s + _TOTAL_S
-        self._is_stale = False
-        self._resumed = 0
-        # Of the bytes in the spool; None where the host gave no strong ETag.
-        self._origin: Origin | None = None
-        self._total_bytes: int | None = None
-        self._checksums = Checksums({})
+    Attributes:
+        origin: of the bytes in the spool; None where the host gave no strong ETag.
+    """
+
+    tools: Downloader
+    url: httpx.URL
+    renew: Callable[[], ReportAddress]
+    spool: Spool
+    if_none_match: Origin | None
+    on_body: Callable[[], None]
+    began_s: float
+    is_stale: bool = False
+    resumed: int = 0
+    origin: Origin | None = None
+    total_bytes: int | None = None
+    checksums: Checksums = field(default_factory=lambda: Checksums({}))
 
     @property
     def _place(self) -> str:
         """Host and path, as messages name them."""
-        return redacted_url(self._url).partition("://")[2] + self._url.raw_path.partition(b"?")[0].decode("ascii")
+        return redacted_url(self.url).partition("://")[2] + self.url.raw_path.partition(b"?")[0].decode("ascii")
 
     def attempt(self) -> ReportFile:
         """Fetch the file, or what is left of it."""
-        self._tools.stop.check()
-        if self._is_stale:
-            self._url = self._tools.policy.check(self._renew().url)
-            self._is_stale = False
+        self.tools.stop.check()
+        if self.is_stale:
+            self.url = self.tools.policy.check(self.renew().url)
+            self.is_stale = False
         try:
             return self._fetch()
         except HTTP_ERRORS as error:
@@ -169,15 +162,15 @@ class _Download:
 
     def _fetch(self) -> ReportFile:
         """Request the URL, and where it leads to; the policy is applied at each hop."""
-        url = self._url
+        url = self.url
         for _ in range(_MAX_REDIRECTS + 1):
             headers = signed_headers(url) | conditions(
-                url, begun=self._origin, received_bytes=self._spool.received_bytes, known=self._if_none_match
+                url, begun=self.origin, received_bytes=self.spool.received_bytes, known=self.if_none_match
             )
-            with self._tools.client.stream("GET", url, headers=headers) as response:
+            with self.tools.client.stream("GET", url, headers=headers) as response:
                 if not response.has_redirect_location:
                     return self._receive(response)
-                url = self._tools.policy.check(urljoin(str(url), response.headers["location"]))
+                url = self.tools.policy.check(urljoin(str(url), response.headers["location"]))
         raise self._restart(self._trouble(f"redirects more than {_MAX_REDIRECTS} times"), BROKEN)
 
     def _receive(self, response: httpx.Response) -> ReportFile:
@@ -185,7 +178,7 @@ class _Download:
         status, headers = response.status_code, response.headers
         if status == HTTPStatus.NOT_MODIFIED:
             # Asked once: where the answer is to another question, the file is fetched plainly.
-            self._if_none_match = None
+            self.if_none_match = None
             if is_unmodified(response):
                 raise Unmodified
         if status == HTTPStatus.PARTIAL_CONTENT and is_for_the_rest(response):
@@ -196,7 +189,7 @@ class _Download:
             raise self._sort_refusal(response)
         if fault := why_unverifiable(headers):
             raise self._restart(self._trouble(fault), BROKEN)
-        self._on_body()
+        self.on_body()
         self._read(response)
         return self._finish()
 
@@ -204,68 +197,68 @@ class _Download:
         status = response.status_code
         error = self._trouble(f"answered {status}", request_id(response.headers))
         if status in _EXPIRED_STATUSES:
-            self._is_stale = True
+            self.is_stale = True
             return RetryableError(error, EXPIRED)
         if status == HTTPStatus.NOT_FOUND:
             return self._restart(error, GONE)
         if is_temporary(status):
-            return RetryableError(error, PASSING, self._tools.retry_policy.retry_after_s(response.headers))
+            return RetryableError(error, PASSING, self.tools.retry_policy.retry_after_s(response.headers))
         past_the_end = status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and is_for_the_rest(response)
         return self._restart(error, PASSING if past_the_end else BROKEN)
 
     def _read(self, response: httpx.Response) -> None:
         """Read the body. Falling short of the pace or of the deadline counts as a timeout, as it is one."""
-        pace = ThroughputGuard(self._tools.retry_policy.clock)
+        pace = ThroughputGuard(self.tools.retry_policy.clock)
         for piece in response.iter_raw():
-            self._tools.stop.check()
-            self._checksums.update(piece)
-            self._spool.write(piece)
-            if pace.is_too_slow(len(piece)) or self._tools.retry_policy.clock() >= self._end_s:
-                raise httpx.ReadTimeout(f"too slow, after {self._spool.received_bytes} bytes")
+            self.tools.stop.check()
+            self.checksums.update(piece)
+            self.spool.write(piece)
+            if pace.is_too_slow(len(piece)) or self.tools.retry_policy.clock() >= self.began_s + _TOTAL_S:
+                raise httpx.ReadTimeout(f"too slow, after {self.spool.received_bytes} bytes")
 
     def _finish(self) -> ReportFile:
-        if self._total_bytes not in (None, self._spool.received_bytes):
-            what = f"sent {self._spool.received_bytes} of {self._total_bytes} bytes"
+        if self.total_bytes not in (None, self.spool.received_bytes):
+            what = f"sent {self.spool.received_bytes} of {self.total_bytes} bytes"
             raise self._restart(self._trouble(what), PASSING)
-        if name := self._checksums.mismatch():
+        if name := self.checksums.mismatch():
             raise self._restart(self._trouble(f"sent bytes that do not match their {name} checksum"), BROKEN)
-        sha256 = self._spool.finish()
+        sha256 = self.spool.finish()
         return ReportFile(
-            path=self._spool.path,
+            path=self.spool.path,
             sha256=sha256,
-            size_bytes=self._spool.size_bytes,
-            received_bytes=self._spool.received_bytes,
-            origin=self._origin,
-            elapsed_s=self._tools.retry_policy.clock() - self._began_s,
-            resumed=self._resumed,
+            size_bytes=self.spool.size_bytes,
+            received_bytes=self.spool.received_bytes,
+            origin=self.origin,
+            elapsed_s=self.tools.retry_policy.clock() - self.began_s,
+            resumed=self.resumed,
         )
 
     def _begin(self, response: httpx.Response) -> None:
         self._forget()
         headers = response.headers
-        self._origin = origin_of(response)
-        self._checksums = Checksums.announced_in(headers)
+        self.origin = origin_of(response)
+        self.checksums = Checksums.announced_in(headers)
         if "content-length" in headers:
-            self._total_bytes = int(headers["content-length"])
+            self.total_bytes = int(headers["content-length"])
 
     def _resume(self, response: httpx.Response) -> None:
-        total = total_of_rest(response, received_bytes=self._spool.received_bytes)
-        if total is None or self._total_bytes not in (None, total):
+        total = total_of_rest(response, received_bytes=self.spool.received_bytes)
+        if total is None or self.total_bytes not in (None, total):
             raise self._restart(self._trouble("sent another range than was requested"), PASSING)
-        self._total_bytes = total
-        self._resumed += 1
+        self.total_bytes = total
+        self.resumed += 1
 
     def _forget(self) -> None:
         """Give up what was received: the next attempt begins with the first byte."""
-        self._spool.restart()
-        self._origin = None
-        self._total_bytes = None
-        self._checksums = Checksums({})
+        self.spool.restart()
+        self.origin = None
+        self.total_bytes = None
+        self.checksums = Checksums({})
 
     def _restart(self, error: WatchTimeError, trouble: FailureKind) -> RetryableError:
         """The next attempt begins with the first byte, and unless the trouble is a passing one from a fresh address."""
         self._forget()
-        self._is_stale = trouble is not PASSING
+        self.is_stale = trouble is not PASSING
         return RetryableError(error, trouble)
 
     def _trouble(self, what: str, request: str | None = None) -> SourceUnavailable:

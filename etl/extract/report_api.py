@@ -9,7 +9,7 @@ Source of the rules: BlendVision One, `bv/analytics/v1/reports/watch-time`; erro
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
@@ -45,10 +45,11 @@ _GRPC_NOT_FOUND = 5
 _MAX_QUOTED = 200
 
 
+@dataclass(frozen=True)
 class ReportApi:
     """The report API, as one organization sees it. Safe to use from several threads.
 
-    Args:
+    Attributes:
         client: of `http_clients.api_client`.
         retry_policy: time and chance.
         strict_not_found: whether a 404 must have the API's own body.
@@ -57,23 +58,16 @@ class ReportApi:
         on_wait: called before a report that is not there is asked for again.
     """
 
-    def __init__(
-        self,
-        client: httpx.Client,
-        *,
-        retry_policy: RetryPolicy,
-        strict_not_found: bool = True,
-        rate: RateLimiter | None = None,
-        on_retry: Callable[[Pause], None] = lambda _: None,
-        on_wait: Callable[[Pause], None] = lambda _: None,
-    ) -> None:
-        self._client = client
-        self._retry_policy = retry_policy
-        self._rate = rate or RateLimiter(None, retry_policy)
-        self._on_retry = on_retry
-        self._on_wait = on_wait
-        self._strict_not_found = strict_not_found
-        self._where = f"the report API at {redacted_url(client.base_url)}"
+    client: httpx.Client
+    retry_policy: RetryPolicy
+    strict_not_found: bool = True
+    rate: RateLimiter | None = None
+    on_retry: Callable[[Pause], None] = lambda _: None
+    on_wait: Callable[[Pause], None] = lambda _: None
+
+    @property
+    def _where(self) -> str:
+        return f"the report API at {redacted_url(self.client.base_url)}"
 
     def await_report(self, slice_: Slice, budget_s: float) -> ReportAddress | ReportNotFound:
         """Ask until the report is there or `budget_s` seconds are over; a budget of 0 asks once.
@@ -91,11 +85,11 @@ class ReportApi:
             asks += 1
             return self._ask(slice_)
 
-        answer = self._retry_policy.poll(
+        answer = self.retry_policy.poll(
             ask,
             until=_is_there,
             budget_s=budget_s,
-            on_wait=lambda attempt, pause_s, left_s: self._on_wait(Pause(_NOT_PUBLISHED, attempt, pause_s, left_s)),
+            on_wait=lambda attempt, pause_s, left_s: self.on_wait(Pause(_NOT_PUBLISHED, attempt, pause_s, left_s)),
         )
         return replace(answer, asks=asks)
 
@@ -107,7 +101,7 @@ class ReportApi:
         """
         answer = self._ask(slice_)
         if confirm and isinstance(answer, ReportNotFound):
-            self._retry_policy.sleep(_CONFIRM_AFTER_S * (0.5 + self._retry_policy.chance()))
+            self.retry_policy.sleep(_CONFIRM_AFTER_S * (0.5 + self.retry_policy.chance()))
             answer = replace(self._ask(slice_), asks=2)
         return answer
 
@@ -122,16 +116,17 @@ class ReportApi:
         return answer
 
     def _ask(self, slice_: Slice) -> ReportAddress | ReportNotFound:
-        return self._retry_policy.retry(lambda: self._request(slice_), total_s=_TOTAL_S, on_retry=self._on_retry)
+        return self.retry_policy.retry(lambda: self._request(slice_), total_s=_TOTAL_S, on_retry=self.on_retry)
 
     def _request(self, slice_: Slice) -> ReportAddress | ReportNotFound:
         params = {
             "time": f"{slice_.report_date:%Y-%m-%d}T00:00:00Z",
             "streaming_type": f"REPORT_STREAMING_TYPE_{slice_.report_type}",
         }
-        self._rate.wait()
+        if self.rate:
+            self.rate.wait()
         try:
-            with self._client.stream("GET", _PATH, params=params) as response:
+            with self.client.stream("GET", _PATH, params=params) as response:
                 body = self._read(response)
         except HTTP_ERRORS as error:
             explained = explain(error, self._where)
@@ -140,13 +135,13 @@ class ReportApi:
 
     def _read(self, response: httpx.Response) -> bytes:
         """The body, or its beginning where there is more of it than an answer has."""
-        end_s = self._retry_policy.clock() + _ANSWER_S
+        end_s = self.retry_policy.clock() + _ANSWER_S
         body = b""
         for piece in response.iter_bytes():
             body += piece
             if len(body) > _MAX_ANSWER_BYTES:
                 break
-            if self._retry_policy.clock() > end_s:
+            if self.retry_policy.clock() > end_s:
                 raise httpx.ReadTimeout(f"the answer was incomplete after {_ANSWER_S:.0f} s")
         return body
 
@@ -159,7 +154,7 @@ class ReportApi:
             case HTTPStatus.OK if isinstance(url := answer.get("url"), str) and url:
                 # Whether it may be fetched is for the URL policy to say, which names what is wrong with it.
                 return ReportAddress(url, asks=1)
-            case HTTPStatus.NOT_FOUND if _is_not_found(answer) or not self._strict_not_found:
+            case HTTPStatus.NOT_FOUND if _is_not_found(answer) or not self.strict_not_found:
                 return ReportNotFound(asks=1, message=self._quote(answer))
             case _ if is_temporary(status):
                 raise self._again(said, PASSING, response)
@@ -196,14 +191,14 @@ class ReportApi:
         error = SourceUnavailable(
             said, next_step="run again later; what is loaded is unchanged", request_id=request_id(response.headers)
         )
-        return RetryableError(error, trouble, self._retry_policy.retry_after_s(response.headers))
+        return RetryableError(error, trouble, self.retry_policy.retry_after_s(response.headers))
 
     def _quote(self, answer: dict[str, object]) -> str:
         """The API's own message, fit to be shown: one line of bounded length, and without the token."""
         message = answer.get("message")
         if not isinstance(message, str):
             return "neither a URL nor an error message"
-        token = self._client.headers.get("authorization", "").removeprefix("Bearer ")
+        token = self.client.headers.get("authorization", "").removeprefix("Bearer ")
         message = message.replace(token, "<token>") if token else message
         return "".join(char if char.isprintable() else " " for char in message)[:_MAX_QUOTED]
 

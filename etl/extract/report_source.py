@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -32,23 +33,20 @@ if TYPE_CHECKING:
     from etl.runtime.cancellation import Stop
 
 
+@dataclass
 class Source:
-    """The report API and the storage it points to. Safe to use from several threads."""
+    """The report API and the storage it points to. Safe to use from several threads.
 
-    def __init__(
-        self,
-        api_client: httpx.Client,
-        downloader: Downloader,
-        folder: Path,
-        *,
-        strict_not_found: bool,
-        rate: RateLimiter,
-    ) -> None:
-        self._api_client = api_client
-        self._downloader = downloader
-        self._folder = folder
-        self._strict_not_found = strict_not_found
-        self._rate = rate
+    Attributes:
+        folder: where downloads are put.
+        strict_not_found, rate: as `ReportApi` has them.
+    """
+
+    api_client: httpx.Client
+    downloader: Downloader
+    folder: Path
+    strict_not_found: bool
+    rate: RateLimiter
 
     @contextmanager
     def fetch(
@@ -74,10 +72,10 @@ class Source:
         Raises what asking and downloading raise; `Unmodified` only where there is an `if_none_match`.
         """
         api = ReportApi(
-            self._api_client,
-            retry_policy=self._downloader.retry_policy,
-            strict_not_found=self._strict_not_found,
-            rate=self._rate,
+            self.api_client,
+            retry_policy=self.downloader.retry_policy,
+            strict_not_found=self.strict_not_found,
+            rate=self.rate,
             on_retry=on_retry,
             on_wait=on_wait,
         )
@@ -85,8 +83,8 @@ class Source:
         if isinstance(answer, ReportNotFound):
             yield answer
             return
-        with scratch_folder.folder_in(self._folder) as folder:
-            yield self._downloader.download(
+        with scratch_folder.folder_in(self.folder) as folder:
+            yield self.downloader.download(
                 answer,
                 renew=lambda: api.renew(slice_),
                 folder=folder,

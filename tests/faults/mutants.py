@@ -55,7 +55,7 @@ def _no_length_check() -> None:
         try:
             original(self, response)
         except httpx.HTTPError:
-            self._total_bytes = None
+            self.total_bytes = None
 
     _replace(download._Download, "_read", lenient)
 

@@ -262,7 +262,7 @@ def test_a_download_that_is_cut_for_ever_is_tried_later(warehouse: Warehouse) ->
     warehouse.sandbox.override(VOD, Delivery(cut_after_bytes=0, headers={"etag": None}))
     with warehouse.job() as opened:
         # The pauses between the tries are not what is tested.
-        object.__setattr__(opened.context.pipeline._source._downloader.retry_policy, "sleep", lambda _: None)
+        object.__setattr__(opened.context.pipeline._source.downloader.retry_policy, "sleep", lambda _: None)
         outcome = opened.run(opened.planner.backfill(DAY, DAY, report_types=[VOD.report_type]))[0]
     assert int(outcome.exit_code) == 75
     assert re.search(r"the download host 127\.0\.0\.1:\d+/\w+", outcome.message or ""), "host and path, no query"

@@ -226,8 +226,8 @@ class _Interjecting:
 
 def _sync_while(warehouse: Warehouse, interjection: Callable[[], object]) -> Outcome:
     with warehouse.job() as opened:
-        opened.context.pipeline._source._downloader = _Interjecting(
-            opened.context.pipeline._source._downloader, interjection
+        opened.context.pipeline._source.downloader = _Interjecting(
+            opened.context.pipeline._source.downloader, interjection
         )  # type: ignore[assignment]
         return opened.context.pipeline.sync_slice(VOD, FetchOptions())
 

@@ -243,8 +243,8 @@ def test_the_daily_job_waits_for_the_target_date_within_its_budget(warehouse: Wa
     with warehouse.job(not_found_wait_seconds=900) as opened:
         waits = [planned.ask.wait_s for planned in opened.planner.target()]
         slept: list[float] = []
-        object.__setattr__(opened.context.pipeline._source._downloader.retry_policy, "sleep", slept.append)
-        object.__setattr__(opened.context.pipeline._source._downloader.retry_policy, "clock", lambda: sum(slept))
+        object.__setattr__(opened.context.pipeline._source.downloader.retry_policy, "sleep", slept.append)
+        object.__setattr__(opened.context.pipeline._source.downloader.retry_policy, "clock", lambda: sum(slept))
         warehouse.sandbox.script(_vod(TARGET), api=[NOT_THERE] * 3)
         outcomes = opened.run(opened.planner.target())
     assert waits == [900, 900]

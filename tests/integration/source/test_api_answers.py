@@ -188,7 +188,7 @@ def test_an_answer_that_drips_comes_to_an_end(api: ReportApi, server: RawServer,
         return slow.now_s
 
     dripping = ReportApi(
-        api._client, retry_policy=type(policy)(sleep=slow.sleep, clock=clock, now=policy.now, chance=policy.chance)
+        api.client, retry_policy=type(policy)(sleep=slow.sleep, clock=clock, now=policy.now, chance=policy.chance)
     )
     with pytest.raises(SourceUnavailable, match="ReadTimeout"):
         dripping.ask_once(SLICE)
