@@ -121,9 +121,9 @@ class Forwarder:
                     threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
 
     def break_connections(self) -> None:
-        """Those that are open; new ones are forwarded."""
-        while self._ends:
-            with self._ends.pop() as end, suppress(OSError):
+        """Those that are open; new ones are forwarded, also those that come while these are broken."""
+        for _ in range(len(self._ends)):
+            with self._ends.pop(0) as end, suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
