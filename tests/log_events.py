@@ -16,41 +16,41 @@ _OUTPUT: Final = _ETL / "cli" / "output.py"
 _LEVELS: Final = {"info": "info", "warning": "warning", "error": "error", "exception": "error", "critical": "critical"}
 
 MEANINGS: Final = {
-    "archive_finished": "what a killed run had left unfinished in the archive is finished",
-    "archive_not_finished": "it could not be finished; the next run tries again",
+    "archive_finished": "a slice that a killed run left unfinished in the archive was finished",
+    "archive_not_finished": "such a slice could not be finished; the next run tries again",
     "bug": "an unexpected error; please report it, with the traceback",
-    "compacted": "a settled month is one partition now",
-    "customers_counted": "the customers of what was loaded are counted; `periods_left` are for the next run",
-    "customers_not_counted": "they could not be counted; the next run tries again",
-    "failure_not_recorded": "a slice failed, and that could not be written to the ledger",
-    "fonts_missing": "`report`: the picture shows letters as boxes that no font of the machine has",
-    "identity_lock_lost": "`--dask`: the lock by which workers recognize the database is being taken again",
+    "compacted": "a settled month was merged into one partition",
+    "customers_counted": "the customers of the loaded periods were counted; `periods_left` remain for the next run",
+    "customers_not_counted": "customers could not be counted; the next run tries again",
+    "failure_not_recorded": "a slice failed, and the failure could not be written to the ledger",
+    "fonts_missing": "`report`: no installed font has some letters, which the image shows as boxes",
+    "identity_lock_lost": "`--dask`: the lock that identifies the database to workers was lost, and is reacquired",
     "metrics_file_failed": "the metrics file was not written",
     "no_worker": "`--dask`: the scheduler has no worker; the run waits for one",
     "not_compacted": "a month could not be compacted; the next run tries again",
-    "not_found_not_reclassified": "what a 404 means could not be settled; the next run tries again",
+    "not_found_not_reclassified": "the meaning of an earlier 404 could not be re-evaluated; the next run tries again",
     "notice_failed": "a notice was not sent",
-    "notice_sent": "a notice was sent about so many slices",
-    "ping_failed": "the dead man's switch was not reached",
-    "python_warning": "a warning of Python or of a library",
-    "push_failed": "the Pushgateway did not take the metrics",
-    "retrying": "a request or download failed and is tried again",
-    "run_done": "the run ended; beside the keys, a count for each result that occurred, and the `shard`",
-    "run_started": "before anything is asked",
+    "notice_sent": "a notice was sent; the keys are numbers of slices",
+    "ping_failed": "the dead man's switch could not be reached",
+    "python_warning": "a warning from Python or a library",
+    "push_failed": "the Pushgateway did not accept the metrics",
+    "retrying": "a request or download failed and is retried",
+    "run_done": "the run ended; also has a count for each result that occurred, and the `shard`",
+    "run_started": "the run started; nothing has been requested yet",
     "secrets_open_to_others": "a file with secrets can be read or changed by other users",
     "slice_done": "a slice ended; a key without a value is left out",
     "slice_resubmitted": "`--dask`: the connection to the scheduler broke, and the slice was submitted again",
-    "stopped": "the run was stopped; so many slices of the plan were not finished",
+    "stopped": "the run was stopped; `unfinished` is the number of planned slices that were not finished",
     "table_distributed": "`migrate` distributed a table over the nodes of a Citus cluster",
     "telemetry_setting_ignored": "a setting of metrics, pings or notices cannot be used",
-    "telemetry_settings_unreadable": "those settings could not be read",
+    "telemetry_settings_unreadable": "the settings of metrics, pings and notices could not be read",
     "token_expires": "the API token expires soon",
-    "uncaught": "an error that ended the command or one of its threads",
-    "unknown_setting": "a variable begins with `WATCH_TIME_`, and nothing reads it",
-    "unraisable": "an error where Python cannot raise one",
-    "waiting": "a report is not published yet (404); it is asked for again",
+    "uncaught": "an uncaught error ended the command or one of its threads",
+    "unknown_setting": "a variable that begins with `WATCH_TIME_` is not a setting",
+    "unraisable": "an error in a place where Python cannot raise it, such as a finalizer",
+    "waiting": "a report is not published yet (404); it will be requested again",
     "warehouse_snapshot_failed": "the ledger could not be read for metrics and notices",
-    "worker_unfit": "`--dask`: a worker could not do a slice, which goes to the others",
+    "worker_unfit": "`--dask`: a worker could not process a slice, which is given to the others",
 }
 
 
@@ -129,8 +129,8 @@ def _keys(function: ast.FunctionDef, call: ast.Call) -> set[str]:
 
 _HEAD: Final = """# Log events
 
-`make reference` writes this page from the program. Each line of the log is a JSON object with `timestamp`, `level` and
-`event`, and the keys of its event; on a terminal it is text.
+`make reference` generates this page. Each log line is a JSON object with `timestamp`, `level`, `event`, and the keys of
+the event; on a terminal, log lines are text.
 
 | event | level | keys | meaning |
 | --- | --- | --- | --- |

@@ -51,49 +51,49 @@ FILES: Final = frozenset((*_SECRETS, *telemetry_settings.TELEMETRY_SECRETS))
 _COMMANDS_HEAD: Final = """\
 # Commands
 
-`make reference` writes this page from the program; `watch-time COMMAND --help` says the same.
+`make reference` generates this page; `watch-time COMMAND --help` shows the same.
 
-Data goes to stdout, logs and errors to stderr: as text on a terminal, as one JSON object a line otherwise. See also
-[Configuration](configuration.md) and [Troubleshooting by exit code](operations/exit-codes.md).
-`python -m etl` is the same command.
+Results go to stdout. Logs and errors go to stderr, as text on a terminal, otherwise as one JSON object per line. See
+also [Configuration](configuration.md) and [Troubleshooting by exit code](operations/exit-codes.md). `python -m etl` is
+the same as `watch-time`.
 """
 
 _CONFIGURATION_HEAD: Final = f"""\
 # Configuration
 
-`make reference` writes this page from the program.
+`make reference` generates this page.
 
-Every setting is an environment variable, or a line of a `.env` file in the working directory; the environment wins.
-An empty variable counts as not set. All problems are reported at once, with exit code
+Set each setting as an environment variable, or in a `.env` file in the working directory; the environment takes
+precedence. An empty variable counts as not set. All invalid settings are reported at once, with exit code
 [78](operations/exit-codes.md#exit-78). An unknown variable that begins with `{PREFIX}` causes a warning with the
-nearest known name.
+closest known name.
 
-Secrets can come from files, as Docker and Kubernetes mount them: set the variable with `_FILE` at its end to the file's
-name. A file that other users can read causes a warning.
+Secrets can be read from files, as mounted by Docker and Kubernetes: append `_FILE` to the variable's name and set it to
+the file's path. A file that other users can read causes a warning.
 
-`watch-time doctor` checks the settings and what they lead to. Proxies come from the usual variables
-(`HTTPS_PROXY`, `NO_PROXY`), certificates from `SSL_CERT_FILE`; downloads are kept in `TMPDIR` while they are loaded.
+`watch-time doctor` checks the settings and connections. Proxies are set with the usual variables (`HTTPS_PROXY`,
+`NO_PROXY`), certificates with `SSL_CERT_FILE`; downloads are kept in `TMPDIR` while they are loaded.
 """
 
 _METRICS_HEAD: Final = """\
 # Metrics
 
-`make reference` writes this page from the program. [Monitoring](operations/monitoring.md#metrics) says how to collect
-them, and has alerts.
+`make reference` generates this page. [Monitoring](operations/monitoring.md#metrics) describes how to collect metrics,
+and lists alerts.
 """
 
 _METRICS_OF_A_RUN: Final = """\
-## Of a run
+## Run metrics
 
 `command` is `run` or `backfill`; `result` is `loaded`, `unchanged`, `empty`, `unavailable`, `withdrawn`, `held` or
 `failed`.
 """
 
 _METRICS_OF_THE_WAREHOUSE: Final = """\
-## Of the warehouse
+## Warehouse metrics
 
 `state` is `loaded`, `empty`, `unavailable`, `held`, `failed` or `never_tried`. If a run cannot read the ledger, these
-metrics are absent instead of stale, so alert on `absent` too.
+metrics are absent rather than stale, so also alert on `absent`.
 """
 
 _TYPES: Final = {

@@ -39,41 +39,43 @@ class Metric:
 
 # Each has the label `command` besides: a backfill by hand must not hide how the daily run ended.
 RUN: Final = (
-    Metric("watch_time_build_info", "1; the label has the program's version.", ("version",)),
+    Metric("watch_time_build_info", "Always 1; the label has the program's version.", ("version",)),
     Metric("watch_time_run_last_finish_timestamp_seconds", "When the last run ended."),
     Metric("watch_time_run_duration_seconds", "How long the last run took."),
-    Metric("watch_time_run_exit_code", "Exit code of the last run; 0: all is well."),
-    Metric("watch_time_run_slices", "Slices that the last run worked on, by how that ended.", (*_TYPE, "result")),
+    Metric("watch_time_run_exit_code", "Exit code of the last run; 0: success."),
+    Metric("watch_time_run_slices", "Slices that the last run processed, by result.", (*_TYPE, "result")),
     Metric("watch_time_run_loaded_rows", "Rows that the last run inserted or updated.", _TYPE),
-    Metric("watch_time_run_report_bytes", "Size of the reports that the last run fetched, decompressed.", _TYPE),
-    Metric("watch_time_run_retries", "How often the last run had to ask or fetch again.", _TYPE),
-    Metric("watch_time_run_rejected_lines", "Lines of reports that the last run did not load.", _TYPE),
-    Metric("watch_time_run_slices_duration_seconds", "Time that the last run's slices took, added up.", _TYPE),
-    Metric("watch_time_run_slowest_slice_duration_seconds", "Time that the last run's slowest slice took.", _TYPE),
+    Metric("watch_time_run_report_bytes", "Decompressed size of the reports that the last run downloaded.", _TYPE),
+    Metric("watch_time_run_retries", "Number of requests and downloads that the last run retried.", _TYPE),
+    Metric("watch_time_run_rejected_lines", "Report lines that the last run rejected.", _TYPE),
+    Metric("watch_time_run_slices_duration_seconds", "Total time that the last run spent on slices.", _TYPE),
+    Metric(
+        "watch_time_run_slowest_slice_duration_seconds", "Time that the last run spent on its slowest slice.", _TYPE
+    ),
 )
 STANDING: Final = (
     Metric(
         "watch_time_last_loaded_report_date_timestamp_seconds",
-        "Midnight UTC of the newest report date that is stored; absent: none is.",
+        "Midnight UTC of the newest stored report date; absent if none is stored.",
         _TYPE,
     ),
     Metric(
         "watch_time_complete_up_to_timestamp_seconds",
-        "Midnight UTC of the newest report date up to which none is missing; absent: not even the first is there.",
+        "Midnight UTC of the newest report date up to which no slice is missing; absent if the first one is.",
         _TYPE,
     ),
     Metric("watch_time_slices", "Slices from the first known date to the newest due one, by state.", (*_TYPE, "state")),
-    Metric("watch_time_late_slices", "Slices that should be there by now and are not.", _TYPE),
+    Metric("watch_time_late_slices", "Slices that should have been loaded by now.", _TYPE),
     Metric(
         "watch_time_presumed_empty_slices",
-        "Slices that count as empty because the source answers 404: no file said so.",
+        "Slices that count as empty because of 404 answers, without a report that confirms it.",
         _TYPE,
     ),
-    Metric("watch_time_stored_rows", "Rows of the newest report date that is stored.", _TYPE),
-    Metric("watch_time_stored_watch_seconds", "Watch time of the newest report date that is stored.", _TYPE),
+    Metric("watch_time_stored_rows", "Rows of the newest stored report date.", _TYPE),
+    Metric("watch_time_stored_watch_seconds", "Watch time of the newest stored report date.", _TYPE),
     Metric(
         "watch_time_publication_lag_median_seconds",
-        "From the end of a report date to its report, as seen by runs: median of half a year.",
+        "Time from the end of a report date to its report, as seen by runs; median of half a year.",
         _TYPE,
     ),
     Metric("watch_time_publication_lag_p99_seconds", "The same, 99th percentile.", _TYPE),
