@@ -1,7 +1,7 @@
-"""watch-time: BlendVision One's daily watch-time reports, brought into Postgres.
+"""watch-time: loads BlendVision One's daily watch-time reports into Postgres.
 
-The packages, in the order of the data: `extract`, `transform`, `load`, `warehouse`; `pipeline` tells the story of one
-slice, `job` that of many, `cli` is the face. Each says in its docstring what it is for, and names its modules.
+The packages, in the order of the data: `extract`, `transform`, `load`, `warehouse`; `pipeline` processes one
+slice, `job` many, `cli` is the command line. Each package's docstring says what it is for, and lists its modules.
 """
 
 __version__ = "0.1.0"

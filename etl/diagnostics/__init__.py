@@ -1,4 +1,4 @@
-"""Questions to the ledger and the facts. It changes nothing by itself.
+"""Queries on the ledger and the facts. Changes nothing.
 
 status             the state of each slice in a range of dates
 explain            all that is known of one slice

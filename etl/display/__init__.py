@@ -1,4 +1,4 @@
-"""What people look at: terminal tables, a slice's narrative, progress, and the page.
+"""Output for people: terminal tables, the history of a slice, progress, and the HTML page.
 
 It shows values that others read; it never asks the database.
 

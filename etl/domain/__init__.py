@@ -1,4 +1,4 @@
-"""Values that all packages share. It imports nothing of ours.
+"""Values that all packages share. Imports no other package of the project.
 
 slices         report types, slices, their states; which are due
 report_values  a report's file, chunks, counts, changes

@@ -1,4 +1,4 @@
-"""From a date to a verified file on disk. It knows nothing of the database.
+"""Downloads a date's report to a verified file on disk. Does not use the database.
 
 report_source    asks for a report, and downloads it
 report_api       BlendVision's report API: one answer, classified

@@ -1,4 +1,4 @@
-"""A run: which slices are due, and who runs them. What happens to one slice is the pipeline's.
+"""Runs: which slices are due, and how they are executed. `pipeline` processes each slice.
 
 planner          which slices a command works on, and in what order
 runner           runs the slices of a plan, and sums up

@@ -1,4 +1,4 @@
-"""A normalised report into the fact table, inside the caller's transaction. SQL in `sql/`, a file a statement.
+"""Loads a normalised report into the fact table, in the caller's transaction. SQL in `sql/`, one statement per file.
 
 load_strategy    which way of loading a slice takes
 slice_load       the steps of a load, and what both ways share

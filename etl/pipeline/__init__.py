@@ -1,4 +1,4 @@
-"""The story of one slice, from its report to its row in the ledger. The only package that knows all the stages.
+"""Processes one slice, from its report to its row in the ledger. The only package that uses all stages.
 
 slice_sync        brings one slice up to date, stage by stage
 report_reader     reads a downloaded report for a load

@@ -1,4 +1,4 @@
-"""A stand-in for BlendVision's report API: the same answers over real HTTP, and data of any size.
+"""A mock of BlendVision's report API: the same responses over real HTTP, and reports of any size.
 
 The modules, in the order in which a request passes them:
 

@@ -1,4 +1,4 @@
-"""Tells others of a run: metrics, pings, notices. It can never fail a run.
+"""Reports on runs: metrics, pings, notices. Never fails a run.
 
 run_telemetry       what is told of a run, and when
 warehouse_snapshot  what the warehouse knows that others should be told

@@ -1,4 +1,4 @@
-"""File in, clean chunks and COPY bytes out. Pure: no database, no network.
+"""Turns a report file into validated chunks and COPY bytes. Pure: no database, no network.
 
 record_splitter  splits bytes into blocks of CSV records
 record_block     such a block: where its records and fields begin and end

@@ -1,4 +1,4 @@
-"""The database: connections, schema, ledger. It commits nothing by itself. SQL in `sql/`, a file a statement.
+"""The database: connections, schema, ledger. Never commits on its own. SQL in `sql/`, one statement per file.
 
 database           connects; transactions; retries
 connection         what a transaction is told: its settings, savepoints, queries

@@ -1,4 +1,4 @@
-"""The page for people who would rather look: one self-contained file of HTML, or a picture of it for chat.
+"""The HTML page: one self-contained file, or an image of it for chat.
 
 publish      reads the figures and writes the file
 render       the HTML, from a template

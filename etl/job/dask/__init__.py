@@ -1,4 +1,4 @@
-"""`backfill --dask`: slices on the workers of a Dask scheduler. Nothing secret passes through Dask.
+"""`backfill --dask`: slices on the workers of a Dask scheduler. No secrets pass through Dask.
 
 client             connects to a scheduler that can be trusted, or starts one on this machine
 executor           submits a plan to a cluster
