@@ -29,7 +29,7 @@ def run(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Load the target date's reports, those missing from the look-back window, and restatements: the daily job."""
+    """Load the target date's reports, unloaded slices of the look-back window, and restatements: the daily job."""
     from etl.job import runner
     from etl.pipeline import outcome_log
     from etl.telemetry import run_telemetry
@@ -121,7 +121,7 @@ def backfill(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Load the missing slices of a date range, oldest first. Resumes where it left off."""
+    """Load the slices of a date range that are not loaded yet, oldest first. Resumes where it left off."""
     from etl.job import runner
     from etl.pipeline import outcome_log
     from etl.telemetry import run_telemetry

@@ -148,7 +148,7 @@ _COMMANDS: Final = (
     ),
     (
         diagnostics_commands.report,
-        "Write an HTML page, or an image for chat.",
+        "Write an HTML page about the warehouse, or an image.",
         ("report --output watch-time.html", "report --output watch-time.png"),
     ),
     (
