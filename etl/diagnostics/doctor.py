@@ -74,26 +74,25 @@ class Check:
 def run_checks(examine_fonts: Callable[[Iterable[str]], str | None] = lambda _: None) -> Iterator[Check]:
     """Look at the settings, the database, the API, the clock and the download host, in this order.
 
-    Args:
-        examine_fonts: returns what pictures of the titles would lack.
+    `examine_fonts` returns what pictures of these titles would lack.
     """
     try:
         settings = Settings.load(needs=("api_token", "org_id", "database_url"))
         for name, nearest in unknown_variables().items():
             hint = f"rename it to {nearest}, or remove it" if nearest else "remove it; see docs/configuration.md"
-            yield Check("settings", Verdict.WARNING, unknown_variable(name, nearest), hint)
+            yield _warning("settings", unknown_variable(name, nearest), hint)
         for file, mode in open_secrets().items():
-            yield Check(
-                "settings", Verdict.WARNING, f"{file} holds secrets and has mode {mode}: other users can read or "
-                "change it",
+            yield _warning(
+                "settings",
+                f"{file} holds secrets and has mode {mode}: other users can read or change it",
                 f"`chmod 600 {file}`",
-            )  # fmt: skip
+            )
     except WatchTimeError as error:
         yield _problem("settings", error)
         return
-    yield Check("settings", Verdict.OK, f"organization {settings.require('org_id')}, {settings.api_base_url}")
+    yield _ok("settings", f"organization {settings.require('org_id')}, {settings.api_base_url}")
     if warning := token_expiry.warning(settings.require("api_token"), now=datetime.now(UTC)):
-        yield Check("token", Verdict.WARNING, warning, "create a new one and set WATCH_TIME_API_TOKEN")
+        yield _warning("token", warning, "create a new one and set WATCH_TIME_API_TOKEN")
     yield from _examine_database(settings, examine_fonts)
     yield from _examine_source(settings)
     yield from _examine_archive(settings)
@@ -106,19 +105,16 @@ def _examine_database(settings: Settings, examine_fonts: Callable[[Iterable[str]
             major = connection.info.server_version // 10_000
             where = f"Postgres {major} at {database}, schema {settings.schema_name}"
             if _OLDEST_MAJOR <= major <= _NEWEST_MAJOR:
-                yield Check("database", Verdict.OK, where)
+                yield _ok("database", where)
             else:
-                yield Check(
-                    "database",
-                    Verdict.WARNING,
-                    where,
-                    f"watch-time is tested with Postgres {_OLDEST_MAJOR} to {_NEWEST_MAJOR}",
+                yield _warning(
+                    "database", where, f"watch-time is tested with Postgres {_OLDEST_MAJOR} to {_NEWEST_MAJOR}"
                 )
             schema.require_head(database, connection)
             schema.require_owner(database, connection, settings.require("org_id"))
             if found := citus.check_cluster(connection):
                 yield Check("Citus", Verdict.WARNING if found[1] else Verdict.OK, *found)
-            yield Check("tables", Verdict.OK, _schema_is_current(schema.owner(connection)))
+            yield _ok("tables", _schema_is_current(schema.owner(connection)))
             lacking = [row["right"] for row in fetch_rows(connection, statement("diagnostics/lacking_rights"))]
             if lacking:
                 yield Check(
@@ -129,14 +125,11 @@ def _examine_database(settings: Settings, examine_fonts: Callable[[Iterable[str]
                     ExitCode.MISCONFIGURED,
                 )
             else:
-                yield Check(
-                    "rights", Verdict.OK, "the user can read, write, create temporary tables and attach partitions"
-                )
+                yield _ok("rights", "the user can read, write, create temporary tables and attach partitions")
             titles = fetch_rows(connection, statement("diagnostics/read_newest_titles"), {"most": _TITLES_TRIED})
             if boxes := examine_fonts(row["title"] for row in titles):
-                yield Check(
+                yield _warning(
                     "fonts",
-                    Verdict.WARNING,
                     f"pictures by `report` show boxes: {boxes}",
                     "install fonts for these letters; on Debian: `apt-get install fonts-noto-core fonts-noto-cjk`",
                 )
@@ -158,10 +151,10 @@ def _examine_source(settings: Settings) -> Iterator[Check]:
             dates: list[str] = []
             api.event_hooks = {"response": [lambda response: dates.append(response.headers.get("date", ""))]}
             slice_, address = _find_report(api, settings)
-            yield Check("API", Verdict.OK, f"{settings.api_base_url} accepts token and organization")
+            yield _ok("API", f"{settings.api_base_url} accepts token and organization")
             yield _clock(dates[-1] if dates else "")
             if address is None:
-                yield Check("download host", Verdict.WARNING, f"not checked: there is no report up to {slice_}")
+                yield _warning("download host", f"not checked: there is no report up to {slice_}")
             else:
                 yield _download_host(storage, policy, address)
     except WatchTimeError as error:
@@ -178,7 +171,7 @@ def _examine_archive(settings: Settings) -> Iterator[Check]:
 
     try:
         archive.open_archive(settings, Stop()).probe()
-        yield Check("archive", Verdict.OK, f"files can be written, read, listed and deleted in {settings.archive_url}")
+        yield _ok("archive", f"files can be written, read, listed and deleted in {settings.archive_url}")
     except WatchTimeError as error:
         yield _problem("archive", error)
 
@@ -193,11 +186,8 @@ def _examine_channels(settings: Settings) -> Iterator[Check]:
     )
 
     for variable, problem in unread_telemetry().items():
-        yield Check(
-            variable,
-            Verdict.WARNING,
-            f"{variable}{problem}",
-            "fix the file, or unset the variable; until then nothing is sent there",
+        yield _warning(
+            variable, f"{variable}{problem}", "fix the file, or unset the variable; until then nothing is sent there"
         )
     channels = settings.telemetry()
     looks: list[tuple[str, Callable[[str], str], str]] = [
@@ -209,9 +199,9 @@ def _examine_channels(settings: Settings) -> Iterator[Check]:
     for name, look, value in looks:
         if value:
             try:
-                yield Check(name, Verdict.OK, look(value))
+                yield _ok(name, look(value))
             except WatchTimeError as error:
-                yield Check(name, Verdict.WARNING, str(error), error.next_step)
+                yield _warning(name, str(error), error.next_step)
 
 
 def _find_report(api: httpx.Client, settings: Settings) -> tuple[Slice, ReportAddress | None]:
@@ -235,14 +225,13 @@ def _clock(date_header: str) -> Check:
 
     theirs = http_date(date_header)
     if theirs is None:
-        return Check("clock", Verdict.WARNING, "not checked: the API's answer has no Date header")
+        return _warning("clock", "not checked: the API's answer has no Date header")
     skew_s = (datetime.now(UTC) - theirs).total_seconds()
     if abs(skew_s) < _SKEW_WORTH_A_WORD_S:
-        return Check("clock", Verdict.OK, "in step with the API's clock")
+        return _ok("clock", "in step with the API's clock")
     direction = "ahead of" if skew_s > 0 else "behind"
-    return Check(
+    return _warning(
         "clock",
-        Verdict.WARNING,
         f"this machine's clock is {abs(skew_s):.0f} s {direction} the API's",
         "synchronize the clock (NTP): near midnight a wrong clock picks the wrong date",
     )
@@ -259,7 +248,7 @@ def _download_host(storage: httpx.Client, policy: UrlPolicy, address: ReportAddr
     except HTTP_ERRORS as error:
         return _problem("download host", explain(error, f"the download host {url.host}"))
     if status in {200, 206}:
-        return Check("download host", Verdict.OK, f"{url.host} sends the report")
+        return _ok("download host", f"{url.host} sends the report")
     return Check(
         "download host",
         Verdict.PROBLEM,
@@ -272,6 +261,14 @@ def _download_host(storage: httpx.Client, policy: UrlPolicy, address: ReportAddr
 def _schema_is_current(owner: str | None) -> str:
     bound = f"bound to organization {owner}" if owner else "not yet bound to an organization"
     return f"schema is current ({schema.HEAD}), {bound}"
+
+
+def _ok(name: str, detail: str) -> Check:
+    return Check(name, Verdict.OK, detail)
+
+
+def _warning(name: str, detail: str, next_step: str | None = None) -> Check:
+    return Check(name, Verdict.WARNING, detail, next_step)
 
 
 def _problem(name: str, error: WatchTimeError) -> Check:

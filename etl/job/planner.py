@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -38,6 +39,7 @@ NOT_LOADED: Final = frozenset({None, *State}) - LOADED_ONLY
 FAR_DAYS: Final = 31
 
 
+@dataclass
 class Planner:
     """Plans, by the ledger and the date in the configured zone. It changes nothing.
 
@@ -45,13 +47,10 @@ class Planner:
         now: in the configured zone.
     """
 
-    def __init__(
-        self, settings: Settings, database: Database, now: datetime, *, requests_per_second: float | None = None
-    ) -> None:
-        self._settings = settings
-        self._database = database
-        self.now = now
-        self._requests_per_second = requests_per_second
+    settings: Settings
+    database: Database
+    now: datetime
+    requests_per_second: float | None = None
 
     @property
     def today(self) -> date:
@@ -64,7 +63,7 @@ class Planner:
         self._require_past(day)
         settled = self._is_settled(day)
         ask = FetchOptions(
-            wait_s=0.0 if settled else self._settings.not_found_wait_seconds, settled=settled, accept=accept
+            wait_s=0.0 if settled else self.settings.not_found_wait_seconds, settled=settled, accept=accept
         )
         return [PlannedSlice(slice_, "the target date", ask) for slice_ in slices_of([day])]
 
@@ -76,8 +75,8 @@ class Planner:
         """
         day = self._date(target)
         newest = day - timedelta(days=1)
-        missing = self.backfill(day - timedelta(days=self._settings.lookback_days), newest)
-        loaded = self.backfill(day - timedelta(days=self._settings.recheck_days), newest, wanted=LOADED_ONLY)
+        missing = self.backfill(day - timedelta(days=self.settings.lookback_days), newest)
+        loaded = self.backfill(day - timedelta(days=self.settings.recheck_days), newest, wanted=LOADED_ONLY)
         return sorted([*missing, *loaded], key=lambda planned: planned.slice)
 
     def backfill(
@@ -99,7 +98,7 @@ class Planner:
         if start > end:
             return []
         self._require_past(end)
-        known = self._database.run(lambda connection: ledger.read_range(connection, start, end))
+        known = self.database.run(lambda connection: ledger.read_range(connection, start, end))
         return [
             PlannedSlice(
                 slice_,
@@ -113,17 +112,14 @@ class Planner:
     def require_near(self, plan: Iterable[PlannedSlice], *, is_meant: bool, is_history: bool = False) -> None:
         """Refuse a plan that begins far before the warehouse does: every date between would count as missing for good.
 
-        Args:
-            plan: what is to be worked on.
-            is_meant: somebody has said that it may begin anywhere.
-            is_history: a range was named: while the warehouse is empty, it may begin anywhere too.
+        Not where that is meant, nor for a range of history while the warehouse is empty.
 
         Raises:
             WrongUsage: it begins more than `FAR_DAYS` days before WATCH_TIME_FIRST_DATE; without that, before the
                 oldest known date; where nothing is known, before the newest one due.
         """
         start = None if is_meant else min((planned.slice.report_date for planned in plan), default=None)
-        begins = self._settings.first_date or self._database.run(ledger.read_oldest_date)
+        begins = self.settings.first_date or self.database.run(ledger.read_oldest_date)
         if begins is None and not is_history:
             begins = self._date(None)
         if start and begins and (days := (begins - start).days) > FAR_DAYS:
@@ -135,27 +131,27 @@ class Planner:
 
     def estimate(self, plan: Iterable[PlannedSlice]) -> Estimate:
         """What running the plan will cost."""
-        return self._database.run(
+        return self.database.run(
             lambda connection: backfill_estimate.estimate(
                 connection,
                 [planned.slice for planned in plan],
-                concurrency=self._settings.concurrency,
-                requests_per_second=self._requests_per_second,
+                concurrency=self.settings.concurrency,
+                requests_per_second=self.requests_per_second,
             )
         )
 
     def _date(self, target: date | None) -> date:
-        return target or target_date(self.now, self._settings.lag_days)
+        return target or target_date(self.now, self.settings.lag_days)
 
     def _is_settled(self, day: date) -> bool:
-        return is_settled(day, today=self.today, lag_days=self._settings.lag_days)
+        return is_settled(day, today=self.today, lag_days=self.settings.lag_days)
 
     def _require_past(self, day: date) -> None:
         newest = newest_full_day(self.now)
         if day > newest:
             local, utc = f"{self.now:%Y-%m-%d %H:%M}", f"{self.now.astimezone(UTC):%Y-%m-%d %H:%M}"
             raise WrongUsage(
-                f"{day} is not over yet: it is {local} in {self._settings.time_zone}, {utc} in UTC, and reports "
+                f"{day} is not over yet: it is {local} in {self.settings.time_zone}, {utc} in UTC, and reports "
                 "cover UTC days",
                 next_step=f"give {newest} or an earlier date",
             )

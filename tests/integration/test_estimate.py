@@ -24,7 +24,7 @@ def _estimated(
     warehouse: Warehouse, types: tuple[ReportType, ...] = BOTH, rate: float | None = None, concurrency: int = 2
 ) -> Estimate:
     with warehouse.job(concurrency=concurrency) as opened:
-        opened.planner._requests_per_second = rate
+        opened.planner.requests_per_second = rate
         plan: list[PlannedSlice] = opened.planner.backfill(
             DAY - timedelta(days=19), DAY - timedelta(days=10), report_types=types
         )
