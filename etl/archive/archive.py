@@ -82,13 +82,11 @@ class Archive:
 
     def unknown_revision(self, key: Key) -> Misconfigured:
         """The refusal to write beside a committed revision that the ledger lacks."""
-        day = key.slice.report_date
         return Misconfigured(
             f"the archive {self.store.url} has {key}, which this warehouse does not know",
             next_step="if this database lost it, or is a new one for the same data, restore it and run again: "
-            f"`watch-time backfill --from-archive --start {day} --end {day} --type {key.slice.report_type}` Without "
-            "dates and type the whole archive is restored. If it is another warehouse, give it an archive of its own "
-            "in WATCH_TIME_ARCHIVE_URL",
+            f"`watch-time backfill --from-archive {key.slice.as_options()}` Without dates and type the whole archive "
+            "is restored. If it is another warehouse, give it an archive of its own in WATCH_TIME_ARCHIVE_URL",
         )
 
     def store_revision(
@@ -169,8 +167,7 @@ class Archive:
             if about.get("report_sha256") != key.sha256:
                 raise ArchiveDamaged(
                     f"{key.parquet} in the archive {self.store.url} is not the file of {key}",
-                    next_step=f"load it again: `watch-time backfill --start {slice_.report_date} --end "
-                    f"{slice_.report_date} --type {slice_.report_type} --refresh`",
+                    next_step=f"load it again: `watch-time backfill {slice_.as_options()} --refresh`",
                 )
             marker = Marker(manifests.LAYOUT, self._org_id, about["read_as"], written[key], claimed_at)
             manifests.write_marker(self.store, marker)

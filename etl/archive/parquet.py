@@ -41,10 +41,7 @@ _FOOTER: Final = "watch_time."
 def write(path: Path, lines: Iterable[Any], about: Mapping[str, str]) -> tuple[int, Decimal]:
     """Write rows to the Parquet file at `path`; gives their number and the exact sum of their seconds.
 
-    Args:
-        path: made anew.
-        lines: bytes of CSV, whole records each: `SliceLoad.stored_rows`.
-        about: what the footer says of the file.
+    `lines` are bytes of CSV, whole records each; `about` is what the footer says of the file.
     """
     rows, watch_seconds = 0, Decimal(0)
     metadata = {f"{_FOOTER}{name}": value for name, value in about.items()}

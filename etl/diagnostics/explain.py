@@ -86,8 +86,8 @@ def _story(connection: Connection, slice_: Slice, settings: Settings) -> Story:
 
 def what_is_next(slice_: Slice, record: ledger.SliceRecord | None, settings: Settings, *, today: date) -> str:
     """What happens to the slice next, and when, if nobody does anything; and what a person can do."""
-    day, state = slice_.report_date, record.state if record else None
-    due = day + timedelta(days=settings.lag_days)
+    state = record.state if record else None
+    due = slice_.report_date + timedelta(days=settings.lag_days)
     if today < due:
         return f"the daily run checks it from {due} on"
     window = settings.recheck_days if state is State.LOADED else settings.lookback_days
@@ -95,7 +95,7 @@ def what_is_next(slice_: Slice, record: ledger.SliceRecord | None, settings: Set
     if record and state is State.HELD:
         by_hand = remedy(slice_, record.error_code)
     else:
-        by_hand = f"to load it now: `watch-time backfill --start {day} --end {day} --type {slice_.report_type}"
+        by_hand = f"to load it now: `watch-time backfill {slice_.as_options()}"
         by_hand += " --refresh`" if state is State.LOADED else "`"
     if today > last:
         return f"the daily run does not check it any more; {by_hand}"

@@ -33,13 +33,7 @@ _WEEK: Final = 7
 
 
 def read(settings: Settings, start: date, end: date, *, now: datetime) -> Figures:
-    """Read what the page shows of the dates from `start` to `end`, both included.
-
-    Args:
-        settings: for database, zone, lag and windows.
-        start: first date.
-        end: last date.
-        now: in the configured zone.
+    """Read what the page shows of the dates from `start` to `end`, both included; `now` is in the configured zone.
 
     Raises:
         SchemaNotReady: there are no tables to read, or those of another version.

@@ -90,11 +90,7 @@ class Status:
 def read(settings: Settings, start: date, end: date, *, judged_from: date | None = None) -> Status:
     """Every slice from `start` to `end`, both included, oldest first; and how fresh the warehouse is.
 
-    Args:
-        settings: for database, zone and lag.
-        start: first date of the slices that are listed.
-        end: last date of them.
-        judged_from: gaps before this date do not count; None: the first known date.
+    Gaps before `judged_from` do not count, nor any before the first known date.
 
     Raises:
         SchemaNotReady: there are no tables to read, or those of another version.

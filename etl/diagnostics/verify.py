@@ -166,8 +166,7 @@ class Verification:
 
 
 def _remedy(slice_: Slice, *, is_stored_report: bool) -> str:
-    day = f"{slice_.report_date}"
-    command = f"watch-time backfill --start {day} --end {day} --type {slice_.report_type}"
+    command = f"watch-time backfill {slice_.as_options()}"
     if is_stored_report:
         return f"the rows were changed after they were loaded; to correct them: `{command} --reload`"
     return f"this is not the report that was loaded; to load the newest: `{command} --refresh`"

@@ -58,6 +58,10 @@ class Slice:
         """Its columns, as parameters of a statement."""
         return {"report_date": self.report_date, "report_type": self.report_type.value}
 
+    def as_options(self) -> str:
+        """Its columns, as the options of a command that a person types."""
+        return f"--start {self.report_date} --end {self.report_date} --type {self.report_type}"
+
     def as_json(self) -> dict[str, object]:
         """Its columns, for `--json`."""
         return {"report_date": self.report_date.isoformat(), "report_type": self.report_type.value}

@@ -61,13 +61,9 @@ class Source:
     ) -> Iterator[ReportFile | ReportNotFound]:
         """Ask for the slice's report and download it, whole and verified; its file is there while this is open.
 
-        Args:
-            slice_: what is asked for.
-            ask: how long a 404 is waited out.
-            if_none_match: of the stored report; it is not downloaded where the host says that it still has this one.
-            on_retry: called when something is asked or fetched again.
-            on_wait: called before a report that is not there is asked for again.
-            on_body: called when a file begins to come.
+        `on_retry` is called when something is asked or fetched again, `on_wait` before a report that is not there is
+        asked for again, `on_body` when a file begins to come. `if_none_match` is that of the stored report, which is
+        not downloaded where the host says that it still has this one.
 
         Raises what asking and downloading raise; `Unmodified` only where there is an `if_none_match`.
         """
@@ -98,10 +94,7 @@ class Source:
 def open_source(settings: Settings, stop: Stop, *, requests_per_second: float | None = None) -> Iterator[Source]:
     """The configured source, with its clients and a scratch folder; `settings` must have token and organization.
 
-    Args:
-        settings: for everything.
-        stop: ends the work.
-        requests_per_second: the report API is asked no more often; None: as fast as it answers.
+    The report API gets no more than `requests_per_second`; None: as fast as it answers.
 
     Raises:
         Misconfigured: the base URL or a proxy cannot be used.

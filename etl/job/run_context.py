@@ -40,13 +40,10 @@ def open_run_context(
     requests_per_second: float | None = None,
     on_pause: Callable[[Slice, Pause], None] = lambda _slice, _pause: None,
 ) -> Iterator[RunContext]:
-    """The configured warehouse, source and archive.
+    """The configured warehouse, source and archive; `settings` must have token, organization and database.
 
-    Args:
-        settings: for everything; with token, organization and database.
-        stop: ends the work.
-        requests_per_second: the report API is asked no more often; None: as fast as it answers.
-        on_pause: called, in any thread, when work on a slice stands still until something is tried again.
+    `on_pause` is called, in any thread, when work on a slice stands still until something is tried again. The report
+    API gets no more than `requests_per_second`; None: as fast as it answers.
 
     Raises:
         SchemaNotReady, WrongOrganization: before anything is asked of the source.

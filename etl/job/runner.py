@@ -173,15 +173,10 @@ def open_job(
     dask: str | None = None,
     on_pause: Callable[[Slice, Pause], None] = lambda _slice, _pause: None,
 ) -> Iterator[Job]:
-    """A job on the configured warehouse and source.
+    """A job on the configured warehouse and source; its parameters are those of `run_context.open_run_context`.
 
-    Args:
-        settings: for everything.
-        stop: ends the work.
-        now: in the configured zone; None: as the clock says.
-        requests_per_second: the report API is asked no more often; None: as fast as it answers.
-        dask: who syncs the slices: `local` or the address of a Dask scheduler; None: threads of this process.
-        on_pause: as `run_context.open_run_context` has it.
+    `dask` says who syncs the slices: `local` or the address of a Dask scheduler; None: threads of this process. `now`
+    is in the configured zone; None: as the clock says.
 
     Raises:
         SchemaNotReady, WrongOrganization: before anything is asked of the source.

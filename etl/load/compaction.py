@@ -88,11 +88,7 @@ def settled_months(
 ) -> list[Partition]:
     """The months, oldest first, that no run asks about any more and that have slices in partitions of their own.
 
-    Args:
-        database: the warehouse.
-        settings: for the windows.
-        today: in the configured zone.
-        quiet_since: leaves out months of which a slice was loaded after that.
+    `quiet_since` leaves out months of which a slice was loaded after that.
     """
     first_open = first_open_date(settings, today=today)
     known = database.run(lambda connection: fetch_rows(connection, statement("load/list_months")))
@@ -233,16 +229,12 @@ def _require_equal(
     if _facts_versions(connection, month) != known:
         raise _loaded_meanwhile(month)
     named = [Slice.of_row(row) for row in unequal[:_NAMED]]
+    reloads = " ".join(f"`watch-time backfill {slice_.as_options()} --reload`" for slice_ in named)
     more = f" and {len(unequal) - len(named)} more" if len(unequal) > len(named) else ""
     raise ReconciliationFailed(
         f"{month.name}: rows or seconds differ from the ledger's in {', '.join(map(str, named))}{more}; rolled back",
-        next_step="nothing has changed; load them again: " + " ".join(f"`{_reload(slice_)}`" for slice_ in named),
+        next_step=f"nothing has changed; load them again: {reloads}",
     )
-
-
-def _reload(slice_: Slice) -> str:
-    day = slice_.report_date
-    return f"watch-time backfill --start {day} --end {day} --type {slice_.report_type.value} --reload"
 
 
 def _loaded_meanwhile(month: Partition) -> SliceBusy:

@@ -33,12 +33,7 @@ def count_stale(
 ) -> tuple[int, int]:
     """Count the days and the settled months whose facts were changed since they were counted, newest first.
 
-    Args:
-        database: the warehouse.
-        settings: for the windows: a month is settled when no run asks about it any more.
-        stop: ends the work between two periods.
-        today: in the configured zone.
-        time_limit_s: no period is begun after that; None: no limit.
+    A month is settled when no run asks about it any more. No period is begun after `time_limit_s`; None: no limit.
 
     Returns:
         How many periods were counted, and how many are left.

@@ -109,11 +109,7 @@ class ArchiveStage:
     ) -> None:
         """Store the stored revision where it was loaded without the archive.
 
-        Args:
-            connection: of the transaction, which holds the slice's lock.
-            known: the slice.
-            report: of the stored revision; titles come from there.
-            encode: reads its lines and counts them; not called where there is nothing to do.
+        Titles come from its `report`; `encode` reads its lines and counts them, where there is something to do.
         """
         if self.is_done(known):
             return
@@ -160,13 +156,7 @@ def restored(
 ) -> Outcome:
     """Write down an archived revision as it was accepted, last in the transaction that loads its rows.
 
-    Args:
-        connection: of the transaction, which holds the slice's lock.
-        recorder: claims the warehouse.
-        marker: what the archive says of the revision.
-        known: the slice before it.
-        tally: what its report holds.
-        change: what loading it did.
+    `known` is the slice before it, `tally` what its report holds, and `change` what loading it did.
 
     Raises:
         ReconciliationFailed: its rows are not those that were accepted.
@@ -180,12 +170,6 @@ def restored(
 
 def _require_equal(accepted: Accepted, known: SliceRecord | None, tally: Tally, change: Change) -> None:
     """What the report's bytes give now must be what they gave when the revision was accepted.
-
-    Args:
-        accepted: the revision.
-        known: the slice before it was loaded again.
-        tally: what the report holds.
-        change: what loading it did.
 
     Raises:
         ReconciliationFailed: it is not.

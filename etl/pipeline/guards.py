@@ -28,12 +28,7 @@ class Limits:
 
 
 def override(refusal: GuardRefused | None, *, is_held: bool, is_asked_for: bool) -> tuple[str, ...]:
-    """Override a refusal where that is allowed; returns its message then.
-
-    Args:
-        refusal: what a guard said; None: nothing.
-        is_held: whether it is the report that is held.
-        is_asked_for: whether a person accepts what is held.
+    """Override a refusal by a guard where a person asked for that and it is the held report; returns its message then.
 
     Raises:
         GuardRefused: it stands.
@@ -53,11 +48,7 @@ def override(refusal: GuardRefused | None, *, is_held: bool, is_asked_for: bool)
 def check_rejects(slice_: Slice, tally: Tally, limits: Limits, *, accepted: int = 0) -> GuardRefused | None:
     """Check that no more lines are rejected than the limit allows, and that some are left.
 
-    Args:
-        slice_: whose report this is.
-        tally: what the report holds.
-        limits: what is allowed.
-        accepted: how many of its lines were rejected when the same report was accepted before: as many are again.
+    When the same report was accepted before, `accepted` of its lines were rejected: as many are allowed again.
 
     Returns:
         None where the report passes. Else why it does not, with the count and the first reason, never with a value;
@@ -88,13 +79,7 @@ def check_shrinking(
 ) -> GuardRefused | None:
     """Check that a report does not replace much more than it holds.
 
-    Args:
-        slice_: whose report this is.
-        tally: what the new report holds.
-        limits: what is allowed.
-        rows: of the new report, lines of one key merged.
-        rows_stored: of the slice, now.
-        seconds_stored: their sum.
+    The new report has so many `rows` after lines of one key were merged, the slice `rows_stored` and `seconds_stored`.
 
     Returns:
         None where the report passes. Else why it does not, with the figures before and after.
@@ -115,8 +100,7 @@ def check_shrinking(
 
 def accept_command(slice_: Slice) -> str:
     """What a person types to accept the report that is held, overriding the guards."""
-    day = f"{slice_.report_date:%Y-%m-%d}"
-    return f"watch-time backfill --start {day} --end {day} --type {slice_.report_type} --accept"
+    return f"watch-time backfill {slice_.as_options()} --accept"
 
 
 def remedy(slice_: Slice, error_code: str | None) -> str:

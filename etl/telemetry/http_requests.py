@@ -26,16 +26,9 @@ def request(
     headers: Mapping[str, str] | None = None,
     tries: int = 1,
 ) -> None:
-    """Ask a server for something that it answers with 2xx.
+    """Send a request that the server must answer with 2xx; up to `tries` times, where another try may succeed.
 
-    Args:
-        method: of HTTP.
-        url: never shown.
-        where: who is asked, in words that may be shown.
-        timeout_s: of each step of each try.
-        content: the body.
-        headers: beside our own.
-        tries: how often, where another try may succeed.
+    The URL is never shown: `where` names the server in words that may be. `timeout_s` is that of each step of each try.
 
     Raises:
         WatchTimeError: no such answer came.

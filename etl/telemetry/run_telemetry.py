@@ -42,11 +42,7 @@ _STOPPED_FROM: Final = 128
 
 @contextmanager
 def over(command: str, *, silent: bool = False) -> Iterator[ObservedRun]:
-    """Watch over a run: tell of its beginning and of its end, whichever way it ends.
-
-    Args:
-        command: `run` or `backfill`.
-        silent: tell nobody anything.
+    """Watch over a run, or tell nobody anything if `silent`: of its beginning and of its end, whichever way it ends.
 
     Yields:
         Where the run puts its outcomes.

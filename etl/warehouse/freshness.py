@@ -119,14 +119,7 @@ class Overview:
 
 
 def read(connection: Connection, settings: Settings, *, now: datetime, start: date | None = None) -> Overview:
-    """How fresh the slices are from `start`, or from the first known one, to the newest that is due.
-
-    Args:
-        connection: a transaction on a warehouse of this version.
-        settings: for the zone and the lag.
-        now: with its zone.
-        start: older slices are not judged; default: the setting, or the first known date.
-    """
+    """How fresh the slices are from `start`, or the setting, or the first known one, to the newest that is due."""
     zone = ZoneInfo(settings.time_zone)
     newest_due = target_date(now.astimezone(zone), settings.lag_days)
     known = ledger.read_range(connection, date.min, newest_due)

@@ -124,11 +124,7 @@ def read_restatements(connection: Connection, start: date, end: date) -> list[Re
 def restore(connection: Connection, accepted: Accepted, *, read_as: str, reason: str | None) -> None:
     """Write down a revision as it was when it was accepted; it is the slice's stored one then.
 
-    Args:
-        connection: in the transaction that restores the facts.
-        accepted: the revision.
-        read_as: how its columns were named by settings.
-        reason: why it stores nothing, where it does not.
+    `read_as` says how its columns were named by settings, `reason` why it stores nothing, where it does not.
     """
     columns = {name: getattr(accepted, name) for name in Accepted.__slots__}
     connection.execute(statement("warehouse/restore_revision"), {**columns, "report_type": accepted.report_type.value})
