@@ -149,7 +149,7 @@ def _fill(database: Database, slice_: Slice, rows: int, customers: int) -> None:
             overruled=None,
             load_duration=timedelta(0),
         )
-        ledger.claim(connection, "benchmark")
+        schema.claim(connection, "benchmark")
 
     database.run(load)
 

@@ -1,4 +1,4 @@
-"""The rejected lines of a refused report, on their way into the database; an accepted report's come with its load."""
+"""Rejected lines in the database: those of a refused report are recorded; an accepted report's come with its load."""
 
 from __future__ import annotations
 
@@ -28,3 +28,8 @@ def record(connection: Connection, slice_: Slice, report_sha256: str, rejects: S
                     reject.raw_text,
                 )
             )
+
+
+def delete(connection: Connection, slice_: Slice, *, report_sha256: str | None = None) -> None:
+    """Drop the rejected lines of reports that were not accepted, and of the report at hand, which is read again."""
+    connection.execute(statement("load/delete_rejects"), {**slice_.key(), "report_sha256": report_sha256})

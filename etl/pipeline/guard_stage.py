@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from etl.domain.errors import GuardRefused
 from etl.pipeline import guards
-from etl.warehouse import ledger
+from etl.warehouse import revisions
 
 if TYPE_CHECKING:
     from etl.domain.report_values import ReportFile, Tally
@@ -44,7 +44,7 @@ class GuardStage:
 
     def check_rejects(self, connection: Connection) -> tuple[str, ...]:
         """That no more lines are rejected than are allowed, or were when this report was accepted before."""
-        accepted = ledger.accepted_rejects(connection, self.attempt.slice, self.report.sha256) or 0
+        accepted = revisions.accepted_rejects(connection, self.attempt.slice, self.report.sha256) or 0
         return self._override(guards.check_rejects(self.attempt.slice, self.tally, self.limits, accepted=accepted))
 
     def check_shrinking(self, rows: int) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from etl.domain.slices import State
 from etl.load import rejects
 from etl.pipeline import not_found_policy
 from etl.pipeline.not_found_policy import NotFound
-from etl.warehouse import ledger, schema
+from etl.warehouse import ledger, revisions, schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,12 +81,12 @@ class Recorder:
 
     def claim_ownership(self, connection: Connection) -> None:
         """Last in the transaction: who claims first makes the others wait for its commit."""
-        ledger.claim(connection, self._org_id)
+        schema.claim(connection, self._org_id)
         schema.require_owner(self._database, connection, self._org_id)
 
     def record_unchanged(self, connection: Connection, known: SliceRecord, report: ReportFile | None = None) -> Outcome:
         """Note that the source still has the stored report; `report` is the file, if it had to be downloaded."""
-        ledger.delete_rejects(connection, known.slice)
+        rejects.delete(connection, known.slice)
         ledger.record_state(connection, known.slice, known.stored_state, reason=why_empty(known.rows_stored))
         if report:
             ledger.record_origin(connection, known.slice, report.origin)
@@ -203,8 +203,8 @@ class Recorder:
         def record(connection: Connection) -> Outcome:
             known = self.lock_and_read(connection, slice_)
             attempt.require_fresh_baseline(known)
-            ledger.delete_rejects(connection, slice_)
-            if ledger.accepted_rejects(connection, slice_, report.sha256) is None:
+            rejects.delete(connection, slice_)
+            if revisions.accepted_rejects(connection, slice_, report.sha256) is None:
                 rejects.record(connection, slice_, report.sha256, tally.first_rejects)
             ledger.record_state(
                 connection, slice_, State.HELD, reason=str(error), error=error, held_sha256=report.sha256

@@ -17,12 +17,13 @@ from etl.domain.errors import ExitCode, Misconfigured, WatchTimeError, WrongUsag
 from etl.domain.outcome import Result, refusal
 from etl.domain.report_values import Tally
 from etl.extract import scratch_folder
+from etl.load import rejects
 from etl.load.load_strategy import begin_load
 from etl.pipeline import outcome_log, report_reader
 from etl.pipeline.archive_stage import outcome_of, restored
 from etl.pipeline.outcome_recorder import Recorder
 from etl.runtime.cancellation import Stop
-from etl.warehouse import ledger, revisions, schema
+from etl.warehouse import revisions, schema
 from etl.warehouse.database import open_warehouse
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class Replay:
         if self._is_there(connection, marker):
             return outcome_of(marker, Result.UNCHANGED)
         tally = Tally()
-        ledger.delete_rejects(connection, slice_, report_sha256=marker.accepted.report_sha256)
+        rejects.delete(connection, slice_, report_sha256=marker.accepted.report_sha256)
         load = begin_load(connection, slice_, marker.accepted.report_sha256)
         aliases = json.loads(marker.read_as)
         with report_reader.encode(csv, aliases, tally, self._database.stop) as chunks:

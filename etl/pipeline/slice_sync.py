@@ -20,7 +20,7 @@ from etl.domain.errors import CredentialsRefused, SliceBusy, WatchTimeError
 from etl.domain.outcome import Outcome, Trust
 from etl.domain.report_values import ReportNotFound, Tally
 from etl.extract.download import Unmodified
-from etl.load import partitions
+from etl.load import partitions, rejects
 from etl.load.load_strategy import begin_load
 from etl.pipeline import outcome_log, report_reader
 from etl.pipeline.archive_stage import ArchiveStage, restored
@@ -220,7 +220,7 @@ class Pipeline:
 
         tally = Tally()
         load = begin_load(connection, attempt.slice, report.sha256)
-        ledger.delete_rejects(connection, attempt.slice, report_sha256=report.sha256)
+        rejects.delete(connection, attempt.slice, report_sha256=report.sha256)
         with report_reader.encode(report.path, aliases, tally, self._stop) as chunks:
             load.stage(chunks)
         guard = GuardStage(self._limits, attempt, known, report, tally)

@@ -7,7 +7,7 @@ sql_files          the SQL of a file, with the contract's columns filled in
 embedded_postgres  a Postgres server of the program's own
 citus              what a Citus cluster needs to be told otherwise
 table_definitions  the tables, declared with SQLAlchemy
-schema             migrations, and whether the schema is current
+schema             migrations, whether the schema is current, and whose data it holds
 ledger             report_slice: what is known of each slice, and what is noted of it
 revisions          report_revision: accepted revisions, and what restatements changed
 freshness          how late reports are

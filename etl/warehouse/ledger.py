@@ -142,19 +142,6 @@ def read_evidence(connection: Connection, slice_: Slice) -> tuple[str, ...]:
     return tuple(evidence)
 
 
-def claim(connection: Connection, org_id: str) -> None:
-    """Make the schema `org_id`'s if it is nobody's yet; `schema.require_owner` tells whose it is then."""
-    connection.execute(statement("warehouse/claim_warehouse"), {"org_id": org_id})
-
-
-def accepted_rejects(connection: Connection, slice_: Slice, report_sha256: str) -> int | None:
-    """How many lines of a report were rejected when it was accepted; None: it never was."""
-    row = connection.execute(
-        statement("warehouse/read_accepted_rejects"), {**slice_.key(), "report_sha256": report_sha256}
-    ).fetchone()
-    return row[0] if row else None
-
-
 def record_state(
     connection: Connection,
     slice_: Slice,
@@ -262,8 +249,3 @@ def record_check(connection: Connection, slice_: Slice, result: str, message: st
 def record_last_check(connection: Connection, slice_: Slice, last_check: str) -> None:
     """Note a check that met trouble or nothing, and leaves state and reason as they are."""
     connection.execute(statement("warehouse/record_last_check"), {**slice_.key(), "last_check": last_check})
-
-
-def delete_rejects(connection: Connection, slice_: Slice, *, report_sha256: str | None = None) -> None:
-    """Drop the rejected lines of reports that were not accepted, and of the report at hand, which is read again."""
-    connection.execute(statement("warehouse/delete_rejects"), {**slice_.key(), "report_sha256": report_sha256})

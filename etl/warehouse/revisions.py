@@ -113,6 +113,14 @@ def listed(connection: Connection) -> list[tuple[Slice, int, str]]:
     ]
 
 
+def accepted_rejects(connection: Connection, slice_: Slice, report_sha256: str) -> int | None:
+    """How many lines of a report were rejected when it was accepted; None: it never was."""
+    row = connection.execute(
+        statement("warehouse/read_accepted_rejects"), {**slice_.key(), "report_sha256": report_sha256}
+    ).fetchone()
+    return row[0] if row else None
+
+
 def read_restatements(connection: Connection, start: date, end: date) -> list[Restatement]:
     """What changed after first publication in the slices from `start` to `end`, both included, oldest slice first."""
     found = fetch_rows(connection, statement("warehouse/read_revisions"), {"start": start, "end": end})

@@ -128,6 +128,11 @@ def claimed_at(connection: Connection) -> datetime | None:
     return None if row is None else row[0]
 
 
+def claim(connection: Connection, org_id: str) -> None:
+    """Make the schema `org_id`'s if it is nobody's yet; `require_owner` tells whose it is then."""
+    connection.execute(statement("warehouse/claim_warehouse"), {"org_id": org_id})
+
+
 def require_owner(database: Database, connection: Connection, org_id: str) -> None:
     """Refuse to mix two organizations' data.
 
