@@ -102,16 +102,9 @@ class Archive:
     ) -> None:
         """Store a revision's raw bytes and rows, before its transaction commits.
 
-        The transaction is idle meanwhile, for as long as the report's size allows; docs/decisions/0023-archive.md.
-
-        Args:
-            connection: of the transaction, which holds the slice's lock.
-            slice_: whose revision.
-            revision: its number.
-            report: the raw bytes; its folder takes the files before they are sent.
-            lines: `SliceLoad.stored_rows`.
-            expected: how many they must be, and the sum of their seconds.
-            read_as: how the report's columns were named by settings.
+        The transaction is idle meanwhile, for as long as the report's size allows; docs/decisions/0023-archive.md. The
+        report's folder takes the files before they are sent. `lines` are those of `SliceLoad.stored_rows`, `expected`
+        how many they must be and the sum of their seconds; `read_as` says how the report's columns were named.
 
         Raises:
             ArchiveUnavailable, CredentialsRefused, Misconfigured: not stored.

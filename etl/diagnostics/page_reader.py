@@ -56,21 +56,15 @@ def _read(connection: Connection, settings: Settings, start: date, end: date, *,
     length = (end - start).days + 1
     since = start - timedelta(days=max(length, _WEEK))
     contents_since = since if length <= _COMPARED_DAYS else start
-    asked = {"since": since, "start": start, "end": end}
     known = ledger.read_range(connection, since, end)
-    sums = fetch_rows(connection, statement("diagnostics/read_page_sums"), asked)
-    counted = fetch_rows(connection, statement("diagnostics/read_daily_customers"), asked)
-    tops = fetch_rows(
-        connection, statement("diagnostics/read_page_contents"), asked | {"since": contents_since, "most": _TOP}
-    )
-    per_day = {day: list(rows) for day, rows in groupby(sorted(sums, key=_report_date), _report_date)}
-    viewers = {row["report_date"]: row["customers"] for row in counted}
     newest_due = target_date(now, settings.lag_days)
     asked_again_from = newest_due - timedelta(days=settings.recheck_days)
-    days = [
-        _day(day, known, per_day.get(day, []), viewers.get(day, 0), provisional=day >= asked_again_from)
-        for day in dates_between(since, end)
-    ]
+    days = _days(connection, known, since, end, provisional_from=asked_again_from)
+    tops = fetch_rows(
+        connection,
+        statement("diagnostics/read_page_contents"),
+        {"since": contents_since, "start": start, "end": end, "most": _TOP},
+    )
     return Figures(
         start,
         end,
@@ -83,18 +77,7 @@ def _read(connection: Connection, settings: Settings, start: date, end: date, *,
         ),
         days=[day for day in days if day.report_date >= start],
         before=[day for day in days if day.report_date < start],
-        top=[
-            Content(
-                place,
-                lines[0]["content_id"],
-                lines[0]["title"] or "",
-                [
-                    Views(line["report_date"], _kind(line), line["watch_seconds"], line["anonymous_seconds"])
-                    for line in lines
-                ],
-            )
-            for place, lines in ((place, list(found)) for place, found in groupby(tops, lambda row: row["place"]))
-        ],
+        top=[_content(place, list(lines)) for place, lines in groupby(tops, lambda row: row["place"])],
         contents=tops[0]["contents"] if tops else 0,
         contents_since=contents_since,
         is_cut=start > asked_start,
@@ -112,6 +95,27 @@ def _report_date(row: Mapping[str, Any]) -> date:
 
 def _kind(row: Mapping[str, Any]) -> Kind:
     return Kind(ReportType(row["report_type"]), row["streaming_type"])
+
+
+def _content(place: int, lines: Sequence[Mapping[str, Any]]) -> Content:
+    views = [
+        Views(line["report_date"], _kind(line), line["watch_seconds"], line["anonymous_seconds"]) for line in lines
+    ]
+    return Content(place, lines[0]["content_id"], lines[0]["title"] or "", views)
+
+
+def _days(
+    connection: Connection, known: Mapping[Slice, SliceRecord], since: date, end: date, *, provisional_from: date
+) -> list[Day]:
+    asked = {"since": since, "end": end}
+    sums = fetch_rows(connection, statement("diagnostics/read_page_sums"), asked)
+    counted = fetch_rows(connection, statement("diagnostics/read_daily_customers"), asked)
+    per_day = {day: list(rows) for day, rows in groupby(sorted(sums, key=_report_date), _report_date)}
+    viewers = {row["report_date"]: row["customers"] for row in counted}
+    return [
+        _day(day, known, per_day.get(day, []), viewers.get(day, 0), provisional=day >= provisional_from)
+        for day in dates_between(since, end)
+    ]
 
 
 def _day(

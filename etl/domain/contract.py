@@ -81,12 +81,7 @@ def match_header(found: Sequence[str], aliases: Mapping[str, str]) -> tuple[str,
         ContractBroken: a column is missing, doubled or unknown; the message names what was expected and found, and
             the line to add to the settings.
     """
-    if len(found) > _MOST_COLUMNS or max(map(len, found), default=0) > _LONGEST_HEADER:
-        raise ContractBroken(
-            f"line 1 of the report is not a header: {len(found):,} fields, the longest of "
-            f"{max(map(len, found)):,} characters",
-            next_step="run again; the file is probably an error page sent in place of the report",
-        )
+    _require_header_like(found)
     known = {fold_header(text): column for column, texts in _ACCEPTED.items() for text in texts}
     known |= {fold_header(text): column for text, column in aliases.items()}
     columns = [known.get(fold_header(text)) for text in found]
@@ -113,6 +108,15 @@ def match_header(found: Sequence[str], aliases: Mapping[str, str]) -> tuple[str,
         f"the report's columns are not the expected ones: {'; '.join(problems)}. Found: {headers}",
         next_step=_next_step(missing, unknown, aliases),
     )
+
+
+def _require_header_like(found: Sequence[str]) -> None:
+    longest = max(map(len, found), default=0)
+    if len(found) > _MOST_COLUMNS or longest > _LONGEST_HEADER:
+        raise ContractBroken(
+            f"line 1 of the report is not a header: {len(found):,} fields, the longest of {longest:,} characters",
+            next_step="run again; the file is probably an error page sent in place of the report",
+        )
 
 
 def header_mapping(found: Sequence[str], columns: Sequence[str]) -> str:

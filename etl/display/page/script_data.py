@@ -13,10 +13,10 @@ from etl.display.page.titles import label
 from etl.domain.slices import ReportType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date
 
-    from etl.diagnostics.page_data import Figures
+    from etl.diagnostics.page_data import Content, Figures, Kind
 
 # Whole numbers above it are not exact in JavaScript.
 _LARGEST: Final = 2**53 - 1
@@ -34,17 +34,6 @@ def _data(figures: Figures) -> dict[str, Any]:
     places = {day.report_date: place for place, day in enumerate(days)}
     kinds = figures.kinds
     units = _units(figures)
-
-    def row(numbers: Sequence[tuple[date, Decimal]]) -> list[Any]:
-        """The place of the first day, and a number for each from there on."""
-        if not numbers:
-            return [0, []]
-        first = places[numbers[0][0]]
-        values = [0] * (places[numbers[-1][0]] - first + 1)
-        for day, seconds in numbers:
-            values[places[day] - first] += _whole(seconds, units)
-        return [first, values]
-
     return {
         "first": days[0].report_date.isoformat(),
         "start": figures.start.isoformat(),
@@ -69,19 +58,30 @@ def _data(figures: Figures) -> dict[str, Any]:
         "late": [[slice_.report_date.isoformat(), slice_.report_type.value] for slice_ in figures.late],
         "contents": figures.contents,
         "contentsSince": places[figures.contents_since],
-        "top": [
-            {
-                "id": content.content_id,
-                "title": label(content),
-                "kinds": {
-                    place: row([(one.report_date, one.seconds) for one in content.views if one.kind == kind])
-                    for place, kind in enumerate(kinds)
-                    if any(one.kind == kind for one in content.views)
-                },
-                "anonymous": row([(one.report_date, one.anonymous) for one in content.views if one.anonymous]),
-            }
-            for content in figures.top
-        ],
+        "top": [_content(content, kinds, places, units) for content in figures.top],
+    }
+
+
+def _content(content: Content, kinds: Sequence[Kind], places: Mapping[date, int], units: int) -> dict[str, Any]:
+    def row(numbers: Sequence[tuple[date, Decimal]]) -> list[Any]:
+        """The place of the first day, and a number for each from there on."""
+        if not numbers:
+            return [0, []]
+        first = places[numbers[0][0]]
+        values = [0] * (places[numbers[-1][0]] - first + 1)
+        for day, seconds in numbers:
+            values[places[day] - first] += _whole(seconds, units)
+        return [first, values]
+
+    return {
+        "id": content.content_id,
+        "title": label(content),
+        "kinds": {
+            place: row([(one.report_date, one.seconds) for one in content.views if one.kind == kind])
+            for place, kind in enumerate(kinds)
+            if any(one.kind == kind for one in content.views)
+        },
+        "anonymous": row([(one.report_date, one.anonymous) for one in content.views if one.anonymous]),
     }
 
 
