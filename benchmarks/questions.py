@@ -5,7 +5,8 @@
 
 The month's rows are generated in SQL and then take the program's own steps: key, rollup, ledger, compaction, counts.
 Each question is asked three times on one embedded server; the middle time is told, and with `--plans` how Postgres
-answered. `--year` adds eleven months of 1,000 rows a slice for the question of one customer's year.
+answered. `--year` adds eleven months of 1,000 rows a slice for the question of one customer's year. At the end: the
+bytes per row, and what an index on content_id costs and gains.
 """
 
 from __future__ import annotations
@@ -65,6 +66,18 @@ _GENERATE: Final = """
 _NAME_CONTENTS: Final = """
     INSERT INTO incoming_content (content_id, title)
     SELECT DISTINCT content_id, 'Title of ' || content_id FROM {lines}
+"""
+
+
+# Of one that few watched: the index finds its rows, and without it a month is read.
+_VIEWERS: Final = """
+    SELECT customer_id, sum(watch_seconds)
+    FROM watch_time
+    WHERE content_id = (
+        SELECT content_id FROM content_daily GROUP BY content_id ORDER BY sum(customers), content_id LIMIT 1
+    )
+      AND report_date >= DATE '2026-10-01' AND report_date < DATE '2026-11-01'
+    GROUP BY customer_id
 """
 
 
@@ -185,6 +198,31 @@ def ask(url: str, question: str, text: str) -> Answer:
     return Answer(question, statistics.median(took), rows, "\n".join(line for (line,) in plan))
 
 
+def show_disk(url: str) -> None:
+    """Print what the month's facts and the rollup take, and what an index on content_id costs and gains."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SET search_path = watch_time, public")
+        (rows,) = connection.execute("SELECT sum(rows) FROM watch_time_monthly").fetchone() or (0,)
+
+        def bytes_of(query: str) -> int:
+            ((size,),) = connection.execute(query.encode()).fetchall()
+            return int(size)
+
+        facts = "FROM pg_partition_tree('watch_time') WHERE isleaf"
+        table = bytes_of(f"SELECT sum(pg_table_size(relid)) {facts}")
+        indexes = bytes_of(f"SELECT sum(pg_indexes_size(relid)) {facts}")
+        rollup = bytes_of("SELECT pg_total_relation_size('content_daily')")
+        print(f"bytes per row: table {table / rows:.1f}, key {indexes / rows:.1f}, rollup {rollup / rows:.2f}")
+        without = ask(url, "", _VIEWERS)
+        began = time.monotonic()
+        connection.execute("CREATE INDEX ON watch_time (content_id)")
+        built_s = time.monotonic() - began
+        more = bytes_of(f"SELECT sum(pg_indexes_size(relid)) {facts}") - indexes
+        with_index = ask(url, "", _VIEWERS)
+    print(f"an index on content_id: {built_s:.1f} s for {rows:,} rows, {more / rows:.1f} bytes per row; the viewers of")
+    print(f"one content item in a month: {without.seconds:.3f} s without it, {with_index.seconds:.3f} s with it")
+
+
 def ask_page(settings: Settings) -> Answer:
     """Read what the page of the month shows."""
     took = []
@@ -205,6 +243,7 @@ def main() -> None:
     with month(arguments.rows, year=arguments.year) as (url, settings):
         answers = [ask(url, question, text) for question, text in questions().items()]
         answers.append(ask_page(settings))
+        show_disk(url)
     for answer in answers:
         print(f"{answer.question:<28}{answer.seconds:>8.3f} s{answer.rows:>12,} rows")
     if arguments.plans:
