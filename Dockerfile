@@ -40,10 +40,15 @@ RUN /opt/tools/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-d
 FROM ${BASE}
 # Pictures are drawn with the image's fonts: without these, titles in Chinese, Japanese and Korean would be boxes.
 ARG EXTRAS
-# Fonts are not pinned: Debian keeps no older versions.
+# Fonts are not pinned: Debian keeps no older versions. The secret names Debian's mirror, for a base that names none.
 # hadolint ignore=DL3008
-RUN case " ${EXTRAS} " in \
-      *" report "*) apt-get update && apt-get install --yes --no-install-recommends fonts-noto-core fonts-noto-cjk \
+RUN --mount=type=secret,id=debian.sources,target=/run/secrets/debian.sources \
+    case " ${EXTRAS} " in \
+      *" report "*) if [ -s /run/secrets/debian.sources ]; then \
+                      set -- -o Dir::Etc::SourceList=/run/secrets/debian.sources -o Dir::Etc::SourceParts=-; \
+                    fi \
+                    && apt-get "$@" update \
+                    && apt-get "$@" install --yes --no-install-recommends fonts-noto-core fonts-noto-cjk \
                     && rm -rf /var/lib/apt/lists/* ;; \
     esac
 COPY --from=build /opt/watch-time /opt/watch-time

@@ -24,6 +24,14 @@ if [ -n "$certificates" ]; then
     secrets+=(--secret "id=certificates.pem,src=$certificates")
 fi
 
+# A base made here names no mirror of Debian's: fonts come from this machine's, in the base's release.
+sources=/etc/apt/sources.list.d/debian.sources
+hand_over_mirror() {
+    # shellcheck source=/dev/null
+    sed "s/$(. /etc/os-release && echo "$VERSION_CODENAME")/trixie/g" "$sources" > "$scratch/debian.sources"
+    secrets+=(--secret "id=debian.sources,src=$scratch/debian.sources")
+}
+
 if docker info > /dev/null 2>&1; then
     builder=(env DOCKER_BUILDKIT=1 docker build)
 elif command -v podman > /dev/null; then
@@ -38,6 +46,10 @@ else
         "apt-get install buildah debootstrap runc" >&2
     exit 1
 fi
+
+case "${BASE:-}" in
+    *debian-python:trixie) [ ! -e "$sources" ] || hand_over_mirror ;;
+esac
 
 "${builder[@]}" "${secrets[@]}" --tag "${TAG:-watch-time}" ${BASE:+--build-arg "BASE=$BASE"} ${EXTRAS:+--build-arg "EXTRAS=$EXTRAS"} \
     --build-arg "VERSION=$(sed -nE 's/^__version__ = "(.*)"$/\1/p' etl/__init__.py)" \
