@@ -190,10 +190,18 @@ def open_job(
         if warning := token_expiry.warning(settings.require("api_token"), now=datetime.now(UTC)):
             log.warning("token_expires", message=warning, next_step="create a new one and set WATCH_TIME_API_TOKEN")
         planner = Planner(settings, context.database, now or settings.now(), requests_per_second=requests_per_second)
-        yield Job(settings, context, planner, _executor(settings, context, requests_per_second, dask))
+        executor = _executor(settings, context, dask, requests_per_second=requests_per_second, on_pause=on_pause)
+        yield Job(settings, context, planner, executor)
 
 
-def _executor(settings: Settings, context: RunContext, requests_per_second: float | None, dask: str | None) -> Executor:
+def _executor(
+    settings: Settings,
+    context: RunContext,
+    dask: str | None,
+    *,
+    requests_per_second: float | None,
+    on_pause: Callable[[Slice, Pause], None],
+) -> Executor:
     if dask is None:
         return ThreadExecutor(context, settings.concurrency)
 
@@ -204,4 +212,4 @@ def _executor(settings: Settings, context: RunContext, requests_per_second: floa
             f"--dask needs the package {error.name}, which is not installed",
             next_step="`pip install 'watch-time[dask]'`",
         ) from None
-    return DaskExecutor(dask, settings, context, requests_per_second)
+    return DaskExecutor(dask, settings, context, requests_per_second=requests_per_second, on_pause=on_pause)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import ssl
+import sys
 import tempfile
 import time
 import urllib.error
@@ -18,15 +20,19 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import dask
 import psutil
 import psycopg
 import pytest
 
 import dask_cluster
+import terminals
 from conftest import DAY, HEADER, Program, fill_disk
 from dask_cluster import until
+from etl.domain.outcome import FetchOptions, PlannedSlice, Result
 from etl.domain.slices import ReportType, Slice, dates_between, slices_of
-from etl.sandbox.faults import Delivery
+from etl.job import runner
+from etl.sandbox.faults import Answer, Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
 from warehouse_checker import violations, wait_for_no_backend
 from wire_proxy import proxied
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
     import postgres
     from conftest import Warehouse
     from dask_cluster import DaskCluster
+    from etl.domain.outcome import Pause
     from prefork import Process
 
 # Far less than what would be waited for, far more than a busy machine needs.
@@ -230,7 +237,7 @@ def test_a_slice_that_kills_its_workers_fails_alone(
     slices = {(told["report_date"], told["report_type"]): told for told in json.loads(out)["slices"]}
     failed = slices.pop((f"{deadly.report_date}", deadly.report_type.value))
     assert (failed["result"], failed["exit_code"]) == ("failed", 75)
-    assert failed["message"].startswith(f"{ALLOWED + 1} Dask workers died while they had this slice")
+    assert failed["message"].startswith(f"{ALLOWED + 1} Dask workers died while working on this slice")
     assert "memory" in failed["next_step"]
     assert {told["result"] for told in slices.values()} <= {"loaded", "unchanged"}
     others = [slice_ for slice_ in SLICES if slice_ != deadly]
@@ -368,7 +375,7 @@ def test_a_worker_of_another_version_is_refused(
     finally:
         cluster.end(stranger)
     assert done.returncode == 78
-    assert "has watch-time 0.0.7, and the command is 0." in done.stderr
+    assert "has watch-time 0.0.7, but the command has 0." in done.stderr
     assert newest_warehouse.sandbox.requests("api") == []
 
 
@@ -571,6 +578,53 @@ def _answers(port: int) -> str:
                 return f"something: {connection.recv(10)!r}"
         except ssl.SSLError as error:
             return "nothing without a certificate" if "CERTIFICATE_REQUIRED" in str(error) else str(error)
+
+
+@pytest.mark.parametrize("where", ["cluster", "local"])
+def test_what_workers_wait_for_is_on_the_commands_terminal(
+    on_cluster: Program, newest_warehouse: Warehouse, cluster: DaskCluster, where: str
+) -> None:
+    """As in threads: each pause of a worker, and until when; no line is left when its slice is done."""
+    busy = Answer(503, '{"code": 14, "message": "busy", "details": []}', {"Retry-After": "2"})
+    newest_warehouse.sandbox.script(VOD, api=[busy, busy])
+    seen: set[str] = set()
+    shown = terminals.run(
+        [sys.executable, "-m", "etl", *ONE_SLICE, "--dask", cluster.address if where == "cluster" else "local"],
+        folder=on_cluster.folder,
+        environment=on_cluster.environment,
+        columns=160,
+        on_output=lambda screen: seen.update(map(str.strip, screen.lines)),
+    )
+    assert shown.returncode == 0, shown.text
+    told = sorted(line for line in seen if line.startswith("retrying"))
+    assert any(re.match(rf"retrying {VOD}, attempt 2 in \d s: the report API at \S+ ", line) for line in told)
+    assert any(f"retrying {VOD}, attempt 3" in line for line in told), told
+    assert "retrying" not in shown.screen
+    assert "loaded" in shown.screen
+
+
+def test_a_report_that_a_worker_waits_for_is_told_to_the_command(
+    newest_warehouse: Warehouse, cluster: DaskCluster
+) -> None:
+    """No command lets workers wait for a report yet; they could."""
+    not_there = Answer(404, '{"code": 5, "message": "not found", "details": []}')
+    newest_warehouse.sandbox.script(VOD, api=[not_there])
+    cluster.serve(newest_warehouse)
+    file = f"{cluster.folder / 'all.pem'}"
+    own = {f"distributed.comm.tls.{name}": file for name in ("ca-file", "client.cert", "client.key")}
+    told: list[tuple[Slice, Pause]] = []
+    with (
+        dask.config.set(own),
+        runner.open_job(
+            newest_warehouse.configured(), dask=cluster.address, on_pause=lambda *pause: told.append(pause)
+        ) as job,
+    ):
+        (outcome,) = job.run([PlannedSlice(VOD, "", FetchOptions(wait_s=3))])
+    assert outcome.result is Result.LOADED
+    ((slice_, pause),) = told
+    assert (slice_, pause.reason, pause.attempt) == (VOD, "not published (404)", 1)
+    assert 0 < pause.seconds <= 3.1
+    assert pause.gives_up_s == pytest.approx(3, abs=1)
 
 
 # An error of ours that nobody foresaw, with data in its message, in whichever process loads.

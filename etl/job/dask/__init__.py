@@ -9,5 +9,6 @@ task_settings      what the command tells the workers
 worker             what runs on a worker
 worker_context     a worker's database, source, archive and pipeline for a run
 log_forwarding     the log of local workers, among the command's lines
+pause_forwarding   what workers wait for, on the command's terminal
 database_identity  an advisory lock that proves that two sessions are in the same database
 """

@@ -47,7 +47,7 @@ def connected(address: str) -> Iterator[Client]:
             raise ClusterUnavailable(
                 f"no Dask scheduler answers at {address} ({type(error).__name__})",
                 next_step="start one (dask scheduler) or correct its address; with tls:// both sides need certificates "
-                "of one authority",
+                "from the same authority",
             ) from None
         except (TypeError, ValueError, RuntimeError) as error:
             raise Misconfigured(
@@ -164,8 +164,8 @@ def _require_same_version(client: Client) -> None:
         if other != __version__ and not isinstance(other, OSError):
             what = f"has watch-time {other}" if isinstance(other, str) else "has no watch-time"
             raise Misconfigured(
-                f"the Dask worker {address} {what}, and the command is {__version__}",
-                next_step=f"install watch-time {__version__} on every worker, and start them again",
+                f"the Dask worker {address} {what}, but the command has {__version__}",
+                next_step=f"install watch-time {__version__} on every worker, and restart them",
             )
 
 

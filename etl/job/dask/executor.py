@@ -18,10 +18,11 @@ from etl.job.dask.submitted_plan import SubmittedPlan
 from etl.job.dask.task_settings import RunTerms, shareable_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from etl.config.settings import Settings
-    from etl.domain.outcome import Outcome, PlannedSlice
+    from etl.domain.outcome import Outcome, Pause, PlannedSlice
+    from etl.domain.slices import Slice
     from etl.job.run_context import RunContext
 
 LOCAL: Final = "local"
@@ -31,7 +32,13 @@ class DaskExecutor:
     """The workers of a Dask scheduler, or processes of this machine for the time of a plan."""
 
     def __init__(
-        self, address: str, settings: Settings, context: RunContext, requests_per_second: float | None = None
+        self,
+        address: str,
+        settings: Settings,
+        context: RunContext,
+        *,
+        requests_per_second: float | None = None,
+        on_pause: Callable[[Slice, Pause], None] = lambda _slice, _pause: None,
     ) -> None:
         """Nothing is asked of the cluster yet.
 
@@ -40,6 +47,7 @@ class DaskExecutor:
             settings: of the command.
             context: of the command.
             requests_per_second: to the report API, of all workers; for `local` only.
+            on_pause: called, in any thread, when a worker waits until something is tried again.
 
         Raises:
             WrongUsage: it is no address.
@@ -49,10 +57,11 @@ class DaskExecutor:
         self._settings = settings
         self._context = context
         self._requests_per_second = requests_per_second
+        self._on_pause = on_pause
         if self._address and settings.archive_url and "://" not in settings.archive_url:
             raise Misconfigured(
-                f"the archive {settings.archive_url} is a folder, which may be another one where the workers of "
-                f"{self._address} run",
+                f"the archive {settings.archive_url} is a local folder, which the workers of {self._address} "
+                "may not share",
                 next_step="use an object store as WATCH_TIME_ARCHIVE_URL, or --dask local",
             )
 
@@ -68,7 +77,8 @@ class DaskExecutor:
             terms = RunTerms(
                 secrets.token_hex(4), __version__, number, rate and rate / workers, shareable_settings(self._settings)
             )
-            submitted = SubmittedPlan(client, self._address or "this machine", terms, plan, self._context)
+            shown = self._address or "this machine"
+            submitted = SubmittedPlan(client, shown, terms, plan, self._context, self._on_pause)
             try:
                 yield from submitted.outcomes()
             except BaseException:

@@ -16,18 +16,19 @@ from distributed import CancelledError, Future
 
 from etl.domain.errors import CredentialsRefused, DatabaseUnavailable, ExitCode, WatchTimeError
 from etl.domain.outcome import Outcome, Result, refusal
-from etl.job.dask import worker
+from etl.job.dask import pause_forwarding, worker
 from etl.job.dask.client import best_effort_within
 from etl.job.dask.scheduler_health import SchedulerHealth
 from etl.job.dask.task_errors import outcome_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from dask.typing import Key
     from distributed import Client
 
-    from etl.domain.outcome import PlannedSlice
+    from etl.domain.outcome import Pause, PlannedSlice
+    from etl.domain.slices import Slice
     from etl.job.dask.task_settings import RunTerms
     from etl.job.run_context import RunContext
 
@@ -62,8 +63,14 @@ class _Task:
 class SubmittedPlan:
     """The slices of a plan, on a cluster."""
 
-    def __init__(
-        self, client: Client, shown: str, terms: RunTerms, plan: Sequence[PlannedSlice], context: RunContext
+    def __init__(  # noqa: PLR0917 - what a run has, once each
+        self,
+        client: Client,
+        shown: str,
+        terms: RunTerms,
+        plan: Sequence[PlannedSlice],
+        context: RunContext,
+        on_pause: Callable[[Slice, Pause], None],
     ) -> None:
         self._client = client
         self._scheduler = SchedulerHealth(client, shown)
@@ -72,6 +79,8 @@ class SubmittedPlan:
         self._context = context
         self._again = itertools.count(1)
         self._todo: dict[Key, _Task] = {}
+        self._on_pause = on_pause
+        pause_forwarding.listen(client, terms.run, on_pause)
         # Keys are what dashboards show, and decide who comes first. Submitted together under one first part, those for
         # which no worker is free stay with the scheduler: what waits at a worker that dies is suspected of having
         # killed it.
@@ -198,8 +207,9 @@ class SubmittedPlan:
         Whoever has the slice keeps its lock until it is done; it is then found unchanged.
         """
         if task.cancelled >= _MOST_CANCELLED:
-            raise self._scheduler.lost(f"cancelled {task.planned.slice} again and again")
+            raise self._scheduler.lost(f"cancelled {task.planned.slice} repeatedly")
         self._scheduler.wait_until_connected()
+        pause_forwarding.listen(self._client, self._terms.run, self._on_pause)
         log.warning("slice_resubmitted", slice=str(task.planned.slice))
         self._submit_again(task, unfit=task.unfit, cancelled=task.cancelled + 1)
 

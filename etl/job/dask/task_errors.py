@@ -10,6 +10,7 @@ from distributed import KilledWorker
 from etl import __version__
 from etl.domain.errors import ClusterUnavailable, Misconfigured, WatchTimeError
 from etl.domain.outcome import Outcome, Result, refusal
+from etl.domain.plurals import plural
 from etl.runtime.cancellation import Stopped
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def outcome_of(planned: PlannedSlice, error: BaseException | None) -> Outcome:
     match error:
         case KilledWorker():
             lost = ClusterUnavailable(
-                f"{error.allowed_failures + 1} Dask workers died while they had this slice, the last of them "
+                f"{plural(error.allowed_failures + 1, 'Dask worker')} died while working on this slice, the last one "
                 f"{error.last_worker.address}",
                 next_step="check the workers' logs; if they ran out of memory, give them more, or fewer threads each",
             )
@@ -35,7 +36,7 @@ def outcome_of(planned: PlannedSlice, error: BaseException | None) -> Outcome:
         case ImportError() | AttributeError():
             raise Misconfigured(
                 f"a Dask worker could not read its task ({type(error).__name__}: {error})",
-                next_step=f"install watch-time {__version__} on every worker, and start them again",
+                next_step=f"install watch-time {__version__} on every worker, and restart them",
             )
         case Stopped():
             raise ClusterUnavailable(

@@ -53,8 +53,8 @@ def sync_slice(planned: PlannedSlice, terms: RunTerms) -> Outcome:
     """
     if terms.version != __version__:
         raise Misconfigured(
-            f"the Dask worker {_address()} has watch-time {__version__}, and the command is {terms.version}",
-            next_step="install the same version on every worker, and start them again",
+            f"the Dask worker {_address()} has watch-time {__version__}, but the command has {terms.version}",
+            next_step="install the same version on every worker, and restart them",
         )
     with worker_context.use(terms) as context:
         try:
@@ -68,8 +68,8 @@ def sync_slice(planned: PlannedSlice, terms: RunTerms) -> Outcome:
         except Exception as error:
             log.exception("bug", slice=str(planned.slice))
             bug = WatchTimeError(
-                f"it cannot start: {type(error).__name__}",
-                next_step="that worker's log has the traceback; fix it or end it, and run again",
+                f"cannot start: {type(error).__name__}",
+                next_step="the traceback is in that worker's log; fix or stop the worker, and run again",
             )
             raise Unfit(_address(), _named(bug)) from None
     if outcome.lost_database:

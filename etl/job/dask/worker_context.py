@@ -7,10 +7,12 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
+from distributed import get_worker
+
 from etl.config.settings import Settings
 from etl.domain.errors import Misconfigured
 from etl.job import run_context
-from etl.job.dask import log_forwarding
+from etl.job.dask import log_forwarding, pause_forwarding
 from etl.job.dask.database_identity import is_held
 from etl.runtime import logs
 from etl.runtime.cancellation import Stop, Stopped
@@ -72,7 +74,12 @@ class WorkerContext:
             logs.configure(secrets=settings.secrets(), stream=log_forwarding.stream)
             settings = settings.model_copy(update=dict(self._terms.settings))
             opened = stack.enter_context(
-                run_context.open_run_context(settings, self._stop, requests_per_second=self._terms.requests_per_second)
+                run_context.open_run_context(
+                    settings,
+                    self._stop,
+                    requests_per_second=self._terms.requests_per_second,
+                    on_pause=pause_forwarding.teller(get_worker(), self._terms.run),
+                )
             )
             _require_same_database(opened.database, self._terms.database_lock, self._stop)
             self._stack, self._opened = stack.pop_all(), opened
@@ -145,6 +152,6 @@ def _require_same_database(database: Database, number: int, stop: Stop) -> None:
         if time.monotonic() > deadline:
             raise Misconfigured(
                 f"its WATCH_TIME_DATABASE_URL names {database}, not the database of this command",
-                next_step="give the workers the command's WATCH_TIME_DATABASE_URL, and start them again",
+                next_step="set WATCH_TIME_DATABASE_URL on the workers to that of the command, and restart them",
             )
         stop.sleep(_LOCK_POLL_S)
