@@ -14,6 +14,7 @@ from etl.archive import layout, manifests, timeout_store
 from etl.archive.layout import Key
 from etl.archive.manifests import Marker, key_of
 from etl.domain.errors import ArchiveDamaged, Misconfigured, ReconciliationFailed
+from etl.domain.plurals import plural
 from etl.extract.scratch_folder import needs_room
 from etl.warehouse import ledger, revisions, schema
 from etl.warehouse.connection import idle_for
@@ -74,19 +75,19 @@ class Archive:
         if newest.revision > revision:
             raise self.unknown_revision(newest)
         raise Misconfigured(
-            f"the archive {self.store.url} has {newest} with another report than this warehouse",
-            next_step="if this is the same warehouse, name an empty schema in WATCH_TIME_SCHEMA and rebuild it there: "
-            "`watch-time migrate` `watch-time backfill --from-archive` If it is another warehouse, give it an "
-            "archive of its own in WATCH_TIME_ARCHIVE_URL",
+            f"the archive {self.store.url} and this warehouse have different reports for {newest}",
+            next_step="if this is the same warehouse, set WATCH_TIME_SCHEMA to an empty schema and rebuild it there: "
+            "`watch-time migrate` `watch-time backfill --from-archive` If it is another warehouse, set "
+            "WATCH_TIME_ARCHIVE_URL to an archive of its own",
         )
 
     def unknown_revision(self, key: Key) -> Misconfigured:
         """The refusal to write beside a committed revision that the ledger lacks."""
         return Misconfigured(
-            f"the archive {self.store.url} has {key}, which this warehouse does not know",
+            f"the archive {self.store.url} has {key}, which is not in this warehouse",
             next_step="if this database lost it, or is a new one for the same data, restore it and run again: "
             f"`watch-time backfill --from-archive {key.slice.as_options()}` Without dates and type the whole archive "
-            "is restored. If it is another warehouse, give it an archive of its own in WATCH_TIME_ARCHIVE_URL",
+            "is restored. If it is another warehouse, set WATCH_TIME_ARCHIVE_URL to an archive of its own",
         )
 
     def store_revision(
@@ -121,9 +122,9 @@ class Archive:
                 found = _write_files(report.path, lines, about, written=written, packed=packed)
                 if found != expected:
                     raise ReconciliationFailed(
-                        f"{key}: the report has {expected[0]} rows and {expected[1]} s, the file for the archive would "
-                        f"have {found[0]} rows and {found[1]} s; rolled back",
-                        next_step="keep the report file and report this as a bug; what was stored before is unchanged",
+                        f"{key}: the report has {plural(expected[0], 'row')} and {expected[1]:,f} s, "
+                        f"but the file for the archive has {plural(found[0], 'row')} and {found[1]:,f} s; rolled back",
+                        next_step="keep the report file and report this as a bug; the stored data is unchanged",
                     )
                 self._claim()
                 self.store.put(packed, key.raw)
@@ -159,7 +160,7 @@ class Archive:
             about = self._footer(key.parquet)
             if about.get("report_sha256") != key.sha256:
                 raise ArchiveDamaged(
-                    f"{key.parquet} in the archive {self.store.url} is not the file of {key}",
+                    f"{key.parquet} in the archive {self.store.url} does not belong to {key}",
                     next_step=f"load it again: `watch-time backfill {slice_.as_options()} --refresh`",
                 )
             marker = Marker(manifests.LAYOUT, self._org_id, about["read_as"], written[key], claimed_at)
@@ -196,8 +197,8 @@ class Archive:
             self.store.copy(name, twin, size_bytes=len(data))
             if self.store.read(twin) != data or not {name, twin} <= self.store.names(layout.PROBES).keys():
                 raise ArchiveDamaged(
-                    f"the archive {self.store.url} does not list what was just written",
-                    next_step="use a store that is consistent: S3, Google Cloud Storage, Azure, or a local folder",
+                    f"the archive {self.store.url} does not list a file that was just written",
+                    next_step="use a store with consistent listings: S3, Google Cloud Storage, Azure, or a folder",
                 )
         finally:
             self.store.remove(twin)

@@ -68,7 +68,7 @@ def read_marker(store: TimedStore, key: Key, org_id: str) -> Marker:
         marker = None
     if marker is None or marker.key != key or marker.layout != LAYOUT:
         raise ArchiveDamaged(
-            f"{key.marker} in the archive {store.url} does not say what its name says",
+            f"the content of {key.marker} in the archive {store.url} does not match its name",
             next_step="restore the file from the store's versions or backups",
         )
     _require_organization(store, marker.org_id, org_id)
@@ -96,8 +96,8 @@ def is_owned(store: TimedStore, org_id: str) -> bool:
         owner, found = "", None
     if found != LAYOUT:
         raise Misconfigured(
-            f"{layout.ORGANIZATION} in {store.url} belongs to another version of the archive",
-            next_step="correct WATCH_TIME_ARCHIVE_URL, or install the watch-time that wrote it",
+            f"{layout.ORGANIZATION} in {store.url} was written in another version of the archive format",
+            next_step="correct WATCH_TIME_ARCHIVE_URL, or install the watch-time version that wrote it",
         )
     _require_organization(store, owner, org_id)
     return True
@@ -107,5 +107,5 @@ def _require_organization(store: TimedStore, found: str, org_id: str) -> None:
     if found != org_id:
         raise WrongOrganization(
             f"the archive {store.url} holds the data of organization {found}, not of {org_id}",
-            next_step=f"set WATCH_TIME_ORG_ID={found}, or name an archive for {org_id} in WATCH_TIME_ARCHIVE_URL",
+            next_step=f"set WATCH_TIME_ORG_ID={found}, or set WATCH_TIME_ARCHIVE_URL to an archive for {org_id}",
         )

@@ -35,17 +35,17 @@ def unpack(packed: Path, csv: Path, *, sha256: str) -> None:
                 digest.update(piece)
                 target.write(piece)
     except pa.ArrowException as error:
-        raise _damaged(sha256, f"cannot be unpacked ({type(error).__name__})") from None
+        raise _damaged(sha256, f"cannot be decompressed ({type(error).__name__})") from None
     except OSError as error:
         if error.errno is not None:
             raise
-        raise _damaged(sha256, "cannot be unpacked") from None  # Arrow's own, of a broken stream
+        raise _damaged(sha256, "cannot be decompressed") from None  # Arrow's own, of a broken stream
     if digest.hexdigest() != sha256:
-        raise _damaged(sha256, "does not have the hash in its name")
+        raise _damaged(sha256, "does not match the hash in its name")
 
 
 def _damaged(sha256: str, what: str) -> ArchiveDamaged:
     return ArchiveDamaged(
         f"the archived report {sha256} {what}",
-        next_step="restore the file from the store's versions or backups; nothing of it was loaded",
+        next_step="restore the file from the store's versions or backups; nothing was loaded",
     )

@@ -108,11 +108,11 @@ class TimedStore:
 
     def modified(self, name: str) -> datetime:
         """When a file was written."""
-        return self._run_bounded(f"looking at {name}", lambda: self._backend.modified(name))
+        return self._run_bounded(f"checking {name}", lambda: self._backend.modified(name))
 
     def remove(self, name: str) -> None:
         """Remove a file."""
-        self._run_bounded(f"removing {name}", lambda: self._backend.remove(name))
+        self._run_bounded(f"deleting {name}", lambda: self._backend.remove(name))
 
     def read_with(self, name: str, read: Callable[[BinaryIO], T]) -> T:
         """Read a file with a function of its own; only what that reads is fetched."""
@@ -160,7 +160,7 @@ class TimedStore:
                     next_step="create the bucket or container, or correct WATCH_TIME_ARCHIVE_URL",
                 )
             return ArchiveDamaged(
-                f"the archive {self.url} has lost a file ({what})",
+                f"the archive {self.url} is missing a file ({what})",
                 next_step="list everything that is missing: `watch-time archive`",
             )
         return self._unavailable(what, text)
@@ -168,7 +168,7 @@ class TimedStore:
     def _unavailable(self, what: str, why: str) -> ArchiveUnavailable:
         return ArchiveUnavailable(
             f"the archive {self.url} failed ({what}: {why})",
-            next_step="run again later; a slice whose files cannot be archived is not loaded, and what is loaded stays",
+            next_step="run again later; a slice that cannot be archived is not loaded; loaded data is unchanged",
         )
 
 

@@ -127,7 +127,7 @@ def report(
     settings = out.settings("database_url")
     first, last = out.date_range(settings, start, end, days=publish.DAYS_SHOWN)
     written = publish.publish(settings, output, first, last)
-    out.say(f"{output}: {written.size:,} bytes")
+    out.say(f"wrote {output}: {first} to {last}, {written.size:,} bytes")
     if written.boxes:
         out.warn(f"titles show boxes: {written.boxes}", "fonts_missing", fonts=written.boxes)
         out.advise(publish.FONTS_NEXT_STEP)

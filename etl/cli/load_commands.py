@@ -138,7 +138,7 @@ def backfill(
         raise typer.BadParameter("give both --start and --end")
     if accept and start != end:
         raise typer.BadParameter(
-            "--accept takes one date, whose reports a person has checked: --start and --end must be equal"
+            "--accept takes one date, whose reports you have checked: --start and --end must be equal"
         )
     if dask:
         options.require_dask_alone(dask, concurrency=concurrency, rate=rate, dry_run=dry_run)
@@ -182,7 +182,7 @@ def compact(as_json: options.Json = False) -> None:
         "periods_counted": counted,
         "errors": [output.described(error) for error in trouble],
     }
-    output.show(document, lambda: terminal.compacted_table(done), as_json=as_json)
+    output.show(document, lambda: terminal.compacted_page(done, counted), as_json=as_json)
     for error in trouble:
         output.tell(error)
     raise typer.Exit(int(worst(error.exit_code for error in trouble)))
@@ -230,8 +230,9 @@ def _replayed(
     settings = output.settings("org_id", "database_url", "archive_url")
     with replay.open_replay(settings) as opened:
         plan = opened.plan(start, end, (report_type,) if report_type else tuple(ReportType))
+        live = output.live_progress(verbose=verbose, quiet=quiet)
         outcome_log.run_started("backfill")
-        with output.live_progress(verbose=verbose, quiet=quiet) as live:
+        with live:
             live.expect(len(plan))
             outcomes = opened.work(plan, on_outcome=live.done)
     return _shown("backfill", outcomes, len(plan) - len(outcomes), quiet=quiet, as_json=as_json)

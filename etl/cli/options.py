@@ -49,7 +49,7 @@ def wanted(only: str | None, *, refresh: bool) -> frozenset[State | None]:
 def trust(*, refresh: bool, reload: bool) -> Trust:
     """What it takes to leave a loaded slice as it is."""
     if refresh and reload:
-        raise typer.BadParameter("--reload includes --refresh: leave one of them out")
+        raise typer.BadParameter("--reload includes --refresh: leave --refresh out")
     return Trust.NOTHING if reload else Trust.COUNTS if refresh else Trust.LEDGER
 
 
@@ -67,7 +67,7 @@ def shard(text: str | None) -> Shard:
 def require_dask_alone(dask: str, *, concurrency: int | None, rate: float | None, dry_run: bool) -> None:
     """Refuse what the workers of a cluster could not keep to."""
     if dry_run:
-        raise typer.BadParameter("--dry-run requests nothing: leave --dask out")
+        raise typer.BadParameter("--dry-run requests nothing, so leave --dask out")
     if dask == "local":
         return
     if concurrency:
@@ -76,7 +76,7 @@ def require_dask_alone(dask: str, *, concurrency: int | None, rate: float | None
         )
     if rate:
         raise typer.BadParameter(
-            "--rate can be combined with --dask local only; each worker of another cluster would count for itself"
+            "--rate can be combined with --dask local only; elsewhere each worker would have a limit of its own"
         )
 
 

@@ -83,7 +83,7 @@ def lost_output() -> TryLater | None:
     if trouble is None or trouble.errno == errno.EPIPE:
         return None
     return TryLater(
-        f"stdout cannot be written: {trouble.strerror}",
+        f"cannot write to stdout: {trouble.strerror}",
         next_step="free space where stdout is written to, then run again; what was loaded stays loaded",
     )
 

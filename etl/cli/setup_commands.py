@@ -54,7 +54,7 @@ def init(
     needs_migration = interview.ask_until_good(interview.ask_for_database, setup_checks.check_database)
     file = Path(".env")
     if file.exists() and not interview.confirms(
-        "There is a .env file: set these variables in it, and keep the others?"
+        "Update these variables in the existing .env file, and keep the others?"
     ):
         output.say("nothing was written")
         return
@@ -98,7 +98,7 @@ def _known(
         try:
             text = sys.stdin.read() if str(token_file) == "-" else token_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            why = error.strerror if isinstance(error, OSError) else "it is not valid UTF-8"
             raise Misconfigured(f"{token_file} cannot be read: {why}", next_step="correct --token-file") from None
         known["api_token"] = text.strip()
     options = {"org_id": org_id, "database_url": database_url, "api_base_url": api_base_url}
@@ -166,11 +166,13 @@ class _Interview:
     def _answer(self, name: str, question: str, *, is_secret: bool = False, proposal: str | None = None) -> None:
         value = self._known.get(name, "")
         if self._asks:
-            shown = f"{question} [as set]" if is_secret and value else question
+            shown = f"{question} [Enter keeps it]" if is_secret and value else question
             value = typer.prompt(
                 shown, default=value or proposal, show_default=not is_secret, hide_input=is_secret, err=True
             ).strip()
         if not value:
             what, option = _NAMED[name]
-            raise WrongUsage(f"the {what} is missing, and nobody can be asked for it here", next_step=f"add {option}")
+            raise WrongUsage(
+                f"the {what} is missing, and there is no terminal to ask for it", next_step=f"add {option}"
+            )
         self._known[name] = self.answers[name] = value

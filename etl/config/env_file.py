@@ -25,7 +25,7 @@ def write(file: Path, values: Mapping[str, str]) -> None:
     for name, value in values.items():
         if "${" in value:
             raise Misconfigured(
-                f"the value of {name} has ${{ in it, which is replaced when .env is read",
+                f"the value of {name} contains ${{, which is expanded when .env is read",
                 next_step="in a URL write $ as %24; or set the variable in the environment",
             )
     new = file.with_name(f"{file.name}.{os.getpid()}")
@@ -38,7 +38,7 @@ def write(file: Path, values: Mapping[str, str]) -> None:
         new.replace(file)
     except (OSError, UnicodeDecodeError) as error:
         new.unlink(missing_ok=True)
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        why = error.strerror if isinstance(error, OSError) else "it is not valid UTF-8"
         raise Misconfigured(
             f"{file.resolve()} cannot be written: {why}", next_step="fix the file or its folder"
         ) from None

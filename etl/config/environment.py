@@ -92,4 +92,4 @@ def open_to_others(names: Iterable[str]) -> dict[str, str]:
 
 
 def _why_unreadable(error: OSError | UnicodeDecodeError) -> str:
-    return str(error.strerror) if isinstance(error, OSError) else "it is not UTF-8"
+    return str(error.strerror) if isinstance(error, OSError) else "it is not valid UTF-8"

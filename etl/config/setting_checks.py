@@ -102,7 +102,7 @@ def archive_url(value: str | None) -> str | None:
 def schema_name(value: str) -> str:
     """Of a schema whose name needs no quotes."""
     if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", value):
-        raise ValueError("expected at most 63 lower-case letters, digits and underscores, the first not a digit")
+        raise ValueError("expected at most 63 lower-case letters, digits and underscores, not starting with a digit")
     return value
 
 
@@ -132,7 +132,7 @@ def host_names(value: object) -> object:
         value = tuple(host.strip().lower().rstrip(".") for host in value.split(",") if host.strip())
     wrong = [host for host in value if not _HOST.fullmatch(host)] if isinstance(value, tuple) else []
     if wrong:
-        raise ValueError(f"expected host names, without scheme, port or *; not one is: {', '.join(wrong)}")
+        raise ValueError(f"expected host names, without scheme, port or *; invalid: {', '.join(wrong)}")
     return value
 
 
@@ -147,5 +147,5 @@ def header_aliases(value: object) -> object:
         raise ValueError('expected a JSON object of strings such as {"Viewer": "customer_id"}')
     unknown = sorted(set(value.values()) - {*COLUMNS, IGNORE})
     if unknown:
-        raise ValueError(f"expected column names from {', '.join(COLUMNS)}, {IGNORE}; not one is: {', '.join(unknown)}")
+        raise ValueError(f"expected column names from {', '.join(COLUMNS)}, {IGNORE}; invalid: {', '.join(unknown)}")
     return value

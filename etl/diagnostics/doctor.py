@@ -35,7 +35,7 @@ _SKEW_WORTH_A_WORD_S: Final = 60.0
 # The days before the target date that are asked, in the hope for a report to try the download host with.
 _DAYS_TRIED: Final = 3
 _RECOMMENDS_DOCTOR: Final = re.compile(r"(; )?to [^;:]*: `watch-time doctor`")
-_CHECK_RIGHTS: Final = "check the names of database and schema, and what the user may do"
+_CHECK_RIGHTS: Final = "check the names of database and schema, and the user's privileges"
 # The titles whose letters are looked for among the fonts.
 _TITLES_TRIED: Final = 1_000
 _OLDEST_MAJOR: Final = 15
@@ -121,7 +121,7 @@ def _examine_database(settings: Settings, examine_fonts: Callable[[Iterable[str]
                     "rights",
                     Verdict.PROBLEM,
                     f"the database user lacks the right to {', '.join(lacking)}",
-                    "grant it, or connect as the user that migrated",
+                    "grant it, or connect as the user that created the tables",
                     ExitCode.MISCONFIGURED,
                 )
             else:
@@ -130,7 +130,7 @@ def _examine_database(settings: Settings, examine_fonts: Callable[[Iterable[str]
             if boxes := examine_fonts(row["title"] for row in titles):
                 yield _warning(
                     "fonts",
-                    f"pictures by `report` show boxes: {boxes}",
+                    f"titles in pictures show boxes: {boxes}",
                     "install fonts for these letters; on Debian: `apt-get install fonts-noto-core fonts-noto-cjk`",
                 )
     except WatchTimeError as error:
@@ -154,7 +154,10 @@ def _examine_source(settings: Settings) -> Iterator[Check]:
             yield _ok("API", f"{settings.api_base_url} accepts token and organization")
             yield _clock(dates[-1] if dates else "")
             if address is None:
-                yield _warning("download host", f"not checked: there is no report up to {slice_}")
+                yield _warning(
+                    "download host",
+                    f"not checked: the API has no report of the {_DAYS_TRIED} dates up to {slice_.report_date}",
+                )
             else:
                 yield _download_host(storage, policy, address)
     except WatchTimeError as error:
@@ -228,7 +231,7 @@ def _clock(date_header: str) -> Check:
         return _warning("clock", "not checked: the API's answer has no Date header")
     skew_s = (datetime.now(UTC) - theirs).total_seconds()
     if abs(skew_s) < _SKEW_WORTH_A_WORD_S:
-        return _ok("clock", "in step with the API's clock")
+        return _ok("clock", "agrees with the API's clock")
     direction = "ahead of" if skew_s > 0 else "behind"
     return _warning(
         "clock",
@@ -248,11 +251,11 @@ def _download_host(storage: httpx.Client, policy: UrlPolicy, address: ReportAddr
     except HTTP_ERRORS as error:
         return _problem("download host", explain(error, f"the download host {url.host}"))
     if status in {200, 206}:
-        return _ok("download host", f"{url.host} sends the report")
+        return _ok("download host", f"{url.host} serves reports")
     return Check(
         "download host",
         Verdict.PROBLEM,
-        f"{url.host} answered {status} to a new URL",
+        f"{url.host} answered {status} to a newly signed URL",
         "try again; if it persists, ask BlendVision",
         ExitCode.TRY_LATER,
     )

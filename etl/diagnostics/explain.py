@@ -98,7 +98,7 @@ def what_is_next(slice_: Slice, record: ledger.SliceRecord | None, settings: Set
         by_hand = f"to load it now: `watch-time backfill {slice_.as_options()}"
         by_hand += " --refresh`" if state is State.LOADED else "`"
     if today > last:
-        return f"the daily run does not check it any more; {by_hand}"
+        return f"the daily run no longer checks it; {by_hand}"
     settled = due + timedelta(days=SETTLING_DAYS + 1)
     meaning = (
         f"; from {settled} on, a 404 means an empty day, if {slice_.report_type} of a later date or the date's other "

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from etl.domain.errors import ExitCode, WatchTimeError, WrongUsage, worst
+from etl.domain.plurals import plural
 from etl.domain.report_values import ReportNotFound, Tally
 from etl.domain.slices import dates_between, slices_of
 from etl.extract import report_source
@@ -151,7 +152,7 @@ class Verification:
         differs = any(counts.values()) or wrong_sums > 0
         known = ledger.read(connection, slice_)
         is_stored_report = known is not None and known.report_sha256 == sha256
-        rejected = f"{tally.rows_rejected} lines of the report are invalid and were not compared"
+        rejected = f"not compared: {plural(tally.rows_rejected, 'invalid line')} of the report"
         return Verdict(
             slice_,
             compared=True,
@@ -169,7 +170,7 @@ def _remedy(slice_: Slice, *, is_stored_report: bool) -> str:
     command = f"watch-time backfill {slice_.as_options()}"
     if is_stored_report:
         return f"the rows were changed after they were loaded; to correct them: `{command} --reload`"
-    return f"this is not the report that was loaded; to load the newest: `{command} --refresh`"
+    return f"the report is not the one that was loaded; to load the newest: `{command} --refresh`"
 
 
 def _sha256(path: Path) -> str:

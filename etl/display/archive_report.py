@@ -9,6 +9,7 @@ from rich.text import Text
 
 from etl.display.hints import hint
 from etl.display.table_layout import Prose
+from etl.domain.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,15 +24,15 @@ _SHOWN: Final = 5
 
 def audit_page(found: Audit, removed: Sequence[str]) -> RenderableType:
     """What is archived, and of each kind of trouble the first few cases and what to do about them."""
-    first = f"{found.url}: {found.whole:,} of {found.revisions:,} accepted revisions are archived completely"
+    first = f"{found.url}: {found.whole:,} of {plural(found.revisions, 'accepted revision')} completely archived"
     lines: list[RenderableType] = [Prose(Text(first))]
     lines += _told(
-        "damaged: files of committed revisions are lost",
+        "damaged: files of committed revisions are missing",
         [f"{key}: {name}" for key, name in found.damaged],
         "restore them from the store's versions or backups",
     )
     lines += _told(
-        "unknown: committed revisions that this warehouse does not know",
+        "unknown: committed revisions that are not in this warehouse",
         [str(key) for key in found.unknown],
         "the next run restores the newest one of each slice, if the API still has its report; for the others, and for "
         "a new database: `watch-time backfill --from-archive`",
@@ -55,7 +56,10 @@ def audit_page(found: Audit, removed: Sequence[str]) -> RenderableType:
     )
     lines += _told(
         "unreferenced: files of runs that were killed, rolled back or are still running",
-        [f"{file.name}: {file.size_bytes:,} bytes, {file.age_s / 3600:.1f} h old" for file in found.unreferenced],
+        [
+            f"{file.name}: {plural(file.size_bytes, 'byte')}, {file.age_s / 3600:.1f} h old"
+            for file in found.unreferenced
+        ],
         "remove those of runs that have ended: `watch-time archive --sweep`",
     )
     lines += _told("foreign: not written by watch-time, left alone", found.foreign)

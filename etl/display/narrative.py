@@ -14,6 +14,7 @@ from etl.display.hints import hint
 from etl.display.table_layout import Prose, new_table
 from etl.display.terminal import rows_changed, slice_cells, state_text, told_of
 from etl.domain.errors import ExitCode, worst
+from etl.domain.plurals import plural
 from etl.domain.report_values import plain
 from etl.pipeline.guards import remedy
 
@@ -63,15 +64,13 @@ def restatements_page(restatements: Sequence[Restatement], held: Sequence[SliceS
 
 def verdicts_page(verdicts: Sequence[Verdict], *, not_tried: int = 0) -> Group:
     """A line per slice; below, what there is to say, the first rows that differ, and the sum."""
-    table = new_table("date", "type", "verdict", ">rows", ">only in report", ">only in table", ">other seconds")
+    table = new_table("date", "type", "verdict", ">rows", ">only in report", ">only in table", ">seconds differ")
     for verdict in verdicts:
         differences = (verdict.missing, verdict.surplus, verdict.changed)
         figures_of = [f"{figure:,}" for figure in (verdict.rows, *differences)] if verdict.compared else []
         table.add_row(*slice_cells(verdict.slice), state_text(verdict.word), *figures_of)
     notes = [
-        Note(
-            (verdict.slice,), verdict.word, verdict.message or "its rows are not those of the report", verdict.next_step
-        )
+        Note((verdict.slice,), verdict.word, verdict.message or _difference(verdict), verdict.next_step)
         for verdict in verdicts
         if verdict.message or verdict.next_step
     ]
@@ -83,16 +82,22 @@ def verdicts_page(verdicts: Sequence[Verdict], *, not_tried: int = 0) -> Group:
     return Group(*parts, Prose(Text(_proven(verdicts, not_tried)), rest=2))
 
 
+def _difference(verdict: Verdict) -> str:
+    if verdict.missing or verdict.surplus or verdict.changed:
+        return "the stored rows do not match the report"
+    return f"the sums in content_daily do not match the rows, for {plural(verdict.wrong_sums, 'content')}"
+
+
 def _proven(verdicts: Sequence[Verdict], not_tried: int) -> str:
     stored = len(verdicts) + not_tried
     rest = f"; {not_tried} not tried" if not_tried else ""
     equal = sum(1 for verdict in verdicts if verdict.word == "equal")
     if any(verdict.compared for verdict in verdicts):
-        return f"{equal} of {stored} stored slices equal their reports{rest}"
+        return f"{equal} of {plural(stored, 'stored slice')} verified: equal to the report{rest}"
     # Where something else has to be done first, the verdicts say what.
     later = worst(verdict.exit_code for verdict in verdicts) in {ExitCode.OK, ExitCode.TRY_LATER}
     return (
-        f"nothing is proven: none of {stored} stored slices could be compared with its report{rest}"
+        f"nothing verified: 0 of {plural(stored, 'stored slice')} could be compared with the report{rest}"
         f"{'; try again later' if later else ''}"
     )
 
@@ -120,9 +125,9 @@ def story_page(story: Story) -> Group:
     lines: list[RenderableType] = [Text.assemble((f"{story.slice}  ", "bold"), state_text(state))]
     if record and record.revision:
         watched = number_format.WatchTime([record.watch_seconds]).with_unit(record.watch_seconds)
-        lines.append(Text(f"stored: revision {record.revision}, {record.rows_stored:,} rows, {watched}"))
+        lines.append(Text(f"stored: revision {record.revision}, {plural(record.rows_stored, 'row')}, {watched}"))
     if record and record.reason:
-        lines.append(Prose(Text(f"because: {record.reason}"), rest=2))
+        lines.append(Prose(Text(f"reason: {record.reason}"), rest=2))
     parts: tuple[tuple[str, Sequence[object], Iterable[RenderableType]], ...] = (
         ("Checks", story.checks, [_checks_table(story.checks)]),
         ("Accepted revisions", story.revisions, [_revisions_table(story.revisions), *_overridden(story.revisions)]),
@@ -176,7 +181,7 @@ def _overridden(revisions: Sequence[Mapping[str, Any]]) -> Iterator[RenderableTy
 
 
 def _rejects_table(rejects: Sequence[Mapping[str, Any]]) -> RenderableType:
-    table = new_table("sha256", ">line", ">kept in all", "reason", "text")
+    table = new_table("sha256", ">line", ">total", "reason", "text")
     for row in rejects:
         table.add_row(
             row["report_sha256"][:_SHA_SHOWN],

@@ -66,7 +66,7 @@ class _Standing:
             when = f"attempt {pause.attempt + 1} in {_in(left_s)}" if left_s > 0 else f"attempt {pause.attempt + 1}"
             return Text(f"retrying {self.slice}, {when}: {pause.reason}", no_wrap=True, overflow="ellipsis")
         when = f"next check in {_in(left_s)}" if left_s > 0 else "checking"
-        text = f"waiting for {self.slice}: {pause.reason}, {when}, gives up at {self.gives_up_at:%H:%M}"
+        text = f"{self.slice}: {pause.reason}, {when}, gives up at {self.gives_up_at:%H:%M}"
         return Text(text, style="yellow")
 
 

@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from etl.display.table_layout import new_table
+from etl.domain.plurals import plural
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,7 +26,7 @@ def result_page(result: Result) -> RenderableType:
     table = new_table(*(f"{sign}{name}" for sign, name in zip(signs, result.columns, strict=True)))
     for row in result.rows:
         table.add_row(*(_cell(value) for value in row))
-    return Group(table, Text(), Text(f"{len(result.rows):,} {'row' if len(result.rows) == 1 else 'rows'}"))
+    return Group(table, Text(), Text(plural(len(result.rows), "row")))
 
 
 def _is_number(value: Any) -> bool:

@@ -15,6 +15,7 @@ from etl.display.date_ranges import Note, ranges
 from etl.display.hints import hint
 from etl.display.table_layout import Prose, new_table
 from etl.display.terminal import counted, reasons, slice_cells, state_text, style_of, told_of
+from etl.domain.plurals import plural
 from etl.domain.slices import State, slices_of
 from etl.warehouse.freshness import LAG_SAMPLE_AT_LEAST
 
@@ -37,6 +38,8 @@ _COMPLETE: Final = frozenset({State.LOADED.value, State.EMPTY.value, PRESUMED_EM
 def status_page(status: Status, *, every_slice: bool = False) -> Group:
     """The calendar; how fresh the whole is; what is not loaded, as ranges; totals. `every_slice` lists each too."""
     missing = list(not_loaded(status.slices))
+    notes = [Note((line.slice,), "last check", line.last_check) for line in status.slices if line.last_check]
+    checks = list(told_of(notes))
     return Group(
         calendar(status.slices),
         Text(),
@@ -44,7 +47,7 @@ def status_page(status: Status, *, every_slice: bool = False) -> Group:
         Text(),
         *([status_table(status.slices), Text()] if every_slice else []),
         *([*missing, Text()] if missing else []),
-        *told_of(Note((line.slice,), "last check", line.last_check) for line in status.slices if line.last_check),
+        *([*checks, Text()] if checks else []),
         totals(status.slices),
         *([] if every_slice else hint("`watch-time status --all`", label="each slice")),
     )
@@ -68,7 +71,10 @@ def totals(statuses: Sequence[SliceStatus]) -> Prose:
     seconds = sum((status.watch_seconds for status in statuses), Decimal(0))
     states = [(state, sum(1 for status in statuses if status.shown_as == state)) for state in SIGNS]
     watched = number_format.WatchTime([seconds]).with_unit(seconds)
-    return Prose(Text.assemble(f"{len(statuses):,} slices: ", counted(states), f"; {rows:,} rows, {watched}"), rest=2)
+    days = [status.slice.report_date for status in statuses]
+    dates = f"{min(days)} to {max(days)}, " if days else ""
+    slices = f"{dates}{plural(len(statuses), 'slice')}: "
+    return Prose(Text.assemble(slices, counted(states), f"; {plural(rows, 'row')}, {watched}"), rest=2)
 
 
 def status_table(statuses: Sequence[SliceStatus]) -> RenderableType:
@@ -131,7 +137,7 @@ def freshness(overview: Overview) -> Iterator[RenderableType]:
 
 def _listed(slices: Sequence[Slice]) -> str:
     found = ranges(slices)
-    more = f"; and {len(found) - _LISTED:,} more ranges" if len(found) > _LISTED else ""
+    more = f"; and {plural(len(found) - _LISTED, 'more range')}" if len(found) > _LISTED else ""
     return "; ".join(map(str, found[:_LISTED])) + more
 
 

@@ -19,6 +19,7 @@ from etl.display.hints import hint
 from etl.display.table_layout import Prose, new_table
 from etl.domain.errors import ExitCode, with_request_id
 from etl.domain.outcome import Result
+from etl.domain.plurals import plural
 from etl.domain.slices import WHOLE, State
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def summary(outcomes: Sequence[Outcome], shard: Shard = WHOLE, *, not_tried: int
         Text.assemble(
             f"{len(outcomes) + not_tried:,} slices{_of(shard)}: ",
             counted([*counts, ("not tried", not_tried)]),
-            f"; {written:,} rows written, {number_format.size(read)} of reports read",
+            f"; {plural(written, 'row')} written, {number_format.size(read)} of reports read",
         ),
         rest=2,
     )
@@ -122,10 +123,15 @@ def checks_page(checks: Sequence[Check]) -> Group:
     return Group(table, *([Text(), *steps] if steps else []))
 
 
-def compacted_table(done: Sequence[Compacted]) -> RenderableType:
-    """One line per month that has one partition now."""
+def compacted_page(done: Sequence[Compacted], periods_counted: int) -> RenderableType:
+    """One line per month that has one partition now; then for how many days and months customers were counted."""
+    told = f"customers counted for {plural(periods_counted, 'period')} (days and settled months)"
+    return Group(_compacted(done), *([Text(), Text(told)] if periods_counted else []))
+
+
+def _compacted(done: Sequence[Compacted]) -> RenderableType:
     if not done:
-        return Text("nothing to do: every settled month has one partition already")
+        return Text("no month to merge: every settled month has one partition already")
     table = new_table("month", "partition", ">partitions before")
     for compacted in done:
         month = compacted.month
@@ -147,7 +153,7 @@ def reasons(slices: Iterable[tuple[Slice, str]], *, indent: int = 0) -> Iterator
 
 
 def _nothing_to_do() -> Text:
-    return Text("nothing to do: every slice in this range is already loaded, or not in one of the states asked for")
+    return Text("nothing to do: every slice in this range is loaded, or in a state that --only leaves out")
 
 
 def _of(shard: Shard) -> str:
@@ -155,16 +161,16 @@ def _of(shard: Shard) -> str:
 
 
 def _cost(cost: Estimate, shard: Shard) -> Iterator[Prose]:
-    slices = f"{cost.slices:,} {'slice' if cost.slices == 1 else 'slices'}{_of(shard)} to request"
+    slices = f"{plural(cost.slices, 'slice')}{_of(shard)} to request"
     if cost.report_bytes is None or cost.duration is None:
-        yield Prose(Text(f"{slices}{'; no estimate: nothing was loaded here yet' if cost.slices else ''}"))
+        yield Prose(Text(f"{slices}{'; no estimate: nothing has been loaded yet' if cost.slices else ''}"))
         return
     basis = "the last load" if cost.loads == 1 else f"the last {cost.loads:,} loads"
     size, duration = number_format.size(cost.report_bytes), number_format.duration(cost.duration)
     yield Prose(Text(f"{slices}: about {size} in {duration}, estimated from {basis}"))
     if cost.unknown:
         types = " and ".join(cost.unknown)
-        yield Prose(Text(f"the estimate leaves out {types}, of which nothing was loaded here yet", style="yellow"))
+        yield Prose(Text(f"the estimate excludes {types}: no report has been loaded yet", style="yellow"))
 
 
 def told_of(notes: Iterable[Note]) -> Iterator[RenderableType]:
@@ -185,7 +191,7 @@ def _about(note: Note) -> Text:
     if len(found) == 1:
         return Text.assemble(f"{found[0]} ", state, f": {note.text}")
     named = "; ".join(map(str, found[:_RANGES_NAMED]))
-    more = f"; and {len(found) - _RANGES_NAMED:,} more ranges" if len(found) > _RANGES_NAMED else ""
+    more = f"; and {plural(len(found) - _RANGES_NAMED, 'more range')}" if len(found) > _RANGES_NAMED else ""
     return Text.assemble(f"{len(note.slices):,} slices ", state, f": {note.text} ({named}{more})")
 
 
@@ -198,7 +204,8 @@ def _notes(outcome: Outcome, not_tried: int) -> Iterator[Note]:
     elif outcome.next_step:
         yield Note(this, outcome.result.value, "see below", outcome.next_step)
     for warning in outcome.warnings:
-        yield Note(this, "warning", warning)
+        if warning != outcome.message:
+            yield Note(this, "warning", warning)
 
 
 def slice_cells(slice_: Slice) -> tuple[str, str]:
@@ -219,7 +226,7 @@ def style_of(state: str) -> str:
 def _change(outcome: Outcome) -> str:
     if outcome.change is None:
         return ""
-    if outcome.revision == 1:
+    if outcome.revision == 1 and outcome.change.inserted == outcome.change.stored:
         return "first load"
     return rows_changed(outcome.change.inserted, outcome.change.deleted, outcome.change.updated)
 

@@ -4,5 +4,6 @@ slices         report types, slices, their states; which are due
 report_values  a report's file, chunks, counts, changes
 contract       the columns of a report, and what their values may be
 outcome        how to ask for a slice, and what came of it
+plurals        a count with its noun, as people read it
 errors         the errors, their exit codes
 """

@@ -105,7 +105,7 @@ def match_header(found: Sequence[str], aliases: Mapping[str, str]) -> tuple[str,
     ]
     headers = ", ".join(_shown(text) for text in found) or "nothing"
     raise ContractBroken(
-        f"the report's columns are not the expected ones: {'; '.join(problems)}. Found: {headers}",
+        f"the report has unexpected columns: {'; '.join(problems)}. Found: {headers}",
         next_step=_next_step(missing, unknown, aliases),
     )
 
@@ -136,7 +136,7 @@ def is_read_alike(mapping: str | None, aliases: Mapping[str, str]) -> bool:
 def _next_step(missing: Sequence[str], unknown: Sequence[str], aliases: Mapping[str, str]) -> str:
     if not unknown:
         return (
-            "ask BlendVision what became of the column; if another one replaces it, set "
+            "ask BlendVision about the column; if another one replaces it, set "
             f'`{ALIASES_SETTING}=\'{{"<header text>": "<column>"}}\'`'
         )
     proposed = dict(aliases)
@@ -149,7 +149,7 @@ def _next_step(missing: Sequence[str], unknown: Sequence[str], aliases: Mapping[
             left.remove(text)
     proposed |= dict.fromkeys(left, IGNORE)
     return (
-        "if this is what the columns mean now, add it to the settings and run again: "
+        "if this mapping is correct, add it to the settings and run again: "
         f"`{ALIASES_SETTING}='{json.dumps(proposed, ensure_ascii=False)}'`"
     )
 

@@ -8,6 +8,7 @@ from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
 from etl.domain.errors import ExitCode
+from etl.domain.plurals import plural
 
 if TYPE_CHECKING:
     from etl.domain.errors import WatchTimeError
@@ -148,10 +149,10 @@ def refusal(slice_: Slice, result: Result, error: WatchTimeError) -> Outcome:
 
 def warnings_about(tally: Tally, change: Change) -> tuple[str, ...]:
     """What a person should know about a report that was accepted; counts only."""
-    told = {
-        "lines were rejected, within the limit; see the table report_reject": tally.rows_rejected,
-        "lines repeat another line of the same customer exactly; their seconds were added up": change.repeated,
-        "rows have a creation time in an unknown format; stored without it": tally.created_at_unread,
-        "rows have an undocumented streaming type; loaded as they are": tally.unknown_types,
-    }
-    return tuple(f"{count} {text}" for text, count in told.items() if count)
+    told = (
+        (tally.rows_rejected, "line", "rejected, within the limit; see the table report_reject"),
+        (change.repeated, "exact repetition", "of a line of the same customer; the seconds were added up"),
+        (tally.created_at_unread, "row", "with a creation time in an unknown format; stored without it"),
+        (tally.unknown_types, "row", "with an undocumented streaming type; loaded unchanged"),
+    )
+    return tuple(f"{plural(count, noun)} {text}" for count, noun, text in told if count)

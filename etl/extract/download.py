@@ -244,7 +244,7 @@ class _Download:
     def _resume(self, response: httpx.Response) -> None:
         total = total_of_rest(response, received_bytes=self.spool.received_bytes)
         if total is None or self.total_bytes not in (None, total):
-            raise self._restart(self._trouble("sent another range than was requested"), PASSING)
+            raise self._restart(self._trouble("sent a different range than requested"), PASSING)
         self.total_bytes = total
         self.resumed += 1
 

@@ -58,9 +58,7 @@ class Gunzip:
         try:
             return self._member.decompress(data, _PIECE_BYTES)
         except zlib.error:
-            raise MalformedReport(
-                "the gzip file is damaged, or followed by something else", next_step=_NEXT_STEP
-            ) from None
+            raise MalformedReport("the gzip file is damaged, or followed by other data", next_step=_NEXT_STEP) from None
 
 
 _NEXT_STEP: Final = "run again later; if it persists, ask BlendVision to generate the report again"

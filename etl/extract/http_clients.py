@@ -162,7 +162,7 @@ class CheckedBackend(httpcore.NetworkBackend):
         allowed = [address for address in addresses if self._policy.allows_address(host, address)]
         if not allowed:
             raise Misconfigured(
-                f"{host} resolves to no public address ({', '.join(addresses[:3]) or 'none'}): not connected to",
+                f"{host} resolves to no public address ({', '.join(addresses[:3]) or 'none'}): no connection was made",
                 next_step="reports are downloaded from public hosts only; check this machine's name servers",
             )
         for address in allowed[:-1]:

@@ -32,7 +32,7 @@ def explain(error: Exception, where: str) -> WatchTimeError:
     """
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
         return Misconfigured(
-            f"{where} showed a certificate that cannot be verified",
+            f"{where} presented a certificate that cannot be verified",
             next_step="name a file with your network's certificate authority in SSL_CERT_FILE; "
             "check this machine's clock",
         )

@@ -86,7 +86,7 @@ def _parent() -> Path:
         return Path(tempfile.gettempdir())
     except FileNotFoundError as error:
         raise TryLater(
-            f"no folder for downloads: {error.strerror}",
+            f"no usable folder for downloads: {error.strerror}",
             next_step="free space in one of these folders, or point TMPDIR to a larger disk, and run again",
         ) from None
 

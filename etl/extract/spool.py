@@ -106,8 +106,8 @@ class Spool:
         self.size_bytes += len(plain)
         if self.size_bytes > min(_MAX_PLAIN_BYTES, max(_RATIO_FROM_BYTES, _MAX_RATIO * self.received_bytes)):
             raise MalformedReport(
-                f"the download unpacks from {self.received_bytes} to over {self.size_bytes} bytes, far more than a "
-                "report would",
+                f"the download decompresses from {self.received_bytes} to over {self.size_bytes} bytes, far more than "
+                "a report would",
                 next_step="ask BlendVision about the file",
             )
         if len(self._beginning) < _SNIFFED_BYTES:

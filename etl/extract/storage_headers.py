@@ -73,7 +73,7 @@ def why_unverifiable(headers: httpx.Headers) -> str | None:
         return "sends the report in an encoding that was not requested"
     if "content-length" not in headers and "transfer-encoding" not in headers:
         # A body that ends where the connection ends looks the same whether it was sent or cut.
-        return "sends neither the report's length nor a mark at its end, so a cut could not be noticed"
+        return "sends the report without its length or an end marker, so a truncated file could not be detected"
     if headers.get("content-type", "").lower().startswith("text/html"):
         return "sends a web page instead of the report"
     return None

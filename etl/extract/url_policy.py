@@ -84,7 +84,7 @@ class UrlPolicy:
             )
         if self.download_hosts and not is_sandbox and not self._is_listed(url.host):
             raise Misconfigured(
-                f"the report's URL leads to {redacted_url(url)}, which is not among the hosts of {HOSTS_SETTING}",
+                f"the report's URL leads to {redacted_url(url)}, which is not one of the hosts in {HOSTS_SETTING}",
                 next_step="if your reports are stored there, allow it: "
                 f"`{HOSTS_SETTING}={','.join((*self.download_hosts, url.host))}`",
             )

@@ -137,7 +137,7 @@ def compact(database: Database, month: Partition, stop: Stop, *, tries: int = _T
 def _compact(database: Database, connection: Connection, month: Partition, stop: Stop, tries: int) -> Compacted | None:
     connection.execute(_STATEMENT_TIMEOUT)
     if not _try_lock(connection, [_LOCK]):
-        raise SliceBusy("another run is compacting", next_step="wait for that one")
+        raise SliceBusy("another run is compacting the warehouse", next_step="run again when it has ended")
     known = _facts_versions(connection, month)
     own = _own_partitions(connection, month)
     if not own:
@@ -187,7 +187,7 @@ def _retry_until_locked(
             return
         stop.sleep(_PAUSE_S * (0.5 + random.random()))  # noqa: S311 - not for secrets
     raise SliceBusy(
-        f"{month.name}: it was being read or loaded all the time, so its partitions could not be replaced",
+        f"{month.name}: its partitions were in use all the time and could not be replaced",
         next_step="nothing has changed; look for long transactions, or try at a quieter time",
     )
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from psycopg import sql
 
 from etl.domain.errors import ReconciliationFailed
+from etl.domain.plurals import plural
 from etl.domain.report_values import Change
 from etl.load import partitions
 from etl.warehouse import citus
@@ -151,9 +152,9 @@ class SliceLoad(ABC):
             if total != (change.stored, tally.watch_seconds):
                 rows, watch_seconds = total
                 raise ReconciliationFailed(
-                    f"the report has {change.stored} rows and {tally.watch_seconds} s, "
-                    f"{table} would have {rows} rows and {watch_seconds} s; rolled back",
-                    next_step="keep the report file and report this as a bug; what was stored before is unchanged",
+                    f"the report has {plural(change.stored, 'row')} and {tally.watch_seconds:,f} s, "
+                    f"but {table} would have {plural(rows, 'row')} and {watch_seconds:,f} s; rolled back",
+                    next_step="keep the report file and report this as a bug; the stored data is unchanged",
                 )
 
     def _sum(self, facts: sql.Composable) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from etl.domain.errors import GuardRefused, NothingAcceptable
+from etl.domain.plurals import plural
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -39,7 +40,7 @@ def override(refusal: GuardRefused | None, *, is_held: bool, is_asked_for: bool)
         raise refusal
     if not is_held:
         raise GuardRefused(
-            f"{refusal.message}; --accept takes the held report only, and this is another one",
+            f"{refusal.message}; --accept takes the held report only, and this is a different one",
             next_step=refusal.next_step,
         )
     return (refusal.message,)
@@ -61,7 +62,7 @@ def check_rejects(slice_: Slice, tally: Tally, limits: Limits, *, accepted: int 
         return None
     first = tally.first_rejects[0]
     message = (
-        f"{tally.rows_rejected} of {tally.rows_read} lines are invalid; "
+        f"invalid lines: {tally.rows_rejected:,} of {tally.rows_read:,}; "
         f"the first is line {first.line_number}: {first.reason}"
     )
     lines = "the table report_reject has the first 1,000 of them"
@@ -90,10 +91,10 @@ def check_shrinking(
     enough_seconds = tally.watch_seconds >= limits.shrink_limit * seconds_stored
     if rows and enough_rows and enough_seconds:
         return None
-    what = "a header and no rows" if not rows else f"{rows} rows and {tally.watch_seconds:f} s"
+    what = "a header and no rows" if not rows else f"{plural(rows, 'row')} and {tally.watch_seconds:,f} s"
     return GuardRefused(
-        f"the new report has {what}, against {rows_stored} rows and {seconds_stored:f} s stored",
-        next_step="what is stored stays; ask BlendVision whether the report is complete; if it is, accept it: "
+        f"the new report has {what}, against {plural(rows_stored, 'row')} and {seconds_stored:,f} s stored",
+        next_step="the stored report is kept; ask BlendVision whether the new one is complete; if it is, accept it: "
         f"`{accept_command(slice_)}`",
     )
 
@@ -106,5 +107,5 @@ def accept_command(slice_: Slice) -> str:
 def remedy(slice_: Slice, error_code: str | None) -> str:
     """What a person can do about a slice that is held because of this error."""
     if error_code == NothingAcceptable.code:
-        return "no line of the report is valid: ask BlendVision for another one"
+        return "no line of the report is valid: ask BlendVision for a new one"
     return f"to accept the report: `{accept_command(slice_)}`"

@@ -33,7 +33,7 @@ ASKS_TO_CONFIRM: Final = 2
 class Meaning(Enum):
     """What a 404 means."""
 
-    WITHDRAWN = "the source withdrew the report; what was loaded stays"
+    WITHDRAWN = "the source withdrew the report; the loaded rows are kept"
     WITHDRAWN_UNACCEPTED = "the source withdrew a report that was never accepted"
     NOT_PUBLISHED = "not published yet"
     PRESUMED_EMPTY = "there is nothing to come"
@@ -87,7 +87,7 @@ def outcome_of(slice_: Slice, answer: NotFound) -> Outcome:
     asked = f"404, checked {times}, and the date is past the settling window"
     match meaning_of(answer):
         case Meaning.WITHDRAWN:
-            message = f"the API answered 404 ({times}): the report was withdrawn; what was loaded stays"
+            message = f"the API answered 404 ({times}): the report was withdrawn; the loaded rows are kept"
             return Outcome(slice_, Result.WITHDRAWN, message=message)
         case Meaning.WITHDRAWN_UNACCEPTED:
             return Outcome(

@@ -144,8 +144,8 @@ class Recorder:
             return outcome
         ledger.raise_facts_version(connection, known.slice)
         message = (
-            f"corrected the stored rows, which were not those of the report: {change.inserted:,} were missing, "
-            f"{change.deleted:,} were surplus, {change.updated:,} had other seconds"
+            f"corrected stored rows that did not match the report: {change.inserted:,} missing, "
+            f"{change.deleted:,} surplus, {change.updated:,} with different seconds"
         )
         return replace(outcome, result=Result.LOADED, change=change, message=message, warnings=(message,))
 

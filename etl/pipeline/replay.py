@@ -114,8 +114,8 @@ class Replay:
             return True
         if known and max(known) >= key.revision:
             raise Misconfigured(
-                f"the warehouse has other revisions of {key.slice} than the archive {self._archive.store.url}",
-                next_step="name an empty schema in WATCH_TIME_SCHEMA and rebuild there: `watch-time migrate` "
+                f"the warehouse and the archive {self._archive.store.url} have different revisions of {key.slice}",
+                next_step="set WATCH_TIME_SCHEMA to an empty schema and rebuild there: `watch-time migrate` "
                 "`watch-time backfill --from-archive`",
             )
         return False

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("watch_time")
 
 
-_LOST: Final = "the warehouse had lost this revision; restored from the archive"
+_LOST: Final = "the warehouse had lost this revision; it was restored from the archive"
 # So often a slice's work begins anew because another run committed the slice meanwhile.
 _MAX_STALE_BASELINES: Final = 3
 
@@ -152,8 +152,8 @@ class Pipeline:
             except StaleBaseline:
                 continue
         raise SliceBusy(
-            f"other runs loaded this slice {_MAX_STALE_BASELINES} times meanwhile",
-            next_step="nothing is lost: check what else is running",
+            f"other runs loaded this slice {_MAX_STALE_BASELINES} times in the meantime",
+            next_step="nothing is lost: check for other runs, then run again",
         )
 
     def _sync_once(self, slice_: Slice, options: FetchOptions, pauses: _Pauses) -> Outcome:

@@ -65,10 +65,12 @@ def serve(*, host: str, port: int, rows: int, seed: int) -> None:
     console = terminal.stderr()
 
     def tell(base_url: str) -> None:
-        console.print(f"the sandbox answers at {base_url}; to see what it can do: curl {base_url}/sandbox/")
+        console.print(f"the sandbox answers at {base_url}; Ctrl-C stops it")
+        console.print("to load from it:")
         for name, value in _source(config, base_url).items():
-            console.print(f"  export {name}={value}")
-        console.print("Ctrl-C stops it")
+            console.print(f"  export {name}={value}", soft_wrap=True)
+        console.print("to see what it can do:")
+        console.print(f"  curl {base_url}/sandbox/", soft_wrap=True)
 
     serve_sandbox(Sandbox(config), host, port, on_ready=tell)
 
@@ -85,11 +87,11 @@ def show(folder: Path) -> None:
     target = datetime.now(UTC).date() - timedelta(days=2)
     with embedded_postgres.server(folder / _WAREHOUSE), running(sandbox) as base_url:
         demo = _Demo(folder, console, base_url)
-        demo.say("Load the two weeks before the target date, by hand; an embedded Postgres creates its tables itself")
+        demo.say("Backfill the two weeks before the target date; an embedded Postgres creates its tables itself")
         demo.type("backfill", "--start", f"{target - timedelta(days=_DAYS)}", "--end", f"{target - timedelta(days=1)}")
         demo.say("The daily job: the target date, and what is missing before it")
         demo.type("run")
-        demo.say("Once more: the reports are the same, so nothing is rewritten")
+        demo.say("Run it again: the reports are unchanged, so nothing is rewritten")
         demo.type("run")
         restated = _newest_with_history(sandbox, target)
         sandbox.restate(restated)
@@ -102,9 +104,9 @@ def show(folder: Path) -> None:
         demo.say("What is loaded, and how fresh it is")
         demo.type("status")
         for title, query in _QUERIES:
-            demo.say(f"By SQL: {title}")
+            demo.say(f"Query: {title}")
             demo.type("sql", query)
-        demo.say("All of it on a page")
+        demo.say("The warehouse as an HTML page")
         demo.type("report", "--output", _PAGE)
     demo.tell_how_to_go_on()
 
@@ -150,7 +152,7 @@ class _Demo:
         page = (self._folder / _PAGE).resolve()
         self.say(f"Open the page in a browser: {page.as_uri()}")
         self._print(f"  {'open' if sys.platform == 'darwin' else 'xdg-open'} {shlex.quote(str(page))}", style="cyan")
-        self.say(f"Everything is kept in {self._folder}; nothing is left running. To go on:")
+        self.say(f"Everything is kept in {self._folder}; nothing is left running. To continue:")
         for line in (
             f"cd {shlex.quote(str(self._folder))}",
             f"{command} sandbox --port {_PORT} &",
@@ -160,7 +162,7 @@ class _Demo:
             f"{command} sql",
         ):
             self._print(f"  {line}", style="cyan")
-        self.say("With an account of your own, in a folder of its own:")
+        self.say("With your own account, in a new folder:")
         for line in (f"{command} init", f"{command} run"):
             self._print(f"  {line}", style="cyan")
 

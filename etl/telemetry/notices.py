@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from etl.domain.plurals import plural
 from etl.domain.slices import State
 from etl.pipeline import guards
 from etl.runtime.redaction import redact
@@ -74,8 +75,8 @@ def changes(snapshot: WarehouseSnapshot) -> Changes:
 def message(told: Changes, snapshot: WarehouseSnapshot, *, warehouse: str) -> tuple[str, str]:
     """Title and text: each slice with the reason and what to type next; without values of any report."""
     counts = [
-        f"{len(told.trouble)} in trouble" if told.trouble else "",
-        f"{len(told.fine)} fine again" if told.fine else "",
+        plural(len(told.trouble), "problem") if told.trouble else "",
+        f"{len(told.fine)} recovered" if told.fine else "",
     ]
     title = f"watch-time: {', '.join(filter(None, counts))} ({warehouse})"
     entries = [_trouble(slice_, condition, snapshot) for slice_, condition in told.trouble.items()]
@@ -100,7 +101,7 @@ def _fine(slice_: Slice, condition: str, snapshot: WarehouseSnapshot) -> str:
     record = snapshot.known[slice_]
     if record.is_presumed_empty:
         return f"{slice_} is presumed empty (was {condition}): {_shortened(record.reason or '')}"
-    return f"{slice_} is fine again (was {condition})"
+    return f"{slice_} has recovered (was {condition})"
 
 
 def _trouble(slice_: Slice, condition: str, snapshot: WarehouseSnapshot) -> str:

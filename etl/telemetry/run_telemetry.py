@@ -107,7 +107,7 @@ class _RunTelemetry:
         from etl.telemetry.ping import Ping  # noqa: PLC0415 - only where it is configured
 
         ping = Ping(self._settings.ping_url)
-        ping.start(f"{self._command} begins, version {__version__}")
+        ping.start(f"{self._command} started, version {__version__}")
         return ping
 
     def _write_metrics(
@@ -173,4 +173,4 @@ def _summary(command: str, exit_code: int, outcomes: list[Outcome], not_tried: i
     results = Counter(outcome.result.value for outcome in outcomes)
     counts = [f"{count} {result}" for result, count in sorted(results.items())] or ["no slice"]
     counts += [f"{not_tried} not tried"] if not_tried else []
-    return f"{command} ended with {exit_code}: {', '.join(counts)}"
+    return f"{command} ended with exit code {exit_code}: {', '.join(counts)}"

@@ -56,11 +56,11 @@ def probe(name: str) -> str:
     if path.suffix != ".prom":
         raise Misconfigured(
             f"node_exporter reads *.prom files only, not {path.name}",
-            next_step="name a file *.prom in WATCH_TIME_METRICS_FILE",
+            next_step="set WATCH_TIME_METRICS_FILE to a *.prom file",
         )
     if not os.access(path.absolute().parent, os.W_OK | os.X_OK):
         raise Misconfigured(
-            f"no files can be written to {path.absolute().parent}",
+            f"cannot write files to {path.absolute().parent}",
             next_step="create the folder, and grant this user write access: the file is replaced as a whole",
         )
     return f"{path.name} can be written to {path.absolute().parent}"

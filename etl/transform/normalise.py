@@ -134,7 +134,7 @@ def _value_faults(text: pd.DataFrame, types: pd.Series[Any]) -> Faults:
         (f"the content id is longer than {contract.KEY_BYTES:,} bytes", content_bytes > contract.KEY_BYTES),
         (f"the customer id is longer than {contract.KEY_BYTES:,} bytes", customer_bytes > contract.KEY_BYTES),
         ("the streaming type is empty", no_type),
-        ("the streaming type is not made of words of letters and digits", np.asarray(types.isna()) & ~no_type),
+        ("the streaming type is invalid (expected the form of LIVE_TO_VOD)", np.asarray(types.isna()) & ~no_type),
     )
     reasons: defaultdict[int, list[str]] = defaultdict(list)
     positions = text.index.to_numpy()

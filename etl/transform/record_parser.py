@@ -37,7 +37,7 @@ def parse(block: Block, columns: Sequence[str]) -> tuple[pd.DataFrame, Faults]:
         table = _read(block.lines(positions), columns)
     if table is None or len(table) != len(positions):
         raise ReconciliationFailed(
-            f"{len(positions):,} records from line {block.line_number} of the report on did not give as many rows",
+            f"{len(positions):,} records from line {block.line_number} on returned another number of rows",
             next_step="this is a bug: please report it, with those lines of the file if they may be shown; nothing was "
             "loaded",
         )

@@ -170,13 +170,13 @@ def _unfinished(rest: bytes, line_number: int) -> MalformedReport:
         return _malformed("a carriage return without a line feed", line_number + rest.count(b"\n"))
     # The opening quote of the field, and not the second half of a doubled quote within it.
     opening = next(int(at) for at in quotes[::-2] if rest[at - 1 : at] != b'"')
-    return _malformed("a quoted field that never ends begins", line_number + rest.count(b"\n", 0, opening))
+    return _malformed("an unterminated quoted field begins", line_number + rest.count(b"\n", 0, opening))
 
 
 def _malformed(what: str, line_number: int) -> MalformedReport:
     return MalformedReport(
         f"the report cannot be split into records: {what} on line {line_number}",
         next_step="check that line of the file. If the file is truncated there, run again to download it again; "
-        "otherwise show the line to BlendVision. Reports are read as RFC 4180 has it: fields with quotes, commas or "
+        "otherwise show the line to BlendVision. Reports must follow RFC 4180: fields with quotes, commas or "
         "line breaks are quoted, quotes in them are doubled, lines end with LF or CRLF. Nothing was loaded",
     )

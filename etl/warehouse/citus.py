@@ -14,6 +14,7 @@ import structlog
 from psycopg import sql
 
 from etl.domain.errors import Misconfigured
+from etl.domain.plurals import plural
 from etl.warehouse.connection import fetch_rows
 from etl.warehouse.sql_files import statement
 
@@ -116,7 +117,7 @@ def check_cluster(connection: Connection) -> tuple[str, str | None] | None:
     if out_of_reach := fetch_rows(connection, statement("warehouse/citus/list_nodes_out_of_reach")):
         nodes = ", ".join(f"{row['node']} from {row['seen_from']}" for row in out_of_reach)
         return f"unreachable: {nodes}", "start the node, or let the others connect to it; until then loads end with 75"
-    return f"version {node['version']}, watch_time on {node['nodes']} nodes", None
+    return f"version {node['version']}, watch_time on {plural(node['nodes'], 'node')}", None
 
 
 def _cluster(connection: Connection) -> dict[str, Any]:

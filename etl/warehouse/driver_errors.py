@@ -32,7 +32,7 @@ def translate_error(error: psycopg.Error, where: str) -> WatchTimeError:
     if node := _NODE_OUT_OF_REACH.match(error.diag.message_primary or ""):
         return TransientDatabaseError(f"{where} cannot reach its node {node[1]} (SQLSTATE {state})", next_step=_NODE)
     table = f" on {error.diag.table_name}" if error.diag.table_name else ""
-    what = f"{where} refused with SQLSTATE {state} ({type(error).__name__}){table}"
+    what = f"{where} failed with SQLSTATE {state} ({type(error).__name__}){table}"
     # With a context it comes from within a function or from COPY, and may quote a row all the same.
     if state.startswith(_NAMES_ARE_WRONG) and not error.diag.context:
         what = f"{what}: {error.diag.message_primary}"
@@ -108,7 +108,7 @@ _BY_TEXT: Final[tuple[tuple[tuple[str, ...], type[WatchTimeError], str], ...]] =
         ("authentication failed", "no pg_hba.conf entry", "no password supplied", 'role ".*" does not exist',
          "is not permitted to log in", "permission denied for database"),
         CredentialsRefused,
-        "check user and password in WATCH_TIME_DATABASE_URL, and what the user may do",
+        "check user and password in WATCH_TIME_DATABASE_URL, and the user's privileges",
     ),
     (
         ('database ".*" does not exist',),

@@ -132,13 +132,13 @@ def read_evidence(connection: Connection, slice_: Slice) -> tuple[str, ...]:
     found = fetch_rows(connection, statement("warehouse/read_evidence"), slice_.key())[0]
     evidence = []
     if found["other_type"]:
-        what = "is empty" if found["other_state"] == State.EMPTY else "is there"
+        what = "is empty" if found["other_state"] == State.EMPTY else "exists"
         evidence.append(f"{found['other_type']} of that date {what}")
     if found["published_later"]:
-        evidence.append(f"{slice_.report_type} of {found['published_later']} is there")
+        evidence.append(f"{slice_.report_type} of {found['published_later']} exists")
     elif evidence:
         # Reports of one type may be behind for a week while those of the other come: who reads this may know.
-        evidence.append(f"no later {slice_.report_type} is")
+        evidence.append(f"no later {slice_.report_type} does")
     return tuple(evidence)
 
 

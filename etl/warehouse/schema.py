@@ -143,7 +143,7 @@ def require_owner(database: Database, connection: Connection, org_id: str) -> No
     if found is not None and found != org_id:
         raise WrongOrganization(
             f"schema {database.schema} of {database} holds the data of organization {found}, not of {org_id}",
-            next_step=f"set WATCH_TIME_ORG_ID={found}, or name a schema for {org_id} in WATCH_TIME_SCHEMA",
+            next_step=f"set WATCH_TIME_ORG_ID={found}, or set WATCH_TIME_SCHEMA to a schema for {org_id}",
         )
 
 
@@ -161,7 +161,7 @@ def _not_of_this_line(database: Database, found: str) -> SchemaNotReady:
             "`watch-time migrate` `watch-time backfill --start FIRST --end LAST`",
         )
     return SchemaNotReady(
-        f"schema {database.schema} of {database} is at version {found}, newer than this program knows ({HEAD})",
+        f"schema {database.schema} of {database} is at version {found}, newer than this program supports ({HEAD})",
         next_step="install the newer watch-time that migrated it",
     )
 

@@ -268,7 +268,7 @@ class TestAWrongDateFarBack:
         for wrong in (("run", "--date", self.WRONG), ("backfill", "--start", self.WRONG, "--end", f"{TARGET}")):
             refused = program(*wrong)
             assert refused.returncode == 2
-            assert f"error: {self.WRONG} lies {days:,} days before {TARGET}, the oldest" in refused.stderr
+            assert f"error: {self.WRONG} is {days:,} days before {TARGET}, the oldest" in refused.stderr
             assert "next: correct the date, or confirm it by adding --yes to the command" in refused.stderr
         assert newest_warehouse.query("SELECT DISTINCT report_date FROM report_slice") == [(TARGET,)]
         assert "late" not in program("status", "--check").stdout
@@ -402,7 +402,7 @@ class TestWrongToken:
         assert document["error"] is None
         assert len(newest_warehouse.sandbox.requests("api")) <= 2
         assert [(ping.path, ping.body) for ping in pinged.received[1:]] == [
-            ("/ping/77", "run ended with 77: 1 failed, 29 not tried")
+            ("/ping/77", "run ended with exit code 77: 1 failed, 29 not tried")
         ]
 
     def test_what_was_begun_before_is_finished_and_told(self, program: Program, newest_warehouse: Warehouse) -> None:
@@ -428,7 +428,7 @@ class TestWrongToken:
         done = program("verify", *span, API_TOKEN="wrong")
         assert done.returncode == 77
         assert done.stdout.count("next: ") == 1
-        assert "none of 6 stored slices could be compared with its report; 5 not tried" in done.stdout
+        assert "0 of 6 stored slices could be compared with the report; 5 not tried" in done.stdout
         assert len(newest_warehouse.sandbox.requests("api")) == asked + 1
 
 

@@ -69,7 +69,7 @@ def test_a_late_restated_held_and_withdrawn_slice_is_told_in_order(
     for part in (
         f"{VOD}  held",
         "stored: revision 2, ",
-        "because: 7 of 8 lines are invalid",
+        "reason: invalid lines: 7 of 8",
         "3 unavailable not published yet (404, checked once)",
         "1 withdrawn the API answered 404",
         "Accepted revisions revision loaded at (UTC) watch time (s) rows changed merged rejected sha256 1 ",
@@ -87,7 +87,7 @@ def test_a_report_that_nobody_can_accept_is_not_offered_for_accepting(
     held = program("run", LOOKBACK_DAYS="0", RECHECK_DAYS="0")
     assert held.returncode == 65
     for told in (held, program("explain", f"{TARGET}", "--type", "VOD"), program("revisions")):
-        assert "ask BlendVision for another one" in told.stdout
+        assert "ask BlendVision for a new one" in told.stdout
         assert "--accept" not in told.stdout
 
 
@@ -133,7 +133,7 @@ SETTINGS = Settings.load()
         pytest.param(
             State.LOADED,
             DAY + timedelta(days=8),
-            "the daily run does not check it any more; to load it now: "
+            "the daily run no longer checks it; to load it now: "
             "`watch-time backfill --start 2026-11-10 --end 2026-11-10 --type VOD --refresh`",
             id="settled",
         ),

@@ -96,7 +96,7 @@ def test_a_full_disk_under_stdout_is_told_and_worth_another_try(program: Program
     done = _run(program, *arguments, redirect=f">{FULL}")
     told = done.stderr.decode()
     assert done.returncode == 75, told
-    assert "error: stdout cannot be written: No space left on device\n" in told
+    assert "error: cannot write to stdout: No space left on device\n" in told
     assert "  next: free space where stdout is written to, then run again" in told
     assert "Traceback" not in told
     assert "Exception ignored" not in told
@@ -109,7 +109,7 @@ def test_a_full_disk_under_stdout_hides_no_held_slice(program: Program, newest_w
     variables = {f"WATCH_TIME_{name}": value for name, value in ONLY_THE_TARGET.items()}
     done = _run(program, "run", variables=variables, redirect=f">{FULL}")
     assert done.returncode == 65, done.stderr
-    assert b"stdout cannot be written" in done.stderr
+    assert b"cannot write to stdout" in done.stderr
     assert newest_warehouse.query("SELECT report_type, state FROM report_slice ORDER BY 1") == [
         ("LIVE", "loaded"),
         ("VOD", "held"),

@@ -236,7 +236,7 @@ def test_a_damaged_raw_file_is_not_loaded_and_is_named(
         )
         failed = [slice_ for slice_ in rebuilt["slices"] if slice_["result"] == "failed"]
         assert [slice_["report_date"] for slice_ in failed] == [f"{DAYS[0]}"]
-        assert "does not have the hash in its name" in failed[0]["message"]
+        assert "does not match the hash in its name" in failed[0]["message"]
         with psycopg.connect(url) as connection:
             (count,) = connection.execute("SELECT count(*) FROM report_revision").fetchone() or ()
         assert count == 7
@@ -305,7 +305,7 @@ def test_a_warehouse_that_gets_an_archive_later_is_told_in_a_few_lines_what_to_t
     page = program("archive", ARCHIVE_URL=folder_archive.url)
     assert page.returncode == 0
     told = page.stdout
-    assert "0 of 9 accepted revisions are archived completely" in told
+    assert "0 of 9 accepted revisions completely archived" in told
     assert "slices that were loaded without the archive (8)" in told
     assert "and 3 more, which --json lists" in told
     assert "they cannot be restored (1)" in told

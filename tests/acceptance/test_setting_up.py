@@ -87,7 +87,7 @@ def test_two_commands_load_the_first_day(newcomer: Program) -> None:
     answers = [
         ("API token", "wrong"),
         ("Organization id", "sandbox-org"),
-        ("API token (in the console: Developers, API Tokens) [as set]", "sandbox-token"),
+        ("API token (in the console: Developers, API Tokens) [Enter keeps it]", "sandbox-token"),
         ("Organization id [sandbox-org]", ""),
         ("Postgres URL, or embedded:DIR [embedded:warehouse]", "mysql://x"),
         ("[mysql://x]", "embedded:warehouse"),
@@ -199,7 +199,7 @@ class TestSql:
             assert program("sql", writing).returncode == 2
         assert newest_warehouse.stored() == before
         refused = program("sql", "DELETE FROM watch_time")
-        assert "error: the statement writes, and this session can only read\n" in refused.stderr
+        assert "error: the statement writes, but the session is read-only\n" in refused.stderr
         assert program("sql", "--write", "UPDATE content SET title = 'x'").stdout.startswith("UPDATE ")
         assert newest_warehouse.query("SELECT DISTINCT title FROM content") == [("x",)]
 
@@ -229,7 +229,7 @@ def test_run_on_a_terminal_shows_what_it_waits_for_and_each_slice_once(
     environment = {**program.environment, **settings, "WATCH_TIME_NOT_FOUND_WAIT_SECONDS": "1"}
     code, shown = _answering(replace(program, environment=environment), [], "run")
     assert code == 0, shown
-    assert f"waiting for {TARGET} VOD: not published (404), next check in 1 s" in " ".join(shown.split())
+    assert f"{TARGET} VOD: not published (404), next check in 1 s" in " ".join(shown.split())
     assert "slice_done" not in shown, "no log lines"
     table = shown[shown.index("date        type  result") :].splitlines()
     assert [line.split()[:3] for line in table[1:3]] == [

@@ -90,7 +90,7 @@ def test_a_backfill_is_watched_over_as_well(program: Program) -> None:
         done = program("backfill", "--start", day, "--end", day, PING_URL=f"{host.url}/x")
     assert done.returncode == 0
     assert [each.path for each in host.received] == ["/x/start", "/x"]
-    assert host.received[-1].body == "backfill ended with 0: 2 loaded"
+    assert host.received[-1].body == "backfill ended with exit code 0: 2 loaded"
 
 
 def test_doctor_looks_at_each_channel_and_sends_nothing(program: Program) -> None:

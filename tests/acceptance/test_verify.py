@@ -38,7 +38,7 @@ def test_what_was_just_loaded_equals_its_reports(program: Program) -> None:
     done = program("verify")
     assert done.returncode == 0
     assert f"{TARGET}  VOD   equal     200 " in done.stdout
-    assert "2 of 2 stored slices equal their reports" in done.stdout
+    assert "2 of 2 stored slices verified: equal to the report" in done.stdout
 
 
 @pytest.mark.single_server("rows cannot be tampered with by their place there")
@@ -78,7 +78,7 @@ def test_facts_that_were_changed_by_hand_are_corrected_by_what_it_says(
     assert command == f"backfill --start {TARGET} --end {TARGET} --type VOD --reload"
     done = program(*command.split())
     assert done.returncode == 0
-    assert "corrected the stored rows, which were not those of the report:" in done.stdout
+    assert "corrected stored rows that did not match the report:" in done.stdout
     assert program("verify", *ONE_DATE).returncode == 0
     assert newest_warehouse.stored() == before
 
@@ -123,16 +123,19 @@ def test_where_nothing_could_be_compared_nothing_is_proven(program: Program, new
     live = Slice(TARGET, ReportType.LIVE)
     newest_warehouse.sandbox.withdraw(VOD)
     partly = program("verify", *ONE_DATE)
-    assert (partly.returncode, partly.stdout.splitlines()[-1]) == (0, "1 of 2 stored slices equal their reports")
+    assert (partly.returncode, partly.stdout.splitlines()[-1]) == (
+        0,
+        "1 of 2 stored slices verified: equal to the report",
+    )
     newest_warehouse.sandbox.withdraw(live)
     done = program("verify", *ONE_DATE)
     assert done.returncode == 75
     assert done.stdout.splitlines()[-1] == (
-        "nothing is proven: none of 2 stored slices could be compared with its report; try again later"
+        "nothing verified: 0 of 2 stored slices could be compared with the report; try again later"
     )
     wrong = program("verify", *ONE_DATE, API_TOKEN="wrong")
     assert wrong.returncode == 77
-    assert wrong.stdout.splitlines()[-1].endswith("could be compared with its report; 1 not tried"), "not later"
+    assert wrong.stdout.splitlines()[-1].endswith("could be compared with the report; 1 not tried"), "not later"
 
 
 def test_trouble_with_the_source_is_told_with_what_to_do(program: Program) -> None:

@@ -158,7 +158,10 @@ def endless() -> Iterator[bytes]:
 
 @pytest.mark.parametrize(
     ("made", "says"),
-    [pytest.param(bomb, "unpacks from", id="one layer"), pytest.param(bomb_in_a_bomb, "gzip in gzip", id="two layers")],
+    [
+        pytest.param(bomb, "decompresses from", id="one layer"),
+        pytest.param(bomb_in_a_bomb, "gzip in gzip", id="two layers"),
+    ],
 )
 def test_a_gzip_bomb_is_refused_in_bounded_memory(tried: Tried, made: Callable[[], Iterator[bytes]], says: str) -> None:
     # Making it takes longer than reading it: it is not to be given up for its pace.
@@ -181,7 +184,7 @@ def test_a_line_of_a_gibibyte_is_refused_in_bounded_memory(tried: Tried) -> None
 def test_a_report_of_millions_of_rejected_lines_is_held_in_bounded_memory(tried: Tried) -> None:
     ended = tried.fetching_many("x\n")
     assert (ended.code, ended.peak_bytes < MOST_BYTES) == (65, True), ended
-    assert f"{MANY_LINES} of {MANY_LINES + 1} lines are invalid" in ended.said
+    assert f"invalid lines: {MANY_LINES:,} of {MANY_LINES + 1:,}" in ended.said
     assert tried.rejects() == 1_000
     tried.assert_stored_is_untouched()
 

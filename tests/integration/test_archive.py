@@ -264,7 +264,7 @@ def test_a_file_that_is_not_the_report_is_not_archived(
     archive = open_archive(newest_warehouse.configured(archive_url=folder_archive.url), Stop())
     with (
         open_database(newest_warehouse.url, schema="public") as database,
-        pytest.raises(ReconciliationFailed, match=r"the report has 2 rows and 15\.5 s, the file .* would have"),
+        pytest.raises(ReconciliationFailed, match=r"the report has 2 rows and 15\.5 s, but the file .* has"),
         database.transaction() as connection,
     ):
         archive.store_revision(connection, VOD, 1, report, lines, expected=(2, Decimal("15.5")), read_as="{}")
@@ -401,7 +401,7 @@ def test_a_lost_commit_whose_report_is_gone_says_what_to_type(
             left.sandbox.override(VOD, Delivery(body=LATER if now == "another" else REPORT))
         outcome = left.sync(archive_url=folder_archive.url)
         assert (outcome.result, outcome.exit_code) == (Result.FAILED, ExitCode.MISCONFIGURED)
-        assert f"{VOD} revision 2, which this warehouse does not know" in (outcome.message or "")
+        assert f"{VOD} revision 2, which is not in this warehouse" in (outcome.message or "")
         assert f"backfill --from-archive --start {DAY} --end {DAY} --type VOD" in (outcome.next_step or "")
         assert (folder_archive.files(), left.stored()) == (files, before)
 

@@ -65,8 +65,8 @@ REFUSED_FILES: Mapping[str, tuple[str | bytes, Result, str]] = {
         Result.FAILED,
         "more than one column for content_id",
     ),
-    "short-row": (GOOD + "t,c3,VOD\n", Result.HELD, "1 of 3 lines are invalid; the first is line 4"),
-    "long-row": (GOOD + "t,c3,VOD,,u3,1,2\n", Result.HELD, "1 of 3 lines are invalid; the first is line 4"),
+    "short-row": (GOOD + "t,c3,VOD\n", Result.HELD, "invalid lines: 1 of 3; the first is line 4"),
+    "long-row": (GOOD + "t,c3,VOD,,u3,1,2\n", Result.HELD, "invalid lines: 1 of 3; the first is line 4"),
     "unterminated-quote": (GOOD + '"t,c3,VOD,,u3,1\n', Result.FAILED, "line 4"),
     "text-after-quote": (GOOD + '"t"x,c3,VOD,,u3,1\n', Result.FAILED, "line 4"),
     "quote-inside-field": (GOOD + 't 5" y,c3,VOD,,u3,1\n', Result.FAILED, "line 4"),
@@ -109,7 +109,7 @@ def test_rejected_lines_are_kept_with_number_reason_and_text(warehouse: Warehous
 def test_rejects_within_the_limit_are_left_out_and_named(warehouse: Warehouse) -> None:
     outcome = warehouse.sync(GOOD + "t,c3,VOD,,u3,-1\n", max_reject_ratio="0.4")
     assert (outcome.result, outcome.rows, outcome.rejected) == (Result.LOADED, 2, 1)
-    assert outcome.warnings == ("1 lines were rejected, within the limit; see the table report_reject",)
+    assert outcome.warnings == ("1 line rejected, within the limit; see the table report_reject",)
     assert warehouse.query("SELECT rows_read, rows_rejected FROM report_revision") == [(3, 1)]
     assert warehouse.query("SELECT line_number FROM report_reject") == [(4,)]
     warehouse.sync(GOOD)

@@ -209,8 +209,8 @@ class TestWithoutReports:
     [
         pytest.param("", "not checked: the API's answer has no Date header", id="none"),
         pytest.param("yesterday", "not checked: the API's answer has no Date header", id="word"),
-        pytest.param(0, "in step with the API's clock", id="equal"),
-        pytest.param(-50, "in step with the API's clock", id="a little"),
+        pytest.param(0, "agrees with the API's clock", id="equal"),
+        pytest.param(-50, "agrees with the API's clock", id="a little"),
         pytest.param(-3600, "this machine's clock is 3600 s ahead of the API's", id="ahead"),
         pytest.param(3600, "this machine's clock is 3600 s behind the API's", id="behind"),
     ],
@@ -222,5 +222,5 @@ def test_clocks_are_compared(header: str | int, detail: str, zone: str) -> None:
         theirs = datetime.now(UTC) + timedelta(seconds=header)
         header = format_datetime(theirs.replace(microsecond=0), usegmt=True).replace("GMT", zone)
     check = _clock(header)
-    assert check.verdict is (Verdict.OK if detail.startswith("in step") else Verdict.WARNING)
+    assert check.verdict is (Verdict.OK if detail.startswith("agrees") else Verdict.WARNING)
     assert check.detail.replace("3601", "3600").replace("3599", "3600") == detail

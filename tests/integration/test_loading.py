@@ -234,9 +234,7 @@ class TestLinesOfOneKey:
         assert warehouse.facts() == list(self.FACTS)
         assert outcome.change
         assert (outcome.change.merged, outcome.change.repeated) == (6, 2)
-        assert outcome.warnings == (
-            "2 lines repeat another line of the same customer exactly; their seconds were added up",
-        )
+        assert outcome.warnings == ("2 exact repetitions of a line of the same customer; the seconds were added up",)
         assert warehouse.query(
             "SELECT rows_read, rows_merged, rows_repeated FROM report_revision ORDER BY revision DESC LIMIT 1"
         ) == [(11, 6, 2)]
@@ -303,8 +301,8 @@ def test_unreadable_creation_times_and_new_streaming_types_are_loaded_and_counte
     outcome = warehouse.sync(_lines("t,c1,VOD,yesterday,u1,1", "t,c2,Catch-up,2023-07-03,u1,1"))
     assert [row[2] for row in warehouse.facts()] == ["VOD", "CATCH_UP"]
     assert outcome.warnings == (
-        "1 rows have a creation time in an unknown format; stored without it",
-        "1 rows have an undocumented streaming type; loaded as they are",
+        "1 row with a creation time in an unknown format; stored without it",
+        "1 row with an undocumented streaming type; loaded unchanged",
     )
 
 

@@ -71,9 +71,9 @@ def test_a_held_slice_is_told_once_and_told_again_when_it_is_fine(
     newest_warehouse.sandbox.override(VOD, BAD)
     run(program, chat_url(chat), code=65)
     (message,) = messages(chat)
-    assert message["title"].startswith("watch-time: 1 in trouble (")
+    assert message["title"].startswith("watch-time: 1 problem (")
     assert message["type"] == "warning"
-    assert f"{VOD} is held: 1 of 2 lines are invalid; the first is line 2: " in message["message"]
+    assert f"{VOD} is held: invalid lines: 1 of 2; the first is line 2: " in message["message"]
     accept = ("backfill", "--start", f"{TARGET}", "--end", f"{TARGET}", "--type", "VOD", "--accept")
     assert f"watch-time {' '.join(accept)}" in message["message"]
     assert f"watch-time explain {TARGET} --type VOD" in message["message"]
@@ -86,7 +86,7 @@ def test_a_held_slice_is_told_once_and_told_again_when_it_is_fine(
     assert program(*accept, NOTIFY_URLS=chat_url(chat)).returncode == 0
     message = messages(chat)[-1]
     assert (len(chat.received), message["type"]) == (2, "success")
-    assert message["message"] == f"{VOD} is fine again (was held)"
+    assert message["message"] == f"{VOD} has recovered (was held)"
     assert told(newest_warehouse) == []
     run(program, chat_url(chat))
     assert len(chat.received) == 2
@@ -166,7 +166,7 @@ def test_mail_is_sent_with_the_whole_text(program: Program, newest_warehouse: Wa
     finally:
         server.stop()
     (mail,) = (email.message_from_bytes(content, policy=default) for content in arrived)
-    assert str(mail["Subject"]).startswith("watch-time: 1 in trouble")
+    assert str(mail["Subject"]).startswith("watch-time: 1 problem")
     body = mail.get_body(("html", "plain"))
     assert body is not None
     assert f"{VOD} is held" in body.get_content()
@@ -185,7 +185,7 @@ def test_failed_late_and_withdrawn_slices_are_told(
     newest_warehouse.sandbox.withdraw(late)
     run(program, chat_url(chat), code=65, lookback=1)
     (message,) = messages(chat)
-    assert message["title"].startswith("watch-time: 3 in trouble (")
+    assert message["title"].startswith("watch-time: 3 problems (")
     assert f"{failing} failed: line 1 is not the header" in message["message"]
     assert f"{VOD} was withdrawn by the source: the API answered 404" in message["message"]
     assert f"{late} is late: not published yet" in message["message"]
@@ -213,7 +213,7 @@ def test_a_withdrawn_slice_is_not_fine_again_because_asking_for_it_failed(
     assert len(chat.received) == 2, "nothing changed"
     newest_warehouse.sandbox._withdrawn.clear()
     run(program, chat_url(chat))
-    assert messages(chat)[-1]["message"] == f"{VOD} is fine again (was withdrawn)"
+    assert messages(chat)[-1]["message"] == f"{VOD} has recovered (was withdrawn)"
     assert told(newest_warehouse) == []
 
 
@@ -229,7 +229,7 @@ def test_a_failed_slice_is_not_fine_again_because_it_is_not_published(
     assert (len(chat.received), told(newest_warehouse)) == (1, [(TARGET, "VOD", "failed")])
     newest_warehouse.sandbox._withdrawn.clear()
     run(program, chat_url(chat))
-    assert messages(chat)[-1]["message"] == f"{VOD} is fine again (was failed)"
+    assert messages(chat)[-1]["message"] == f"{VOD} has recovered (was failed)"
     assert told(newest_warehouse) == []
 
 
@@ -261,7 +261,7 @@ def test_a_message_names_twenty_slices_and_how_many_more(newest_warehouse: Wareh
     now = warehouse_snapshot.read(newest_warehouse.configured())
     many = slices_of(dates_between(TARGET - timedelta(days=49), TARGET))
     title, text = notices.message(Changes(dict.fromkeys(many, "late"), {}), now, warehouse="an organization")
-    assert title == "watch-time: 100 in trouble (an organization)"
+    assert title == "watch-time: 100 problems (an organization)"
     assert text.count(" is late: never tried\n") == 20
     _, more, fetch = text.rsplit("\n\n", 2)
     assert more == "and 80 more: watch-time status"

@@ -943,7 +943,10 @@ class TestPublishing:
         for name in ("page.html", "page.PNG"):
             done = program("report", "--output", name, "--start", "2026-11-10", "--end", "2026-11-20")
             written = program.folder / name
-            assert (done.returncode, done.stdout) == (0, f"{name}: {written.stat().st_size:,} bytes\n"), done.stderr
+            assert (done.returncode, done.stdout) == (
+                0,
+                f"wrote {name}: 2026-11-10 to 2026-11-20, {written.stat().st_size:,} bytes\n",
+            ), done.stderr
             assert written.stat().st_mode & 0o777 == 0o666 & ~publish._umask()
         # Of earlier dates nothing is known.
         text = (program.folder / "page.html").read_text(encoding="utf-8")
@@ -954,12 +957,12 @@ class TestPublishing:
         program("report", "--output", "page.html")
         done = program("report", "--output", "page.png", "--start", f"{VOD.report_date}")
         assert done.returncode == 0
-        assert "no font here has VITHKUQI (\U00010571)" in done.stderr
+        assert "no installed font has VITHKUQI (\U00010571)" in done.stderr
         assert "fonts-noto-cjk" in done.stderr
         checks = json.loads(program("doctor", "--json").stdout)
         (fonts,) = [check for check in checks if check["check"] == "fonts"]
         assert fonts["verdict"] == "warning"
-        assert "no font here has VITHKUQI" in fonts["detail"]
+        assert "no installed font has VITHKUQI" in fonts["detail"]
 
     def test_it_shows_four_weeks_up_to_the_newest_due_date(self, program: Program) -> None:
         last = datetime.now(UTC).date() - timedelta(days=2)

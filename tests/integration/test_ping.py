@@ -49,13 +49,13 @@ def test_a_run_that_went_well_pings_start_and_success(program: Program, host: Li
         ("POST", f"/ping/{TOKEN}/start"),
         ("POST", f"/ping/{TOKEN}"),
     ]
-    assert host.received[1].body == "run ended with 0: 2 loaded"
+    assert host.received[1].body == "run ended with exit code 0: 2 loaded"
 
 
 def test_a_refused_report_pings_its_exit_code(program: Program, newest_warehouse: Warehouse, host: Listener) -> None:
     newest_warehouse.sandbox.override(Slice(TARGET, ReportType.VOD), Delivery(body="no report\n"))
     assert program("run", PING_URL=ping_url(host), LOOKBACK_DAYS="0").returncode == 65
-    assert host.received[-1] == Received("POST", f"/ping/{TOKEN}/65", "run ended with 65: 1 failed, 1 loaded")
+    assert host.received[-1] == Received("POST", f"/ping/{TOKEN}/65", "run ended with exit code 65: 1 failed, 1 loaded")
 
 
 @pytest.mark.parametrize(

@@ -541,7 +541,7 @@ class TestServer:
 
     def test_a_taken_port_is_a_matter_of_configuration(self, client: httpx.Client) -> None:
         with (
-            pytest.raises(Misconfigured, match="is taken") as caught,
+            pytest.raises(Misconfigured, match="is in use") as caught,
             running(Sandbox(), port=client.base_url.port or 0),
         ):
             pass

@@ -65,11 +65,9 @@ def test_a_settled_404_without_evidence_is_no_empty_day(warehouse: Warehouse) ->
 @pytest.mark.parametrize(
     ("published", "evidence"),
     [
-        pytest.param([LIVE], "LIVE of that date is there; no later VOD is", id="the date's other report"),
-        pytest.param([LATER], f"VOD of {LATER.report_date} is there", id="a later report of the type"),
-        pytest.param(
-            [LIVE, LATER], f"LIVE of that date is there; VOD of {LATER.report_date} is there", id="both of them"
-        ),
+        pytest.param([LIVE], "LIVE of that date exists; no later VOD does", id="the date's other report"),
+        pytest.param([LATER], f"VOD of {LATER.report_date} exists", id="a later report of the type"),
+        pytest.param([LIVE, LATER], f"LIVE of that date exists; VOD of {LATER.report_date} exists", id="both of them"),
     ],
 )
 def test_a_settled_404_with_evidence_is_an_empty_day_that_may_still_be_asked_for(
@@ -126,7 +124,7 @@ def test_a_quiet_day_of_both_types_is_shown_by_one_of_them(warehouse: Warehouse)
         warehouse.sandbox.withdraw(slice_)
     assert warehouse.sync(ask=FetchOptions(settled=True)).result is Result.EMPTY
     outcome = warehouse.sync(slice_=LIVE, ask=FetchOptions(settled=True))
-    assert outcome.message == f"no report: {ASKED}; VOD of that date is empty; no later LIVE is"
+    assert outcome.message == f"no report: {ASKED}; VOD of that date is empty; no later LIVE does"
 
 
 def test_a_backfill_sees_in_one_go_what_its_own_later_dates_show(warehouse: Warehouse) -> None:
@@ -225,7 +223,7 @@ def test_a_withdrawn_report_keeps_its_facts(warehouse: Warehouse) -> None:
     assert (outcome.result, outcome.exit_code) == (Result.WITHDRAWN, 0)
     assert _state(warehouse) == ("loaded", 1, None)
     ((last_check,),) = warehouse.query("SELECT last_check FROM report_slice")
-    assert "the report was withdrawn; what was loaded stays" in last_check
+    assert "the report was withdrawn; the loaded rows are kept" in last_check
     assert warehouse.stored() == before
 
 
@@ -271,7 +269,7 @@ def test_lookback_takes_what_is_not_loaded_and_leaves_what_is(warehouse: Warehou
     shown = list(reasons.values())
     assert shown[:2] == ["never tried", "never tried"]
     assert shown[2].startswith("held, last checked")
-    assert "1 of 1 lines are invalid" in shown[2]
+    assert "invalid lines: 1 of 1" in shown[2]
     assert shown[3].startswith("unavailable, last checked")
 
 
@@ -419,14 +417,14 @@ class TestFarDates:
             if not refused:
                 opened.planner.require_near(plan, is_meant=False, is_history=True)
                 return
-            with pytest.raises(WrongUsage, match=f"{start} lies 32 days before") as error:
+            with pytest.raises(WrongUsage, match=f"{start} is 32 days before") as error:
                 opened.planner.require_near(plan, is_meant=False, is_history=True)
         assert error.value.next_step.endswith("by adding --yes to the command")
 
     def test_a_target_date_there_must_be_meant_even_in_an_empty_warehouse(self, warehouse: Warehouse) -> None:
         with warehouse.job() as opened:
             opened.planner.require_near(opened.planner.target(TARGET - timedelta(days=31)), is_meant=False)
-            with pytest.raises(WrongUsage, match=f"lies 32 days before {TARGET}"):
+            with pytest.raises(WrongUsage, match=f"is 32 days before {TARGET}"):
                 opened.planner.require_near(opened.planner.target(TARGET - timedelta(days=32)), is_meant=False)
 
     def test_what_is_known_is_asked_for_again_without_a_question(self, warehouse: Warehouse) -> None:

@@ -85,10 +85,10 @@ def test_rows_without_a_second_may_stay_so() -> None:
 def test_refusals_give_figures_and_what_to_type_and_no_values() -> None:
     refused = check_rejects(VOD, Tally(10, 1, first_rejects=[REJECT]), limits())
     assert refused is not None
-    assert refused.message == "1 of 10 lines are invalid; the first is line 7: the watch time is negative"
+    assert refused.message == "invalid lines: 1 of 10; the first is line 7: the watch time is negative"
     assert "WATCH_TIME_MAX_REJECT_RATIO (now 0)" in refused.next_step
 
     refused = check_shrinking(VOD, Tally(), limits(), rows=0, rows_stored=3, seconds_stored=Decimal("1E+3"))
     assert refused is not None
-    assert refused.message == "the new report has a header and no rows, against 3 rows and 1000 s stored"
+    assert refused.message == "the new report has a header and no rows, against 3 rows and 1,000 s stored"
     assert refused.next_step.endswith("watch-time backfill --start 2026-11-16 --end 2026-11-16 --type VOD --accept`")

@@ -13,7 +13,7 @@ from etl.domain.slices import ReportType, Slice, State
 from etl.pipeline.not_found_policy import Meaning, NotFound, meaning_of, new_state, outcome_of
 
 SLICE = Slice(date(2026, 11, 16), ReportType.VOD)
-EVIDENCE = ("LIVE of that date is there",)
+EVIDENCE = ("LIVE of that date exists",)
 
 
 def _answer(

@@ -79,7 +79,7 @@ def test_records_and_the_lines_they_begin_on(
 QUOTE_INSIDE = "a quote inside an unquoted field on line"
 TEXT_AFTER = "text after a closing quote on line"
 RETURN_ALONE = "a carriage return without a line feed on line"
-NEVER_ENDS = "a quoted field that never ends begins on line"
+NEVER_ENDS = "an unterminated quoted field begins on line"
 
 
 @SIZES

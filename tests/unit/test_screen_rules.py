@@ -113,7 +113,7 @@ PAGES: dict[str, Callable[[], RenderableType]] = {
         [(slice_, LONG) for slice_ in SLICES], Estimate(20, 9_000_000, timedelta(hours=3), 60, (ReportType.LIVE,))
     ),
     "checks_page": lambda: terminal.checks_page(CHECKS),
-    "compacted_table": lambda: terminal.compacted_table([Compacted(MONTH, 1_234)]),
+    "compacted_page": lambda: terminal.compacted_page([Compacted(MONTH, 1_234)], 31),
     "status_page": lambda: status_page.status_page(Status(STATUSES, _overview()), every_slice=True),
     "status_table": lambda: status_page.status_table(STATUSES),
     "restatements_page": lambda: narrative.restatements_page([RESTATED], STATUSES),

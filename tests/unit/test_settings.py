@@ -57,8 +57,8 @@ def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         "WATCH_TIME_CONCURRENCY": "=0: expected a whole number from 1 to 32",
         "WATCH_TIME_LAG_DAYS": "=two: expected a whole number from 1 to 60",
         "WATCH_TIME_ORG_ID": ": not set; expected the organization's id, as the console shows it",
-        "WATCH_TIME_SCHEMA": "=Public: expected at most 63 lower-case letters, digits and underscores, the first not "
-        "a digit",
+        "WATCH_TIME_SCHEMA": "=Public: expected at most 63 lower-case letters, digits and underscores, not starting "
+        "with a digit",
         "WATCH_TIME_TIME_ZONE": "=Taipei: expected an IANA time zone, such as Asia/Taipei",
     }
 
@@ -115,14 +115,14 @@ def test_what_was_not_needed_is_asked_for_when_it_is_used_after_all() -> None:
         (
             "DOWNLOAD_HOSTS",
             "https://files.example.com",
-            "without scheme, port or *; not one is: https://files.example.com",
+            "without scheme, port or *; invalid: https://files.example.com",
         ),
-        ("DOWNLOAD_HOSTS", "a.example.com, *.example.com", "without scheme, port or *; not one is: *.example.com"),
-        ("DOWNLOAD_HOSTS", "files.example.com:443", "without scheme, port or *; not one is: files.example.com:443"),
+        ("DOWNLOAD_HOSTS", "a.example.com, *.example.com", "without scheme, port or *; invalid: *.example.com"),
+        ("DOWNLOAD_HOSTS", "files.example.com:443", "without scheme, port or *; invalid: files.example.com:443"),
         ("HEADER_ALIASES", "{Viewer: customer_id}", "expected a JSON object such as"),
         ("HEADER_ALIASES", '["Viewer"]', "expected a JSON object of strings"),
         ("HEADER_ALIASES", '{"Viewer": 1}', "expected a JSON object of strings"),
-        ("HEADER_ALIASES", '{"A": "viewer", "B": "ignore"}', "ignore; not one is: viewer"),
+        ("HEADER_ALIASES", '{"A": "viewer", "B": "ignore"}', "ignore; invalid: viewer"),
     ],
 )
 def test_a_wrong_value_is_refused_with_what_would_be_right(
@@ -167,7 +167,7 @@ def test_an_env_file_that_cannot_be_read_is_a_problem_of_configuration(
             raise PermissionError(13, "Permission denied")
 
         monkeypatch.setattr("etl.config.environment.dotenv_values", refuse)  # root may read everything
-    reason = "it is not UTF-8" if content else "Permission denied"
+    reason = "it is not valid UTF-8" if content else "Permission denied"
     assert complaint().message == f".env in {Path.cwd()} cannot be read: {reason}"
 
 
@@ -186,7 +186,7 @@ def test_secrets_may_come_from_files(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         pytest.param(None, "API_TOKEN_FILE", "cannot be read: No such file or directory", id="missing"),
         pytest.param(b" \n", "API_TOKEN_FILE", "which is empty", id="empty"),
-        pytest.param(b"\xff\xfe", "API_TOKEN_FILE", "cannot be read: it is not UTF-8", id="binary"),
+        pytest.param(b"\xff\xfe", "API_TOKEN_FILE", "cannot be read: it is not valid UTF-8", id="binary"),
         pytest.param(b"two words", "API_TOKEN", "expected printable ASCII without spaces", id="no token"),
     ],
 )

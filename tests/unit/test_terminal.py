@@ -18,7 +18,7 @@ from etl.diagnostics.doctor import Check, Verdict
 from etl.diagnostics.status import NEVER_TRIED, SliceStatus
 from etl.display import progress, status_page
 from etl.display.status_page import status_table
-from etl.display.terminal import checks_page, compacted_table, outcomes_page, plan_page
+from etl.display.terminal import checks_page, compacted_page, outcomes_page, plan_page
 from etl.domain.errors import ExitCode
 from etl.domain.outcome import Outcome, Pause, Result
 from etl.domain.report_values import Change
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 VOD = Slice(date(2026, 11, 16), ReportType.VOD)
-NOTHING = "nothing to do: every slice in this range is already loaded, or not in one of the states asked for"
+NOTHING = "nothing to do: every slice in this range is loaded, or in a state that --only leaves out"
 BRACKETS = "column [red]Viewer[/red] is [/no] [link=https://x]column[/link] \\[of] ours"
 
 
@@ -158,11 +158,11 @@ def test_several_slices_are_summed_up() -> None:
         (
             Estimate(730, 5_000, timedelta(hours=3), 60, (ReportType.LIVE,)),
             "730 slices to request: about 5.0 kB in 3.0 h, LAST 60 loads\n"  # noqa: ISC004 - two lines
-            "the estimate leaves out LIVE, of which nothing was loaded here yet",
+            "the estimate excludes LIVE: no report has been loaded yet",
         ),
         (
             Estimate(2, None, None, 0, (ReportType.VOD,)),
-            "2 slices to request; no estimate: nothing was loaded here yet",
+            "2 slices to request; no estimate: nothing has been loaded yet",
         ),
         (Estimate(0, None, None, 0, ()), "0 slices to request"),
     ],
@@ -265,7 +265,7 @@ def _figures(rows: int) -> list[tuple[str, RenderableType, list[str]]]:
         ),
         ("status", status_table(states), [*slice_, *large, "12", "2026-11-18", "14:05", *map(str, State)]),
         ("plan", plan_page([(VOD, "never tried")], Estimate(1, None, None, 0, ())), ["2026-11-16", "VOD:", "tried"]),
-        ("compacted", compacted_table([Compacted(MONTH, rows)]), ["2026-11", MONTH.name, count]),
+        ("compacted", compacted_page([Compacted(MONTH, rows)], 0), ["2026-11", MONTH.name, count]),
         (
             "freshness",
             next(status_page.freshness(freshness)),
@@ -356,7 +356,7 @@ RETRYING = Pause("the report API answered 503: " + "busy " * 30, attempt=1, seco
 )
 def test_who_waits_reads_for_what_and_until_when(now_s: float, when: str) -> None:
     lines = _live_lines(120, lambda live: live.pause(VOD, WAITING), now_s=now_s)
-    assert lines[1:] == [f"waiting for {VOD}: not published (404), {when}, gives up at 12:41"]
+    assert lines[1:] == [f"{VOD}: not published (404), {when}, gives up at 12:41"]
 
 
 def test_a_retry_takes_one_line_which_ends_with_it() -> None:

@@ -10,6 +10,7 @@ import vl_convert
 from etl.diagnostics.status import SIGNS
 from etl.display.number_format import in_days
 from etl.display.page import charts, theme
+from etl.domain.plurals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,15 +83,15 @@ def _title(text: str, *below: str) -> alt.TitleParams:
 
 def _marks(figures: Figures) -> Iterator[str]:
     if any(day.missing for day in figures.days):
-        yield "grey with ?: a report of that day is missing, and what is drawn is the other one"
+        yield "grey with ?: one report of that day is missing; only the other is drawn"
     if any(day.provisional for day in figures.days):
         yield "paler: provisional, may still be restated"
 
 
 def _viewer_notes(figures: Figures) -> Iterator[str]:
-    yield "different named customers; anonymous ones are left out"
+    yield "distinct named customers, without anonymous viewers"
     if uncounted := sum(day.is_uncounted for day in figures.days):
-        yield f"not yet counted: {uncounted} days"
+        yield f"not yet counted: {plural(uncounted, 'day')}"
 
 
 def _legend(figures: Figures) -> str:
@@ -104,18 +105,18 @@ def _heading(figures: Figures) -> Iterator[str]:
     if figures.is_bare:
         yield "Nothing is loaded in this range"
     else:
-        there = f"{figures.complete} of {len(figures.slices)} reports are loaded"
+        there = f"{figures.complete} of {len(figures.slices)} reports loaded"
         yield f"{charts.hours(figures.seconds):,.0f} hours; {there}"
     if figures.org_id:
         yield f"organization {figures.org_id}"
     for fresh in figures.overview.freshness:
         yield _fresh(fresh)
-    yield f"as stored on {figures.read_at:%Y-%m-%d %H:%M %Z}"
+    yield f"as of {figures.read_at:%Y-%m-%d %H:%M %Z}"
 
 
 def _fresh(fresh: Freshness) -> str:
-    lag = f"; usually first seen after {in_days(fresh.lag.median)}" if fresh.lag else ""
+    lag = f"; median lag {in_days(fresh.lag.median)}" if fresh.lag else ""
     return (
-        f"{fresh.report_type.value}: newest stored {fresh.newest_stored or 'none'}, "
+        f"{fresh.report_type.value}: newest loaded {fresh.newest_stored or 'none'}, "
         f"complete up to {fresh.complete_up_to or 'none'}{lag}"
     )

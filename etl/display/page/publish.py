@@ -83,7 +83,11 @@ def examine_fonts(titles: Iterable[str]) -> str | None:
     except ImportError:
         return None
     missing = fonts.missing_scripts(titles)
-    return f"no font here has {', '.join(f'{script} ({one})' for script, one in missing.items())}" if missing else None
+    return (
+        f"no installed font has {', '.join(f'{script} ({one})' for script, one in missing.items())}"
+        if missing
+        else None
+    )
 
 
 def _require_extra(*modules: str) -> None:
@@ -92,7 +96,7 @@ def _require_extra(*modules: str) -> None:
             import_module(module)
         except ImportError:
             raise Misconfigured(
-                f"{module} is not installed, and is needed to draw", next_step="pip install 'watch-time[report]'"
+                f"{module} is not installed, and pictures need it", next_step="pip install 'watch-time[report]'"
             ) from None
 
 
@@ -111,7 +115,7 @@ def _require_writable(output: Path) -> None:
 def _not_writable(output: Path, error: OSError) -> Misconfigured:
     return Misconfigured(
         f"{output} cannot be written: {error.strerror}",
-        next_step=f"name a file in a folder that exists and that you may write to (tried: {output.parent})",
+        next_step=f"choose a file in an existing folder that you can write to (tried: {output.parent})",
     )
 
 
