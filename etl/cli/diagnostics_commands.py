@@ -99,7 +99,11 @@ def verify(
     first, last = out.date_range(settings, start, end)
     with verify.open_verification(settings, with_source=file is None) as opened:
         stored = opened.stored(first, last, types)
-        verdicts = opened.compare_all(stored, file=file)
+        with out.live_progress() as live:
+            live.expect(len(stored))
+            verdicts = opened.compare_all(
+                stored, file=file, on_verdict=lambda verdict: live.advance(verdict.slice, verdict.word)
+            )
     out.show(
         [verdict.as_json() for verdict in verdicts],
         lambda: narrative.verdicts_page(verdicts, not_tried=len(stored) - len(verdicts)),

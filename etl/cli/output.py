@@ -127,7 +127,7 @@ def date_range(known: Settings, start: date | None, end: date | None, *, days: i
     return first, last
 
 
-def live_progress(*, verbose: bool, quiet: bool) -> LiveProgress:
+def live_progress(*, verbose: bool = False, quiet: bool = False) -> LiveProgress:
     """The live lines of long work, on a terminal; elsewhere, and with `verbose`, the log has a line for each step.
 
     Called after `settings`, which sets up the log.

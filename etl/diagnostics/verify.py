@@ -23,7 +23,7 @@ from etl.warehouse.database import open_warehouse
 from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import date
     from pathlib import Path
 
@@ -111,11 +111,18 @@ class Verification:
             )
         return stored
 
-    def compare_all(self, slices: Iterable[Slice], *, file: Path | None = None) -> list[Verdict]:
+    def compare_all(
+        self,
+        slices: Iterable[Slice],
+        *,
+        file: Path | None = None,
+        on_verdict: Callable[[Verdict], None] = lambda _: None,
+    ) -> list[Verdict]:
         """Compare one slice after the other, up to one at which credentials are refused: the next would meet it too."""
         verdicts: list[Verdict] = []
         for slice_ in slices:
             verdicts.append(self.compare(slice_, file=file))
+            on_verdict(verdicts[-1])
             if verdicts[-1].exit_code is ExitCode.CREDENTIALS_REFUSED:
                 break
         return verdicts

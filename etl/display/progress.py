@@ -128,8 +128,12 @@ class LiveProgress:
 
     def done(self, outcome: Outcome) -> None:
         """A slice is done."""
-        self._standing.pop(outcome.slice, None)
-        self._bar.update(self._task, advance=1, description=f"{outcome.slice} {outcome.result}")
+        self.advance(outcome.slice, outcome.result)
+
+    def advance(self, slice_: Slice, result: str) -> None:
+        """A slice is done, with this result."""
+        self._standing.pop(slice_, None)
+        self._bar.update(self._task, advance=1, description=f"{slice_} {result}")
 
     def pause(self, slice_: Slice, pause: Pause) -> None:
         """Work on a slice stands still."""

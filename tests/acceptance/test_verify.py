@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
+import terminals
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.sandbox_config import SandboxConfig
 
@@ -143,3 +145,17 @@ def test_trouble_with_the_source_is_told_with_what_to_do(program: Program) -> No
     assert done.returncode == 77
     assert "not compared" in done.stdout
     assert "next: check WATCH_TIME_API_TOKEN" in done.stdout
+
+
+def test_on_a_terminal_it_shows_how_far_it_is(program: Program, newest_warehouse: Warehouse) -> None:
+    seen: list[str] = []
+    shown = terminals.run(
+        [sys.executable, "-m", "etl", "verify", *ONE_DATE],
+        folder=program.folder,
+        environment=program.environment,
+        on_output=lambda screen: seen.append(str(screen)),
+    )
+    assert shown.returncode == 0, shown.text
+    assert any(re.search(rf"{TARGET} (LIVE|VOD) equal .* [12]/2 ", screen) for screen in seen), seen
+    assert "left" not in shown.screen
+    assert shown.screen.splitlines()[-1] == "2 of 2 stored slices verified: equal to the report"
