@@ -5,7 +5,7 @@ PYTEST_WORKERS ?= 3
 DEMO_FOLDER ?= watch-time-demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test stores axe soak mutants image image-test engine-test check lint types imports audit dist dictionary reference docs pictures benchmarks orchestrators constraints clean
+.PHONY: help install demo test stores axe soak mutants image image-test engine-test check lint types imports audit dist dictionary reference docs screens pictures benchmarks orchestrators constraints clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -107,6 +107,9 @@ reference: install ## renew the pages and diagrams of docs that the program writ
 docs: install ## the site of docs in build/docs; a broken link, a stale diagram or a page in no chapter fails it
 	$(BIN)/python tests/reference_pages.py --check
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky --fresh-env docs build/docs
+
+screens: install ## renew docs/screens: what each command shows on a terminal
+	$(BIN)/python tests/screens.py
 
 pictures: install ## renew docs/images
 	$(BIN)/python tests/screenshots.py

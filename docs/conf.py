@@ -53,6 +53,10 @@ BELOW: Final = {
 NOT_SEARCHED: Final = ("internals/", "decisions/")
 
 
+# A line with nothing but a link to a screen: the site shows the screen in its place.
+SCREEN: Final = re.compile(r"^\[([^\]\n]+)\]\(((?:\.\./)?screens/[\w-]+\.txt)\)$", re.MULTILINE)
+
+
 def _tree(pages: list[str], caption: str = "") -> str:
     options = [":hidden:", ":glob:", *([f":caption: {caption}"] if caption else [])]
     return "\n".join(["", "```{toctree}", *options, "", *pages, "```", ""])
@@ -65,6 +69,10 @@ def _add_navigation(_app: Sphinx, page: str, source: list[str]) -> None:
         source[0] += _tree(BELOW[page])
 
 
+def _include_screens(_app: Sphinx, _page: str, source: list[str]) -> None:
+    source[0] = SCREEN.sub(r"```{literalinclude} \2\n:caption: \1\n```", source[0])
+
+
 def _leave_out_of_search(app: Sphinx, _doctree: object) -> None:
     page = app.env.docname
     if page.startswith(NOT_SEARCHED):
@@ -74,6 +82,7 @@ def _leave_out_of_search(app: Sphinx, _doctree: object) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Sphinx calls this."""
     app.connect("source-read", _add_navigation)
+    app.connect("source-read", _include_screens)
     # After Sphinx' own, which collects the metadata.
     app.connect("doctree-read", _leave_out_of_search, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -46,6 +46,27 @@ NOT_RUN: Final = {
     "demo": "`.ci/run` runs it",
     "sandbox": "serves until it is stopped; the quick start runs it",
 }
+# What a command shows: screens of docs/screens, by their titles. `demo` types the others.
+SCREENS: Final = {
+    "init": {"init": "On a terminal"},
+    "run": {"run": "On a terminal", "run-waiting": "While it waits for a report", "held": "With reports that are held"},
+    "backfill": {"backfill": "On a terminal", "dry-run": "With --dry-run", "reload": "With --reload"},
+    "status": {"status": "On a terminal", "status-all": "With --all", "status-all-wide": "Of 120 columns"},
+    "revisions": {"revisions-wide": "On a terminal of 120 columns", "revisions": "Of 80 columns"},
+    "explain": {"explain-wide": "On a terminal of 120 columns", "explain": "Of 80 columns"},
+    "verify": {
+        "verify": "On a terminal",
+        "verify-differs-wide": "With a row that was changed by hand, on 120 columns",
+        "verify-differs": "The same on 80 columns",
+    },
+    "report": {"report": "On a terminal"},
+    "sql": {"sql": "On a terminal", "sql-read-only": "With a statement that writes"},
+    "compact": {"compact": "On a terminal"},
+    "archive": {"archive": "On a terminal"},
+    "doctor": {"doctor": "On a terminal", "doctor-problem": "With a token that has expired"},
+    "migrate": {"migrate": "On a terminal"},
+    "sandbox": {"sandbox": "On a terminal"},
+}
 FILES: Final = frozenset((*_SECRETS, *telemetry_settings.TELEMETRY_SECRETS))
 
 _COMMANDS_HEAD: Final = """\
@@ -114,6 +135,7 @@ def commands_page() -> str:
     group = cast("TyperGroup", typer.main.get_command(app))
     names = [f"| [`{name}`](#watch-time-{name}) | {command.short_help} |" for name, command in group.commands.items()]
     parts = [_COMMANDS_HEAD, "\n".join(["| command | what it does |", "| --- | --- |", *names, ""])]
+    parts += ["[What `--help` prints](screens/help.txt)\n"]
     parts += [_command(name, cast("TyperCommand", command)) for name, command in group.commands.items()]
     return "\n".join(parts)
 
@@ -138,6 +160,7 @@ def _command(name: str, command: TyperCommand) -> str:
             *examples,
             "```",
             "",
+            *[f"[{title}](screens/{screen}.txt)\n" for screen, title in SCREENS.get(name, {}).items()],
         ]
     )
 

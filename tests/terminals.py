@@ -99,7 +99,7 @@ def run(
         columns: how wide the terminal is.
         answers: what is to be seen first, and what is typed then.
         on_output: called with the screen whenever something was printed.
-        until: the command is stopped as soon as this stands on the screen, which is kept as it is then.
+        until: the command is stopped as soon as this expression is on the screen, which is kept as it is then.
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", _LINES, columns, 0, 0))
@@ -116,7 +116,7 @@ def run(
                     text += data
                     screen.feed(data)
                     on_output(screen)
-                    if until and not kept and until in str(screen):
+                    if until and not kept and re.search(until, str(screen)):
                         kept = str(screen)
                         process.terminate()
                     if waiting and waiting[0][0] in text:
