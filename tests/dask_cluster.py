@@ -169,6 +169,14 @@ def _plain() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "DASK_"))}
 
 
+def _address_in(file: Path) -> str:
+    """The scheduler's address; empty while the file is not there, or not yet written to its end."""
+    try:
+        return str(json.loads(file.read_text())["address"])
+    except (OSError, ValueError):
+        return ""
+
+
 @contextmanager
 def running_cluster(folder: Path, *, workers: int, **environment: str) -> Iterator[DaskCluster]:
     """A scheduler on loopback and so many workers, whose environment is a `.env` in `folder`."""
@@ -193,8 +201,8 @@ def running_cluster(folder: Path, *, workers: int, **environment: str) -> Iterat
         )  # fmt: skip
     cluster = DaskCluster(folder, known, scheduler)
     try:
-        until((folder / "scheduler.json").exists, "the scheduler did not start")
-        cluster.address = json.loads((folder / "scheduler.json").read_text())["address"]
+        until(lambda: _address_in(folder / "scheduler.json") != "", "the scheduler did not start")
+        cluster.address = _address_in(folder / "scheduler.json")
         cluster.start_worker(count=workers)
         yield cluster
     finally:
