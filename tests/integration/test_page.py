@@ -474,8 +474,8 @@ class TestPage:
     def test_what_is_presumed_and_what_is_late_come_with_what_to_type(self, opened: Looked) -> None:
         told = opened.page.locator("section[aria-labelledby=h-freshness]").inner_text()
         quiet = QUIET.report_date
-        assert f"1 of these slices; to ask again, type watch-time backfill --start {quiet} --end {quiet}" in told
-        assert "all that is late, type watch-time backfill --start 2026-11-04 --end 2026-11-13" in told
+        assert f"to request them again, run watch-time backfill --start {quiet} --end {quiet}" in told
+        assert "To load all late reports, run watch-time backfill --start 2026-11-04 --end 2026-11-13" in told
 
     def test_the_days_are_told_as_a_table_too(self, opened: Looked, drawn: Drawn) -> None:
         kinds = by_kind(drawn)
@@ -492,20 +492,20 @@ class TestPage:
             assert cells[-1] == (_DASH if day.viewers is None else str(day.viewers))
         assert rows[HELD.report_date][0] == "2026-11-13 Fri partial: VOD is missing"
 
-    def test_a_day_is_compared_with_the_weekday_before(self, opened: Looked, drawn: Drawn) -> None:
+    def test_a_day_is_compared_with_a_week_before(self, opened: Looked, drawn: Drawn) -> None:
         sums = sums_by(drawn, lambda view: view.slice.report_date)
         compared = {row[0][:10]: row[5] for row in table(opened, "days")}
         now, before = sums[date(2026, 11, 19)], sums[date(2026, 11, 12)]
         assert compared["2026-11-19"] == change_text(now, before)
         # Of both days a report is missing on one, or nothing is known before.
         assert compared["2026-11-20"] == compared["2026-11-11"] == compared["2026-10-30"] == _DASH
-        assert tiles(opened)["Newest full day"][1] == f"2026-11-19; {change_text(now, before)} on the Thursday before"
+        assert tiles(opened)["Newest full day"][1] == f"2026-11-19; {change_text(now, before)} from a week before"
 
     def test_named_and_anonymous_are_told_apart(self, opened: Looked, drawn: Drawn) -> None:
         anonymous = sum(view.seconds for view in drawn.views if not view.customer)
         value, told = tiles(opened)["Anonymous"]
         assert value == f"{100 * anonymous / drawn.figures.seconds:.1f} %"
-        assert told == f"{hours_text(Decimal(anonymous), 0)} h of the time watched"
+        assert told == f"{hours_text(Decimal(anonymous), 0)} h of watch time"
 
     def test_freshness_and_restatements_are_told(self, opened: Looked, drawn: Drawn) -> None:
         freshness = opened.page.locator("#freshness tbody tr").all_inner_texts()
@@ -592,7 +592,7 @@ class TestPicking:
             f"{hours_text(sum(of_day.values(), Decimal(0)), 0)} h",
             self._on_the_day_before(drawn, day),
         ]
-        assert tiles(looked)["Reports loaded"] == ["2 of 2", "none of them is late"]
+        assert tiles(looked)["Reports loaded"] == ["2 of 2", "none late"]
         shown = {one.content_id: one for one in drawn.figures.top if one.content_id in of_day}
         most = sorted(shown, key=lambda content: (-of_day[content], shown[content].place))
         rows = table(looked, "top")
@@ -603,18 +603,18 @@ class TestPicking:
         ]
         assert looked.page.locator("#chart-watch-time .bar-part:not(.pale-day)").count() == 3
         assert looked.page.locator("#calendar td[data-date]:not(.outside)").count() == 1
-        assert table(looked, "open") == [["None of what is picked."]]
+        assert table(looked, "open") == [["Nothing matches the selection."]]
         assert looked.page.inner_text("#h-top") == f"Top content: {day}"
-        looked.page.get_by_role("button", name=f"No longer only {day}").click()
+        looked.page.get_by_role("button", name=f"Remove filter: {day}").click()
         assert (tiles(looked), table(looked, "top"), bars(looked)) == before
 
     @staticmethod
     def _on_the_day_before(drawn: Drawn, day: date) -> str:
         sums = sums_by(drawn, lambda view: view.slice.report_date)
-        return f"{change_text(sums[day], sums[day - timedelta(1)])} on the day before"
+        return f"{change_text(sums[day], sums[day - timedelta(1)])} from the day before"
 
     def test_a_day_by_the_keyboard(self, looked: Looked) -> None:
-        button = looked.page.locator("#calendar").get_by_role("button", name="Only November 13, 2026")
+        button = looked.page.locator("#calendar").get_by_role("button", name="Show only November 13, 2026")
         button.focus()
         looked.page.keyboard.press("Enter")
         assert button.get_attribute("aria-pressed") == "true"
@@ -653,7 +653,7 @@ class TestPicking:
             sum((of_content.get(one, Decimal(0)) for one in slices_of([day])), Decimal(0)), 2
         )
         # Only it, on one day.
-        looked.page.locator("#days").get_by_role("button", name=f"Only {day}").click()
+        looked.page.locator("#days").get_by_role("button", name=f"Show only {day}").click()
         assert (
             tiles(looked)["Watched"][0]
             == f"{hours_text(sum((of_content.get(one, Decimal(0)) for one in slices_of([day])), Decimal(0)), 0)} h"
@@ -678,7 +678,7 @@ class TestPicking:
         )
         assert tiles(looked)["Watched"] == [
             f"{hours_text(sum(week.values(), Decimal(0)), 0)} h",
-            f"{change} on the 7 days before; like for like: {14 - len(compared)} reports left out",
+            f"{change} from the 7 days before; like for like, {14 - len(compared)} reports left out",
         ]
         paths = looked.page.locator("#top tr:not([hidden]) .trend path")
         assert (paths.first.get_attribute("d") or "").count("L") == 6
@@ -802,7 +802,7 @@ class TestDatesThatAreNotShown:
         with observing(browser, tmp_path / "page.html") as looked:
             assert tiles(looked)["Reports loaded"] == [
                 "2 of 2",
-                "none of them is late",
+                "none late",
                 f"{2 * 26} late before this range",
             ]
             assert looked.page.locator("#open").count() == 0
@@ -827,7 +827,7 @@ class TestDatesThatAreNotShown:
         with observing(browser, tmp_path / "page.html") as looked:
             assert min(bars(looked))[0] == FIRST
             assert looked.page.locator("#chart-watch-time .hit").count() == 28
-            assert f"{FIRST} to {LAST}, 28 days; nothing is known of earlier dates" in looked.page.inner_text("header")
+            assert f"{FIRST} to {LAST}, 28 days; there is no data for earlier dates" in looked.page.inner_text("header")
 
 
 def test_words_on_both_sides_of_a_line_end_in_a_title_stay_apart(
@@ -865,9 +865,9 @@ def test_customers_that_are_not_counted_yet_are_neither_zero_nor_missing(
         assert [row[-1] for row in table(looked, "days")] == ["not yet counted", "not yet counted", "1"]
         assert looked.page.inner_text("#uncounted") == "Not yet counted: 2 days"
         assert looked.page.locator("#chart-viewers .point").count() == 1
-        assert tiles(looked)["Most viewers on a day"] == ["1", f"named, on {days[0]}"]
-        looked.page.locator("#calendar").get_by_role("button", name="Only November 20, 2026").click()
-        assert tiles(looked)["Most viewers on a day"] == [_DASH, "not yet counted"]
+        assert tiles(looked)["Most viewers in a day"] == ["1", f"named viewers on {days[0]}"]
+        looked.page.locator("#calendar").get_by_role("button", name="Show only November 20, 2026").click()
+        assert tiles(looked)["Most viewers in a day"] == [_DASH, "not yet counted"]
 
 
 class TestEmptyWarehouse:
@@ -878,7 +878,7 @@ class TestEmptyWarehouse:
             publish.publish(newest_warehouse.configured(), tmp_path / name, FIRST, LAST, now=NOW)
         with observing(browser, tmp_path / "page.html") as looked:
             assert looked.noise == []
-            assert "Nothing is loaded in this range" in looked.page.inner_text("#bare")
+            assert "Nothing is loaded for this range" in looked.page.inner_text("#bare")
             assert looked.page.locator("#calendar .sign.never-tried").count() == 56
             assert looked.page.locator(".chart").count() == 0
         assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")

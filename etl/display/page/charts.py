@@ -1,4 +1,4 @@
-"""The picture's charts, by Altair."""
+"""The charts of the image, drawn with Altair."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def watch_time(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
 
 
 def viewers(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
-    """Named customers per day; the line breaks where no report is there, and a day with a part of them is hollow."""
+    """Named customers per day; the line breaks where there is no report, and a day with only one report is hollow."""
     values = [
         {"date": day.report_date.isoformat(), "viewers": day.viewers, "partial": bool(day.missing)}
         for day in figures.days
@@ -86,7 +86,7 @@ def viewers(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
 
 
 def top_content(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
-    """The most watched contents, the streaming types stacked; the title stands above its bar."""
+    """The most watched content items, the streaming types stacked; each title is above its bar."""
     shown = [(one, content_seconds(figures, one)) for one in figures.top[:TOP]]
     values = [
         {"place": one.place, "type": kind.label, "order": order, "hours": hours(seconds.get(kind, Decimal(0)))}
@@ -123,7 +123,7 @@ def top_content(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart
 
 
 def coverage(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
-    """The calendar as a chart, for the picture: a line per week, and per date a cell for LIVE and one for VOD."""
+    """The calendar as a chart, for the image: a row per week, and per date a cell for LIVE and one for VOD."""
     values = [
         {
             "week": f"{_monday(one.slice.report_date):%-d %b}",
@@ -190,7 +190,7 @@ def _layers(*charts: alt.Chart) -> alt.LayerChart:
 
 
 def _days_axis(days: Sequence[Day]) -> alt.X:
-    """Every date has its place, whether there is anything to draw or not. Dates are texts: no time zone shifts them."""
+    """Every date has its place, even without data. Dates are strings, so that no time zone shifts them."""
     dates = [day.report_date for day in days]
     return alt.X(
         "date:O",

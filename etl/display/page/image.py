@@ -1,4 +1,4 @@
-"""The page as a picture for chat: the same charts, on white, in one column, drawn without a browser."""
+"""The page as an image for chat: the same charts, on white, in one column, drawn without a browser."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SCALE: Final = 1.5
 
 
 def png(figures: Figures) -> bytes:
-    """The picture."""
+    """The image."""
     paint = theme.on_paper
     parts = []
     if not figures.is_bare:
@@ -62,7 +62,7 @@ def png(figures: Figures) -> bytes:
         scale=_SCALE,
         config=charts.config(paint, theme.FONT)
         | {"background": paint("paper"), "axisY": {"minExtent": _AXIS, "maxExtent": _AXIS}},
-        # Nothing is fetched: all data stands in the charts.
+        # Nothing is fetched: the charts contain all data.
         allowed_base_urls=[],
     )
 
@@ -76,7 +76,7 @@ def _title(text: str, *below: str) -> alt.TitleParams:
         subtitlePadding=4,
         offset=8,
         frame="group",
-        # At the left edge of the whole, not of the plot.
+        # Aligned with the left edge of the image, not of the plot.
         dx=-_AXIS,
     )
 
@@ -96,14 +96,14 @@ def _viewer_notes(figures: Figures) -> Iterator[str]:
 
 def _legend(figures: Figures) -> str:
     present = {one.shown_as for one in figures.slices}
-    return "of a date LIVE, then VOD: " + ",  ".join(
+    return "for each date LIVE, then VOD: " + ",  ".join(
         f"{sign} {state}" for state, sign in SIGNS.items() if state in present
     )
 
 
 def _heading(figures: Figures) -> Iterator[str]:
     if figures.is_bare:
-        yield "Nothing is loaded in this range"
+        yield "Nothing is loaded for this range"
     else:
         there = f"{figures.complete} of {len(figures.slices)} reports loaded"
         yield f"{charts.hours(figures.seconds):,.0f} hours; {there}"

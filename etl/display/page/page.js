@@ -1,5 +1,5 @@
-// Draws the charts, and everything anew for what a reader picks: a range, a day, a content. Nothing is asked for.
-// Seconds are whole units (data.units of them), so that sums are exact. Days are counted from data.first.
+// Draws the charts, and redraws everything when the reader selects a range, a day or a content item. Makes no requests.
+// Seconds are integers, data.units to a second, so that sums are exact. Days are counted from data.first.
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -24,7 +24,7 @@
   const START = indexOf(data.start);
   const END = indexOf(data.end);
 
-  // What is summed: everything, or one content. Each has seconds(kind, day) and anonymous(day).
+  // What is summed: everything, or one content item. Each has seconds(kind, day) and anonymous(day).
   const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
   const KINDS = data.kinds.map((_, kind) => kind);
   const everything = {
@@ -53,7 +53,7 @@
   const secondsOf = (what, days) => sum(days.map((day) => secondsOfDay(what, day)));
   const anonymousOf = (what, days) => sum(days.map((day) => what.anonymous(day)));
 
-  // Against so many days before, by the reports that both have.
+  // Compared with so many days before, using only reports that both periods have.
   const compare = (what, days, daysBack) => {
     let now = 0;
     let before = 0;
@@ -72,7 +72,7 @@
     return { percent: before ? 100 * (now / before - 1) : null, leftOut };
   };
 
-  // Texts, as the page has them without this script.
+  // Texts, the same as on the page without this script.
   const count = (number) => number.toLocaleString("en-US");
   const hours = (units, places) => {
     const power = 10 ** places;
@@ -82,9 +82,9 @@
   const share = (units, total) => (total ? `${((100 * units) / total).toFixed(1)} %` : DASH);
   const signed = (percent) => `${percent < 0 ? "−" : "+"}${Math.abs(percent).toFixed(1)} %`;
   const changed = ({ percent, leftOut }, than) => {
-    if (percent === null) return `no report of ${than} to compare with`;
+    if (percent === null) return `no report from ${than} to compare with`;
     const reports = `${count(leftOut)} ${leftOut === 1 ? "report" : "reports"}`;
-    return `${signed(percent)} on ${than}${leftOut ? `; like for like: ${reports} left out` : ""}`;
+    return `${signed(percent)} from ${than}${leftOut ? `; like for like, ${reports} left out` : ""}`;
   };
   const percentOf = ({ percent, leftOut }) => (percent === null || leftOut ? DASH : signed(percent));
   const daysBefore = (days) => (days.length === 1 ? "the day before" : `the ${days.length} days before`);
@@ -174,7 +174,7 @@
       if (!isNarrow) chart.append(element("text", { class: "axis day-axis", x: middle, y: height - 6 }, `${moment(day).getUTCDate()} ${named(day, { month: "short" })}`));
       if (!isNarrow) last = middle;
     }
-    // Each day takes clicks over its whole height: a low bar would be hard to hit.
+    // Each day is clickable over its whole height: a low bar would be hard to hit.
     for (const day of days) {
       const area = element("rect", { class: "hit", "data-date": iso(day), x: x(day), y: MARGIN.top, width: band, height: inner.height + MARGIN.bottom });
       area.addEventListener("click", () => pickDay(day));
@@ -279,24 +279,23 @@
     const full = days.findLast((day) => !missing(day).length);
     if (full === undefined) tell("newest", DASH, "no day has both reports");
     else {
-      const than = `the ${named(full, { weekday: "long" })} before`;
-      tell("newest", `${hours(secondsOfDay(what, full), 0)} h`, `${iso(full)}; ${changed(compare(what, [full], WEEK), than)}`);
+      tell("newest", `${hours(secondsOfDay(what, full), 0)} h`, `${iso(full)}; ${changed(compare(what, [full], WEEK), "a week before")}`);
     }
     const busiest = days.reduce((best, day) => ((data.viewers[day] ?? 0) > (data.viewers[best] ?? 0) ? day : best), days[0]);
-    if (state.content !== null) tell("viewers", DASH, "counted over all contents only");
-    else if (data.viewers[busiest]) tell("viewers", count(data.viewers[busiest]), `named, on ${iso(busiest)}`);
-    else tell("viewers", DASH, days.some(isUncounted) ? "not yet counted" : "nobody named");
+    if (state.content !== null) tell("viewers", DASH, "counted only across all content");
+    else if (data.viewers[busiest]) tell("viewers", count(data.viewers[busiest]), `named viewers on ${iso(busiest)}`);
+    else tell("viewers", DASH, days.some(isUncounted) ? "not yet counted" : "no named viewers");
     const anonymous = anonymousOf(what, days);
-    tell("anonymous", share(anonymous, total), `${hours(anonymous, 0)} h of the time watched`);
+    tell("anonymous", share(anonymous, total), `${hours(anonymous, 0)} h of watch time`);
     const slices = days.length * TYPES.length;
     const late = data.late.filter(([day]) => inPicked(indexOf(day))).length;
     const before = byId("reports").querySelector("a")?.parentElement;
     tell("reports", `${count(slices - sum(days.map((day) => missing(day).length)))} of ${count(slices)}`,
-      late ? `${count(late)} late` : "none of them is late");
+      late ? `${count(late)} late` : "none late");
     if (before) byId("reports").querySelector("dd").append(before);
     const restated = all("#restated tbody tr:not(.part)").filter((row) => isRowPicked(row)).length;
     const held = all("#calendar .sign.held").filter((sign) => inPicked(indexOf(sign.closest("td").dataset.date))).length;
-    tell("changes", `${count(restated)} ${restated === 1 ? "time" : "times"}`, held ? `${count(held)} held, for a person to judge` : "nothing is held");
+    tell("changes", `${count(restated)} ${restated === 1 ? "time" : "times"}`, held ? `${count(held)} held, awaiting review` : "none held");
   }
 
   // Tables. Cells after the first follow the order of the head.
@@ -357,7 +356,7 @@
     lines.sort((one, other) => (order(key(one), key(other)) || one.place - other.place) * (state.descending ? -1 : 1));
     const text = state.text.trim().toLowerCase();
     const isFound = ({ content }) => `${content.title}\n${content.id}`.toLowerCase().includes(text);
-    // What was not watched is no line; the picked one stays, to be let go again.
+    // Content without watch time gets no row; the selected item stays, so that it can be deselected.
     const isShown = (line) => isFound(line) && (line.total > 0 || line.content.place === state.content);
     const found = lines.filter(isShown);
     const shown = found.filter((line, place) => state.isLong || place < LINES || line.content.place === state.content);
@@ -412,7 +411,7 @@
     }
     byId("found").textContent = state.text.trim() ? `${count(found.length)} found` : "";
     byId("more").hidden = found.length <= LINES;
-    byId("more").textContent = state.isLong ? `Show ${LINES} only` : `Show all ${found.length}`;
+    byId("more").textContent = state.isLong ? `Show only ${LINES}` : `Show all ${found.length}`;
   }
 
   const isRowPicked = (row) => inPicked(indexOf(row.dataset.first), indexOf(row.dataset.last));
@@ -445,9 +444,9 @@
     }
   }
   const chip = (text, onclick) =>
-    button(element("bdi", {}, text), onclick, { class: "chip", "aria-label": `No longer only ${text}` });
+    button(element("bdi", {}, text), onclick, { class: "chip", "aria-label": `Remove filter: ${text}` });
 
-  // Rows are moved and chips replaced: whoever works with keys stays where they were.
+  // Rows are moved and chips replaced: keep the keyboard focus where it was.
   function update() {
     const focused = document.activeElement;
     draw();
@@ -467,7 +466,7 @@
     updatePicked();
   }
 
-  // CSV: the tables as they are shown, figures exact. Excel takes no text for a formula, and reads it as UTF-8.
+  // CSV: the tables as shown, with exact figures. Escaped so that Excel reads no text as a formula, and reads UTF-8.
   function download(name, lines) {
     const cell = (value) => {
       const isText = typeof value === "string" && !/^[+-]?[\d.]+$/.test(value);
@@ -514,14 +513,14 @@
     restated: () => asShown(byId("restated")),
   };
 
-  // What only a script can do is put in by it: without one, nothing on the page is dead.
+  // Controls that need the script are added by it: without it, the page has no dead controls.
   function prepare() {
     for (const one of all(".scripted, #pick, #by, #search")) one.hidden = false;
     if (byId("table")) byId("table").open = false;
     for (const name of all("#days .name, #calendar .name")) {
       const day = indexOf(name.closest("[data-date]").dataset.date);
       const spoken = name.closest("#days") ? iso(day) : named(day, { day: "numeric", month: "long", year: "numeric" });
-      const inside = button(name.textContent, () => pickDay(day), { class: name.className, "aria-label": `Only ${spoken}` });
+      const inside = button(name.textContent, () => pickDay(day), { class: name.className, "aria-label": `Show only ${spoken}` });
       name.replaceWith(inside);
     }
     for (const name of all("#top .name")) {
@@ -538,7 +537,7 @@
     }
     for (const table of all("#open, #restated")) {
       const columns = table.tHead.rows[0].cells.length;
-      table.tBodies[0].append(element("tr", { class: "none", hidden: true }, element("td", { colspan: columns, class: "soft long" }, "None of what is picked.")));
+      table.tBodies[0].append(element("tr", { class: "none", hidden: true }, element("td", { colspan: columns, class: "soft long" }, "Nothing matches the selection.")));
     }
     for (const [name, lines] of Object.entries(csv)) {
       const heading = byId(name)?.closest("section").querySelector("h2");

@@ -1,4 +1,4 @@
-"""From the settings to a file: a page where its name ends in `.html`, a picture where it ends in `.png`."""
+"""From the settings to a file: a page if its name ends in `.html`, an image if it ends in `.png`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Published:
 
     Attributes:
         size: in bytes.
-        boxes: what the picture shows as boxes, for want of fonts; None where it shows all titles.
+        boxes: what the image shows as boxes for lack of fonts; None if it shows all titles.
     """
 
     size: int
@@ -41,7 +41,7 @@ class Published:
 
 
 def publish(settings: Settings, output: Path, start: date, end: date, *, now: datetime | None = None) -> Published:
-    """Write what is stored of the dates from `start` to `end` to `output`, which appears whole or not at all.
+    """Write the stored data of the dates from `start` to `end` to `output`, atomically.
 
     Raises:
         WrongUsage: the range is too long for a page.
@@ -77,7 +77,7 @@ def publish(settings: Settings, output: Path, start: date, end: date, *, now: da
 
 
 def examine_fonts(titles: Iterable[str]) -> str | None:
-    """What a picture of the titles would show as boxes, for want of fonts; None where nothing, or none can be drawn."""
+    """Scripts that an image would show as boxes for lack of fonts; None if there are none, or no image can be drawn."""
     try:
         from etl.display.page import fonts  # noqa: PLC0415 - an extra, and slow to import
     except ImportError:
@@ -101,7 +101,7 @@ def _require_extra(*modules: str) -> None:
 
 
 def _require_writable(output: Path) -> None:
-    """Before anything is read: a large warehouse takes its time."""
+    """Checked before anything is read: reading a large warehouse takes time."""
     try:
         handle, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
         os.close(handle)
@@ -120,12 +120,12 @@ def _not_writable(output: Path, error: OSError) -> Misconfigured:
 
 
 def _replace(output: Path, content: bytes) -> None:
-    """Through a file beside it, so that whoever opens it sees the old one or the new one."""
+    """Through a temporary file in the same folder, so that readers see either the old file or the new one."""
     handle, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-        # mkstemp's files are their owner's alone; this one is to be shown around, as any other that a command writes.
+        # mkstemp's files are readable only by their owner; this one is meant to be shared, like any other output file.
         Path(name).chmod(0o666 & ~_umask())
         Path(name).replace(output)
     except BaseException:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from etl.diagnostics.page_data import Change, Content, Day, Figures
 
 _WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_LONG_WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _WEEK: Final = 7
 _HOUR_S: Final = 3600
 _TREND_HEIGHT: Final = 100
@@ -56,7 +55,6 @@ def html(figures: Figures) -> str:
         "signed": _signed,
         "thousands": _thousands,
         "unbroken": _unbroken,
-        "weekday": lambda day: _LONG_WEEKDAYS[day.weekday()],
     }
     counts = Counter(one.shown_as for one in figures.slices)
     return environment.from_string(_part("page.html.j2")).render(
@@ -83,7 +81,7 @@ def html(figures: Figures) -> str:
 
 
 def _line(figures: Figures, content: Content) -> dict[str, Any]:
-    """What the table shows of a content."""
+    """What the table shows of a content item."""
     seconds = content_seconds(figures, content)
     return {
         "content": content,
@@ -96,7 +94,7 @@ def _line(figures: Figures, content: Content) -> dict[str, Any]:
 
 
 def _trend(days: Sequence[Day], content: Content) -> str:
-    """An SVG path, a unit wide per day; interrupted where no report is there."""
+    """An SVG path, one unit wide per day; interrupted where there is no report."""
     sums: dict[date, Decimal] = {}
     for one in content.views:
         sums[one.report_date] = sums.get(one.report_date, Decimal(0)) + one.seconds
@@ -113,7 +111,7 @@ def _trend(days: Sequence[Day], content: Content) -> str:
 
 
 def _policy(script: str) -> str:
-    """Nothing may be asked for, and no script may run but this one; widths of bars are styles."""
+    """No requests, and no script but this one; the widths of bars are inline styles."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
@@ -155,17 +153,17 @@ def _signed_percent(percent: float) -> str:
 
 
 def _changed(change: Change, than: str) -> str:
-    """`+4.2 % on the 28 days before; like for like: 3 reports left out`."""
+    """`+4.2 % from the 28 days before; like for like, 3 reports left out`."""
     if change.percent is None:
-        return f"no report of {than} to compare with"
+        return f"no report from {than} to compare with"
     left_out = f"{change.left_out:,} {'report' if change.left_out == 1 else 'reports'}"
-    return f"{_signed_percent(change.percent)} on {than}" + (
-        f"; like for like: {left_out} left out" if change.left_out else ""
+    return f"{_signed_percent(change.percent)} from {than}" + (
+        f"; like for like, {left_out} left out" if change.left_out else ""
     )
 
 
 def _sentence(text: str) -> Markup:
-    """The text with its commands, which stand between backticks, marked, and with dates and options whole."""
+    """The text with its commands, which are in backticks, marked up, and with dates and options unbroken."""
     prose_and_commands = text.split("`")
     return Markup("").join(
         Markup("<code>{}</code>").format(_unbroken(part)) if place % 2 else _unbroken(part)
@@ -174,7 +172,7 @@ def _sentence(text: str) -> Markup:
 
 
 def _unbroken(text: str) -> Markup:
-    """The text with its dates and options whole: lines end between words only."""
+    """The text with its dates and options unbroken: lines break only between words."""
     words = (
         Markup('<span class="whole">{}</span>').format(word) if "-" in word and len(word) <= _WHOLE else escape(word)
         for word in text.split(" ")

@@ -1,4 +1,4 @@
-"""Colours, which keep apart for the colour-blind; every state has a sign besides (`status.SIGNS`)."""
+"""Colours that colour-blind readers can tell apart; every state also has a sign (`status.SIGNS`)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ DARK: Final = {
 
 
 def name_of(state: str) -> str:
-    """The state's name among the colours, and as a CSS class."""
+    """The state's name in the palette, and as a CSS class."""
     return state.replace(" ", "-")
 
 

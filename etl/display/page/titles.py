@@ -1,4 +1,4 @@
-"""What a content is called where people look: its title, without what would steer the layout around it."""
+"""The displayed name of a content item: its title, without characters that would affect the layout around it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from etl.diagnostics.page_data import Content
 
-# Tabs and the ends of lines: a title is shown on one line, and its words stay apart.
+# Tabs and line breaks: a title is shown on one line, and its words stay separate.
 _BREAKS: Final = re.compile(r"[\t-\r\x1c-\x1f\x85\u2028\u2029]")
 # Characters that steer how text is laid out: control characters, and overrides of direction, with which a title would
 # turn its neighbours around. Joiners, of which emoji and some scripts are made, stay.
@@ -21,12 +21,12 @@ _FILLERS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 
 def label(content: Content) -> str:
-    """What a content is called: its title, or its id where the reports give none that can be seen."""
+    """The displayed name of a content item: its title, or its id if the title has no visible characters."""
     return _seen(content.title) or _seen(content.content_id) or ascii(content.content_id)
 
 
 def _seen(text: str) -> str:
-    """The text without what steers layout and without blanks around it; empty where nothing of it would be seen."""
+    """The text without layout control characters and surrounding blanks; empty if nothing of it is visible."""
     shown = " ".join(filter(None, (part.strip() for part in _BREAKS.split(text)))).translate(_UNSEEN)
     marks = [place for place, char in enumerate(shown) if not _is_blank(char)]
     return shown[marks[0] :].rstrip() if marks else ""
