@@ -67,7 +67,8 @@ def _section(columns: list[Row]) -> str:
     lines = [f"### `{name}`", "", comment or ""]
     if partition_key:
         lines[-1] += f" Partitioned by {partition_key}."
-    lines += ["", "| column | type | holds |" if is_view else "| column | type | may be NULL | key | holds |"]
+    more = "" if is_view else " may be NULL | key |"
+    lines += ["", f"| column | type |{more} description |"]
     lines += ["| --- | --- | --- |" if is_view else "| --- | --- | --- | --- | --- |"]
     for *_, column, kind, not_null, position, holds in columns:
         of_table = [] if is_view else ["" if not_null else "yes", str(position or "")]

@@ -26,12 +26,12 @@ def upgrade() -> None:
         ) PARTITION BY RANGE (report_date, report_type);
 
         COMMENT ON TABLE watch_time
-            IS 'Seconds watched per content, customer, streaming type, day and report: one row each.';
-        COMMENT ON COLUMN watch_time.customer_id IS 'the service''s own user id; empty text for anonymous viewers';
+            IS 'Watch time: one row per report date, report type, content item, customer and streaming type.';
+        COMMENT ON COLUMN watch_time.customer_id IS 'the service''s own user id; empty string for anonymous viewers';
         COMMENT ON COLUMN watch_time.content_id IS 'BlendVision''s content id, character for character';
         COMMENT ON COLUMN watch_time.streaming_type IS 'what was played: VOD, LIVE or LIVE_TO_VOD';
-        COMMENT ON COLUMN watch_time.report_date IS 'the day on which the views began, in the source''s zone';
-        COMMENT ON COLUMN watch_time.report_type IS 'the report that holds the row: LIVE or VOD';
+        COMMENT ON COLUMN watch_time.report_date IS 'day on which the views began, in the source''s time zone';
+        COMMENT ON COLUMN watch_time.report_type IS 'report that contains the row: LIVE or VOD';
         COMMENT ON COLUMN watch_time.watch_seconds IS 'seconds watched, paused time excluded; exact';
 
         CREATE TABLE content (
@@ -44,11 +44,12 @@ def upgrade() -> None:
             CONSTRAINT content_pkey PRIMARY KEY (content_id)
         );
 
-        COMMENT ON TABLE content IS 'What was watched: one row per content.';
+        COMMENT ON TABLE content IS 'What was watched: one row per content item.';
         COMMENT ON COLUMN content.content_id IS 'BlendVision''s content id, character for character';
-        COMMENT ON COLUMN content.title IS 'the title in the report of the newest date seen';
-        COMMENT ON COLUMN content.created_at IS 'when the content was created; empty where unreadable';
-        COMMENT ON COLUMN content.first_seen IS 'oldest report date that names the content';
-        COMMENT ON COLUMN content.last_seen IS 'newest report date that names the content';
-        COMMENT ON COLUMN content.last_seen_type IS 'the report of that date that gave the title; VOD before LIVE';
+        COMMENT ON COLUMN content.title IS 'title in the report with the newest date';
+        COMMENT ON COLUMN content.created_at IS 'when the content item was created; NULL if unreadable';
+        COMMENT ON COLUMN content.first_seen IS 'oldest report date that contains the item';
+        COMMENT ON COLUMN content.last_seen IS 'newest report date that contains the item';
+        COMMENT ON COLUMN content.last_seen_type
+            IS 'report of that date that the title is from; VOD takes precedence over LIVE';
     """)

@@ -21,9 +21,9 @@ def upgrade() -> None:
         CREATE UNIQUE INDEX warehouse_is_one ON warehouse ((true));
 
         COMMENT ON TABLE warehouse
-            IS 'One row: the organization that this schema belongs to, set by its first accepted answer.';
-        COMMENT ON COLUMN warehouse.org_id IS 'the organization whose data this schema holds';
-        COMMENT ON COLUMN warehouse.claimed_at IS 'when the first accepted answer was recorded';
+            IS 'One row: the organization that this schema belongs to, set by its first accepted response.';
+        COMMENT ON COLUMN warehouse.org_id IS 'organization whose data this schema holds';
+        COMMENT ON COLUMN warehouse.claimed_at IS 'when the first accepted response was recorded';
 
         CREATE TABLE report_slice (
             report_date   date NOT NULL,
@@ -52,33 +52,32 @@ def upgrade() -> None:
             CONSTRAINT report_slice_only_held_has_hash CHECK (held_sha256 IS NULL OR state = 'held')
         );
 
-        COMMENT ON TABLE report_slice IS 'What is known of each slice; no row: never tried.';
-        COMMENT ON COLUMN report_slice.report_date IS 'the day that is reported, in the source''s zone';
+        COMMENT ON TABLE report_slice IS 'State of each slice; no row: never tried.';
+        COMMENT ON COLUMN report_slice.report_date IS 'report date, in the source''s time zone';
         COMMENT ON COLUMN report_slice.report_type IS 'LIVE or VOD';
         COMMENT ON COLUMN report_slice.state IS 'loaded, unavailable, empty, held or failed';
-        COMMENT ON COLUMN report_slice.revision IS 'the revision that is stored; 0: none was ever accepted';
-        COMMENT ON COLUMN report_slice.report_sha256 IS 'hash of the stored revision''s CSV';
+        COMMENT ON COLUMN report_slice.revision IS 'stored revision; 0: none was ever accepted';
+        COMMENT ON COLUMN report_slice.report_sha256 IS 'SHA-256 of the stored revision''s CSV';
         COMMENT ON COLUMN report_slice.read_as
-            IS 'header text and column of each column of the stored revision, as JSON; read otherwise, it is '
-               'loaded again';
+            IS 'how the header of the stored revision was mapped to columns, as JSON; if the mapping changes, the '
+               'report is loaded again';
         COMMENT ON COLUMN report_slice.rows_stored IS 'rows of the slice in watch_time';
-        COMMENT ON COLUMN report_slice.watch_seconds IS 'their sum';
-        COMMENT ON COLUMN report_slice.checked_at IS 'when the source was last asked';
+        COMMENT ON COLUMN report_slice.watch_seconds IS 'total seconds of those rows';
+        COMMENT ON COLUMN report_slice.checked_at IS 'when the source was last checked';
         COMMENT ON COLUMN report_slice.loaded_at IS 'when the stored revision was committed';
-        COMMENT ON COLUMN report_slice.reason
-            IS 'why the state is what it is, in words; empty when there is nothing to say';
-        COMMENT ON COLUMN report_slice.error_code IS 'the kind of the error behind held and failed';
+        COMMENT ON COLUMN report_slice.reason IS 'reason for the state; NULL if there is nothing to report';
+        COMMENT ON COLUMN report_slice.error_code IS 'kind of error that caused the state held or failed';
         COMMENT ON COLUMN report_slice.last_check
-            IS 'trouble or absence that the last check met and that changes no state; empty when it went well';
+            IS 'error or missing report found by the last check that did not change the state; NULL if there was none';
         COMMENT ON COLUMN report_slice.report_source
-            IS 'host and path that the stored revision was downloaded from, then ?sha256= and the SHA-256 of '
-               'what the URL asks for beside its signature; empty where the host gave no strong ETag';
+            IS 'host and path that the stored revision was downloaded from, then ?sha256= and the SHA-256 of the '
+               'URL''s query without its signature; NULL if the host sent no strong ETag';
         COMMENT ON COLUMN report_slice.report_etag
-            IS 'its strong ETag there: while the host says that the file still has it, nothing is downloaded';
+            IS 'its strong ETag on that host; while the host confirms it, nothing is downloaded';
         COMMENT ON COLUMN report_slice.held_sha256
-            IS 'hash of the report that is held: --accept takes this one only; empty unless the state is held';
+            IS 'SHA-256 of the held report, the only one that --accept accepts; NULL unless the state is held';
         COMMENT ON COLUMN report_slice.facts_version
-            IS 'raised by every transaction that changes the slice''s rows in watch_time';
+            IS 'incremented by every transaction that changes the slice''s rows in watch_time';
 
         CREATE TABLE report_revision (
             report_date       date NOT NULL,
@@ -109,29 +108,29 @@ def upgrade() -> None:
         );
 
         COMMENT ON TABLE report_revision IS 'Append-only: one row per accepted revision of a slice.';
-        COMMENT ON COLUMN report_revision.report_date IS 'the day that is reported, in the source''s zone';
+        COMMENT ON COLUMN report_revision.report_date IS 'report date, in the source''s time zone';
         COMMENT ON COLUMN report_revision.report_type IS 'LIVE or VOD';
         COMMENT ON COLUMN report_revision.revision IS '1 for the first accepted report of the slice';
-        COMMENT ON COLUMN report_revision.report_sha256 IS 'hash of the CSV';
+        COMMENT ON COLUMN report_revision.report_sha256 IS 'SHA-256 of the CSV';
         COMMENT ON COLUMN report_revision.report_bytes IS 'size of the CSV';
-        COMMENT ON COLUMN report_revision.rows_read IS 'lines of the report, without header and blank lines';
-        COMMENT ON COLUMN report_revision.rows_merged IS 'lines added to another line of the same key';
-        COMMENT ON COLUMN report_revision.rows_repeated IS 'merged lines of a named customer that repeat one whole';
+        COMMENT ON COLUMN report_revision.rows_read IS 'lines of the report, excluding header and blank lines';
+        COMMENT ON COLUMN report_revision.rows_merged IS 'lines summed into another line with the same key';
+        COMMENT ON COLUMN report_revision.rows_repeated
+            IS 'merged lines of a named customer that repeat another line exactly';
         COMMENT ON COLUMN report_revision.rows_rejected IS 'lines not loaded; see report_reject';
-        COMMENT ON COLUMN report_revision.rows_inserted IS 'rows of watch_time that came with this revision';
+        COMMENT ON COLUMN report_revision.rows_inserted IS 'rows that this revision added to watch_time';
         COMMENT ON COLUMN report_revision.rows_updated IS 'rows whose seconds this revision changed';
-        COMMENT ON COLUMN report_revision.rows_deleted IS 'rows that this revision no longer has';
-        COMMENT ON COLUMN report_revision.rows_unchanged IS 'rows that were there before, with the same seconds';
-        COMMENT ON COLUMN report_revision.seconds_before IS 'the slice''s sum before this revision';
-        COMMENT ON COLUMN report_revision.seconds_after IS 'the slice''s sum with this revision';
-        COMMENT ON COLUMN report_revision.created_at_unread IS 'rows with a creation time in no known format';
+        COMMENT ON COLUMN report_revision.rows_deleted IS 'rows that this revision removed';
+        COMMENT ON COLUMN report_revision.rows_unchanged IS 'rows that were already stored with the same seconds';
+        COMMENT ON COLUMN report_revision.seconds_before IS 'total seconds of the slice before this revision';
+        COMMENT ON COLUMN report_revision.seconds_after IS 'total seconds of the slice with this revision';
+        COMMENT ON COLUMN report_revision.created_at_unread IS 'rows with a creation time in an unknown format';
         COMMENT ON COLUMN report_revision.unknown_types IS 'rows with an undocumented streaming type (loaded)';
-        COMMENT ON COLUMN report_revision.overruled
-            IS 'what a guard said against the report that a person accepted all the same';
-        COMMENT ON COLUMN report_revision.code_version IS 'the version of watch-time that loaded it';
+        COMMENT ON COLUMN report_revision.overruled IS 'why a guard refused the report, if a person accepted it';
+        COMMENT ON COLUMN report_revision.code_version IS 'version of watch-time that loaded it';
         COMMENT ON COLUMN report_revision.loaded_at IS 'when it was committed';
         COMMENT ON COLUMN report_revision.load_duration
-            IS 'from the report''s address to its ledger row: download, checks, load';
+            IS 'time from receiving the report''s URL to writing its ledger row: download, checks, load';
 
         CREATE TABLE report_check (
             report_date date NOT NULL,
@@ -146,14 +145,14 @@ def upgrade() -> None:
         );
 
         COMMENT ON TABLE report_check
-            IS 'What the checks of a slice met, in order; the same answer several times in a row is one line.';
-        COMMENT ON COLUMN report_check.report_date IS 'the slice''s date';
-        COMMENT ON COLUMN report_check.report_type IS 'the slice''s report: LIVE or VOD';
-        COMMENT ON COLUMN report_check.first_at IS 'when it was met first';
-        COMMENT ON COLUMN report_check.last_at IS 'when it was met last';
-        COMMENT ON COLUMN report_check.times IS 'how often in a row';
+            IS 'Results of the checks of each slice, in order; consecutive identical results are one row.';
+        COMMENT ON COLUMN report_check.report_date IS 'report date of the slice';
+        COMMENT ON COLUMN report_check.report_type IS 'report type of the slice: LIVE or VOD';
+        COMMENT ON COLUMN report_check.first_at IS 'time of the first of these checks';
+        COMMENT ON COLUMN report_check.last_at IS 'time of the last of these checks';
+        COMMENT ON COLUMN report_check.times IS 'number of these checks';
         COMMENT ON COLUMN report_check.result IS 'loaded, unchanged, empty, unavailable, withdrawn, held or failed';
-        COMMENT ON COLUMN report_check.message IS 'what there is to say about it';
+        COMMENT ON COLUMN report_check.message IS 'details of the result';
 
         CREATE TABLE report_reject (
             report_date   date NOT NULL,
@@ -167,14 +166,14 @@ def upgrade() -> None:
         );
 
         COMMENT ON TABLE report_reject
-            IS 'Lines that were not loaded: of each accepted revision, and of the last refused report of a slice.';
-        COMMENT ON COLUMN report_reject.report_date IS 'the day that is reported, in the source''s zone';
+            IS 'Rejected lines of each accepted revision, and of the last refused report of each slice.';
+        COMMENT ON COLUMN report_reject.report_date IS 'report date, in the source''s time zone';
         COMMENT ON COLUMN report_reject.report_type IS 'LIVE or VOD';
-        COMMENT ON COLUMN report_reject.report_sha256 IS 'the report that holds the line';
-        COMMENT ON COLUMN report_reject.line_number IS 'physical line at which the record begins; header: 1';
+        COMMENT ON COLUMN report_reject.report_sha256 IS 'SHA-256 of the report that contains the line';
+        COMMENT ON COLUMN report_reject.line_number IS 'physical line on which the record begins; the header is line 1';
         COMMENT ON COLUMN report_reject.reason IS 'why the line was not loaded';
-        COMMENT ON COLUMN report_reject.raw_text IS 'the record as it stands in the file';
+        COMMENT ON COLUMN report_reject.raw_text IS 'the record as it appears in the file';
 
-        COMMENT ON TABLE watch_time_version IS 'One row: the version of these tables.';
-        COMMENT ON COLUMN watch_time_version.version_num IS 'number of the newest migration that was run';
+        COMMENT ON TABLE watch_time_version IS 'One row: the version of this schema.';
+        COMMENT ON COLUMN watch_time_version.version_num IS 'number of the last migration that was run';
     """)

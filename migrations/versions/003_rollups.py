@@ -28,16 +28,17 @@ def upgrade() -> None:
         CREATE INDEX content_daily_content_id ON content_daily (content_id);
 
         COMMENT ON TABLE content_daily
-            IS 'What each content was watched per day, report and streaming type: the facts, summed in the '
-               'transaction that changes them.';
-        COMMENT ON COLUMN content_daily.report_date IS 'the day on which the views began, in the source''s zone';
-        COMMENT ON COLUMN content_daily.report_type IS 'the report that holds the rows: LIVE or VOD';
+            IS 'Totals per report date, report type, content item and streaming type, updated in the transaction that '
+               'changes the facts.';
+        COMMENT ON COLUMN content_daily.report_date IS 'day on which the views began, in the source''s time zone';
+        COMMENT ON COLUMN content_daily.report_type IS 'report that contains the rows: LIVE or VOD';
         COMMENT ON COLUMN content_daily.content_id IS 'BlendVision''s content id, character for character';
         COMMENT ON COLUMN content_daily.streaming_type IS 'what was played: VOD, LIVE or LIVE_TO_VOD';
-        COMMENT ON COLUMN content_daily.customers IS 'named customers, which are also its named rows';
+        COMMENT ON COLUMN content_daily.customers
+            IS 'number of named customers, which is also the number of their rows in watch_time';
         COMMENT ON COLUMN content_daily.watch_seconds IS 'seconds watched, anonymous viewers included; exact';
         COMMENT ON COLUMN content_daily.anonymous_seconds IS 'seconds watched by anonymous viewers; exact';
-        COMMENT ON COLUMN content_daily.has_anonymous IS 'whether watch_time has a row of anonymous viewers';
+        COMMENT ON COLUMN content_daily.has_anonymous IS 'whether watch_time has a row for anonymous viewers';
 
         CREATE TABLE customer_count (
             period         text NOT NULL,
@@ -52,14 +53,14 @@ def upgrade() -> None:
         );
 
         COMMENT ON TABLE customer_count
-            IS 'Different customers, which cannot be added up: counted after loads. Valid while facts_version '
-               'is the sum of that of the period''s slices.';
+            IS 'Distinct customers, which cannot be summed: counted after loads. Valid while facts_version is the sum '
+               'of facts_version of the period''s slices.';
         COMMENT ON COLUMN customer_count.period IS 'day or month';
         COMMENT ON COLUMN customer_count.start_date IS 'the day, or the first day of the month';
-        COMMENT ON COLUMN customer_count.report_type IS 'LIVE or VOD; empty text: both together';
-        COMMENT ON COLUMN customer_count.streaming_type IS 'VOD, LIVE or LIVE_TO_VOD; empty text: all together';
-        COMMENT ON COLUMN customer_count.content_id IS 'one content; empty text: all together';
-        COMMENT ON COLUMN customer_count.customers IS 'different named customers; exact';
+        COMMENT ON COLUMN customer_count.report_type IS 'LIVE or VOD; empty string: both';
+        COMMENT ON COLUMN customer_count.streaming_type IS 'VOD, LIVE or LIVE_TO_VOD; empty string: all';
+        COMMENT ON COLUMN customer_count.content_id IS 'one content item; empty string: all';
+        COMMENT ON COLUMN customer_count.customers IS 'distinct named customers; exact';
         COMMENT ON COLUMN customer_count.facts_version
-            IS 'the sum of facts_version of the period''s slices when they were counted';
+            IS 'sum of facts_version of the period''s slices when they were counted';
     """)

@@ -210,36 +210,33 @@ def _create_coverage() -> None:
 def _comment_daily_views() -> None:
     op.execute("""
         COMMENT ON VIEW watch_time_report
-            IS 'The columns of BlendVision''s CSV, with the newest title of each content.';
-        COMMENT ON COLUMN watch_time_report.report_date
-            IS 'the day on which the views began, in the source''s zone';
-        COMMENT ON COLUMN watch_time_report.report_type IS 'the report that holds the row: LIVE or VOD';
-        COMMENT ON COLUMN watch_time_report.title IS 'the title in the report of the newest date seen';
+            IS 'The columns of BlendVision''s CSV, with the newest title of each content item.';
+        COMMENT ON COLUMN watch_time_report.report_date IS 'day on which the views began, in the source''s time zone';
+        COMMENT ON COLUMN watch_time_report.report_type IS 'report that contains the row: LIVE or VOD';
+        COMMENT ON COLUMN watch_time_report.title IS 'title in the report with the newest date';
         COMMENT ON COLUMN watch_time_report.content_id IS 'BlendVision''s content id, character for character';
         COMMENT ON COLUMN watch_time_report.streaming_type IS 'what was played: VOD, LIVE or LIVE_TO_VOD';
-        COMMENT ON COLUMN watch_time_report.created_at
-            IS 'when the content was created; empty where unreadable';
+        COMMENT ON COLUMN watch_time_report.created_at IS 'when the content item was created; NULL if unreadable';
         COMMENT ON COLUMN watch_time_report.customer_id
-            IS 'the service''s own user id; empty text for anonymous viewers';
+            IS 'the service''s own user id; empty string for anonymous viewers';
         COMMENT ON COLUMN watch_time_report.watch_seconds IS 'seconds watched, paused time excluded; exact';
 
         COMMENT ON VIEW watch_time_daily
             IS 'Rows, named customers and seconds per day, report and streaming type.';
-        COMMENT ON COLUMN watch_time_daily.report_date
-            IS 'the day on which the views began, in the source''s zone';
-        COMMENT ON COLUMN watch_time_daily.report_type IS 'the report that holds the rows: LIVE or VOD';
+        COMMENT ON COLUMN watch_time_daily.report_date IS 'day on which the views began, in the source''s time zone';
+        COMMENT ON COLUMN watch_time_daily.report_type IS 'report that contains the rows: LIVE or VOD';
         COMMENT ON COLUMN watch_time_daily.streaming_type IS 'what was played: VOD, LIVE or LIVE_TO_VOD';
         COMMENT ON COLUMN watch_time_daily.rows IS 'rows of watch_time';
         COMMENT ON COLUMN watch_time_daily.customers
-            IS 'different named customers; empty until counted; not to be added up over days or types';
+            IS 'distinct named customers; NULL until counted; cannot be summed over days or types';
         COMMENT ON COLUMN watch_time_daily.watch_seconds IS 'seconds watched, anonymous viewers included';
 
         COMMENT ON VIEW watch_time_customers
-            IS 'Different named customers of each day, over both reports and all streaming types.';
+            IS 'Distinct named customers of each day, across both reports and all streaming types.';
         COMMENT ON COLUMN watch_time_customers.report_date
-            IS 'the day on which the views began, in the source''s zone';
+            IS 'day on which the views began, in the source''s time zone';
         COMMENT ON COLUMN watch_time_customers.customers
-            IS 'different named customers; empty until counted; not to be added up over days';
+            IS 'distinct named customers; NULL until counted; cannot be summed over days';
     """)
 
 
@@ -248,34 +245,33 @@ def _comment_monthly_views() -> None:
         COMMENT ON VIEW watch_time_monthly
             IS 'Rows, named customers and seconds per month, report and streaming type.';
         COMMENT ON COLUMN watch_time_monthly.month IS 'first day of the month of the report dates';
-        COMMENT ON COLUMN watch_time_monthly.report_type IS 'the report that holds the rows: LIVE or VOD';
+        COMMENT ON COLUMN watch_time_monthly.report_type IS 'report that contains the rows: LIVE or VOD';
         COMMENT ON COLUMN watch_time_monthly.streaming_type IS 'what was played: VOD, LIVE or LIVE_TO_VOD';
         COMMENT ON COLUMN watch_time_monthly.rows IS 'rows of watch_time';
         COMMENT ON COLUMN watch_time_monthly.customers
-            IS 'different named customers; empty until counted; not to be added up over months or types';
+            IS 'distinct named customers; NULL until counted; cannot be summed over months or types';
         COMMENT ON COLUMN watch_time_monthly.watch_seconds IS 'seconds watched, anonymous viewers included';
 
         COMMENT ON VIEW watch_time_by_content
-            IS 'What each content was watched per month, over both reports and all streaming types.';
+            IS 'Watch time of each content item per month, across both reports and all streaming types.';
         COMMENT ON COLUMN watch_time_by_content.month IS 'first day of the month of the report dates';
-        COMMENT ON COLUMN watch_time_by_content.content_id
-            IS 'BlendVision''s content id, character for character';
-        COMMENT ON COLUMN watch_time_by_content.title IS 'the title in the report of the newest date seen';
+        COMMENT ON COLUMN watch_time_by_content.content_id IS 'BlendVision''s content id, character for character';
+        COMMENT ON COLUMN watch_time_by_content.title IS 'title in the report with the newest date';
         COMMENT ON COLUMN watch_time_by_content.first_date
-            IS 'oldest report date of the month that has the content; over all time: content.first_seen';
+            IS 'oldest report date of the month that contains the item; over all time: content.first_seen';
         COMMENT ON COLUMN watch_time_by_content.last_date
-            IS 'newest report date of the month that has the content; over all time: content.last_seen';
+            IS 'newest report date of the month that contains the item; over all time: content.last_seen';
         COMMENT ON COLUMN watch_time_by_content.rows IS 'rows of watch_time';
         COMMENT ON COLUMN watch_time_by_content.customers
-            IS 'different named customers; empty until counted; not to be added up over months or contents';
+            IS 'distinct named customers; NULL until counted; cannot be summed over months or content items';
         COMMENT ON COLUMN watch_time_by_content.watch_seconds IS 'seconds watched, anonymous viewers included';
 
         COMMENT ON VIEW watch_time_by_customer
-            IS 'What each named customer watched per month; anonymous viewers are left out.';
+            IS 'Watch time of each named customer per month, without anonymous viewers.';
         COMMENT ON COLUMN watch_time_by_customer.month IS 'first day of the month of the report dates';
         COMMENT ON COLUMN watch_time_by_customer.customer_id IS 'the service''s own user id; never empty';
-        COMMENT ON COLUMN watch_time_by_customer.days IS 'report dates on which the customer watched';
-        COMMENT ON COLUMN watch_time_by_customer.contents IS 'different contents watched';
+        COMMENT ON COLUMN watch_time_by_customer.days IS 'number of report dates on which the customer watched';
+        COMMENT ON COLUMN watch_time_by_customer.contents IS 'number of distinct content items watched';
         COMMENT ON COLUMN watch_time_by_customer.watch_seconds IS 'seconds watched';
     """)
 
@@ -283,25 +279,23 @@ def _comment_monthly_views() -> None:
 def _comment_coverage() -> None:
     op.execute("""
         COMMENT ON VIEW report_coverage
-            IS 'One row per slice from the oldest one known to the newest one due (two days before today in UTC; '
-               'further where newer ones are known), also of those that were never tried.';
-        COMMENT ON COLUMN report_coverage.report_date IS 'the day that is reported, in the source''s zone';
+            IS 'One row per slice, including those never tried, from the oldest known to the newest due (two days '
+               'before today in UTC, or later if newer ones are known).';
+        COMMENT ON COLUMN report_coverage.report_date IS 'report date, in the source''s time zone';
         COMMENT ON COLUMN report_coverage.report_type IS 'LIVE or VOD';
         COMMENT ON COLUMN report_coverage.state
-            IS 'loaded, unavailable, empty, held, failed or never tried; loaded and empty are complete';
-        COMMENT ON COLUMN report_coverage.revision
-            IS 'the revision that is stored; 0: none was ever accepted';
+            IS 'loaded, unavailable, empty, held, failed or never tried; loaded and empty count as complete';
+        COMMENT ON COLUMN report_coverage.revision IS 'stored revision; 0: none was ever accepted';
         COMMENT ON COLUMN report_coverage.rows IS 'rows of the slice in watch_time';
-        COMMENT ON COLUMN report_coverage.watch_seconds IS 'their sum';
+        COMMENT ON COLUMN report_coverage.watch_seconds IS 'total seconds of those rows';
         COMMENT ON COLUMN report_coverage.loaded_at IS 'when the stored revision was committed';
-        COMMENT ON COLUMN report_coverage.reason
-            IS 'why the state is what it is, in words; empty when there is nothing to say';
+        COMMENT ON COLUMN report_coverage.reason IS 'reason for the state; NULL if there is nothing to report';
         COMMENT ON COLUMN report_coverage.last_check
-            IS 'trouble or absence that the last check met and that changes no state; empty when it went well';
+            IS 'error or missing report found by the last check that did not change the state; NULL if there was none';
         COMMENT ON COLUMN report_coverage.provisional
-            IS 'whether the date is so young that the daily job, with the settings'' defaults, still asks for '
-               'restatements: until seven days after it, today in UTC; says nothing of the state';
+            IS 'whether runs with default settings still re-check the date for restatements: until seven days after '
+               'it, in UTC; independent of the state';
         COMMENT ON COLUMN report_coverage.presumed_empty
-            IS 'whether the state is empty only because the source answers 404: no file said so, and a report may '
-               'still come';
+            IS 'whether the state is empty only because the source answers 404: no report confirms it, and one may '
+               'still be published';
     """)

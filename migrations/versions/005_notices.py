@@ -23,9 +23,10 @@ def upgrade() -> None:
         );
 
         COMMENT ON TABLE report_notice
-            IS 'The condition of a slice that people were last told of; no row: never told anything, or all is well.';
-        COMMENT ON COLUMN report_notice.report_date IS 'the slice''s date';
-        COMMENT ON COLUMN report_notice.report_type IS 'the slice''s report: LIVE or VOD';
+            IS 'The condition of each slice in the last notice about it; no row: no notice was sent, or the slice has '
+               'recovered.';
+        COMMENT ON COLUMN report_notice.report_date IS 'report date of the slice';
+        COMMENT ON COLUMN report_notice.report_type IS 'report type of the slice: LIVE or VOD';
         COMMENT ON COLUMN report_notice.condition IS 'held, failed, withdrawn or late';
-        COMMENT ON COLUMN report_notice.told_at IS 'when they were told';
+        COMMENT ON COLUMN report_notice.told_at IS 'when the notice was sent';
     """)
