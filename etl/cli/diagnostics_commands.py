@@ -19,7 +19,7 @@ def status(
     start: options.Start = None,
     end: options.End = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit with 75 if a slice is late, of all known dates or from --start on.")
+        bool, typer.Option("--check", help="Exit with 75 if a slice is late; without --start, check all known dates.")
     ] = False,
     every_slice: Annotated[bool, typer.Option("--all", help="Also list every slice.")] = False,
     as_json: options.Json = False,

@@ -29,7 +29,7 @@ def run(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Load the target date's reports, unloaded slices of the look-back window, and restatements: the daily job."""
+    """Load the target date's reports, unloaded slices of the look-back window, and restatements: the scheduled job."""
     from etl.job import runner
     from etl.pipeline import outcome_log
     from etl.telemetry import run_telemetry
@@ -84,7 +84,7 @@ def backfill(
         typer.Option(metavar="STATE,...", help=f"Only slices in these states: {', '.join(options.WANTED)}."),
     ] = None,
     shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Load part I of N of the dates: 0/N to N-1/N.")
+        str | None, typer.Option(metavar="I/N", help="Load only part I of N of the dates; I is 0 to N-1.")
     ] = None,
     accept: Annotated[bool, typer.Option("--accept", help="Accept the held reports of one date.")] = False,
     concurrency: Annotated[
@@ -171,7 +171,7 @@ def backfill(
 def compact(as_json: options.Json = False) -> None:
     """Merge the partitions of every settled month into one, and update the customer counts.
 
-    Safe to run at any time; readers wait briefly at most.
+    Safe to run at any time; readers may wait briefly.
     """
     from etl.display import terminal
     from etl.load import maintenance

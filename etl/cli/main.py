@@ -109,7 +109,7 @@ _COMMANDS: Final = (
         "Prompt for token, organization and database; write .env.",
         ("init", "init --token-file token --org-id my-org --database-url embedded:warehouse --yes"),
     ),
-    (load_commands.run, "Load what is due, missing or restated: the daily job.", ("run", "run --json")),
+    (load_commands.run, "Load what is due, missing or restated: the scheduled job.", ("run", "run --json")),
     (
         load_commands.backfill,
         "Load a range of dates, oldest first.",
@@ -169,7 +169,7 @@ _COMMANDS: Final = (
     (setup_commands.migrate, "Create the tables, or migrate them to this version.", ("migrate",)),
     (
         sandbox_commands.demo,
-        "Try it without an account or a database.",
+        "Try watch-time without an account or a database.",
         ("demo", "demo --folder /tmp/demo"),
     ),
     (

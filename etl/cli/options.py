@@ -86,6 +86,6 @@ Type = Annotated[
     typer.Option("--type", case_sensitive=False, metavar="LIVE|VOD", help="One report type only; default: both."),
 ]
 Start = Annotated[
-    date | None, typer.Option(parser=day, metavar=DAY, help="First date; default: two weeks before the last.")
+    date | None, typer.Option(parser=day, metavar=DAY, help="First date; default: two weeks before --end.")
 ]
 End = Annotated[date | None, typer.Option(parser=day, metavar=DAY, help="Last date; default: the target date.")]
