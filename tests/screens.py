@@ -155,6 +155,10 @@ def _story() -> Iterator[_Story]:
         folder = Path(name)
         folder.chmod(0o755)
         with embedded_postgres.server(folder / "warehouse") as url:
+            with psycopg.connect(url, autocommit=True) as connection:
+                # On a busy machine it would keep the partitions that are to be compacted.
+                connection.execute("ALTER SYSTEM SET autovacuum = off")
+                connection.execute("SELECT pg_reload_conf()")
             yield _Story(folder, sandbox, base_url, url, clock)
 
 

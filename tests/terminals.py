@@ -26,6 +26,8 @@ _LINES: Final = 40
 # Nobody waits for a command that says nothing for so long.
 _SILENT_S: Final = 60.0
 _STEP: Final = re.compile(r"\x1b\[(?P<numbers>[\d;?]*)(?P<sign>[a-zA-Z])|\r|\n|[^\x1b\r\n]+")
+# A control sequence whose end is still to come.
+_CUT: Final = re.compile(r"\x1b(\[[\d;?]*)?$")
 
 
 @dataclass
@@ -35,10 +37,13 @@ class Screen:
     lines: list[str] = field(default_factory=lambda: [""])
     _line: int = 0
     _column: int = 0
+    _cut: str = ""
 
     def feed(self, text: str) -> None:
         """Print text."""
-        for step in _STEP.finditer(text):
+        text = self._cut + text
+        self._cut = cut[0] if (cut := _CUT.search(text)) else ""
+        for step in _STEP.finditer(text.removesuffix(self._cut)):
             match step["sign"], step[0]:
                 case None, "\r":
                     self._column = 0
