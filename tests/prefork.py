@@ -42,7 +42,10 @@ _IMPORTED: Final = (
     "etl.telemetry.run_telemetry", "etl.telemetry.notifier", "etl.display.progress", "etl.display.terminal",
     "etl.display.narrative", "etl.diagnostics.status", "etl.diagnostics.explain", "etl.diagnostics.verify",
     "etl.diagnostics.doctor", "etl.diagnostics.page_reader", "etl.archive.archive", "etl.archive.audit",
-    "alembic.config", "alembic.command", "pandas", "pyarrow.csv", "pyarrow.compute", "pyarrow.parquet",
+    "etl.transform.normalise", "etl.transform.prefetch", "etl.archive.parquet", "etl.archive.raw",
+    "etl.display.archive_report", "etl.display.status_page", "alembic.config", "alembic.command", "pandas",
+    "pyarrow.csv", "pyarrow.compute", "pyarrow.dataset", "pyarrow.pandas_compat", "pyarrow.parquet", "encodings.idna",
+    "importlib.resources.readers", "rich._emoji_codes", "s3fs", "typer._adapters", "typer._click.decorators",
 )  # fmt: skip
 # Read by the command itself, or where they are needed. Any other one may have been read by what is imported.
 _READ_LATE: Final = (

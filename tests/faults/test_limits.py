@@ -36,8 +36,11 @@ MEBIBYTE = 1 << 20
 CHANGED = CSV.replace(b",0.5\n", b",1.5\n")
 # A gibibyte at five times the effort; a line is refused long before its end either way.
 LONG_LINE_MIB = min(1024, effort(200))
-# As Python objects so many lines, or values, take more than the limit. On a busy machine they take minutes.
-MANY_LINES = 2_000_000
+# As Python objects so many lines take 90 MB, and values 75. The program takes 265 MB for lines that it rejects and 238 for
+# others, however many there are. On a busy machine they take minutes.
+MANY_LINES = 700_000
+MOST_BYTES_OF_REJECTED = 310 << 20
+MOST_BYTES_OF_ACCEPTED = 270 << 20
 MANY_LINES_S = 600.0
 many_lines = pytest.mark.timeout(MANY_LINES_S + 60)
 
@@ -181,26 +184,26 @@ def test_a_line_of_a_gibibyte_is_refused_in_bounded_memory(tried: Tried) -> None
 
 
 @many_lines
-def test_a_report_of_millions_of_rejected_lines_is_held_in_bounded_memory(tried: Tried) -> None:
+def test_a_report_of_very_many_rejected_lines_is_held_in_bounded_memory(tried: Tried) -> None:
     ended = tried.fetching_many("x\n")
-    assert (ended.code, ended.peak_bytes < MOST_BYTES) == (65, True), ended
+    assert (ended.code, ended.peak_bytes < MOST_BYTES_OF_REJECTED) == (65, True), ended
     assert f"invalid lines: {MANY_LINES:,} of {MANY_LINES + 1:,}" in ended.said
     assert tried.rejects() == 1_000
     tried.assert_stored_is_untouched()
 
 
 @many_lines
-def test_millions_of_rejected_lines_of_an_accepted_report_are_all_stored_in_bounded_memory(tried: Tried) -> None:
+def test_very_many_rejected_lines_of_an_accepted_report_are_all_stored_in_bounded_memory(tried: Tried) -> None:
     tried.program = tried.program.with_settings(MAX_REJECT_RATIO="1", SHRINK_LIMIT="0")
     ended = tried.fetching_many("x\n")
-    assert (ended.code, ended.peak_bytes < MOST_BYTES) == (0, True), ended
+    assert (ended.code, ended.peak_bytes < MOST_BYTES_OF_REJECTED) == (0, True), ended
     assert tried.rejects() == MANY_LINES
 
 
 @many_lines
 def test_a_report_with_a_streaming_type_of_its_own_on_each_line_is_loaded_in_bounded_memory(tried: Tried) -> None:
     ended = tried.fetching_many("t,c,A#,,u,1\n")
-    assert (ended.code, ended.peak_bytes < MOST_BYTES) == (0, True), ended
+    assert (ended.code, ended.peak_bytes < MOST_BYTES_OF_ACCEPTED) == (0, True), ended
     assert tried.warehouse.query("SELECT count(*) FROM watch_time") == [(MANY_LINES + 1,)]
 
 
