@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST_WORKERS ?= 3
+# Tests that share what takes long to start go to one worker, the largest such groups first.
+PYTEST := $(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadgroup
 DEMO_FOLDER ?= watch-time-demo
 
 .DEFAULT_GOAL := help
@@ -27,7 +29,7 @@ demo: install ## the job at work, on an embedded Postgres, against the sandbox
 	@$(BIN)/watch-time demo --folder $(DEMO_FOLDER)
 
 test: install ## all tests
-	$(BIN)/pytest -n $(PYTEST_WORKERS)
+	$(PYTEST)
 
 # Spark, an emulator of Google's store, and Azurite with its node have an environment of their own: half a gigabyte to download.
 AZURITE = $(shell sed -n 's/^# npm: //p' tests/stores.txt)
@@ -40,7 +42,7 @@ AZURITE = $(shell sed -n 's/^# npm: //p' tests/stores.txt)
 	@touch $@
 
 stores: install .venv-stores/.installed ## the archive in emulators of Google's and Azure's stores, and read by Spark (needs Java 17)
-	WATCH_TIME_TEST_STORES=1 $(BIN)/pytest -n $(PYTEST_WORKERS) -m stores tests
+	WATCH_TIME_TEST_STORES=1 $(PYTEST) -m stores tests
 
 # The checker of the page's accessibility, and node, whose npm brings it.
 AXE = $(shell sed -n 's/^# npm: //p' tests/browser.txt)

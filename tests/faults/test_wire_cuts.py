@@ -42,9 +42,9 @@ FIRST_DAY = TODAY - timedelta(days=2_500)
 # every so-many-th message, at one of each kind, and at each COMMIT.
 WAYS = [(passed, manner) for passed in PASSED for manner in MANNERS]
 WAYS_EACH = min(effort(1), len(WAYS))
-STEP = 1 if EXHAUSTIVE else 16
+STEP = 1 if EXHAUSTIVE else 32
 # Behind a pooler, the more is tried, the fewer are left out.
-STEP_BEHIND_A_POOLER = max(1, round(6 / WAYS_EACH)) if EXHAUSTIVE else 16
+STEP_BEHIND_A_POOLER = max(1, round(6 / WAYS_EACH)) if EXHAUSTIVE else 32
 
 
 class Bench(NamedTuple):
