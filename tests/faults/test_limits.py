@@ -36,8 +36,8 @@ MEBIBYTE = 1 << 20
 CHANGED = CSV.replace(b",0.5\n", b",1.5\n")
 # A gibibyte at five times the effort; a line is refused long before its end either way.
 LONG_LINE_MIB = min(1024, effort(200))
-# As Python objects so many lines take 90 MB, and so many values 75. The program takes 265 MB for lines that it rejects and
-# 238 MB for others, however many there are. On a busy machine they take minutes.
+# As Python objects so many lines take 90 MB, and so many values 75. The program takes 265 MB for lines that it rejects,
+# and 238 MB for others, however many there are. On a busy machine they take minutes.
 MANY_LINES = 700_000
 MOST_BYTES_OF_REJECTED = 310 << 20
 MOST_BYTES_OF_ACCEPTED = 270 << 20
