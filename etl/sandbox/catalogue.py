@@ -22,29 +22,11 @@ if TYPE_CHECKING:
 
 # The first titles of every catalogue: what spreadsheets and parsers like to spoil.
 _ODD_TITLES = (
-    "NA",
-    "null",
-    "1e5",
-    "007",
-    " Two spaces before,  two within ",
-    '""',
-    "=1+1",
-    "Line one\nLine two",
-    "\\N",
-)
+    "NA", "null", "1e5", "007", " Two spaces before,  two within ", '""', "=1+1", "Line one\nLine two", "\\N",
+)  # fmt: skip
 _FIRST_WORDS = (
-    "Silent",
-    "Last",
-    "Über",
-    "Nuit d'été:",
-    "夜の",
-    "La niña y el",
-    "Голос",
-    "소리 없는",
-    "Ünlü",
-    "🎬",
-    "صوت",
-)
+    "Silent", "Last", "Über", "Nuit d'été:", "夜の", "La niña y el", "Голос", "소리 없는", "Ünlü", "🎬", "صوت",
+)  # fmt: skip
 _SECOND_WORDS = ("River", "Harbour, Part 1", 'So-called "Truth"', "海", "corazón", "Zürich", "город", "바다", "Æther")
 _ENDINGS = ("", "", "", " (Director's cut)", ", the sequel", "\nwith commentary", ' "uncut"', " · 第12集")
 
