@@ -29,7 +29,7 @@ from psycopg import sql
 
 from etl.config.settings import Settings
 from etl.diagnostics import page_reader
-from etl.domain.report_values import Origin, ReportFile, Tally
+from etl.domain.report_values import LoadedReport, Origin, ReportFile, Tally
 from etl.domain.slices import dates_between, slices_of
 from etl.load import compaction, customer_counts
 from etl.load.new_partition import NewPartitionLoad
@@ -150,18 +150,8 @@ def _fill(database: Database, slice_: Slice, rows: int, customers: int) -> None:
         loading.write()
         change = loading.finish(tally)
         report = ReportFile(Path("none"), "0" * 64, 0, 0, Origin("none", '"none"'), 0.0)
-        ledger.record_revision(
-            connection,
-            slice_,
-            known=None,
-            report=report,
-            tally=tally,
-            change=change,
-            reason=None,
-            read_as="{}",
-            overruled=None,
-            load_duration=timedelta(0),
-        )
+        loaded = LoadedReport(report, tally, change, "{}", (), timedelta(0))
+        ledger.record_revision(connection, slice_, None, loaded, reason=None)
         schema.claim(connection, "benchmark")
 
     database.run(load)

@@ -10,6 +10,7 @@ from decimal import Context, Decimal, Inexact
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from datetime import timedelta
     from pathlib import Path
 
     import pandas as pd
@@ -175,6 +176,24 @@ class Tally:
         self.created_at_unread += chunk.created_at_unread
         self.unknown_types += chunk.unknown_types
         self.first_rejects += chunk.rejects[: REJECTS_KEPT - len(self.first_rejects)]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedReport:
+    """A report that was loaded into its slice: what the ledger records of it.
+
+    Attributes:
+        header_mapping: as `contract.header_mapping` has it.
+        overridden: what guards said against it and a person overrode.
+        duration: from the report's address to here.
+    """
+
+    file: ReportFile
+    tally: Tally
+    change: Change
+    header_mapping: str
+    overridden: tuple[str, ...]
+    duration: timedelta
 
 
 @dataclass(frozen=True, slots=True)

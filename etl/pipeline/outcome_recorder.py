@@ -21,10 +21,9 @@ from etl.warehouse import ledger, revisions, schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import timedelta
 
     from etl.domain.errors import GuardRefused
-    from etl.domain.report_values import Change, ReportFile, ReportNotFound, Tally
+    from etl.domain.report_values import Change, LoadedReport, ReportFile, ReportNotFound, Tally
     from etl.domain.slices import Slice
     from etl.runtime.cancellation import Stop
     from etl.warehouse.connection import Connection
@@ -95,44 +94,25 @@ class Recorder:
         )
 
     def record_accepted(
-        self,
-        connection: Connection,
-        slice_: Slice,
-        known: SliceRecord | None,
-        report: ReportFile,
-        *,
-        tally: Tally,
-        change: Change,
-        header_mapping: str,
-        overridden: tuple[str, ...],
-        load_duration: timedelta,
+        self, connection: Connection, slice_: Slice, known: SliceRecord | None, loaded: LoadedReport
     ) -> Outcome:
-        """Note a revision that was written; `overridden` is what guards said against it and a person overrode."""
-        revision = ledger.record_revision(
-            connection,
-            slice_,
-            known=known,
-            report=report,
-            tally=tally,
-            change=change,
-            reason=why_empty(change.stored),
-            read_as=header_mapping,
-            overruled="; ".join(overridden) or None,
-            load_duration=load_duration,
-        )
+        """Note a revision that was written."""
+        tally, change = loaded.tally, loaded.change
+        why = why_empty(change.stored)
+        revision = ledger.record_revision(connection, slice_, known, loaded, reason=why)
         self.claim_ownership(connection)
         return Outcome(
             slice_,
             Result.LOADED if change.stored else Result.EMPTY,
-            message=why_empty(change.stored),
+            message=why,
             revision=revision,
             rows=change.stored,
             watch_seconds=tally.watch_seconds,
             rejected=tally.rows_rejected,
             change=change,
             seconds_before=known.watch_seconds if known else Decimal(0),
-            warnings=(*warnings_about(tally, change), *(f"accepted by hand: {message}" for message in overridden)),
-            report_bytes=report.size_bytes,
+            warnings=(*warnings_about(tally, change), *(f"accepted by hand: {each}" for each in loaded.overridden)),
+            report_bytes=loaded.file.size_bytes,
         )
 
     def record_repaired(

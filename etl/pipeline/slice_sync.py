@@ -18,7 +18,7 @@ import structlog
 from etl.domain import contract
 from etl.domain.errors import CredentialsRefused, SliceBusy, WatchTimeError
 from etl.domain.outcome import Outcome, Trust
-from etl.domain.report_values import ReportNotFound, Tally
+from etl.domain.report_values import LoadedReport, ReportNotFound, Tally
 from etl.extract.download import Unmodified
 from etl.load import partitions, rejects
 from etl.load.load_strategy import begin_load
@@ -242,17 +242,9 @@ class Pipeline:
         change = load.finish(tally)
         if known and is_repair:
             return self._recorder.record_repaired(connection, known, report, change)
-        return self._recorder.record_accepted(
-            connection,
-            attempt.slice,
-            known,
-            report,
-            tally=tally,
-            change=change,
-            header_mapping=header_mapping,
-            overridden=overridden,
-            load_duration=timedelta(seconds=report.elapsed_s + time.monotonic() - began_s),
-        )
+        duration = timedelta(seconds=report.elapsed_s + time.monotonic() - began_s)
+        loaded = LoadedReport(report, tally, change, header_mapping, overridden, duration)
+        return self._recorder.record_accepted(connection, attempt.slice, known, loaded)
 
     def _has_been_read_so(self, known: SliceRecord | None, rows: int, tally: Tally) -> bool:
         """Whether reading the stored report gave just this when it was accepted."""

@@ -18,10 +18,10 @@ from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import date, datetime, timedelta
+    from datetime import date, datetime
 
     from etl.domain.errors import WatchTimeError
-    from etl.domain.report_values import Change, ReportFile, Tally
+    from etl.domain.report_values import LoadedReport
     from etl.warehouse.connection import Connection
 
 # Errors about a report that had come.
@@ -165,19 +165,10 @@ def record_state(
 
 
 def record_revision(
-    connection: Connection,
-    slice_: Slice,
-    *,
-    known: SliceRecord | None,
-    report: ReportFile,
-    tally: Tally,
-    change: Change,
-    reason: str | None,
-    read_as: str,
-    overruled: str | None,
-    load_duration: timedelta,
+    connection: Connection, slice_: Slice, known: SliceRecord | None, loaded: LoadedReport, *, reason: str | None
 ) -> int:
     """Note an accepted report: the slice's row, and one more revision. Gives the revision's number."""
+    report, tally, change = loaded.file, loaded.tally, loaded.change
     revision = (known.revision if known else 0) + 1
     connection.execute(
         statement("warehouse/record_revision"),
@@ -193,9 +184,9 @@ def record_revision(
             "seconds_after": tally.watch_seconds,
             "created_at_unread": tally.created_at_unread,
             "unknown_types": tally.unknown_types,
-            "overruled": overruled,
+            "overruled": "; ".join(loaded.overridden) or None,
             "code_version": __version__,
-            "load_duration": load_duration,
+            "load_duration": loaded.duration,
         },
     )
     record_stored(
@@ -203,7 +194,7 @@ def record_revision(
         slice_,
         revision=revision,
         report_sha256=report.sha256,
-        read_as=read_as,
+        read_as=loaded.header_mapping,
         rows_stored=change.stored,
         watch_seconds=tally.watch_seconds,
         reason=reason,
