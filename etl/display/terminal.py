@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from etl.diagnostics.backfill_estimate import Estimate
-    from etl.diagnostics.doctor import Check
+    from etl.diagnostics.check_result import Check
     from etl.domain.outcome import Outcome
     from etl.domain.slices import Shard, Slice
     from etl.load.compaction import Compacted

@@ -14,7 +14,8 @@ from psycopg import conninfo
 
 import citus_cluster
 from conftest import DAY, TODAY, VOD, Program, Warehouse
-from etl.diagnostics.doctor import Verdict, run_checks
+from etl.diagnostics.check_result import Verdict
+from etl.diagnostics.doctor import run_checks
 from etl.domain.errors import ExitCode, Misconfigured
 from etl.domain.outcome import Outcome, Result
 from etl.domain.slices import ReportType, Slice

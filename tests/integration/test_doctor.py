@@ -15,7 +15,9 @@ import pytest
 from psycopg import sql
 
 from etl.diagnostics import doctor
-from etl.diagnostics.doctor import Check, Verdict, _clock, _problem, run_checks
+from etl.diagnostics.check_result import Check, Verdict
+from etl.diagnostics.doctor import run_checks
+from etl.diagnostics.network_checks import _clock
 from etl.domain.errors import DatabaseUnavailable
 from etl.domain.slices import ReportType, Slice
 from etl.extract import retry
@@ -102,7 +104,9 @@ def test_it_never_recommends_itself(monkeypatch: pytest.MonkeyPatch, configured:
     configure(monkeypatch, configured, DATABASE_URL="postgresql://u@127.0.0.1:1/x")
     assert found()["database"].next_step == "try again later"
     for next_step in {*driver_errors._NEXT_STEPS.values(), driver_errors._LATER, driver_errors._NODE}:
-        assert "doctor" not in (_problem("database", DatabaseUnavailable("x", next_step=next_step)).next_step or "")
+        assert "doctor" not in (
+            Check.problem("database", DatabaseUnavailable("x", next_step=next_step)).next_step or ""
+        )
 
 
 @pytest.mark.usefixtures("configured")

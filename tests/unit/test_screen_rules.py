@@ -24,7 +24,7 @@ from etl.archive.audit import Audit
 from etl.archive.layout import Key
 from etl.cli import main
 from etl.diagnostics.backfill_estimate import Estimate
-from etl.diagnostics.doctor import Check, Verdict
+from etl.diagnostics.check_result import Check, Verdict
 from etl.diagnostics.explain import Story
 from etl.diagnostics.sql_query import Result as Rows
 from etl.diagnostics.status import SliceStatus, Status

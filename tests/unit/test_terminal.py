@@ -14,7 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.progress import Progress
 
 from etl.diagnostics.backfill_estimate import Estimate
-from etl.diagnostics.doctor import Check, Verdict
+from etl.diagnostics.check_result import Check, Verdict
 from etl.diagnostics.status import NEVER_TRIED, SliceStatus
 from etl.display import progress, status_page
 from etl.display.status_page import status_table
