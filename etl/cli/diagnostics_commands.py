@@ -38,12 +38,8 @@ def status(
 
 
 def revisions(
-    start: Annotated[
-        date | None, typer.Option(parser=options.day, metavar=options.DAY, help="First date; default: the oldest.")
-    ] = None,
-    end: Annotated[
-        date | None, typer.Option(parser=options.day, metavar=options.DAY, help="Last date; default: today.")
-    ] = None,
+    start: Annotated[date | None, options.date_option("First date; default: the oldest.")] = None,
+    end: Annotated[date | None, options.date_option("Last date; default: today.")] = None,
     as_json: options.Json = False,
 ) -> None:
     """List restated reports, and held reports with the command that accepts them."""
@@ -117,10 +113,7 @@ def report(
         Path,
         typer.Option(dir_okay=False, metavar="FILE", help="Output file: *.html for a page, *.png for an image."),
     ],
-    start: Annotated[
-        date | None,
-        typer.Option(parser=options.day, metavar=options.DAY, help="First date; default: the last 28 dates."),
-    ] = None,
+    start: Annotated[date | None, options.date_option("First date; default: the last 28 dates.")] = None,
     end: options.End = None,
 ) -> None:
     """Write a self-contained HTML page about the warehouse, or an image of it for chat."""

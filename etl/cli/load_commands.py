@@ -17,12 +17,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    date: Annotated[
-        date | None,
-        typer.Option(
-            parser=options.day, metavar=options.DAY, help="Target date; default: today minus WATCH_TIME_LAG_DAYS."
-        ),
-    ] = None,
+    date: Annotated[date | None, options.date_option("Target date; default: today minus WATCH_TIME_LAG_DAYS.")] = None,
     accept: Annotated[bool, typer.Option("--accept", help="Accept the target date's held reports.")] = False,
     yes: options.Yes = False,
     verbose: options.Verbose = False,
@@ -63,10 +58,8 @@ def run(
 
 
 def backfill(
-    start: Annotated[
-        date | None, typer.Option(parser=options.day, metavar=options.DAY, help="First report date.")
-    ] = None,
-    end: Annotated[date | None, typer.Option(parser=options.day, metavar=options.DAY, help="Last report date.")] = None,
+    start: Annotated[date | None, options.date_option("First report date.")] = None,
+    end: Annotated[date | None, options.date_option("Last report date.")] = None,
     report_type: options.Type = None,
     refresh: Annotated[
         bool,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -31,6 +31,11 @@ def day(text: str) -> date:
     if not _FIRST <= found <= _LAST:
         raise typer.BadParameter(f"{text!r} is not a valid date (YYYY-MM-DD, from 2000 on)")
     return found
+
+
+def date_option(text: str) -> Any:
+    """An option that takes a report date."""
+    return typer.Option(parser=day, metavar=DAY, help=text)
 
 
 def wanted(only: str | None, *, refresh: bool) -> frozenset[State | None]:
@@ -85,7 +90,5 @@ Type = Annotated[
     ReportType | None,
     typer.Option("--type", case_sensitive=False, metavar="LIVE|VOD", help="One report type only; default: both."),
 ]
-Start = Annotated[
-    date | None, typer.Option(parser=day, metavar=DAY, help="First date; default: two weeks before --end.")
-]
-End = Annotated[date | None, typer.Option(parser=day, metavar=DAY, help="Last date; default: the target date.")]
+Start = Annotated[date | None, date_option("First date; default: two weeks before --end.")]
+End = Annotated[date | None, date_option("Last date; default: the target date.")]
