@@ -10,8 +10,9 @@ so libpq itself is asked. Makes no connection.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Final, Literal, get_args
+
+from etl.domain.loopback import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 Sslmode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 _MODES: Final = get_args(Sslmode)
 
+# A folder, or an abstract name: sockets of this machine.
+_SOCKETS: Final = ("/", "@")
 # libpq refuses it before it looks for any host.
 _NO_CONNECTION: Final[dict[str, Any]] = {"channel_binding": "none at all"}
 
@@ -74,15 +77,5 @@ def _hosts_elsewhere(hosts: str, addresses: str) -> list[str]:
 
     An address on loopback under another host's name is a tunnel's end, behind which the way goes on.
     """
-    return [name for name in (*hosts.split(","), *addresses.split(",")) if not _is_here(name)]
-
-
-def _is_here(host: str) -> bool:
-    if not host or host.startswith(("/", "@")):  # a socket
-        return True
-    try:
-        ip = ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost"
-    # Of an IPv4-mapped one only some versions of Python say so.
-    return ip.is_loopback and not (isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped)
+    names = (*hosts.split(","), *addresses.split(","))
+    return [name for name in names if name and not name.startswith(_SOCKETS) and not is_loopback(name)]

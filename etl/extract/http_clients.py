@@ -20,7 +20,8 @@ import httpx
 
 from etl import __version__
 from etl.domain.errors import Misconfigured
-from etl.extract.url_policy import UrlPolicy, is_loopback, parse_api_base
+from etl.domain.loopback import is_loopback
+from etl.extract.url_policy import UrlPolicy, parse_api_base
 
 if TYPE_CHECKING:
     import ssl

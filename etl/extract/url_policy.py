@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from etl.domain.errors import Misconfigured
+from etl.domain.loopback import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,18 +116,6 @@ def parse_api_base(text: str) -> httpx.URL:
             next_step="use https; plain http is for the sandbox on loopback",
         )
     return url
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is `localhost` or a loopback address, written as usual.
-
-    An IPv4-mapped one is not: only some versions of Python take it for loopback.
-    """
-    try:
-        ip = ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost"
-    return ip.is_loopback and not (isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped)
 
 
 def is_public(address: str) -> bool:

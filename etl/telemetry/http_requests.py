@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from etl import __version__
 from etl.domain.errors import Misconfigured, SourceUnavailable
-from etl.extract.url_policy import is_loopback
+from etl.domain.loopback import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,7 +16,7 @@ from distributed import Client, LocalCluster
 
 from etl import __version__
 from etl.domain.errors import ClusterUnavailable, Misconfigured, WrongUsage
-from etl.extract.url_policy import is_loopback
+from etl.domain.loopback import is_loopback
 from etl.job.dask import log_forwarding, worker
 from etl.runtime.time_limit import within
 

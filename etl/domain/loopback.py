@@ -1,0 +1,17 @@
+"""Which hosts are this machine, by name or by address. Pure: nothing is resolved."""
+
+from __future__ import annotations
+
+import ipaddress
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is `localhost` or a loopback address, written as usual.
+
+    An IPv4-mapped one is not: only some versions of Python take it for loopback.
+    """
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return ip.is_loopback and not (isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped)
