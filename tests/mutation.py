@@ -36,7 +36,7 @@ LINES: Final = ROOT / "build" / "mutation-lines.json"
 _MODULES: Final = {
     "pipeline": "pipeline: slice_sync report_reader archive_stage replay",
     "outcome recorder": "pipeline: outcome_recorder",
-    "guards": "pipeline: guards not_found_policy",
+    "guards": "pipeline: guards guard_stage not_found_policy",
     "load": "load: load_strategy difference new_partition partitions slice_load",
     "compaction": "load: compaction",
     "archive": "archive: archive audit layout manifests parquet raw",
