@@ -47,7 +47,7 @@ def main() -> None:
     datetime.datetime = _Standing  # type: ignore[misc]
     if arguments[:1] == ["doctor"]:
         # It compares its clock with the API's; and which fonts there are is this machine's business.
-        import_module("etl.diagnostics.doctor").datetime = _REAL  # type: ignore[attr-defined]
+        import_module("etl.diagnostics.network_checks").datetime = _REAL  # type: ignore[attr-defined]
         import_module("etl.display.page.publish").examine_fonts = lambda _: None  # type: ignore[attr-defined]
     sys.argv = ["watch-time", *arguments]
     import_module("etl.__main__").main()
