@@ -1,4 +1,4 @@
-"""Each answer of the report API and of a storage host ends as docs/answers.md says: exit code, requests, pauses.
+"""Each answer of the report API and of a storage host ends as api-responses.md says: exit code, requests, pauses.
 
 The page is the expectation: it is read here, row by row, and a row without an answer or an answer without a row fails.
 """
@@ -94,7 +94,7 @@ class Hosts:
         led_on = sum("/elsewhere/" in request.target for request in self.storage.requests)
         assert retries[0] == (asked if who == "api" else fetched - led_on) - 1, "each repeated request is counted"
         if exit_ in {"70", "77", "78"}:
-            assert retries[0] == 0, "what only a person can mend is not tried again"
+            assert retries[0] == 0, "what needs a person is not retried"
         for request in self.storage.requests:
             assert request.headers.keys() <= KNOWN_TO_STORAGE
         return Row(who, answer, exit_, ends_as, asked, fetched, round(sum(time.pauses)))
@@ -114,10 +114,10 @@ class Hosts:
         try:
             with source.fetch(SLICE, on_retry=retry) as report:
                 if isinstance(report, ReportNotFound):
-                    return "by its age", "not there"
+                    return "depends on the date", "no report"
                 rows = sum(len(chunk.rows) for chunk in normalise.chunks(report.path, aliases={}))
                 assert (rows, report.path.read_bytes()) == (10, CSV)
-                return f"{ExitCode.OK:d}", "the whole report"
+                return f"{ExitCode.OK:d}", "complete report"
         except WatchTimeError as error:
             _assert_tellable(error)
             return f"{error.exit_code:d}", type(error).__name__
@@ -149,5 +149,5 @@ def test_the_page_lists_every_answer_once(who: str) -> None:
 
 
 def test_the_exit_codes_of_the_page_are_those_of_the_program() -> None:
-    codes = {row.exit for row in ROWS} - {"by its age"}
+    codes = {row.exit for row in ROWS} - {"depends on the date"}
     assert codes <= {f"{code:d}" for code in ExitCode}
