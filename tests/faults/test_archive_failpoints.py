@@ -248,7 +248,7 @@ def test_after_any_sequence_of_loads_restatements_and_kills_one_run_completes_th
                 *backfill([slice_.report_date], "--type", "VOD"), failpoint=point, ARCHIVE_URL=lake.archive.url
             )
         assert lake.violations() == [], what
-        record("strokes at an archive", 1)
+        record("random operations on an archive", 1)
     assert lake.run(*backfill(DAYS, "--type", "VOD")) == 0
     lake.require_complete()
 

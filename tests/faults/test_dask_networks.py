@@ -88,7 +88,7 @@ def test_a_worker_that_is_cut_off_in_the_middle_of_a_load_changes_nothing(hosts:
         done = job.result(TIMEOUT_S)
         assert cluster.has_lost(victim), "it was not missed"
         _assert_as_in_threads(hosts, done)
-    record("workers of a Dask cluster cut off", 1)
+    record("workers of a Dask cluster disconnected", 1)
 
 
 def test_a_worker_whose_container_is_killed_in_the_middle_of_a_load_changes_nothing(

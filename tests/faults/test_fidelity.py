@@ -138,7 +138,7 @@ def test_ids_and_numbers_come_back_as_they_were_written(
     )
     assert {tuple(key): Fraction(seconds) for *key, seconds in stored} == expected
     assert len(stored) == len(expected)
-    record("reports loaded by chance", 1)
+    record("random reports loaded", 1)
 
 
 @seed(SEED)
@@ -163,7 +163,7 @@ def test_titles_and_times_come_back_as_they_were_written(loader: Loader, lines: 
         if moment:
             parts = (moment.year, moment.month, moment.day, moment.hour, moment.minute)
             assert stored[content][1] == (*parts, moment.second * 1_000_000 + moment.microsecond)
-    record("reports loaded by chance", 1)
+    record("random reports loaded", 1)
 
 
 @seed(SEED)
@@ -193,4 +193,4 @@ def test_every_record_is_stored_or_merged_or_rejected(
         "USING (report_date, report_type, report_sha256) WHERE report_date = %s AND report_type = %s ORDER BY 1"
     )
     assert kept == [(line, text) for line, _, text in reading.rejects]
-    record("reports loaded by chance", 1)
+    record("random reports loaded", 1)

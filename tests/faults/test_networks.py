@@ -129,7 +129,7 @@ def test_a_host_that_vanished_in_the_middle_of_a_load_frees_its_slices(hosts: Ho
     again = hosts.run(*BACKFILL)
     assert again.returncode == 0, again.stderr
     _assert_sound(hosts, revisions={0})
-    record("hosts that vanished in the middle of a load", 1)
+    record("hosts that vanished during a load", 1)
 
 
 @pytest.mark.parametrize("_time", range(effort(1)))
@@ -147,7 +147,7 @@ def test_a_primary_cut_off_and_a_standby_promoted_lose_nothing_for_good(hosts: H
         assert again.returncode == 0, again.stderr
         assert wait_for_no_backend(published_url(standby), TIMEOUT_S) == []
         assert violations(published_url(standby), hosts.sandbox, SLICES) == []
-    record("primaries cut off and standbys promoted", 1)
+    record("primaries disconnected and standbys promoted", 1)
 
 
 @contextmanager

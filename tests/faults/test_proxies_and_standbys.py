@@ -178,7 +178,7 @@ class TestStandby:
         assert done.returncode in {0, 75}, done.stderr
         _assert_ended(program.start(*BACKFILL, "--refresh", DATABASE_URL=hosts))
         assert violations(standby.url, sandbox, SLICES) == []
-        record("failovers in the middle of a backfill", 1)
+        record("failovers during a backfill", 1)
 
 
 class TestAsynchronousFailover:

@@ -126,8 +126,8 @@ def test_backfills_that_overlap_and_are_killed_load_each_slice_once(
     _assert_nothing_wrong(newest_warehouse, _slices(LONG_AGO, count), 1)
     assert program("compact").returncode == 0
     _assert_nothing_wrong(newest_warehouse, _slices(LONG_AGO, count), 1)
-    record("backfills killed among others", killed)
-    record("backfills killed among others, loads in flight", in_flight)
+    record("concurrent backfills killed", killed)
+    record("concurrent backfills killed, loads in flight", in_flight)
     assert in_flight > 0, "the kills come too early or too late"
 
 
