@@ -35,8 +35,8 @@ def main() -> int:
     for violation in found.violations:
         print(f"violation: {violation}")
     print(
-        f"soak: {found.compared} of {found.slices} slices of {found.days} days{short} identical to a run without faults, "
-        f"{found.verified} verified, "
+        f"soak: {found.compared} of {found.slices} slices of {found.days} days{short} "
+        f"identical to a run without faults, {found.verified} verified, "
         f"{found.runs} runs, {found.restated} reports restated, {summary(found.counts)}, "
         f"tables {found.size_ratio:.2f} times as large, {memory}: {len(found.violations)} violations "
         f"(seed {asked.seed}, {(time.monotonic() - began) / 60:.1f} min, Postgres {asked.postgres})"
