@@ -1,4 +1,4 @@
-# `make demo` and `make test` need Python 3.11 or newer and nothing else; what they install goes into .venv here.
+# `make demo` and `make test` need only Python 3.11 or newer; they install everything into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST_WORKERS ?= 3
@@ -9,13 +9,13 @@ DEMO_FOLDER ?= watch-time-demo
 .DEFAULT_GOAL := help
 .PHONY: help install demo test stores axe soak mutants image image-test engine-test check lint types imports audit dist dictionary reference docs screens pictures benchmarks orchestrators constraints clean
 
-help: ## what can be made
+help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-# Every download is checked against the hashes in constraints.txt; the project itself is then put in without any.
+# Every download is checked against the hashes in constraints.txt; then the project itself is installed without downloads.
 .venv/.installed: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or newer is needed; $(PYTHON) is older. Say which to use: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+		{ echo "Python 3.11 or newer is needed; $(PYTHON) is older. Name a newer one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "installing into .venv (a minute or two, once)"
 	@$(PYTHON) -m venv --clear .venv || \
 		{ echo "Python's venv module is missing; on Debian: apt-get install python3-venv" >&2; exit 1; }
@@ -23,15 +23,15 @@ help: ## what can be made
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-install: .venv/.installed ## everything into .venv
+install: .venv/.installed ## install everything into .venv
 
-demo: install ## the job at work, on an embedded Postgres, against the sandbox
+demo: install ## load sandbox reports into an embedded Postgres
 	@$(BIN)/watch-time demo --folder $(DEMO_FOLDER)
 
-test: install ## all tests
+test: install ## run all tests
 	$(PYTEST)
 
-# Spark, an emulator of Google's store, and Azurite with its node have an environment of their own: half a gigabyte to download.
+# Spark, an emulator of Google's store, and Azurite with its node have a separate environment: half a gigabyte to download.
 AZURITE = $(shell sed -n 's/^# npm: //p' tests/stores.txt)
 .venv-stores/.installed: tests/stores.txt
 	@echo "installing into .venv-stores (a few minutes, once)"
@@ -41,10 +41,10 @@ AZURITE = $(shell sed -n 's/^# npm: //p' tests/stores.txt)
 		install --prefix .venv-stores --no-audit --no-fund --no-package-lock --ignore-scripts --loglevel=error $(AZURITE)
 	@touch $@
 
-stores: install .venv-stores/.installed ## the archive in emulators of Google's and Azure's stores, and read by Spark (needs Java 17)
+stores: install .venv-stores/.installed ## test the archive with emulators of Google's and Azure's stores, and with Spark (needs Java 17)
 	WATCH_TIME_TEST_STORES=1 $(PYTEST) -m stores tests
 
-# The checker of the page's accessibility, and node, whose npm brings it.
+# The page's accessibility checker, and node, whose npm installs it.
 AXE = $(shell sed -n 's/^# npm: //p' tests/browser.txt)
 .venv-browser/.installed: tests/browser.txt
 	@echo "installing into .venv-browser (once)"
@@ -54,94 +54,94 @@ AXE = $(shell sed -n 's/^# npm: //p' tests/browser.txt)
 		install --prefix .venv-browser --no-audit --no-fund --no-package-lock --ignore-scripts --loglevel=error $(AXE)
 	@touch $@
 
-axe: .venv-browser/.installed ## what the tests of the page's accessibility need: axe-core, from npm
+axe: .venv-browser/.installed ## install axe-core from npm, for the page's accessibility tests
 
 MINUTES ?= 15
 SEED ?=
-soak: install ## kills, cuts, crashes, damaged files and a year under faults, for as long as you say; MINUTES=, SEED=
+soak: install ## long fault test: kills, connection cuts, crashes, damaged files; MINUTES=, SEED=
 	$(BIN)/python tests/faults/long_run.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 COUNT ?= 20
-mutants: install ## mutation testing: a sample of small changes, each of which a test must notice; COUNT=, SEED=
+mutants: install ## mutation testing: a sample of small changes that tests must detect; COUNT=, SEED=
 	$(BIN)/python tests/mutation.py --count $(COUNT) $(if $(SEED),--seed $(SEED))
 
-image: ## the container image, by docker, podman or buildah; BASE=, EXTRAS=, TAG=
+image: ## build the container image with docker, podman or buildah; BASE=, EXTRAS=, TAG=
 	@PYTHON="$(PYTHON)" BASE="$(BASE)" EXTRAS="$(EXTRAS)" TAG="$(TAG)" deploy/image/build.sh
 
-image-test: install image ## the container image at work
+image-test: install image ## build and test the container image
 	WATCH_TIME_TEST_IMAGE=watch-time $(BIN)/pytest tests/acceptance/test_image.py
 
-# No registry is asked: what the engine does not have is made of this machine's programs.
+# No registry is used: images that the engine lacks are made from this machine's programs.
 ENGINE_TESTS := tests/integration/test_loading.py tests/integration/test_states.py tests/integration/test_schema.py \
 	tests/integration/test_server_containers.py tests/acceptance/test_image.py tests/acceptance/test_image_on_engine.py \
 	tests/acceptance/test_compose.py tests/faults/test_networks.py tests/faults/test_dask_networks.py
-engine-test: install ## on the Docker engine that answers: databases in containers, the image, Compose, Dask, networks cut
+engine-test: install ## test on a Docker engine: databases in containers, the image, Compose, Dask, network faults
 	tests/engine/images.sh
 	$(MAKE) image BASE=debian-python:trixie
 	$(MAKE) image BASE=debian-python:trixie EXTRAS="notify sandbox dask" TAG=watch-time:dask
 	WATCH_TIME_TEST_ENGINE=1 WATCH_TIME_TEST_IMAGE=watch-time $(BIN)/pytest -n 2 $(ENGINE_TESTS)
 
-lint: install ## ruff: rules and format
+lint: install ## check rules and format with ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: install ## mypy, strict
+types: install ## check types with mypy, strict
 	$(BIN)/mypy
 
-imports: install ## import direction
+imports: install ## check the import direction
 	$(BIN)/lint-imports --cache-dir .venv/.import_linter_cache
 
-audit: install ## known vulnerabilities of what constraints.txt names, where advisories can be reached
+audit: install ## check constraints.txt for known vulnerabilities, if advisories can be reached
 	$(BIN)/python tests/dependency_audit.py
 
-dist: install ## sdist and wheel in dist/, checked and tried in an environment of their own
+dist: install ## build sdist and wheel in dist/, and test them in a separate environment
 	@$(BIN)/python tests/release.py
 
 check: export WATCH_TIME_TEST_EVERY_SERVER = 1
-check: lint types imports audit test ## all that must hold before a commit
+check: lint types imports audit test ## run everything that must pass before a commit
 
-dictionary: install ## renew docs/data-dictionary.md from the migrations
+dictionary: install ## generate docs/data-dictionary.md from the migrations
 	$(BIN)/python tests/data_dictionary.py
 
-reference: install ## renew the pages and diagrams of docs that the program writes of itself
+reference: install ## generate the reference pages and diagrams in docs
 	$(BIN)/python tests/reference_pages.py
 
-docs: install ## the site of docs in build/docs; a broken link, a stale diagram or a page in no chapter fails it
+docs: install ## build the documentation site in build/docs; fails on a broken link, a stale diagram or an orphan page
 	$(BIN)/python tests/reference_pages.py --check
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --nitpicky --fresh-env docs build/docs
 
-screens: install ## renew docs/screens: what each command shows on a terminal
+screens: install ## generate docs/screens: what each command shows on a terminal
 	$(BIN)/python tests/screens.py
 
-pictures: install ## renew docs/images
+pictures: install ## generate docs/images
 	$(BIN)/python tests/screenshots.py
 
-# dlt and sling have a venv of their own: they are no part of the project.
+# dlt and sling have a separate venv: they are not part of the project.
 .venv-benchmarks/.installed: benchmarks/requirements.txt
 	@$(PYTHON) -m venv --clear .venv-benchmarks
 	@.venv-benchmarks/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@touch $@
 
-# Nor are these, and they want other versions of what the project needs.
+# Nor are these, which need other versions of the project's dependencies.
 .venv-orchestrators/.installed: tests/orchestrators/requirements.txt
 	@$(PYTHON) -m venv --clear .venv-orchestrators
 	@.venv-orchestrators/bin/python -m pip install --quiet --disable-pip-version-check -r tests/orchestrators/requirements.txt
 	@touch $@
 
-orchestrators: install .venv-orchestrators/.installed ## the examples for Airflow and Dagster, run by them; `make image` first
+orchestrators: install .venv-orchestrators/.installed ## run the examples for Airflow and Dagster; `make image` first
 	WATCH_TIME_TEST_ORCHESTRATORS=.venv-orchestrators/bin $(BIN)/pytest tests/orchestrators
 
 ROWS ?= 2000000
 ROUNDS ?= 3
-benchmarks: install .venv-benchmarks/.installed ## against the machine's limit and what people use; ROWS=, ROUNDS=
+benchmarks: install .venv-benchmarks/.installed ## compare with the machine's limit and with common tools; ROWS=, ROUNDS=
 	$(BIN)/python benchmarks/compare.py --rows $(ROWS) --rounds $(ROUNDS) --others .venv-benchmarks/bin
 
-# Resolved once for all platforms and Pythons; no addresses, so that any mirror serves.
-constraints: install ## renew constraints.txt from pyproject.toml
+# Resolved once for all platforms and Python versions; without index URLs, so that any mirror works.
+constraints: install ## generate constraints.txt from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes --no-emit-index-url \
 		--no-annotate --all-extras --group dev --custom-compile-command "make constraints" \
 		--output-file constraints.txt pyproject.toml
 
-clean: ## remove what was installed and built
+clean: ## remove everything installed and built
 	rm -rf .venv .venv-benchmarks .venv-orchestrators .venv-stores build dist
