@@ -1,7 +1,7 @@
-# Two stages on one base: the first checks hashes, builds and installs; the second gets the result, and is no root.
-# `make image` builds it, on this base or, where there is no engine, on one made of Debian's packages.
+# Two stages on one base: the first checks hashes, builds and installs; the second gets the result, and does not run as
+# root. `make image` builds it on this base or, without a container engine, on one made from Debian's packages.
 ARG BASE=python:3.13-slim-trixie
-# These extras: what the job can use, and the sandbox. `report`, which draws, is 110 MB more, and its fonts another 130.
+# What the job can use, and the sandbox. The extra `report` adds 110 MB, and its fonts another 130.
 ARG EXTRAS="notify sandbox"
 
 FROM ${BASE} AS build
@@ -13,9 +13,9 @@ RUN python3 -m venv /opt/tools \
  && python3 -m venv --without-pip /opt/watch-time
 COPY constraints.txt pyproject.toml README.md ./
 ARG EXTRAS
-# All in the versions and with the hashes of constraints.txt; pip first, since it takes hashes from there only of late.
-# Wheels only, so that nothing is compiled and nobody's setup.py runs. The secrets are how pip gets at packages, where
-# the host has something to say about that: `make image` hands them over, and they are gone after this step.
+# Everything has the version and hash from constraints.txt; pip first, because only recent versions take hashes from there.
+# Wheels only, so that nothing is compiled and no setup.py runs. The secrets are the host's pip settings, if it has any:
+# `make image` passes them, and they are gone after this step.
 RUN --mount=type=secret,id=pip.conf,target=/run/secrets/pip.conf \
     --mount=type=secret,id=certificates.pem,target=/run/secrets/certificates.pem \
     export PIP_CONFIG_FILE=/run/secrets/pip.conf PIP_REQUIRE_HASHES=1 PIP_CONSTRAINT=constraints.txt \
@@ -31,14 +31,14 @@ RUN --mount=type=secret,id=pip.conf,target=/run/secrets/pip.conf \
  && /opt/tools/bin/pip --python /opt/watch-time/bin/python3 install -r /tmp/job.txt
 COPY etl ./etl
 COPY migrations ./migrations
-# The packages' own tests and C++ headers are never read; they would be another 80 MB.
+# The packages' own tests and C++ headers are never used; they would add 80 MB.
 RUN /opt/tools/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir /tmp/dist . \
  && /opt/tools/bin/pip --python /opt/watch-time/bin/python3 install --no-deps --no-index /tmp/dist/*.whl \
  && find /opt/watch-time/lib -type d '(' -path '*/pandas/tests' -o -path '*/numpy/*tests' -o -path '*/pyarrow/tests' \
          -o -path '*/pyarrow/include' ')' -prune -exec rm -r '{}' +
 
 FROM ${BASE}
-# Pictures are drawn with the image's fonts: without these, titles in Chinese, Japanese and Korean would be boxes.
+# Image files of the page are drawn with these fonts: without them, titles in Chinese, Japanese and Korean would be boxes.
 ARG EXTRAS
 # Fonts are not pinned: Debian keeps no older versions. The secret names Debian's mirror, for a base that names none.
 # hadolint ignore=DL3008
@@ -64,7 +64,7 @@ ARG BASE
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="watch-time" \
-      org.opencontainers.image.description="BlendVision One's daily watch-time reports, brought into Postgres" \
+      org.opencontainers.image.description="Loads BlendVision One's daily watch-time reports into Postgres" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="${BASE}"

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Builds the image `watch-time` from the Dockerfile with what builds images here: docker, podman, or buildah without an
-# engine. `make image` calls it. BASE names another base image, EXTRAS other extras of pyproject.toml, TAG another name.
+# Builds the image `watch-time` from the Dockerfile with docker, podman, or buildah without an engine. `make image` calls
+# it. BASE names another base image, EXTRAS other extras of pyproject.toml, TAG another image name.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python=${PYTHON:-python3}
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-# pip in the build gets at packages as pip does here: by the same index and proxy, with the same certificates. These are
-# secrets of the build, which no layer and no history keeps. Folders of this machine are left out: they are not in there.
+# pip in the build uses the same index, proxy and certificates as pip on this machine. They are passed as build secrets,
+# which stay in no layer and no history. Folders of this machine are left out: they do not exist in the build.
 configured() {
-    # What the environment says comes first, and counts. No pip here, no settings.
+    # The environment comes first and takes precedence. Without pip, there are no settings.
     { "$python" -m pip config list 2> /dev/null || true; } | sed -nE "s/^[^=]*\.($1)='(.*)'$/\1 = \2/p" | awk '!seen[$1]++'
 }
 {
@@ -24,7 +24,7 @@ if [ -n "$certificates" ]; then
     secrets+=(--secret "id=certificates.pem,src=$certificates")
 fi
 
-# A base made here names no mirror of Debian's: fonts come from this machine's, in the base's release.
+# A base built here names no Debian mirror: fonts come from this machine's mirror, in the base's release.
 sources=/etc/apt/sources.list.d/debian.sources
 hand_over_mirror() {
     # shellcheck source=/dev/null
@@ -37,12 +37,12 @@ if docker info > /dev/null 2>&1; then
 elif command -v podman > /dev/null; then
     builder=(podman build)
 elif command -v buildah > /dev/null; then
-    # Steps run in a chroot, which needs nothing of the kernel that an engine would.
+    # Steps run in a chroot, which needs no kernel features of a container engine.
     builder=(buildah build --isolation chroot)
     BASE=${BASE:-localhost/debian-python:trixie}
     buildah inspect --type image "$BASE" > /dev/null 2>&1 || deploy/image/base.sh "$BASE"
 else
-    echo "Nothing here builds images. Install docker or podman; or on Debian, without an engine:" \
+    echo "No tool to build images was found. Install docker or podman; or on Debian, without an engine:" \
         "apt-get install buildah debootstrap runc" >&2
     exit 1
 fi

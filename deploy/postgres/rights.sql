@@ -1,7 +1,7 @@
--- Who may do what with the tables of a warehouse; see roles.sql beside this file. As the owner, after every migration.
+-- Privileges on the tables of a warehouse; see roles.sql in this folder. Run as the owner, after every migration.
 --
--- The loader owns watch_time: Postgres lets nobody else attach partitions to it. It owns nothing else, so that it can
--- neither drop the ledger nor take back a line of report_revision, which says what was loaded when.
+-- The loader owns watch_time, because only its owner may attach partitions to it. It owns nothing else, so that it can
+-- neither drop the ledger nor delete a row of report_revision, which records what was loaded when.
 \set ON_ERROR_STOP on
 \if :{?schema}
 \else
@@ -31,7 +31,7 @@ WHERE oid IN (
   AND relowner <> :'loader'::regrole
 \gexec
 
--- Exactly what is granted below, whatever was granted before.
+-- Exactly the privileges granted below, whatever was granted before.
 REVOKE ALL ON content, content_daily, customer_count, warehouse, watch_time_version, report_slice, report_revision,
     report_check, report_reject, report_notice, watch_time_report, watch_time_daily, watch_time_customers,
     watch_time_monthly, watch_time_by_content, watch_time_by_customer, report_coverage
@@ -44,7 +44,7 @@ GRANT SELECT, INSERT, UPDATE ON content, customer_count, report_slice, report_ch
 GRANT SELECT, INSERT, DELETE ON report_reject TO :"loader";
 GRANT SELECT, INSERT, UPDATE, DELETE ON content_daily, report_notice TO :"loader";
 
--- Of a partitioned table the rights on itself count, not those on its partitions.
+-- For a partitioned table, its own privileges count, not those on its partitions.
 GRANT SELECT ON watch_time, content, content_daily, customer_count, warehouse, watch_time_version, report_slice,
     report_revision, report_check, report_reject, report_notice, watch_time_report, watch_time_daily,
     watch_time_customers, watch_time_monthly, watch_time_by_content, watch_time_by_customer, report_coverage

@@ -1,17 +1,17 @@
--- Three roles for a warehouse, so that each program can do its work and no more:
+-- Three roles for a warehouse, with the least privileges that each program needs:
 --
 --     owner   creates and changes the tables: `watch-time migrate`
---     loader  brings the reports: `run`, `backfill`, `compact`, `verify`, `doctor`
---     reader  looks: `status`, `explain`, `revisions`, `report`, and people's own queries
+--     loader  loads the reports: `run`, `backfill`, `compact`, `verify`, `doctor`
+--     reader  reads: `status`, `explain`, `revisions`, `report`, and people's own queries
 --
--- As a superuser, or as the administrator of a managed service who owns the database (CREATEROLE is enough), in the
--- warehouse's own database, before the first migration or on a warehouse that is there already:
+-- Run as a superuser, or as the administrator of a managed service who owns the database (CREATEROLE is enough), in the
+-- warehouse's own database, before the first migration or on an existing warehouse:
 --
 --     psql -d warehouse -f roles.sql            # once; then give the roles passwords: \password watch_time_loader
 --     watch-time migrate                        # as the owner
 --     psql -d warehouse -U watch_time_owner -f rights.sql    # after every migration
 --
--- Both files may be run as often as one likes. Other names: -v schema=... -v owner=... -v loader=... -v reader=...
+-- Both files may be run repeatedly. Other names: -v schema=... -v owner=... -v loader=... -v reader=...
 \set ON_ERROR_STOP on
 \if :{?schema}
 \else
@@ -38,15 +38,15 @@ FROM unnest(ARRAY[:'owner', :'loader', :'reader']) AS name
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 \gexec
 
--- Partitions belong to who attached them, the loader. The owner changes them when it migrates.
+-- Partitions belong to the role that attached them, the loader. The owner changes them in migrations.
 GRANT :"loader" TO :"owner";
 
 REVOKE ALL ON DATABASE :"DBNAME" FROM PUBLIC;
 GRANT CONNECT ON DATABASE :"DBNAME" TO :"owner", :"loader", :"reader";
 GRANT TEMPORARY ON DATABASE :"DBNAME" TO :"loader";
 
--- Without a superuser's rights, whoever gives something away must be a member of its new owner, and that one must be
--- allowed to create it. Both are taken back below.
+-- Unless it is a superuser, a role that changes an owner must be a member of the new owner, which must be allowed to
+-- create the object. Both are revoked below.
 SELECT NOT rolsuper AS is_managed FROM pg_roles WHERE rolname = current_user \gset
 \if :is_managed
     GRANT :"owner" TO CURRENT_USER;
@@ -59,7 +59,7 @@ REVOKE ALL ON SCHEMA :"schema" FROM PUBLIC;
 GRANT USAGE, CREATE ON SCHEMA :"schema" TO :"loader";
 GRANT USAGE ON SCHEMA :"schema" TO :"reader";
 
--- What another role created before there were these three. Whose watch_time and its partitions are, rights.sql decides.
+-- Tables that another role created before these three existed. rights.sql sets the owner of watch_time and its partitions.
 SELECT format('ALTER TABLE %s OWNER TO %I', pg_class.oid::regclass, :'owner')
 FROM pg_class
 WHERE relnamespace = :'schema'::regnamespace
