@@ -1,5 +1,6 @@
-# Two stages on one base: the first checks hashes, builds and installs; the second gets the result, and does not run as
-# root. `make image` builds it on this base or, without a container engine, on one made from Debian's packages.
+# Three stages on one base: the first checks hashes, builds and installs; the second has the fonts; the last gets both,
+# and does not run as root. `make image` builds it on this base or, without a container engine, on one made from Debian's
+# packages.
 ARG BASE=python:3.13-slim-trixie
 # What the job can use, and the sandbox. The extra `report` adds 110 MB, and its fonts another 130.
 ARG EXTRAS="notify sandbox"
@@ -37,20 +38,24 @@ RUN /opt/tools/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-d
  && find /opt/watch-time/lib -type d '(' -path '*/pandas/tests' -o -path '*/numpy/*tests' -o -path '*/pyarrow/tests' \
          -o -path '*/pyarrow/include' ')' -prune -exec rm -r '{}' +
 
-FROM ${BASE}
 # Image files of the page are drawn with these fonts: without them, titles in Chinese, Japanese and Korean would be boxes.
+# The secret names Debian's mirror, for a base that names none.
+FROM ${BASE} AS fonts
 ARG EXTRAS
-# Fonts are not pinned: Debian keeps no older versions. The secret names Debian's mirror, for a base that names none.
+# Fonts are not pinned: Debian keeps no older versions.
 # hadolint ignore=DL3008
 RUN --mount=type=secret,id=debian.sources,target=/run/secrets/debian.sources \
-    case " ${EXTRAS} " in \
+    mkdir -p /usr/share/fonts \
+ && case " ${EXTRAS} " in \
       *" report "*) if [ -s /run/secrets/debian.sources ]; then \
                       set -- -o Dir::Etc::SourceList=/run/secrets/debian.sources -o Dir::Etc::SourceParts=-; \
                     fi \
                     && apt-get "$@" update \
-                    && apt-get "$@" install --yes --no-install-recommends fonts-noto-core fonts-noto-cjk \
-                    && rm -rf /var/lib/apt/lists/* ;; \
+                    && apt-get "$@" install --yes --no-install-recommends fonts-noto-core fonts-noto-cjk ;; \
     esac
+
+FROM ${BASE}
+COPY --from=fonts /usr/share/fonts /usr/share/fonts
 COPY --from=build /opt/watch-time /opt/watch-time
 # Only /tmp is written to: reports are spooled there while they are loaded.
 ENV PATH=/opt/watch-time/bin:$PATH \

@@ -66,6 +66,9 @@ if draws:
 print(json.dumps({
     "draws": draws,
     "fonts": [name for _, _, names in os.walk("/usr/share/fonts") for name in names],
+    "left behind": sum(
+        os.lstat(os.path.join(path, name)).st_size for path, _, names in os.walk("/var/cache/apt") for name in names
+    ),
     "missing": missing_scripts(["\u96c6", "\u3042", "\ud55c", "\u0e01", "\U00010571"]) if draws else {},
 }))"""
 
@@ -193,6 +196,7 @@ def test_pictures_have_fonts_for_chinese_japanese_and_korean_titles(job: Job, tm
     if not told["draws"]:
         pytest.skip('pictures need the extra: make image-test EXTRAS="notify sandbox report"')
     assert {"NotoSansCJK-Regular.ttc", "NotoSansThai-Regular.ttf"} <= set(told["fonts"])
+    assert told["left behind"] < 1_000_000
     assert told["missing"] == {"VITHKUQI": "\U00010571"}, "what no font has is noticed"
     assert job.image(job.wanted("migrate")).returncode == 0
     assert job.image(job.wanted(*BACKFILL)).returncode == 0
