@@ -49,11 +49,15 @@ NOT_RUN: Final = {
 # What a command shows: screens of docs/screens, by their titles. `demo` types the others.
 SCREENS: Final = {
     "init": {"init": "On a terminal"},
-    "run": {"run": "On a terminal", "run-waiting": "While it waits for a report", "held": "With reports that are held"},
+    "run": {"run": "On a terminal", "run-waiting": "While it waits for a report", "held": "With held reports"},
     "backfill": {"backfill": "On a terminal", "dry-run": "With --dry-run", "reload": "With --reload"},
-    "status": {"status": "On a terminal", "status-all": "With --all", "status-all-wide": "Of 120 columns"},
-    "revisions": {"revisions-wide": "On a terminal of 120 columns", "revisions": "Of 80 columns"},
-    "explain": {"explain-wide": "On a terminal of 120 columns", "explain": "Of 80 columns"},
+    "status": {
+        "status": "On a terminal",
+        "status-all": "With --all",
+        "status-all-wide": "With --all, 120 columns wide",
+    },
+    "revisions": {"revisions-wide": "120 columns wide", "revisions": "80 columns wide"},
+    "explain": {"explain-wide": "120 columns wide", "explain": "80 columns wide"},
     "verify": {
         "verify": "On a terminal",
         "verify-differs-wide": "With a row that was changed by hand, on 120 columns",
