@@ -137,7 +137,7 @@ def test_a_database_that_cannot_hold_every_letter_is_refused(server: Server, enc
         pytest.param(None, "has no watch-time tables", id="never-migrated"),
         pytest.param("001", "is at version 001, this program needs", id="behind"),
         pytest.param("0006", r"made by a development version \(0006\)", id="before-the-first-release"),
-        pytest.param("999", "newer than this program knows", id="ahead"),
+        pytest.param("999", "newer than this program supports", id="ahead"),
     ],
 )
 def test_a_schema_of_another_version_is_refused(database_url: str, version: str | None, message: str) -> None:
