@@ -29,9 +29,9 @@ from psycopg import sql
 
 from etl.config.settings import Settings
 from etl.diagnostics import page_reader
-from etl.domain.report_values import LoadedReport, Origin, ReportFile, Tally
+from etl.domain.pipeline_values import LoadedReport, Origin, ReportFile, Tally
 from etl.domain.slices import dates_between, slices_of
-from etl.load import compaction, customer_counts
+from etl.load import compaction, distinct_customers
 from etl.load.new_partition import NewPartitionLoad
 from etl.runtime.cancellation import Stop
 from etl.warehouse import embedded_postgres, ledger, schema
@@ -133,7 +133,7 @@ def month(rows: int, *, year: bool = False) -> Iterator[tuple[str, Settings]]:
             for settled in compaction.settled_months(database, settings, today=_TODAY):
                 compaction.compact(database, settled, Stop())
             compacted_s = time.monotonic()
-            counted, _ = customer_counts.count_stale(database, settings, Stop(), today=_TODAY)
+            counted, _ = distinct_customers.count_stale(database, settings, Stop(), today=_TODAY)
             print(f"compacted in {compacted_s - began_s:.1f} s; {counted} periods counted in ", end="")
             print(f"{time.monotonic() - compacted_s:.1f} s")
         with psycopg.connect(url, autocommit=True) as connection:

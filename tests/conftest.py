@@ -22,7 +22,7 @@ from etl.domain.errors import CredentialsRefused
 from etl.domain.outcome import FetchOptions, Outcome
 from etl.domain.slices import ReportType, Slice
 from etl.job.runner import open_job
-from etl.load import customer_counts
+from etl.load import distinct_customers
 from etl.runtime import logs
 from etl.runtime.cancellation import Stop
 from etl.sandbox.faults import Delivery
@@ -185,7 +185,7 @@ class Warehouse:
         """Count the customers of what was loaded, as `run` does."""
         settings = self.configured()
         with open_warehouse(settings) as database:
-            return customer_counts.count_stale(database, settings, Stop(), today=today)
+            return distinct_customers.count_stale(database, settings, Stop(), today=today)
 
     def query(self, text: LiteralString, *parameters: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url) as connection:

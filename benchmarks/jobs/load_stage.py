@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from etl import __main__  # noqa: F401 - as the program does: the first settles its memory
 from etl.config.settings import Settings
 from etl.domain.outcome import FetchOptions, Result
-from etl.domain.report_values import ReportFile
+from etl.domain.pipeline_values import ReportFile
 from etl.domain.slices import ReportType, Slice
 from etl.load import slice_load  # noqa: F401 - as the program does: the first settles its memory
 from etl.pipeline.slice_sync import Pipeline

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from etl.archive.timeout_store import TimedStore
     from etl.config.settings import Settings
-    from etl.domain.report_values import ReportFile
+    from etl.domain.pipeline_values import ReportFile
     from etl.domain.slices import Slice
     from etl.runtime.cancellation import Stop
     from etl.warehouse.connection import Connection

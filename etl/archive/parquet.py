@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from etl.domain.contract import CONTENT_ID, CREATED_AT, CUSTOMER_ID, STREAMING_TYPE, TITLE, WATCH_SECONDS
-from etl.domain.report_values import add_exactly
+from etl.domain.pipeline_values import add_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

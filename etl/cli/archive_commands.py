@@ -18,7 +18,7 @@ def archive(
     """Compare the archive with the ledger: what is complete, missing, unfinished or unreferenced."""
     from etl.archive import audit
     from etl.archive.archive import open_archive
-    from etl.display import archive_report
+    from etl.display import archive_screen
     from etl.runtime.cancellation import Stop
     from etl.warehouse import schema
     from etl.warehouse.database import open_warehouse
@@ -33,6 +33,6 @@ def archive(
             removed = audit.sweep(database, opened, found, stop)
             found = audit.audit_archive(database, opened)
     output.show(
-        {**found.as_json(), "removed": removed}, lambda: archive_report.audit_page(found, removed), as_json=as_json
+        {**found.as_json(), "removed": removed}, lambda: archive_screen.audit_page(found, removed), as_json=as_json
     )
     raise typer.Exit(int(found.exit_code))

@@ -27,12 +27,12 @@ def status(
     """Show what is loaded, what is not and why, how fresh the warehouse is, and totals."""
     gc.disable()  # it is done in less than half a second, a tenth of which would go into looking for garbage
     from etl.diagnostics import status
-    from etl.display import status_page
+    from etl.display import status_screen
 
     settings = out.settings("database_url")
     first, last = out.date_range(settings, start, end)
     found = status.read(settings, first, last, judged_from=start)
-    out.show(found.as_json(), lambda: status_page.status_page(found, every_slice=every_slice), as_json=as_json)
+    out.show(found.as_json(), lambda: status_screen.status_page(found, every_slice=every_slice), as_json=as_json)
     if check and found.overview.late:
         raise typer.Exit(int(ExitCode.TRY_LATER))
 
@@ -133,9 +133,9 @@ def report(
 def doctor(as_json: options.Json = False) -> None:
     """Check settings, database, API, clock, download host and archive, and say how to fix what is wrong."""
     from etl.diagnostics import doctor
-    from etl.display import terminal
+    from etl.display import run_tables
     from etl.display.page import publish
 
     checks = list(doctor.run_checks(publish.examine_fonts))
-    out.show([check.as_json() for check in checks], lambda: terminal.checks_page(checks), as_json=as_json)
+    out.show([check.as_json() for check in checks], lambda: run_tables.checks_page(checks), as_json=as_json)
     raise typer.Exit(int(worst(check.exit_code for check in checks)))

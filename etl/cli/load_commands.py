@@ -166,16 +166,16 @@ def compact(as_json: options.Json = False) -> None:
 
     Safe to run at any time; readers may wait briefly.
     """
-    from etl.display import terminal
-    from etl.load import maintenance
+    from etl.display import run_tables
+    from etl.load import compaction_and_counts
 
-    done, counted, trouble = maintenance.maintain(output.settings("database_url"))
+    done, counted, trouble = compaction_and_counts.maintain(output.settings("database_url"))
     document = {
         "compacted": [month.as_json() for month in done],
         "periods_counted": counted,
         "errors": [output.described(error) for error in trouble],
     }
-    output.show(document, lambda: terminal.compacted_page(done, counted), as_json=as_json)
+    output.show(document, lambda: run_tables.compacted_page(done, counted), as_json=as_json)
     for error in trouble:
         output.tell(error)
     raise typer.Exit(int(worst(error.exit_code for error in trouble)))
@@ -192,7 +192,7 @@ def _shown(
     trouble: WatchTimeError | None = None,
 ) -> int:
     """Log the run's line and show its outcomes; returns the most severe exit code, that of `trouble` included."""
-    from etl.display import terminal
+    from etl.display import run_tables
     from etl.pipeline import outcome_log
 
     outcomes = sorted(outcomes, key=lambda outcome: outcome.slice)
@@ -208,7 +208,7 @@ def _shown(
         "slices": [outcome.as_json() for outcome in outcomes],
     }
     if as_json or code or not quiet:
-        output.show(document, lambda: terminal.outcomes_page(outcomes, shard, not_tried=not_tried), as_json=as_json)
+        output.show(document, lambda: run_tables.outcomes_page(outcomes, shard, not_tried=not_tried), as_json=as_json)
     if trouble:
         output.tell(trouble)
     return int(code)
@@ -232,9 +232,9 @@ def _replayed(
 
 
 def _show_plan(plan: list[PlannedSlice], cost: Estimate, shard: Shard, *, as_json: bool) -> None:
-    from etl.display import terminal
+    from etl.display import run_tables
 
     slices = [{**planned.slice.as_json(), "reason": planned.reason} for planned in plan]
     document = {**shard.as_json(), "slices": slices, "estimate": cost.as_json()}
     reasons = [(planned.slice, planned.reason) for planned in plan]
-    output.show(document, lambda: terminal.plan_page(reasons, cost, shard), as_json=as_json)
+    output.show(document, lambda: run_tables.plan_page(reasons, cost, shard), as_json=as_json)

@@ -15,7 +15,7 @@ import structlog
 import typer
 
 from etl.domain.errors import TryLater
-from etl.domain.report_values import plain
+from etl.domain.pipeline_values import plain
 from etl.domain.slices import target_date
 from etl.runtime import logs
 from etl.runtime.redaction import redact
@@ -147,11 +147,11 @@ def live_progress(*, verbose: bool = False, quiet: bool = False) -> LiveProgress
 
 def show(document: object, table: Callable[[], RenderableType], *, as_json: bool) -> None:
     """Data to stdout: the document, or the table."""
-    from etl.display import terminal
-
     if as_json:
         say(json.dumps(document, ensure_ascii=False, indent=2, default=_plain))
         return
+    from etl.display import terminal
+
     console = terminal.stdout()
     with console.capture() as shown:
         console.print(table(), crop=False)

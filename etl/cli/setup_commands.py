@@ -45,23 +45,23 @@ def init(
 
     Without a terminal, or with --yes, it does not prompt; missing settings are errors.
     """
-    from etl.config import env_file
+    from etl.config import env_file_writer
     from etl.config.environment import variable_of
-    from etl.diagnostics import setup_checks
+    from etl.diagnostics import init_checks
 
     interview = _Interview(_known(token_file, org_id, database_url, api_base_url), asks=not yes and sys.stdin.isatty())
-    interview.ask_until_good(interview.ask_for_source, setup_checks.check_source)
-    needs_migration = interview.ask_until_good(interview.ask_for_database, setup_checks.check_database)
+    interview.ask_until_good(interview.ask_for_source, init_checks.check_source)
+    needs_migration = interview.ask_until_good(interview.ask_for_database, init_checks.check_database)
     file = Path(".env")
     if file.exists() and not interview.confirms(
         "Update these variables in the existing .env file, and keep the others?"
     ):
         output.say("nothing was written")
         return
-    env_file.write(file, {variable_of(name): value for name, value in interview.answers.items()})
+    env_file_writer.write(file, {variable_of(name): value for name, value in interview.answers.items()})
     output.say(f"wrote {file.resolve()} (mode 0600)")
     if needs_migration and interview.confirms("Create the tables now?"):
-        setup_checks.migrate(interview.settings())
+        init_checks.migrate(interview.settings())
         output.say("created the tables")
         needs_migration = False
     output.advise("create the tables: `watch-time migrate`" if needs_migration else "load reports: `watch-time run`")
@@ -153,9 +153,9 @@ class _Interview:
 
     def settings(self) -> Settings:
         """With the answers so far; from here on their secrets are masked."""
-        from etl.diagnostics import setup_checks
+        from etl.diagnostics import init_checks
 
-        settings = setup_checks.settings_of(**self.answers)
+        settings = init_checks.settings_of(**self.answers)
         logs.configure(secrets=settings.secrets())
         return settings
 

@@ -4,7 +4,7 @@ settings            all settings, one typed object
 setting_checks      what their values must look like
 telemetry_settings  those of metrics, pings and notices
 environment         environment, `.env`, and `*_FILE`
-env_file            writes `.env`
+env_file_writer     writes `.env`
 ca_certificates     whom this machine trusts, for a connection to Postgres
 sslmode             how well a connection to Postgres is protected
 """

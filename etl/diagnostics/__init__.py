@@ -6,7 +6,7 @@ verify             compares the facts with the report as it is now
 doctor             checks settings, database, archive and channels, and the network
 network_checks     its checks of API, clock and download host
 check_result       what one of its checks found
-setup_checks       tries single settings, for `init`
+init_checks        tries single settings, for `init`
 sql_query          SQL that a person typed
 backfill_estimate  how long a backfill may take
 page_reader        reads the figures of the page

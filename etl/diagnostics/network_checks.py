@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from etl.diagnostics.check_result import Check, Verdict
 from etl.domain.errors import ExitCode, WatchTimeError
-from etl.domain.report_values import ReportAddress
+from etl.domain.pipeline_values import ReportAddress
 from etl.domain.slices import Slice, slices_of, target_date
 from etl.extract import retry
 from etl.extract.http_clients import api_client, storage_client

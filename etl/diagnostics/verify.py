@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from etl.domain.errors import ExitCode, WatchTimeError, WrongUsage, worst
+from etl.domain.pipeline_values import ReportNotFound, Tally
 from etl.domain.plurals import plural
-from etl.domain.report_values import ReportNotFound, Tally
 from etl.domain.slices import dates_between, slices_of
 from etl.extract import report_source
 from etl.load.difference import DifferenceLoad

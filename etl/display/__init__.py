@@ -2,10 +2,11 @@
 
 It shows values that others read; it never asks the database.
 
-    terminal        outcomes, plans, checks: what a command shows when it is done
-    status_page     the page of `status`
+    terminal        the consoles: data to stdout, the rest to stderr
+    run_tables      outcomes, plans, checks: what a command shows when it is done
+    status_screen   the page of `status`
     narrative       restatements, verdicts, and the history of a slice
-    archive_report  what the archive holds and lacks
+    archive_screen  what the archive holds and lacks
     query_result    what a statement returned
     date_ranges     what is said of many slices is said once, of ranges of dates
     hints           next steps, with commands that can be pasted

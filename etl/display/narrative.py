@@ -11,11 +11,11 @@ from etl.diagnostics.status import NEVER_TRIED, shown_as
 from etl.display import number_format
 from etl.display.date_ranges import Note
 from etl.display.hints import hint
+from etl.display.run_tables import rows_changed, slice_cells, state_text, told_of
 from etl.display.table_layout import Prose, new_table
-from etl.display.terminal import rows_changed, slice_cells, state_text, told_of
 from etl.domain.errors import ExitCode, worst
+from etl.domain.pipeline_values import plain
 from etl.domain.plurals import plural
-from etl.domain.report_values import plain
 from etl.pipeline.guards import remedy
 
 if TYPE_CHECKING:

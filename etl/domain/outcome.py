@@ -12,7 +12,7 @@ from etl.domain.plurals import plural
 
 if TYPE_CHECKING:
     from etl.domain.errors import WatchTimeError
-    from etl.domain.report_values import Change, Tally
+    from etl.domain.pipeline_values import Change, Tally
     from etl.domain.slices import Slice
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urljoin
 import httpx
 
 from etl.domain.errors import MalformedReport, SourceUnavailable, TryLater, WatchTimeError
-from etl.domain.report_values import ReportFile
+from etl.domain.pipeline_values import ReportFile
 from etl.extract.http_checksums import Checksums
 from etl.extract.http_errors import HTTP_ERRORS, explain, request_id
 from etl.extract.retry import BROKEN, PASSING, FailureKind, RetryableError, ThroughputGuard, is_temporary
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from etl.domain.outcome import Pause
-    from etl.domain.report_values import Origin, ReportAddress
+    from etl.domain.pipeline_values import Origin, ReportAddress
     from etl.extract.retry import RetryPolicy
     from etl.extract.url_policy import UrlPolicy
     from etl.runtime.cancellation import Stop

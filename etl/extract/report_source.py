@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from etl.domain.outcome import FetchOptions
-from etl.domain.report_values import ReportFile, ReportNotFound
+from etl.domain.pipeline_values import ReportFile, ReportNotFound
 from etl.extract import scratch_folder
 from etl.extract.download import Downloader
 from etl.extract.http_clients import api_client, storage_client
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from etl.config.settings import Settings
     from etl.domain.outcome import Pause
-    from etl.domain.report_values import Origin
+    from etl.domain.pipeline_values import Origin
     from etl.domain.slices import Slice
     from etl.runtime.cancellation import Stop
 

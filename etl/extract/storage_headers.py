@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from etl.domain.report_values import Origin
+from etl.domain.pipeline_values import Origin
 from etl.extract.file_identity import source_of
 
 if TYPE_CHECKING:

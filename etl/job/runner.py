@@ -18,7 +18,7 @@ from etl.extract import token_expiry
 from etl.job import run_context
 from etl.job.planner import Planner
 from etl.job.thread_executor import ThreadExecutor
-from etl.load import compaction, customer_counts
+from etl.load import compaction, distinct_customers
 from etl.pipeline import outcome_log
 from etl.runtime.cancellation import Stop
 
@@ -109,7 +109,7 @@ class Job:
         if self.is_refused:
             return
         with _errors_logged("customers_not_counted"):
-            counted, left = customer_counts.count_stale(
+            counted, left = distinct_customers.count_stale(
                 self.context.database,
                 self._settings,
                 self.context.stop,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from psycopg.abc import Buffer
 
-    from etl.domain.report_values import Tally
+    from etl.domain.pipeline_values import Tally
 
 
 class DifferenceLoad(SliceLoad):

@@ -9,7 +9,7 @@ from etl.warehouse.sql_files import statement
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from etl.domain.report_values import Reject
+    from etl.domain.pipeline_values import Reject
     from etl.domain.slices import Slice
     from etl.warehouse.connection import Connection
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 from psycopg import sql
 
 from etl.domain.errors import ReconciliationFailed
+from etl.domain.pipeline_values import Change
 from etl.domain.plurals import plural
-from etl.domain.report_values import Change
 from etl.load import partitions
 from etl.warehouse import citus
 from etl.warehouse.sql_files import statement
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from psycopg.abc import Buffer
     from psycopg.rows import TupleRow
 
-    from etl.domain.report_values import EncodedChunk, Tally
+    from etl.domain.pipeline_values import EncodedChunk, Tally
     from etl.domain.slices import Slice
     from etl.warehouse.connection import Connection
 

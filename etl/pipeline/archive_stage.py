@@ -12,7 +12,7 @@ import structlog
 
 from etl.domain.errors import ReconciliationFailed, WatchTimeError
 from etl.domain.outcome import Outcome, Result
-from etl.domain.report_values import ReportNotFound, Tally
+from etl.domain.pipeline_values import ReportNotFound, Tally
 from etl.load.difference import DifferenceLoad
 from etl.pipeline.outcome_recorder import why_empty
 from etl.runtime.cancellation import Stopped
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from etl.archive.archive import Archive
     from etl.archive.layout import Key
     from etl.archive.manifests import Marker
-    from etl.domain.report_values import Change, EncodedChunk, ReportFile
+    from etl.domain.pipeline_values import Change, EncodedChunk, ReportFile
     from etl.domain.slices import Slice
     from etl.load.slice_load import SliceLoad
     from etl.pipeline.outcome_recorder import Recorder

@@ -11,7 +11,7 @@ from etl.pipeline import guards
 from etl.warehouse import revisions
 
 if TYPE_CHECKING:
-    from etl.domain.report_values import ReportFile, Tally
+    from etl.domain.pipeline_values import ReportFile, Tally
     from etl.pipeline.guards import Limits
     from etl.pipeline.outcome_recorder import SliceAttempt
     from etl.warehouse.connection import Connection

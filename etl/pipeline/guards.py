@@ -11,7 +11,7 @@ from etl.domain.plurals import plural
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from etl.domain.report_values import Tally
+    from etl.domain.pipeline_values import Tally
     from etl.domain.slices import Slice
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from etl.domain.errors import GuardRefused
-    from etl.domain.report_values import Change, LoadedReport, ReportFile, ReportNotFound, Tally
+    from etl.domain.pipeline_values import Change, LoadedReport, ReportFile, ReportNotFound, Tally
     from etl.domain.slices import Slice
     from etl.runtime.cancellation import Stop
     from etl.warehouse.connection import Connection

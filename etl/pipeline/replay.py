@@ -15,7 +15,7 @@ from etl.archive import layout, raw
 from etl.archive.archive import open_archive
 from etl.domain.errors import ExitCode, Misconfigured, WatchTimeError, WrongUsage
 from etl.domain.outcome import Result, refusal
-from etl.domain.report_values import Tally
+from etl.domain.pipeline_values import Tally
 from etl.extract import scratch_folder
 from etl.load import rejects
 from etl.load.load_strategy import begin_load

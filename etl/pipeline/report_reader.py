@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from etl.domain.report_values import Chunk, EncodedChunk, Tally
+    from etl.domain.pipeline_values import Chunk, EncodedChunk, Tally
     from etl.runtime.cancellation import Stop
 
 

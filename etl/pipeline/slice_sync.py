@@ -18,7 +18,7 @@ import structlog
 from etl.domain import contract
 from etl.domain.errors import CredentialsRefused, SliceBusy, WatchTimeError
 from etl.domain.outcome import Outcome, Trust
-from etl.domain.report_values import LoadedReport, ReportNotFound, Tally
+from etl.domain.pipeline_values import LoadedReport, ReportNotFound, Tally
 from etl.extract.download import Unmodified
 from etl.load import partitions, rejects
 from etl.load.load_strategy import begin_load
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from etl.archive.manifests import Marker
     from etl.config.settings import Settings
     from etl.domain.outcome import FetchOptions, Pause
-    from etl.domain.report_values import Origin, ReportFile
+    from etl.domain.pipeline_values import Origin, ReportFile
     from etl.domain.slices import Slice
     from etl.extract.report_source import Source
     from etl.runtime.cancellation import Stop

@@ -8,5 +8,5 @@ pushgateway         sends them to a Pushgateway
 ping                tells a monitor that a run began and ended
 notices             what is told to people
 notifier            sends notices, in a process of its own
-http_requests       small HTTP requests
+http_sender         small HTTP requests
 """

@@ -13,7 +13,7 @@ import structlog
 
 from etl.domain.errors import ExitCode, Misconfigured
 from etl.runtime.time_limit import Background, within
-from etl.telemetry.http_requests import request, require_http
+from etl.telemetry.http_sender import request, require_http
 
 log = structlog.get_logger("watch_time")
 

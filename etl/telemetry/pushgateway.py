@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from etl.telemetry.http_requests import request, require_http
+from etl.telemetry.http_sender import request, require_http
 from etl.telemetry.metrics import of_run, of_snapshot, registry
 
 if TYPE_CHECKING:

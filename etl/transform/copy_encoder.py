@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from etl.domain import contract
 from etl.domain.contract import CREATED_AT, REJECT
-from etl.domain.report_values import EncodedChunk
+from etl.domain.pipeline_values import EncodedChunk
 from etl.transform import arrow_pandas
 from etl.transform.copy_format import encode
 from etl.transform.prefetch import prefetch
@@ -19,7 +19,7 @@ from etl.transform.prefetch import prefetch
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from etl.domain.report_values import Chunk, Reject, Tally
+    from etl.domain.pipeline_values import Chunk, Reject, Tally
 
 # Contents remembered as sent already. Past that many they are sent again, which costs time; and where such a report
 # has several titles for one content, the last line's wins.

@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from etl.domain import contract
 from etl.domain.contract import CONTENT_ID, CREATED_AT, CUSTOMER_ID, STREAMING_TYPE, WATCH_SECONDS
 from etl.domain.errors import MalformedReport
-from etl.domain.report_values import Chunk, Reject
+from etl.domain.pipeline_values import Chunk, Reject
 from etl.transform import record_splitter
 from etl.transform.arrow_pandas import array, frame, octets, table
 from etl.transform.record_parser import is_utf8, parse

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from etl import __version__
 from etl.domain.errors import DataRefused, SliceBusy, kinds_of
-from etl.domain.report_values import Origin
+from etl.domain.pipeline_values import Origin
 from etl.domain.slices import ReportType, Slice, State
 from etl.warehouse.connection import fetch_rows
 from etl.warehouse.sql_files import statement
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from etl.domain.errors import WatchTimeError
-    from etl.domain.report_values import LoadedReport
+    from etl.domain.pipeline_values import LoadedReport
     from etl.warehouse.connection import Connection
 
 # Errors about a report that had come.

@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta  # noqa: TC003 - pydantic reads t
 from decimal import Decimal  # noqa: TC003 - as above
 from typing import TYPE_CHECKING
 
-from etl.domain.report_values import Origin
+from etl.domain.pipeline_values import Origin
 from etl.domain.slices import ReportType, Slice
 from etl.warehouse import ledger
 from etl.warehouse.connection import fetch_rows

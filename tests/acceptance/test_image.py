@@ -62,7 +62,7 @@ FONTS = """
 import importlib.util, os
 draws = importlib.util.find_spec("vl_convert") is not None
 if draws:
-    from etl.display.page.fonts import missing_scripts
+    from etl.display.page.missing_fonts import missing_scripts
 print(json.dumps({
     "draws": draws,
     "fonts": [name for _, _, names in os.walk("/usr/share/fonts") for name in names],

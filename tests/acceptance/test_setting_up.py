@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import pytest
 from dotenv import dotenv_values
 
-from etl.config import ca_certificates, env_file
+from etl.config import ca_certificates, env_file_writer
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.faults import Answer
 from etl.sandbox.sandbox_config import SandboxConfig
@@ -129,7 +129,7 @@ def test_the_same_without_questions(newcomer: Program) -> None:
 
 @pytest.mark.parametrize("value", ["a b", "it's", "a\\b", "$HOME", "#x", 'say "x"', "p%40ss?a=b&c=d", "ü"])
 def test_what_is_written_is_what_is_read(tmp_path: Path, value: str) -> None:
-    env_file.write(tmp_path / ".env", {"WATCH_TIME_ORG_ID": value})
+    env_file_writer.write(tmp_path / ".env", {"WATCH_TIME_ORG_ID": value})
     assert dotenv_values(tmp_path / ".env") == {"WATCH_TIME_ORG_ID": value}
 
 

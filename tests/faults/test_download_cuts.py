@@ -15,7 +15,7 @@ from awscrt import checksums
 
 from effort import SEED, effort, sample
 from etl.domain.errors import ContractBroken, MalformedReport, SourceUnavailable
-from etl.domain.report_values import ReportAddress, ReportFile
+from etl.domain.pipeline_values import ReportAddress, ReportFile
 from etl.extract.download import Downloader
 from etl.extract.http_clients import storage_client
 from etl.extract.url_policy import UrlPolicy

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 import source_responses
 from etl.config.settings import Settings
 from etl.domain.errors import ExitCode, WatchTimeError
-from etl.domain.report_values import ReportNotFound
+from etl.domain.pipeline_values import ReportNotFound
 from etl.domain.slices import ReportType, Slice
 from etl.extract.download import Downloader
 from etl.extract.http_clients import api_client, storage_client

@@ -25,7 +25,7 @@ from etl.archive.archive import open_archive
 from etl.archive.layout import Key, published
 from etl.domain.errors import ArchiveUnavailable, ExitCode, Misconfigured, ReconciliationFailed, WrongOrganization
 from etl.domain.outcome import FetchOptions, Result
-from etl.domain.report_values import ReportFile
+from etl.domain.pipeline_values import ReportFile
 from etl.domain.slices import ReportType, Slice
 from etl.load import compaction, partitions
 from etl.runtime.cancellation import Stop

@@ -136,6 +136,8 @@ def test_a_stop_finds_a_slice_that_had_only_just_asked_for_its_place(
     monkeypatch.setenv("WATCH_TIME_API_TOKEN", newest_warehouse.sandbox.config.token)
     monkeypatch.setenv("WATCH_TIME_DATABASE_URL", newest_warehouse.url)
     monkeypatch.setattr(worker_context, "_IDLE_POLL_S", 0.02)
+    # No cluster is told of pauses here, and there are none.
+    monkeypatch.setattr(worker_context, "get_worker", lambda: None)
     run = f"run of {interrupts}"
     terms = task_settings.RunTerms(
         run, etl.__version__, identity_lock, None, task_settings.shareable_settings(newest_warehouse.configured())
@@ -239,7 +241,7 @@ def test_without_the_package_the_line_that_installs_it_is_told(
 
 def test_an_archive_in_a_folder_stays_on_its_machine(newest_warehouse: Warehouse, tmp_path: Path) -> None:
     settings = newest_warehouse.configured(archive_url=f"{tmp_path}")
-    with pytest.raises(Misconfigured, match="is a folder"), runner.open_job(settings, dask="tcp://127.0.0.1:1"):
+    with pytest.raises(Misconfigured, match="is a local folder"), runner.open_job(settings, dask="tcp://127.0.0.1:1"):
         pass
     with runner.open_job(settings, dask="local"):
         pass

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from etl.domain.outcome import Pause
-    from etl.domain.report_values import Origin, ReportAddress, ReportFile
+    from etl.domain.pipeline_values import Origin, ReportAddress, ReportFile
     from etl.extract.download import Downloader
     from postgres import Server
 

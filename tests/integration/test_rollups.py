@@ -13,7 +13,7 @@ from etl.diagnostics.verify import open_verification
 from etl.domain.errors import ExitCode
 from etl.domain.outcome import FetchOptions, Result, Trust
 from etl.domain.slices import ReportType, Slice
-from etl.load import customer_counts
+from etl.load import distinct_customers
 from etl.runtime.cancellation import Stop
 from etl.warehouse.database import open_warehouse
 
@@ -140,7 +140,7 @@ class TestCounts:
     def test_the_time_limit_leaves_the_rest_to_the_next_run(self, loaded: Warehouse) -> None:
         settings = loaded.configured()
         with open_warehouse(settings) as database:
-            left = customer_counts.count_stale(database, settings, Stop(), today=TODAY, time_limit_s=-1)
+            left = distinct_customers.count_stale(database, settings, Stop(), today=TODAY, time_limit_s=-1)
         assert left == (0, 2)
 
 

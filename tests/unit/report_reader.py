@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from etl.domain import contract
-from etl.domain.report_values import add_exactly
+from etl.domain.pipeline_values import add_exactly
 from etl.transform import normalise, record_splitter
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from etl.domain.report_values import Reject
+    from etl.domain.pipeline_values import Reject
 
 # In the order of `contract.COLUMNS`, so that a line of the file and a row of the result look alike.
 HEADER = "Content ID,Customer ID,Streaming Type,Watch Time (sec.),Content Title,Created At"

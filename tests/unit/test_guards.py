@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from etl.domain.report_values import Reject, Tally
+from etl.domain.pipeline_values import Reject, Tally
 from etl.domain.slices import ReportType, Slice
 from etl.pipeline.guards import Limits, check_rejects, check_shrinking
 

@@ -18,7 +18,7 @@ from report_reader import HEADER, Read, read
 
 from etl.domain import contract
 from etl.domain.errors import ContractBroken, MalformedReport, ReconciliationFailed
-from etl.domain.report_values import Reject
+from etl.domain.pipeline_values import Reject
 from etl.transform import normalise, record_splitter
 
 if TYPE_CHECKING:

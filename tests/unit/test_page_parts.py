@@ -9,8 +9,8 @@ import pytest
 
 from etl.diagnostics.page_data import Change, Content, Day, Figures, Kind, Views
 from etl.diagnostics.status import NEVER_TRIED, PRESUMED_EMPTY, SIGNS, merge
-from etl.display.page import charts, fonts, render, theme
-from etl.display.page.titles import label
+from etl.display.page import charts, missing_fonts, render, theme
+from etl.display.page.content_names import label
 from etl.domain.slices import ReportType, State, dates_between, slices_of
 from etl.warehouse.freshness import Overview
 
@@ -108,8 +108,8 @@ def test_commands_and_dates_in_a_sentence_stay_whole() -> None:
 
 
 def test_scripts_that_no_font_has_are_found() -> None:
-    assert fonts.missing_scripts(["plain, d\u00e9j\u00e0 vu", ""]) == {}
-    assert fonts.missing_scripts(["\U00010570"]) == {"VITHKUQI": "\U00010570"}
+    assert missing_fonts.missing_scripts(["plain, d\u00e9j\u00e0 vu", ""]) == {}
+    assert missing_fonts.missing_scripts(["\U00010570"]) == {"VITHKUQI": "\U00010570"}
 
 
 def test_hours_are_a_3600th() -> None:

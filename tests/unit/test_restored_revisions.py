@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from etl.domain.errors import ReconciliationFailed
-from etl.domain.report_values import Change, Tally
+from etl.domain.pipeline_values import Change, Tally
 from etl.domain.slices import ReportType
 from etl.pipeline.archive_stage import _require_equal
 from etl.warehouse.revisions import Accepted

@@ -12,7 +12,7 @@ import pytest
 
 from etl.domain.errors import ExitCode
 from etl.domain.outcome import Outcome, Result
-from etl.domain.report_values import Change
+from etl.domain.pipeline_values import Change
 from etl.domain.slices import ReportType, Slice, State
 from etl.job import planner
 from etl.pipeline import outcome_log

@@ -29,10 +29,10 @@ from etl.diagnostics.explain import Story
 from etl.diagnostics.sql_query import Result as Rows
 from etl.diagnostics.status import SliceStatus, Status
 from etl.diagnostics.verify import Verdict as Comparison
-from etl.display import archive_report, hints, narrative, query_result, status_page, terminal
+from etl.display import archive_screen, hints, narrative, query_result, run_tables, status_screen
 from etl.domain.errors import ExitCode
 from etl.domain.outcome import Outcome, Result
-from etl.domain.report_values import Change
+from etl.domain.pipeline_values import Change
 from etl.domain.slices import ReportType, Slice, State, dates_between, slices_of
 from etl.load.compaction import Compacted
 from etl.load.partitions import Partition
@@ -106,21 +106,21 @@ AUDIT = Audit(
     unknown=(KEY,), unfinished=(SLICE,), unarchived=(KEY,), superseded=(KEY,), unreferenced=(), foreign=("a", "b"),
 )  # fmt: skip
 PAGES: dict[str, Callable[[], RenderableType]] = {
-    "outcomes_page": lambda: terminal.outcomes_page(
+    "outcomes_page": lambda: run_tables.outcomes_page(
         [_outcome(slice_, result) for slice_ in SLICES for result in Result], not_tried=1_234
     ),
-    "plan_page": lambda: terminal.plan_page(
+    "plan_page": lambda: run_tables.plan_page(
         [(slice_, LONG) for slice_ in SLICES], Estimate(20, 9_000_000, timedelta(hours=3), 60, (ReportType.LIVE,))
     ),
-    "checks_page": lambda: terminal.checks_page(CHECKS),
-    "compacted_page": lambda: terminal.compacted_page([Compacted(MONTH, 1_234)], 31),
-    "status_page": lambda: status_page.status_page(Status(STATUSES, _overview()), every_slice=True),
-    "status_table": lambda: status_page.status_table(STATUSES),
+    "checks_page": lambda: run_tables.checks_page(CHECKS),
+    "compacted_page": lambda: run_tables.compacted_page([Compacted(MONTH, 1_234)], 31),
+    "status_page": lambda: status_screen.status_page(Status(STATUSES, _overview()), every_slice=True),
+    "status_table": lambda: status_screen.status_table(STATUSES),
     "restatements_page": lambda: narrative.restatements_page([RESTATED], STATUSES),
     "verdicts_page": lambda: narrative.verdicts_page(VERDICTS, not_tried=3),
     "stories_page": lambda: narrative.stories_page([STORY]),
     "story_page": lambda: narrative.story_page(STORY),
-    "audit_page": lambda: archive_report.audit_page(AUDIT, ["a-file"]),
+    "audit_page": lambda: archive_screen.audit_page(AUDIT, ["a-file"]),
     "result_page": lambda: query_result.result_page(
         Rows(("report_date", "title", "sum"), [(DAYS[0], LONG, SECONDS), (DAYS[0], None, None)], "SELECT 2")
     ),
@@ -152,7 +152,7 @@ def test_a_page_fits_and_breaks_neither_commands_nor_dates_nor_numbers(name: str
 def test_every_page_is_looked_at() -> None:
     pages = {
         name
-        for module in (terminal, status_page, narrative, archive_report, query_result)
+        for module in (run_tables, status_screen, narrative, archive_screen, query_result)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if name.endswith(("_page", "_table")) and not name.startswith(("_", "new_"))
     }

@@ -11,7 +11,7 @@ import altair as alt
 from etl.diagnostics.page_data import content_seconds
 from etl.diagnostics.status import PRESUMED_EMPTY, SIGNS
 from etl.display.page import theme
-from etl.display.page.titles import label
+from etl.display.page.content_names import label
 from etl.domain.slices import ReportType
 
 if TYPE_CHECKING:

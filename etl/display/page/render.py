@@ -21,8 +21,8 @@ from etl.diagnostics.page_data import compare, compare_content, content_seconds
 from etl.diagnostics.status import SIGNS
 from etl.display.number_format import in_days
 from etl.display.page import theme
+from etl.display.page.content_names import label
 from etl.display.page.script_data import script_data
-from etl.display.page.titles import label
 from etl.domain.slices import ReportType
 
 if TYPE_CHECKING:

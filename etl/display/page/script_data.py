@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from markupsafe import Markup
 
 from etl.display.page import theme
-from etl.display.page.titles import label
+from etl.display.page.content_names import label
 from etl.domain.slices import ReportType
 
 if TYPE_CHECKING:

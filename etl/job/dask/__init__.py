@@ -1,14 +1,14 @@
 """`backfill --dask`: slices on the workers of a Dask scheduler. No secrets pass through Dask.
 
-client             connects to a scheduler that can be trusted, or starts one on this machine
-executor           submits a plan to a cluster
-submitted_plan     collects the outcomes, and submits again what was lost
-scheduler_health   whether the scheduler answers and has workers, within bounds
-task_errors        what the error of a task means for its slice or the run
-task_settings      what the command tells the workers
-worker             what runs on a worker
-worker_context     a worker's database, source, archive and pipeline for a run
-log_forwarding     the log of local workers, among the command's lines
-pause_forwarding   what workers wait for, on the command's terminal
-database_identity  an advisory lock that proves that two sessions are in the same database
+client               connects to a scheduler that can be trusted, or starts one on this machine
+executor             submits a plan to a cluster
+submitted_plan       collects the outcomes, and submits again what was lost
+scheduler_health     whether the scheduler answers and has workers, within bounds
+task_errors          what the error of a task means for its slice or the run
+task_settings        what the command tells the workers
+worker               what runs on a worker
+worker_context       a worker's database, source, archive and pipeline for a run
+log_forwarding       the log of local workers, among the command's lines
+progress_forwarding  what workers wait for, on the command's terminal
+database_identity    an advisory lock that proves that two sessions are in the same database
 """

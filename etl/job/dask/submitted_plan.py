@@ -16,7 +16,7 @@ from distributed import CancelledError, Future
 
 from etl.domain.errors import CredentialsRefused, DatabaseUnavailable, ExitCode, WatchTimeError
 from etl.domain.outcome import Outcome, Result, refusal
-from etl.job.dask import pause_forwarding, worker
+from etl.job.dask import progress_forwarding, worker
 from etl.job.dask.client import best_effort_within
 from etl.job.dask.scheduler_health import SchedulerHealth
 from etl.job.dask.task_errors import outcome_of
@@ -80,7 +80,7 @@ class SubmittedPlan:
         self._again = itertools.count(1)
         self._todo: dict[Key, _Task] = {}
         self._on_pause = on_pause
-        pause_forwarding.listen(client, terms.run, on_pause)
+        progress_forwarding.listen(client, terms.run, on_pause)
         # Keys are what dashboards show, and decide who comes first. Submitted together under one first part, those for
         # which no worker is free stay with the scheduler: what waits at a worker that dies is suspected of having
         # killed it.
@@ -209,7 +209,7 @@ class SubmittedPlan:
         if task.cancelled >= _MOST_CANCELLED:
             raise self._scheduler.lost(f"cancelled {task.planned.slice} repeatedly")
         self._scheduler.wait_until_connected()
-        pause_forwarding.listen(self._client, self._terms.run, self._on_pause)
+        progress_forwarding.listen(self._client, self._terms.run, self._on_pause)
         log.warning("slice_resubmitted", slice=str(task.planned.slice))
         self._submit_again(task, unfit=task.unfit, cancelled=task.cancelled + 1)
 

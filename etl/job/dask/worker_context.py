@@ -12,7 +12,7 @@ from distributed import get_worker
 from etl.config.settings import Settings
 from etl.domain.errors import Misconfigured
 from etl.job import run_context
-from etl.job.dask import log_forwarding, pause_forwarding
+from etl.job.dask import log_forwarding, progress_forwarding
 from etl.job.dask.database_identity import is_held
 from etl.runtime import logs
 from etl.runtime.cancellation import Stop, Stopped
@@ -78,7 +78,7 @@ class WorkerContext:
                     settings,
                     self._stop,
                     requests_per_second=self._terms.requests_per_second,
-                    on_pause=pause_forwarding.teller(get_worker(), self._terms.run),
+                    on_pause=progress_forwarding.teller(get_worker(), self._terms.run),
                 )
             )
             _require_same_database(opened.database, self._terms.database_lock, self._stop)

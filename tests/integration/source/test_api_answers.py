@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from etl.domain.errors import CredentialsRefused, SourceUnavailable
-from etl.domain.report_values import ReportAddress, ReportNotFound
+from etl.domain.pipeline_values import ReportAddress, ReportNotFound
 from etl.domain.slices import ReportType, Slice
 from etl.extract.http_clients import api_client
 from etl.extract.report_api import ReportApi

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import SecretStr
 
-from etl.domain.report_values import ReportAddress
+from etl.domain.pipeline_values import ReportAddress
 from etl.domain.slices import MAX_CONCURRENCY
 from etl.extract.download import Downloader
 from etl.extract.http_clients import api_client, storage_client

@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from etl.domain.errors import Misconfigured, SourceUnavailable
-from etl.domain.report_values import ReportAddress
+from etl.domain.pipeline_values import ReportAddress
 from etl.extract.download import Downloader
 from etl.extract.http_clients import CheckedBackend, api_client, storage_client
 from etl.extract.http_errors import explain

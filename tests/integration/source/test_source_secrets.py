@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from etl.domain.errors import WatchTimeError
-from etl.domain.report_values import ReportAddress
+from etl.domain.pipeline_values import ReportAddress
 from etl.domain.slices import ReportType, Slice
 from etl.extract.download import Downloader
 from etl.extract.http_clients import api_client, storage_client

@@ -15,7 +15,7 @@ import pytest
 from awscrt import checksums
 
 from etl.domain.errors import MalformedReport, Misconfigured, SourceUnavailable, TryLater
-from etl.domain.report_values import Origin, ReportAddress, ReportFile
+from etl.domain.pipeline_values import Origin, ReportAddress, ReportFile
 from etl.extract.download import Downloader, Unmodified
 from etl.extract.http_clients import storage_client
 from etl.extract.url_policy import UrlPolicy

@@ -13,8 +13,8 @@ from etl.diagnostics.status import PRESUMED_EMPTY, SIGNS
 from etl.display import number_format
 from etl.display.date_ranges import Note, ranges
 from etl.display.hints import hint
+from etl.display.run_tables import counted, reasons, slice_cells, state_text, style_of, told_of
 from etl.display.table_layout import Prose, new_table
-from etl.display.terminal import counted, reasons, slice_cells, state_text, style_of, told_of
 from etl.domain.plurals import plural
 from etl.domain.slices import State, slices_of
 from etl.warehouse.freshness import LAG_SAMPLE_AT_LEAST

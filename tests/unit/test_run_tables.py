@@ -16,12 +16,12 @@ from rich.progress import Progress
 from etl.diagnostics.backfill_estimate import Estimate
 from etl.diagnostics.check_result import Check, Verdict
 from etl.diagnostics.status import NEVER_TRIED, SliceStatus
-from etl.display import progress, status_page
-from etl.display.status_page import status_table
-from etl.display.terminal import checks_page, compacted_page, outcomes_page, plan_page
+from etl.display import progress, status_screen
+from etl.display.run_tables import checks_page, compacted_page, outcomes_page, plan_page
+from etl.display.status_screen import status_table
 from etl.domain.errors import ExitCode
 from etl.domain.outcome import Outcome, Pause, Result
-from etl.domain.report_values import Change
+from etl.domain.pipeline_values import Change
 from etl.domain.slices import ReportType, Slice, State, dates_between, slices_of
 from etl.load.compaction import Compacted
 from etl.load.partitions import Partition
@@ -222,7 +222,7 @@ def test_a_status_line_has_figures_and_time() -> None:
     [
         pytest.param(outcomes_page([Outcome(VOD, Result.FAILED, message=BRACKETS)]), id="outcomes"),
         pytest.param(outcomes_page([Outcome(VOD, Result.LOADED, warnings=(BRACKETS,))]), id="warnings"),
-        pytest.param(Group(*status_page.not_loaded([status("failed", reason=BRACKETS)])), id="status"),
+        pytest.param(Group(*status_screen.not_loaded([status("failed", reason=BRACKETS)])), id="status"),
         pytest.param(plan_page([(VOD, BRACKETS)], Estimate(1, None, None, 0, ())), id="plan"),
         pytest.param(checks_page([Check("API", Verdict.PROBLEM, BRACKETS)]), id="check"),
         pytest.param(checks_page([Check("API", Verdict.PROBLEM, "", BRACKETS)]), id="next step"),
@@ -268,7 +268,7 @@ def _figures(rows: int) -> list[tuple[str, RenderableType, list[str]]]:
         ("compacted", compacted_page([Compacted(MONTH, rows)], 0), ["2026-11", MONTH.name, count]),
         (
             "freshness",
-            next(status_page.freshness(freshness)),
+            next(status_screen.freshness(freshness)),
             ["LIVE", "VOD", "2026-11-16", "1.3", "12.5", "days", count],
         ),
     ]
@@ -300,7 +300,7 @@ REASON = " ".join(f"word{number}" for number in range(100)) + " " + "x" * 300
     "table",
     [
         pytest.param(outcomes_page([Outcome(VOD, Result.HELD, message=REASON)]), id="outcomes"),
-        pytest.param(Group(*status_page.not_loaded([status("held", reason=REASON)])), id="status"),
+        pytest.param(Group(*status_screen.not_loaded([status("held", reason=REASON)])), id="status"),
         pytest.param(plan_page([(VOD, REASON)], Estimate(1, None, None, 0, ())), id="plan"),
         pytest.param(checks_page([Check("API", Verdict.PROBLEM, REASON)]), id="checks"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from etl.load import compaction, customer_counts
+from etl.load import compaction, distinct_customers
 from etl.runtime.cancellation import Stop
 from etl.warehouse import schema
 from etl.warehouse.database import open_warehouse
@@ -28,5 +28,5 @@ def maintain(settings: Settings) -> tuple[list[Compacted], int, list[WatchTimeEr
     with open_warehouse(settings, stop=stop) as database:
         database.run(lambda connection: schema.require_head(database, connection))
         done, trouble = compaction.compact_all(database, settings, stop, today=today)
-        counted, _ = customer_counts.count_stale(database, settings, stop, today=today)
+        counted, _ = distinct_customers.count_stale(database, settings, stop, today=today)
     return done, counted, trouble
