@@ -5,7 +5,7 @@ Several times cheaper than filling a table that has its key already.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from etl.load.slice_load import SliceLoad
 from etl.warehouse.connection import try_build_unique
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from psycopg.abc import Buffer
 
     from etl.domain.pipeline_values import Tally
+
+# So many rows take less than min_parallel_table_scan_size, 8 MB: Postgres sums them without parallel workers.
+_FEW_ROWS: Final = 50_000
 
 
 class NewPartitionLoad(SliceLoad):
@@ -37,7 +40,11 @@ class NewPartitionLoad(SliceLoad):
 
     def write(self) -> None:
         """Sum the rows, which the lines are by now."""
-        self._store_sums(self._lines)
+        if self._dialect.is_distributed or not 0 < self._rows <= _FEW_ROWS:
+            self._store_sums(self._lines)
+        else:
+            self._execute("load/insert_sums", sums=self._render("load/select_sums", facts=self._lines))
+            self._totals = "load/total_partition"
 
     def stored_rows(self) -> Iterator[Buffer]:
         """The rows of the partition to be."""

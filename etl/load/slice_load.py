@@ -50,6 +50,7 @@ class SliceLoad(ABC):
         self._dialect = citus.dialect(connection)
         self._lines = sql.Identifier(self._lines_name())
         self._has_rejects = False
+        self._totals = "load/total_sums"
         self._rows = 0
         self._merged = 0
         self._repeated = 0
@@ -147,7 +148,7 @@ class SliceLoad(ABC):
         self._connection.execute("SET LOCAL enable_nestloop TO DEFAULT")
 
     def _reconcile(self, change: Change, tally: Tally) -> None:
-        totals = self._connection.execute(self._render("load/total_sums")).fetchall()
+        totals = self._connection.execute(self._render(self._totals)).fetchall()
         for table, total in zip(("watch_time", "content_daily"), totals, strict=True):
             if total != (change.stored, tally.watch_seconds):
                 rows, watch_seconds = total
@@ -159,7 +160,7 @@ class SliceLoad(ABC):
 
     def _sum(self, facts: sql.Composable) -> None:
         """Sum the rows in `facts`, a table or query, per content."""
-        self._execute("load/sum_slice", facts=facts)
+        self._execute("load/sum_slice", sums=self._render("load/select_sums", facts=facts))
 
     def _store_sums(self, facts: sql.Composable) -> None:
         """Make the rollup that of the rows in `facts`, a table or query."""

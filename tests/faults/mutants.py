@@ -103,7 +103,7 @@ def _rollup_left_alone() -> None:
     original = slice_load.SliceLoad._execute
 
     def without_rollup(self: Any, name: str, **more: Any) -> None:
-        if name != "load/store_sums":
+        if name not in {"load/store_sums", "load/insert_sums"}:
             original(self, name, **more)
 
     _replace(slice_load.SliceLoad, "_execute", without_rollup)
