@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -32,7 +32,7 @@ def encode_ahead(chunks: Iterable[Chunk], tally: Tally) -> Iterator[Iterator[Enc
 
     Each chunk is counted into `tally`, which is complete when the last one was taken.
     """
-    with closing(prefetch(encode_chunks(chunks, tally))) as encoded:
+    with prefetch(encode_chunks(chunks, tally)) as encoded:
         yield encoded
 
 

@@ -1,14 +1,14 @@
-"""Working one step ahead: an iterator whose items are made in a thread while the caller is busy with the one before."""
+"""Working one step ahead: items are made in a thread while the caller is busy with the one before."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TypeVar
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Iterable, Iterator
 
 T = TypeVar("T")
 
@@ -18,8 +18,9 @@ _POLL_S: Final = 0.1
 _END: Final = object()
 
 
-def prefetch(items: Iterable[T]) -> Generator[T]:
-    """The items in their order; what making them raises is raised here.
+@contextmanager
+def prefetch(items: Iterable[T]) -> Iterator[Iterator[T]]:
+    """The items in their order, the first of them begun at once; what making them raises is raised where it is taken.
 
     Where the caller stops early, so does the thread, after the item that it is making; it is waited for.
     """
@@ -47,13 +48,17 @@ def prefetch(items: Iterable[T]) -> Generator[T]:
     thread = threading.Thread(target=make, name=f"{threading.current_thread().name}-ahead", daemon=True)
     thread.start()
     try:
-        while (item := waiting.get()) is not _END:
-            if isinstance(item, _Raised):
-                raise item.error
-            yield item  # type: ignore[misc]  # the queue holds what `items` gave
+        yield _taken(waiting)
     finally:
         unwanted.set()
         thread.join()
+
+
+def _taken(waiting: queue.Queue[object]) -> Iterator[Any]:
+    while (item := waiting.get()) is not _END:
+        if isinstance(item, _Raised):
+            raise item.error
+        yield item
 
 
 class _Raised:

@@ -22,9 +22,11 @@ def test_items_come_in_order_and_are_made_in_another_thread() -> None:
             makers.add(threading.current_thread())
             yield number
 
-    assert list(prefetch(items())) == list(range(100))
+    with prefetch(items()) as working:
+        assert list(working) == list(range(100))
     assert threading.current_thread() not in makers
-    assert list(prefetch([])) == []
+    with prefetch([]) as working:
+        assert list(working) == []
 
 
 def test_what_is_raised_in_making_is_raised_after_the_items_before() -> None:
@@ -32,10 +34,10 @@ def test_what_is_raised_in_making_is_raised_after_the_items_before() -> None:
         yield 1
         raise ValueError("the second cannot be made")
 
-    working = prefetch(items())
-    assert next(working) == 1
-    with pytest.raises(ValueError, match="the second cannot be made"):
-        next(working)
+    with prefetch(items()) as working:
+        assert next(working) == 1
+        with pytest.raises(ValueError, match="the second cannot be made"):
+            next(working)
 
 
 def test_no_more_is_made_than_may_wait() -> None:
@@ -47,14 +49,24 @@ def test_no_more_is_made_than_may_wait() -> None:
             made.append(number)
             yield number
 
-    working = prefetch(items())
-    next(working)
-    deadline = time.monotonic() + 10
-    while len(made) < 3 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.3)
-    assert made == [0, 1, 2]
-    working.close()  # it is a generator
+    with prefetch(items()) as working:
+        next(working)
+        deadline = time.monotonic() + 10
+        while len(made) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        assert made == [0, 1, 2]
+
+
+def test_the_first_item_is_begun_before_it_is_asked_for() -> None:
+    begun = threading.Event()
+
+    def items() -> Iterator[int]:
+        begun.set()
+        yield 1
+
+    with prefetch(items()):
+        assert begun.wait(10)
 
 
 @pytest.mark.parametrize("waiting", [True, False], ids=["with a full queue", "in the making"])
@@ -70,8 +82,9 @@ def test_a_caller_that_stops_early_leaves_no_thread_behind(waiting: bool) -> Non
     before = threading.active_count()
 
     def stop_early() -> None:
-        for _ in prefetch(items()):
-            raise KeyError("enough")
+        with prefetch(items()) as working:
+            for _ in working:
+                raise KeyError("enough")
 
     with pytest.raises(KeyError):
         stop_early()
