@@ -9,6 +9,8 @@ import pandas as pd
 import pyarrow as pa
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
 
@@ -17,12 +19,13 @@ def frame(table: pa.Table) -> pd.DataFrame:
     return table.to_pandas(types_mapper=pd.ArrowDtype, use_threads=False)
 
 
-def table(frame: pd.DataFrame) -> pa.Table:
-    """A frame of Arrow-backed columns as a table, without its index.
+def table(frame: pd.DataFrame, columns: Sequence[str] | None = None) -> pa.Table:
+    """A frame of Arrow-backed columns, or some of them in that order, as a table without its index.
 
-    `Table.from_pandas` does more: it starts a pool of threads for every frame.
+    `Table.from_pandas` does more: it starts a pool of threads for every frame. A frame with fewer columns, only to be
+    made a table of, takes several times as long as the table.
     """
-    return pa.table({name: array(frame[name]) for name in frame.columns})
+    return pa.table({name: array(frame[name]) for name in columns or frame.columns})
 
 
 def array(column: pd.Series[Any]) -> Any:

@@ -102,7 +102,7 @@ def _chunk(block: Block, columns: Sequence[str]) -> Chunk:
     value_faults = _value_faults(text, streaming_type)
     if value_faults:
         text, streaming_type = text.drop(index=list(value_faults)), streaming_type.drop(index=list(value_faults))
-    rows = text[list(contract.FACTS)].assign(**{STREAMING_TYPE: streaming_type}).reset_index(drop=True)
+    rows = frame(table(text.assign(**{STREAMING_TYPE: streaming_type}), contract.FACTS))
     contents, created_at_unread = _contents(text)
     return Chunk(
         rows=rows,
@@ -116,7 +116,7 @@ def _chunk(block: Block, columns: Sequence[str]) -> Chunk:
 
 def _contents(text: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """What the rows say of contents, each spelling once, and how many rows have a creation time that is not read."""
-    told = table(text[list(contract.CONTENT)])
+    told = table(text, contract.CONTENT)
     counted = told.group_by(list(contract.CONTENT), use_threads=False).aggregate([([], "count_all")])
     contents = frame(counted.select(list(contract.CONTENT)))
     created_at = _moments(contents[CREATED_AT])
