@@ -44,6 +44,8 @@ class GuardStage:
 
     def check_rejects(self, connection: Connection) -> tuple[str, ...]:
         """That no more lines are rejected than are allowed, or were when this report was accepted before."""
+        if not self.tally.rows_rejected:
+            return ()
         accepted = revisions.accepted_rejects(connection, self.attempt.slice, self.report.sha256) or 0
         return self._override(guards.check_rejects(self.attempt.slice, self.tally, self.limits, accepted=accepted))
 

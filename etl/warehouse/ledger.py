@@ -215,16 +215,12 @@ def record_stored(
     """Note which revision is stored, with the columns of the slice's row; loaded now, unless `loaded_at` says when."""
     state = State.LOADED if rows_stored else State.EMPTY
     columns |= {"state": state.value, "rows_stored": rows_stored, "loaded_at": loaded_at}
-    connection.execute(statement("warehouse/record_loaded"), slice_.key() | columns)
-    record_origin(connection, slice_, origin)
+    connection.execute(statement("warehouse/record_loaded"), slice_.key() | columns | _place(origin))
 
 
 def record_origin(connection: Connection, slice_: Slice, origin: Origin | None) -> None:
     """Note where the stored report lies."""
-    connection.execute(
-        statement("warehouse/record_origin"),
-        {**slice_.key(), "source": origin and origin.source, "etag": origin and origin.etag},
-    )
+    connection.execute(statement("warehouse/record_origin"), slice_.key() | _place(origin))
 
 
 def raise_facts_version(connection: Connection, slice_: Slice) -> None:
@@ -240,3 +236,7 @@ def record_check(connection: Connection, slice_: Slice, result: str, message: st
 def record_last_check(connection: Connection, slice_: Slice, last_check: str) -> None:
     """Note a check that met trouble or nothing, and leaves state and reason as they are."""
     connection.execute(statement("warehouse/record_last_check"), {**slice_.key(), "last_check": last_check})
+
+
+def _place(origin: Origin | None) -> dict[str, str | None]:
+    return {"source": origin.source, "etag": origin.etag} if origin else {"source": None, "etag": None}
