@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,14 +16,13 @@ from distributed import Client
 from distributed.security import Security
 
 from etl.config.environment import PREFIX
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from conftest import Warehouse
-
-_TIMEOUT_S = 40.0
 
 
 @dataclass
@@ -156,13 +154,6 @@ def worker_names(client: Client) -> set[str]:
     """Of the workers that the scheduler knows."""
     known: Mapping[str, Any] = client.scheduler_info()["workers"]
     return {worker["name"] for worker in known.values()}
-
-
-def until(condition: Any, otherwise: str, timeout_s: float = _TIMEOUT_S) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(0.05)
 
 
 def _plain() -> dict[str, str]:

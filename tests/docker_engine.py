@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,13 +16,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 needs_engine = pytest.mark.skipif(
     os.environ.get("WATCH_TIME_TEST_ENGINE") != "1", reason="`make engine-test` runs it, on a Docker engine"
 )
-
-_TIMEOUT_S = 90.0
 
 
 def docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -76,10 +73,3 @@ def running(image: str, *command: str, options: tuple[str, ...] = ()) -> Iterato
         yield Container(name)
     finally:
         docker("rm", "--force", "--volumes", name, check=False)
-
-
-def until(condition: Callable[[], object], otherwise: str, timeout_s: float = _TIMEOUT_S) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(0.05)

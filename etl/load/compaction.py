@@ -143,7 +143,11 @@ def _compact(database: Database, connection: Connection, month: Partition, stop:
     if not own:
         return None
     dialect = citus.dialect(connection)
-    drop = month.render("load/drop_slices", dialect, slices=sql.SQL(", ").join(map(sql.Identifier, own.values())))
+    slices = sql.SQL(", ").join(map(sql.Identifier, own.values()))
+    drop = month.render("load/drop_slices", dialect, slices=slices)
+    if not dialect.is_distributed:
+        hold_off = month.render("load/hold_off_autovacuum", dialect, slices=slices)
+        _retry_until_locked(connection, lambda: bool(connection.execute(hold_off)), month, stop, 1)
     _retry_until_locked(connection, lambda: _drop_and_undo(connection, drop, dialect), month, stop, tries)
     if not dialect.is_distributed:
         _require_equal(connection, month, known, "watch_time", dialect)
@@ -151,10 +155,10 @@ def _compact(database: Database, connection: Connection, month: Partition, stop:
     _copy(database, connection, month, dialect)
     dialect.execute(connection, month.render("load/key_month", dialect))
     _require_equal(connection, month, known, month.name, dialect)
-    slices = [str(slice_) for slice_ in slices_of(dates_between(month.start.report_date, _last_date(month)))]
+    names = [str(slice_) for slice_ in slices_of(dates_between(month.start.report_date, _last_date(month)))]
 
     def try_to_swap() -> bool:
-        if not _try_lock(connection, slices):
+        if not _try_lock(connection, names):
             return False
         if _facts_versions(connection, month) != known:
             raise _loaded_meanwhile(month)

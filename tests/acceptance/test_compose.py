@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from docker_engine import docker, needs_engine, until
+from docker_engine import docker, needs_engine
 from etl.domain.slices import dates_between, slices_of
 from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
+from waiting import until
 from warehouse_checker import violations
 
 if TYPE_CHECKING:

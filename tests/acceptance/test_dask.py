@@ -28,12 +28,12 @@ import pytest
 import dask_cluster
 import terminals
 from conftest import DAY, HEADER, Program, fill_disk
-from dask_cluster import until
 from etl.domain.outcome import FetchOptions, PlannedSlice, Result
 from etl.domain.slices import ReportType, Slice, dates_between, slices_of
 from etl.job import runner
 from etl.sandbox.faults import Answer, Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
+from waiting import until
 from warehouse_checker import violations, wait_for_no_backend
 from wire_proxy import proxied
 

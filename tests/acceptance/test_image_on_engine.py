@@ -9,9 +9,10 @@ import psycopg
 import pytest
 
 from container_hosts import Hosts, running_hosts
-from docker_engine import docker, needs_engine, until
+from docker_engine import docker, needs_engine
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.sandbox_config import SandboxConfig
+from waiting import until
 from warehouse_checker import violations, wait_for_no_backend
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from etl.domain.slices import ReportType, Slice
 from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.warehouse import embedded_postgres
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +58,7 @@ def _held(warehouse: Warehouse, lock: str) -> Iterator[Callable[[], None]]:
         connection.execute(lock.encode())
 
         def wait_until_held() -> None:
-            _until(lambda: observer.execute(
+            until(lambda: observer.execute(
                 "SELECT count(*) FROM pg_stat_activity "
                 "WHERE application_name = 'watch-time' AND wait_event_type = 'Lock'"
             ).fetchone() != (0,), "the program did not get to the lock")  # fmt: skip
@@ -66,17 +67,10 @@ def _held(warehouse: Warehouse, lock: str) -> Iterator[Callable[[], None]]:
         connection.rollback()
 
 
-def _until(condition: Callable[[], bool], otherwise: str, timeout_s: float = 20) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(0.02)
-
-
 def _backends_gone(warehouse: Warehouse) -> None:
     """Wait: the backend of a killed client may live on, and even commit."""
     query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'watch-time'"
-    _until(lambda: warehouse.query(query) == [(0,)], "a backend of the killed program is still there")
+    until(lambda: warehouse.query(query) == [(0,)], "a backend of the killed program is still there")
 
 
 def _assert_exactly(warehouse: Warehouse, slice_: Slice, revision: int) -> None:
@@ -154,7 +148,7 @@ def test_a_killed_backfill_of_thirty_days_goes_on_where_it_was(program: Program,
     span = ("backfill", "--start", f"{DAY - timedelta(days=29)}", "--end", f"{DAY}", "--concurrency", "2")
     for enough in (12, 35):
         process = program.start(*span)
-        _until(lambda: _loaded(newest_warehouse) >= enough, "the backfill does not get on", timeout_s=60)  # noqa: B023
+        until(lambda: _loaded(newest_warehouse) >= enough, "the backfill does not get on", timeout_s=60)  # noqa: B023
         _kill(process, signal.SIGKILL)
         _backends_gone(newest_warehouse)
         assert process.returncode == -signal.SIGKILL
@@ -203,9 +197,7 @@ def test_killed_while_a_month_is_put_together(
     with psycopg.connect(newest_warehouse.url) as other:
         other.execute(kept.encode())
         process = program.start("compact")
-        _until(
-            lambda: newest_warehouse.query("SELECT 1 FROM pg_locks WHERE NOT granted") != [], "it does not get there"
-        )
+        until(lambda: newest_warehouse.query("SELECT 1 FROM pg_locks WHERE NOT granted") != [], "it does not get there")
         began = time.monotonic()
         _kill(process, number)
         assert time.monotonic() - began < SOON_S
@@ -272,7 +264,7 @@ def test_sigterm_in_a_transaction_rolls_back_and_ends_in_time(
 def test_sigterm_while_the_download_is_silent(program: Program, newest_warehouse: Warehouse) -> None:
     newest_warehouse.sandbox.override(VOD, Delivery(latency_s=60))
     process = program.start(*ONE_SLICE)
-    _until(lambda: bool(newest_warehouse.sandbox.requests("api")), "no request came")
+    until(lambda: bool(newest_warehouse.sandbox.requests("api")), "no request came")
     time.sleep(0.5)
     began = time.monotonic()
     _kill(process, signal.SIGTERM)
@@ -310,7 +302,7 @@ def test_sigterm_stops_the_embedded_server_too(
     assert bare_program("migrate", **settings).returncode == 0
     newest_warehouse.sandbox.override(VOD, Delivery(latency_s=60))
     process = bare_program.start(*ONE_SLICE, **settings)
-    _until(lambda: bool(newest_warehouse.sandbox.requests("api")), "no request came")
+    until(lambda: bool(newest_warehouse.sandbox.requests("api")), "no request came")
     time.sleep(0.5)
     began = time.monotonic()
     _kill(process, signal.SIGTERM)
@@ -330,7 +322,7 @@ def _embedded_settings(warehouse: Warehouse, folder: Path) -> dict[str, str]:
 
 def test_sigterm_while_waiting_for_a_report(program: Program, newest_warehouse: Warehouse) -> None:
     process = program.start("run", "--date", f"{DAY + timedelta(days=3)}", NOT_FOUND_WAIT_SECONDS="600")
-    _until(lambda: newest_warehouse.sandbox.statuses("api")[404] >= 2, "no request came")
+    until(lambda: newest_warehouse.sandbox.statuses("api")[404] >= 2, "no request came")
     began = time.monotonic()
     _kill(process, signal.SIGTERM)
     assert time.monotonic() - began < SOON_S
@@ -353,7 +345,7 @@ def test_killed_on_the_embedded_database(bare_program: Program, newest_warehouse
     assert bare_program("migrate", **settings).returncode == 0
     newest_warehouse.sandbox.script(VOD, storage=[Delivery(latency_s=60)])
     process = bare_program.start(*ONE_SLICE, **settings)
-    _until(lambda: bool(newest_warehouse.sandbox.requests("api")), "no request came")
+    until(lambda: bool(newest_warehouse.sandbox.requests("api")), "no request came")
     _kill(process, signal.SIGKILL)
     running = tmp_path / "warehouse" / "postmaster.pid"
     os.kill(int(running.read_text().splitlines()[0]), 0)

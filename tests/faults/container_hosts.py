@@ -21,9 +21,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from docker_engine import Container, docker, running, until
+from docker_engine import Container, docker, running
 from etl.config.environment import PREFIX
 from etl.sandbox.sandbox import Sandbox
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

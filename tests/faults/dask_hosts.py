@@ -14,7 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from container_hosts import IMAGE, RESTRICTED, job_host_between
-from docker_engine import docker, running, until
+from docker_engine import docker, running
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,10 +16,11 @@ import pytest
 
 from container_hosts import running_hosts
 from dask_hosts import ADDRESS, WITH_DASK, dask_hosts
-from docker_engine import needs_engine, until
+from docker_engine import needs_engine
 from etl.domain.slices import dates_between, slices_of
 from etl.sandbox.sandbox_config import SandboxConfig
 from tally import record
+from waiting import until
 from warehouse_checker import violations, wait_for_no_backend
 
 if TYPE_CHECKING:

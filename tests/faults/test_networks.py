@@ -15,11 +15,12 @@ import psycopg
 import pytest
 
 from container_hosts import Hosts, postgres_host, published_url, running_hosts
-from docker_engine import docker, needs_engine, until
+from docker_engine import docker, needs_engine
 from effort import SEED, effort
 from etl.domain.slices import dates_between, slices_of
 from etl.sandbox.sandbox_config import SandboxConfig
 from tally import record
+from waiting import until
 from warehouse_checker import violations, wait_for_no_backend
 
 if TYPE_CHECKING:

@@ -21,11 +21,10 @@ from etl.domain.slices import ReportType, Slice
 from etl.sandbox.sandbox_config import SandboxConfig
 from prerequisites import skip_missing
 from tally import record
+from waiting import until
 from warehouse_checker import violations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from conftest import Program, Warehouse
     from prefork import Process
 
@@ -117,14 +116,7 @@ def _seconds_of(program: Program) -> float:
 
 
 def _assert_queries_end(warehouse: Warehouse, told: str) -> None:
-    _until(lambda: not warehouse.query(BACKENDS), f"{told}: a query of the program runs on", timeout_s=5)
-
-
-def _until(condition: Callable[[], bool], otherwise: str, timeout_s: float = 20) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(0.005)
+    until(lambda: not warehouse.query(BACKENDS), f"{told}: a query of the program runs on", timeout_s=5)
 
 
 def test_sigterm_ends_the_program_as_first_process_of_a_container(
@@ -142,7 +134,7 @@ def test_sigterm_ends_the_program_as_first_process_of_a_container(
         stderr=subprocess.PIPE,
         text=True,
     )
-    _until(lambda: bool(newest_warehouse.query(LOADING)), "it does not load")
+    until(lambda: bool(newest_warehouse.query(LOADING)), "it does not load")
     # unshare passes no signals on: it is its child that is PID 1 in there.
     child = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
     began = time.monotonic()
@@ -169,7 +161,7 @@ def test_a_run_that_is_stopped_in_the_middle_of_copy_and_killed_lets_another_one
         try:
             _stop_in_copy(process, observer)
             other = program.start(*one_slice)
-            _until(lambda: len(observer.execute(BACKENDS).fetchall()) > 1, "the other one does not come")
+            until(lambda: len(observer.execute(BACKENDS).fetchall()) > 1, "the other one does not come")
             time.sleep(0.5)
             assert other.poll() is None, "nothing keeps the other one waiting"
         finally:

@@ -24,6 +24,7 @@ from etl.sandbox.server import running
 from etl.warehouse import ledger
 from etl.warehouse.database import Database, open_database
 from etl.warehouse.sql_files import statement
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,6 +171,38 @@ def test_readers_that_stay_are_left_alone(october: Warehouse, database: Database
             compaction.compact(database, OCTOBER, Stop(), tries=2)
         assert reader.execute("SELECT count(*) FROM watch_time").fetchone() == (len(before["facts"]),)
     assert (october.stored(), _tables(october)) == (before, tables)
+
+
+@pytest.mark.usefixtures("short_pauses")
+@pytest.mark.single_server("autovacuum is made to begin, and to take its time")
+def test_autovacuum_gives_way(october: Warehouse, database: Database) -> None:
+    """It is at work on what was just loaded, which is when people compact by hand."""
+    with psycopg.connect(october.url, autocommit=True) as owner:
+        partition = next(table for (table,) in _tables(october) if table.startswith("watch_time_202610"))
+        owner.execute("ALTER SYSTEM SET autovacuum_naptime = 1")
+        owner.execute("SELECT pg_reload_conf()")
+        try:
+            soon_and_slow = (
+                "autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0, "
+                "autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1"
+            )
+            owner.execute(f"ALTER TABLE {partition} SET ({soon_and_slow})".encode())
+            # Dead rows on many pages, none of which it may pass quickly.
+            owner.execute(
+                f"INSERT INTO {partition} "
+                "SELECT 'nobody ' || n, content_id, streaming_type, report_date, report_type, 1 "
+                f"FROM (TABLE {partition} LIMIT 1), generate_series(1, 5000) n".encode()
+            )
+            owner.execute(f"DELETE FROM {partition} WHERE customer_id LIKE 'nobody%'".encode())
+            at_work = "SELECT 1 FROM pg_stat_activity WHERE query LIKE %s AND datname = current_database()"
+            until(
+                lambda: owner.execute(at_work, [f"autovacuum: %{partition}%"]).fetchone() is not None,
+                "autovacuum did not begin",
+            )
+            assert compaction.compact(database, OCTOBER, Stop(), tries=1) is not None
+        finally:
+            owner.execute("ALTER SYSTEM RESET autovacuum_naptime")
+            owner.execute("SELECT pg_reload_conf()")
 
 
 @pytest.mark.usefixtures("short_pauses")

@@ -15,7 +15,6 @@ from distributed import LocalCluster
 
 import etl
 from conftest import DAY
-from dask_cluster import until
 from doc_examples import DOCS
 from etl.config.settings import Settings
 from etl.domain.errors import ClusterUnavailable, Misconfigured
@@ -26,6 +25,7 @@ from etl.job.dask import client, database_identity, scheduler_health, task_setti
 from etl.runtime.cancellation import Stopped
 from etl.warehouse.connection import Connection
 from etl.warehouse.database import open_database
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,8 @@ import pytest
 from psycopg import conninfo
 
 import postgres
-from docker_engine import docker, needs_engine, running, until
+from docker_engine import docker, needs_engine, running
+from waiting import until
 
 TESTS = Path(__file__).parents[1]
 MAJORS = pytest.mark.parametrize("major", postgres.CONTAINER_MAJORS)

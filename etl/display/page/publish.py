@@ -79,10 +79,10 @@ def publish(settings: Settings, output: Path, start: date, end: date, *, now: da
 def examine_fonts(titles: Iterable[str]) -> str | None:
     """Scripts that an image would show as boxes for lack of fonts; None if there are none, or no image can be drawn."""
     try:
-        from etl.display.page import fonts  # noqa: PLC0415 - an extra, and slow to import
+        from etl.display.page import missing_fonts  # noqa: PLC0415 - an extra, and slow to import
     except ImportError:
         return None
-    missing = fonts.missing_scripts(titles)
+    missing = missing_fonts.missing_scripts(titles)
     return (
         f"no installed font has {', '.join(f'{script} ({one})' for script, one in missing.items())}"
         if missing
