@@ -395,7 +395,7 @@ def _restated(explored: Explored) -> Rows:
             "rows_inserted": explored.restatement.rows_added,
             "rows_deleted": explored.restatement.rows_vanished,
             "rows_updated": explored.restatement.rows_changed,
-            "seconds_more": explored.warehouse.sandbox.report(RESTATED).watch_seconds - explored.seconds_before,
+            "seconds_change": explored.warehouse.sandbox.report(RESTATED).watch_seconds - explored.seconds_before,
             "loaded_at": ANY,
         }
     ]
@@ -416,7 +416,7 @@ def _rejected(explored: Explored) -> Rows:
             "report_date": slice_.report_date,
             "report_type": slice_.report_type.value,
             "reason": "the watch time is negative",
-            "of_stored_report": accepted,
+            "in_stored_report": accepted,
             "lines": 1,
             "first_line": first_line,
         }
