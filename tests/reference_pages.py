@@ -60,8 +60,8 @@ SCREENS: Final = {
     "explain": {"explain-wide": "120 columns wide", "explain": "80 columns wide"},
     "verify": {
         "verify": "On a terminal",
-        "verify-differs-wide": "With a row that was changed by hand, on 120 columns",
-        "verify-differs": "The same on 80 columns",
+        "verify-differs-wide": "With a row edited by hand, 120 columns wide",
+        "verify-differs": "The same, 80 columns wide",
     },
     "report": {"report": "On a terminal"},
     "sql": {"sql": "On a terminal", "sql-read-only": "With a statement that writes"},

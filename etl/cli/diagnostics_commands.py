@@ -21,10 +21,10 @@ def status(
     check: Annotated[
         bool, typer.Option("--check", help="Exit with 75 if a slice is late; without --start, check all known dates.")
     ] = False,
-    every_slice: Annotated[bool, typer.Option("--all", help="Also list every slice.")] = False,
+    every_slice: Annotated[bool, typer.Option("--all", help="List every slice as well.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Show what is loaded, what is not and why, how fresh the warehouse is, and totals."""
+    """Show what is loaded, what is missing and why, how fresh the data is, and the totals."""
     gc.disable()  # it is done in less than half a second, a tenth of which would go into looking for garbage
     from etl.diagnostics import status
     from etl.display import status_screen
@@ -76,7 +76,7 @@ def verify(
             exists=True,
             dir_okay=False,
             metavar="FILE",
-            help="Compare with this CSV; requires one date and --type.",
+            help="Compare with this CSV; requires a single date and --type.",
         ),
     ] = None,
     as_json: options.Json = False,
@@ -113,10 +113,10 @@ def report(
         Path,
         typer.Option(dir_okay=False, metavar="FILE", help="Output file: *.html for a page, *.png for an image."),
     ],
-    start: Annotated[date | None, options.date_option("First date; default: the last 28 dates.")] = None,
+    start: Annotated[date | None, options.date_option("First date; default: 27 days before --end.")] = None,
     end: options.End = None,
 ) -> None:
-    """Write a self-contained HTML page about the warehouse, or an image of it for chat."""
+    """Summarize the warehouse in a self-contained HTML page, or in an image to post in a chat."""
     from etl.display.page import publish
 
     if output.suffix.lower() not in publish.ENDINGS:
@@ -131,7 +131,7 @@ def report(
 
 
 def doctor(as_json: options.Json = False) -> None:
-    """Check settings, database, API, clock, download host and archive, and say how to fix what is wrong."""
+    """Check settings, database, API, clock, download host and archive, and suggest fixes."""
     from etl.diagnostics import doctor
     from etl.display import run_tables
     from etl.display.page import publish

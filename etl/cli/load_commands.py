@@ -24,7 +24,7 @@ def run(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Load the target date's reports, unloaded slices of the look-back window, and restatements: the scheduled job."""
+    """Load the target date's reports, missing slices of the look-back window, and restatements. Schedule it."""
     from etl.job import runner
     from etl.pipeline import outcome_log
     from etl.telemetry import run_telemetry
@@ -77,7 +77,8 @@ def backfill(
         typer.Option(metavar="STATE,...", help=f"Only slices in these states: {', '.join(options.WANTED)}."),
     ] = None,
     shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Load only part I of N of the dates; I is 0 to N-1.")
+        str | None,
+        typer.Option(metavar="I/N", help="Split the dates into N parts and load only part I, counted from 0."),
     ] = None,
     accept: Annotated[bool, typer.Option("--accept", help="Accept the held reports of one date.")] = False,
     concurrency: Annotated[
@@ -96,17 +97,18 @@ def backfill(
         str | None,
         typer.Option(
             metavar="local|ADDRESS",
-            help="Load with Dask: on local processes, or on the cluster at ADDRESS.",
+            help="Load with Dask: in local processes, or on the cluster at ADDRESS.",
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the slices with reasons, and estimate the cost; request nothing.")
+        bool,
+        typer.Option("--dry-run", help="List the slices to load and why, and estimate the download; send no requests."),
     ] = False,
     from_archive: Annotated[
         bool,
         typer.Option(
             "--from-archive",
-            help="Restore from WATCH_TIME_ARCHIVE_URL, not the API; limit with --start, --end, --type.",
+            help="Restore from WATCH_TIME_ARCHIVE_URL instead of the API; limit with --start, --end, --type.",
         ),
     ] = False,
     yes: options.Yes = False,

@@ -109,7 +109,7 @@ _COMMANDS: Final = (
         "Prompt for token, organization and database; write .env.",
         ("init", "init --token-file token --org-id my-org --database-url embedded:warehouse --yes"),
     ),
-    (load_commands.run, "Load what is due, missing or restated: the scheduled job.", ("run", "run --json")),
+    (load_commands.run, "Load what is due, missing or restated. Run it on a schedule.", ("run", "run --json")),
     (
         load_commands.backfill,
         "Load a range of dates, oldest first.",
@@ -148,7 +148,7 @@ _COMMANDS: Final = (
     ),
     (
         diagnostics_commands.report,
-        "Write an HTML page about the warehouse, or an image.",
+        "Summarize the warehouse in an HTML page or an image.",
         ("report --output watch-time.html", "report --output watch-time.png"),
     ),
     (

@@ -85,7 +85,7 @@ def require_dask_alone(dask: str, *, concurrency: int | None, rate: float | None
         )
 
 
-Yes = Annotated[bool, typer.Option("--yes", help="Confirm dates far earlier than all others.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Allow dates far earlier than any in the warehouse.")]
 Type = Annotated[
     ReportType | None,
     typer.Option("--type", case_sensitive=False, metavar="LIVE|VOD", help="One report type only; default: both."),

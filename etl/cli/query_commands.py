@@ -23,7 +23,7 @@ def sql(
 ) -> None:
     """Open psql on the configured warehouse, or run a statement or a file. Read-only by default.
 
-    The search path is the configured schema. A statement prints a table, or with --json a list of objects.
+    The search path is the configured schema. Results are printed as a table, or with --json as an array of objects.
     """
     from etl.diagnostics import sql_query
     from etl.display import query_result

@@ -12,7 +12,7 @@ def sandbox(
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="N", help="Port; 0 picks a free one.")] = 8080,
     rows: Annotated[int, typer.Option(min=0, metavar="N", help="Rows per report.")] = 2_000,
-    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same data.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed; the same seed generates the same data.")] = 1,
 ) -> None:
     """Serve a local mock of BlendVision's report API, with generated reports, until stopped."""
     from etl.sandbox.demo import serve

@@ -28,7 +28,9 @@ _NAMED: Final = {
 def init(
     token_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="File with the API token; - reads stdin. Default: WATCH_TIME_API_TOKEN."),
+        typer.Option(
+            metavar="FILE", help="File that contains the API token, or - for stdin. Default: WATCH_TIME_API_TOKEN."
+        ),
     ] = None,
     org_id: Annotated[str | None, typer.Option(metavar="ID", help="Organization id.")] = None,
     database_url: Annotated[
@@ -68,7 +70,7 @@ def init(
 
 
 def migrate() -> None:
-    """Create the tables, or migrate them to this version. Safe to run at any time, and concurrently."""
+    """Create the tables, or migrate them to this version. Safe to run at any time, even concurrently."""
     from etl.warehouse import schema
     from etl.warehouse.database import open_warehouse
 
