@@ -77,8 +77,8 @@ class Archive:
         raise Misconfigured(
             f"the archive {self.store.url} and this warehouse have different reports for {newest}",
             next_step="if this is the same warehouse, set WATCH_TIME_SCHEMA to an empty schema and rebuild it there: "
-            "`watch-time migrate` `watch-time backfill --from-archive` If it is another warehouse, set "
-            "WATCH_TIME_ARCHIVE_URL to an archive of its own",
+            "`watch-time migrate` `watch-time backfill --from-archive` If the archive belongs to another "
+            "warehouse, set WATCH_TIME_ARCHIVE_URL to a different one",
         )
 
     def unknown_revision(self, key: Key) -> Misconfigured:
@@ -86,8 +86,9 @@ class Archive:
         return Misconfigured(
             f"the archive {self.store.url} has {key}, which is not in this warehouse",
             next_step="if this database lost it, or is a new one for the same data, restore it and run again: "
-            f"`watch-time backfill --from-archive {key.slice.as_options()}` Without dates and type the whole archive "
-            "is restored. If it is another warehouse, set WATCH_TIME_ARCHIVE_URL to an archive of its own",
+            f"`watch-time backfill --from-archive {key.slice.as_options()}` Without dates and type, the whole "
+            "archive is restored. If the archive belongs to another warehouse, set WATCH_TIME_ARCHIVE_URL to a "
+            "different one",
         )
 
     def store_revision(

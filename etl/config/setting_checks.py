@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EMBEDDED: Final = "embedded:"
 EXAMPLES: Final = {
-    "api_token": "the token of an API key from the BlendVision One console",
+    "api_token": "an API token from the BlendVision One console",
     "org_id": "the organization's id, as the console shows it",
     "database_url": "postgresql://user@host:5432/database, or embedded:./warehouse for a Postgres of its own",
     "archive_url": "a folder, or s3://bucket/prefix, gs://bucket/prefix, abfs://container/prefix",

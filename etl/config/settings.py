@@ -244,4 +244,6 @@ def _how_to_set(problems: Mapping[str, str]) -> str:
         return "correct them in the environment or in .env"
     secret = next((variable for variable in map(variable_of, _SECRETS) if variable in missing), None)
     from_file = f"; a secret can also be read from a file: set {secret}_FILE to its path" if secret else ""
-    return f"set them in the environment or in .env in this folder{from_file}; to be asked for them: `watch-time init`"
+    return (
+        f"set them in the environment or in .env in this folder{from_file}; to be prompted for them: `watch-time init`"
+    )

@@ -45,14 +45,14 @@ def too_weak(url: str, weakest: Sslmode) -> str | None:
 
 
 def _what_to_write(url: str, weakest: Sslmode) -> str:
-    after = "after the ?" if "?" in url else "at its end, after a ?"
+    separator = "&" if "?" in url else "?"
     if weakest.startswith("verify"):
         # Not `system` alone: the OpenSSL that comes with psycopg's wheel has a folder of its own, and that is empty.
         return (
-            f"write sslmode={weakest}&sslrootcert=FILE {after}, where FILE holds the certificate of the server's "
-            "authority; for a public authority, the system's file of certificates"
+            f"append {separator}sslmode={weakest}&sslrootcert=FILE, where FILE contains the certificate of the CA that "
+            "signed the server's certificate (for a public CA, the system's CA bundle)"
         )
-    return f"write sslmode={weakest} {after}"
+    return f"append {separator}sslmode={weakest}"
 
 
 def _as_libpq_sees_it(url: str) -> Mapping[str, str]:

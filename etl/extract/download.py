@@ -57,7 +57,7 @@ UNREADABLE: Final = FailureKind("unreadable", 2)
 
 # The hosts say "expired" in as many ways as there are hosts: S3 and Azure 403, Google 400, others 401 or 410.
 _EXPIRED_STATUSES = frozenset({400, 401, 403, 410})
-_LATER = "run again later; what is loaded is unchanged"
+_LATER = "run again later; loaded data is unchanged"
 
 
 class Unmodified(Exception):

@@ -56,7 +56,7 @@ def explain(error: Exception, where: str) -> WatchTimeError:
         case _:
             # The other side broke HTTP; the texts of these quote what it sent.
             what = f"sent an incomplete answer ({type(error).__name__})"
-    return SourceUnavailable(f"{where} {what}", next_step="run again later; what is loaded is unchanged")
+    return SourceUnavailable(f"{where} {what}", next_step="run again later; loaded data is unchanged")
 
 
 def request_id(headers: httpx.Headers) -> str | None:

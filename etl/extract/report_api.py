@@ -111,7 +111,7 @@ class ReportApi:
         if isinstance(answer, ReportNotFound):
             raise SourceUnavailable(
                 f"{self._where} returned a URL for {slice_} and now answers 404",
-                next_step="run again later; what is loaded is unchanged",
+                next_step="run again later; loaded data is unchanged",
             )
         return answer
 
@@ -178,10 +178,10 @@ class ReportApi:
                     request_id=request,
                 )
         raise Misconfigured(
-            f"{said}; this is not an answer of the report API",
-            next_step=f"check {BASE_SETTING} and any proxy on the way"
+            f"{said}; this response is not from the report API",
+            next_step=f"check {BASE_SETTING} and any proxy in between"
             + (
-                "; if it answers every missing report like this, set WATCH_TIME_STRICT_NOT_FOUND=false"
+                "; if every missing report gets this response, set WATCH_TIME_STRICT_NOT_FOUND=false"
                 * (status == HTTPStatus.NOT_FOUND)
             ),
             request_id=request,
@@ -189,7 +189,7 @@ class ReportApi:
 
     def _again(self, said: str, trouble: FailureKind, response: httpx.Response) -> RetryableError:
         error = SourceUnavailable(
-            said, next_step="run again later; what is loaded is unchanged", request_id=request_id(response.headers)
+            said, next_step="run again later; loaded data is unchanged", request_id=request_id(response.headers)
         )
         return RetryableError(error, trouble, self.retry_policy.retry_after_s(response.headers))
 
@@ -197,7 +197,7 @@ class ReportApi:
         """The API's own message, fit to be shown: one line of bounded length, and without the token."""
         message = answer.get("message")
         if not isinstance(message, str):
-            return "neither a URL nor an error message"
+            return "no URL or error message in the response"
         token = self.client.headers.get("authorization", "").removeprefix("Bearer ")
         message = message.replace(token, "<token>") if token else message
         return "".join(char if char.isprintable() else " " for char in message)[:_MAX_QUOTED]

@@ -124,7 +124,7 @@ class Planner:
             begins = self._date(None)
         if start and begins and (days := (begins - start).days) > FAR_DAYS:
             raise WrongUsage(
-                f"{start} is {days:,} days before {begins}, the oldest date of the warehouse: all dates in between "
+                f"{start} is {days:,} days before {begins}, the oldest date in the warehouse: all dates in between "
                 "would count as missing",
                 next_step="correct the date, or confirm it by adding --yes to the command",
             )

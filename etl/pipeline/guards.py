@@ -65,13 +65,13 @@ def check_rejects(slice_: Slice, tally: Tally, limits: Limits, *, accepted: int 
         f"invalid lines: {tally.rows_rejected:,} of {tally.rows_read:,}; "
         f"the first is line {first.line_number}: {first.reason}"
     )
-    lines = "the table report_reject has the first 1,000 of them"
+    lines = "they are listed in the table report_reject (the first 1,000 at most)"
     if not tally.rows_accepted:
         return NothingAcceptable(message, next_step=f"{lines}; {remedy(slice_, NothingAcceptable.code)}")
     return GuardRefused(
         message,
         next_step=f"{lines}; to load the report without them: `{accept_command(slice_)}` to always allow a share of "
-        f"invalid lines, raise WATCH_TIME_MAX_REJECT_RATIO (now {limits.max_reject_ratio})",
+        f"invalid lines, raise WATCH_TIME_MAX_REJECT_RATIO (currently {limits.max_reject_ratio})",
     )
 
 

@@ -177,6 +177,6 @@ def _malformed(what: str, line_number: int) -> MalformedReport:
     return MalformedReport(
         f"the report cannot be split into records: {what} on line {line_number}",
         next_step="check that line of the file. If the file is truncated there, run again to download it again; "
-        "otherwise show the line to BlendVision. Reports must follow RFC 4180: fields with quotes, commas or "
+        "otherwise send the line to BlendVision. Reports must follow RFC 4180: fields with quotes, commas or "
         "line breaks are quoted, quotes in them are doubled, lines end with LF or CRLF. Nothing was loaded",
     )

@@ -66,7 +66,7 @@ _NEXT_STEPS: Final = {
     "53100": "the server's disk is full: free space, then run again",
     "57014": "the statement was cancelled or timed out: check what else the server is doing",
     "0A": "Postgres 15 to 18 are supported; to see the server's version: `watch-time doctor`",
-    "28": "check user and password in WATCH_TIME_DATABASE_URL",
+    "28": "check the user and password in WATCH_TIME_DATABASE_URL",
     **dict.fromkeys(("22", "23", "44", "54", "P0"), _REFUSED),
     **dict.fromkeys(_NAMES_ARE_WRONG, "to see what is missing: `watch-time doctor`"),
     "2BP01": "drop what depends on it, or make it depend on watch_time: partitions are replaced",
@@ -108,7 +108,7 @@ _BY_TEXT: Final[tuple[tuple[tuple[str, ...], type[WatchTimeError], str], ...]] =
         ("authentication failed", "no pg_hba.conf entry", "no password supplied", 'role ".*" does not exist',
          "is not permitted to log in", "permission denied for database"),
         CredentialsRefused,
-        "check user and password in WATCH_TIME_DATABASE_URL, and the user's privileges",
+        "check the user and password in WATCH_TIME_DATABASE_URL, and the user's privileges",
     ),
     (
         ('database ".*" does not exist',),

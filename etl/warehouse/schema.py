@@ -162,7 +162,7 @@ def _not_of_this_line(database: Database, found: str) -> SchemaNotReady:
         )
     return SchemaNotReady(
         f"schema {database.schema} of {database} is at version {found}, newer than this program supports ({HEAD})",
-        next_step="install the newer watch-time that migrated it",
+        next_step="upgrade watch-time to the version that migrated it, or newer",
     )
 
 

@@ -433,7 +433,7 @@ def test_another_warehouse_of_the_organization_does_not_pass_for_one_that_lost_a
         other.sync(REPORT, slice_=Slice(DAY, ReportType.LIVE))
         outcome = other.sync(archive_url=folder_archive.url)
         assert (outcome.result, outcome.exit_code) == (Result.FAILED, ExitCode.MISCONFIGURED)
-        assert "an archive of its own" in (outcome.next_step or "")
+        assert "WATCH_TIME_ARCHIVE_URL to a different one" in (outcome.next_step or "")
         assert (folder_archive.files(), other.facts()) == (files, [])
 
 

@@ -86,7 +86,7 @@ def test_refusals_give_figures_and_what_to_type_and_no_values() -> None:
     refused = check_rejects(VOD, Tally(10, 1, first_rejects=[REJECT]), limits())
     assert refused is not None
     assert refused.message == "invalid lines: 1 of 10; the first is line 7: the watch time is negative"
-    assert "WATCH_TIME_MAX_REJECT_RATIO (now 0)" in refused.next_step
+    assert "WATCH_TIME_MAX_REJECT_RATIO (currently 0)" in refused.next_step
 
     refused = check_shrinking(VOD, Tally(), limits(), rows=0, rows_stored=3, seconds_stored=Decimal("1E+3"))
     assert refused is not None

@@ -67,7 +67,7 @@ def test_each_missing_setting_is_named_with_what_it_wants() -> None:
     assert {name: text.partition(" expected ")[2][:9] for name, text in problems(
         "api_token", "org_id", "database_url"
     ).items()} == {
-        "WATCH_TIME_API_TOKEN": "the token",
+        "WATCH_TIME_API_TOKEN": "an API to",
         "WATCH_TIME_DATABASE_URL": "postgresq",
         "WATCH_TIME_ORG_ID": "the organ",
     }  # fmt: skip

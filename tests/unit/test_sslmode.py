@@ -73,7 +73,7 @@ def test_these_are_too_weak(url: str, told: str) -> None:
     found = too_weak(url, FULL)
     assert found is not None
     assert told in found
-    assert "write sslmode=verify-full&sslrootcert=FILE" in found
+    assert "sslmode=verify-full&sslrootcert=FILE" in found
     assert "pw" not in found
     assert too_weak(url, "disable") is None
 
