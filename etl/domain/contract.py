@@ -26,7 +26,7 @@ WATCH_SECONDS: Final = "watch_seconds"
 TITLE: Final = "title"
 CREATED_AT: Final = "created_at"
 
-# What tells the rows of a slice apart, in the order of the fact table's key.
+# The columns that identify a row within a slice, in the order of the fact table's key.
 ROW_KEY: Final = (CUSTOMER_ID, CONTENT_ID, STREAMING_TYPE)
 # What a line says of a customer, and what it says of the content, over and over.
 FACTS: Final = (CONTENT_ID, CUSTOMER_ID, STREAMING_TYPE, WATCH_SECONDS)
@@ -36,10 +36,10 @@ REJECT: Final = ("line_number", "reason", "raw_text")
 
 COLUMNS: Final = (*FACTS, TITLE, CREATED_AT)
 
-# What an alias may name to say "this column is known, and not wanted".
+# The alias target for a known column that is not loaded.
 IGNORE: Final = "ignore"
 
-# As the vendor writes them in its documentation, and the few variants that mean the same without doubt.
+# As the vendor writes them in its documentation, and the few variants that certainly mean the same.
 _ACCEPTED: Final[Mapping[str, tuple[str, ...]]] = {
     TITLE: ("Content Title", "Title"),
     CONTENT_ID: ("Content ID",),
@@ -55,11 +55,11 @@ STREAMING_TYPES: Final = frozenset({"VOD", "LIVE", "LIVE_TO_VOD"})
 # A b-tree entry of Postgres holds some 2,700 bytes, and the key of `watch_time` has two ids in it.
 KEY_BYTES: Final = 1_000
 
-# A header beyond this is no header: a page of HTML, or JSON on one line. Messages and proposals stay readable.
+# A longer header is not a header, but HTML or JSON on one line. The limit keeps messages and proposals readable.
 _MOST_COLUMNS: Final = 100
 _LONGEST_HEADER: Final = 200
 
-# A line with fewer known column names than this is taken for no header at all.
+# A line with fewer known column names than this is not treated as a header.
 _SIGNS_OF_A_HEADER: Final = 2
 
 ALIASES_SETTING: Final = "WATCH_TIME_HEADER_ALIASES"
@@ -91,7 +91,7 @@ def match_header(found: Sequence[str], aliases: Mapping[str, str]) -> tuple[str,
     if not (unknown or missing or doubled):
         return tuple(column for column in columns if column is not None)
     if len(columns) - len(unknown) < _SIGNS_OF_A_HEADER:
-        # Then it may be a line of data, which must not be quoted.
+        # It may then be a line of data, which must not be quoted.
         raise ContractBroken(
             f"line 1 is not the header of a watch-time report: only {len(columns) - len(unknown)} of its {len(found)} "
             "fields name a known column",
@@ -199,7 +199,7 @@ _WATCH_SECONDS_FAULTS: Final = tuple(
 
 
 def watch_seconds_fault(text: str) -> str:
-    """Why a text that has not `WATCH_SECONDS_SHAPE` is no watch time, in words that do not contain it."""
+    """Why a text that does not match `WATCH_SECONDS_SHAPE` is not a valid watch time, without quoting it."""
     return next(f"the watch time {fault}" for shape, fault in _WATCH_SECONDS_FAULTS if shape.fullmatch(text))
 
 
@@ -218,7 +218,7 @@ _LONGEST_CREATED_AT: Final = 40
 def parse_created_at(text: str) -> datetime | None:
     """Read a creation time: ISO 8601, year first, dashes or slashes in the date, a `T` or a space before the time.
 
-    The vendor documents neither format nor zone: `Z`, ` UTC` and offsets up to 14 hours are understood, without one it
+    The vendor documents neither format nor zone: `Z`, ` UTC` and offsets up to 14 hours are accepted; without one it
     is UTC. The time may be missing (midnight), or its seconds, or their fraction (cut to microseconds). None for
     anything else, and for what lies outside the years 1 to 9999; words such as `now` are never read.
     """

@@ -1,30 +1,30 @@
 """The errors a user can meet, and the exit code that goes with each.
 
-The first question is always: will trying again help?
+They are classified by whether a retry can help:
 
     WatchTimeError
-    ├── TryLater                    75  yes, without anyone doing anything
-    │   ├── SourceUnavailable           the API or the download host: trouble outlasted the retries
+    ├── TryLater                    75  yes, without intervention
+    │   ├── SourceUnavailable           the API or the download host: failures outlasted the retries
     │   ├── ArchiveUnavailable          the store of the archive fails or hangs
     │   ├── DatabaseUnavailable         down, starting, read-only, out of room or connections
     │   ├── ClusterUnavailable          no scheduler, no worker, or the workers that had the slice died
     │   └── SliceBusy                   another run holds the slice
     └── NeedsAPerson                no
         ├── DataRefused             65  the report was read and not accepted
-        │   ├── MalformedReport         the file as a whole cannot be read for certain
+        │   ├── MalformedReport         the file as a whole cannot be read reliably
         │   ├── ContractBroken          columns missing, doubled or unknown
         │   └── GuardRefused            readable, but replacing the stored slice with it looks wrong
         │       └── NothingAcceptable   not a line of it can be loaded
         ├── ArchiveDamaged          65  a file of the archive is missing, or is not what its name says
         ├── CredentialsRefused      77  by the API, by the database or by the store of the archive
-        ├── WrongUsage               2  a command line that asks for what cannot be
+        ├── WrongUsage               2  a command line that is invalid or impossible
         ├── Misconfigured           78  settings, host policy, certificates
         │   ├── SchemaNotReady          not migrated, or migrated by another version
         │   └── WrongOrganization       the schema holds another organization's data
         └── ReconciliationFailed    70  the table does not equal the file: a bug, rolled back
 
 Anything else that is raised is a bug and ends with 70 as well. This module knows no library; the mapping from
-httpx's and psycopg's errors stands where those are called.
+httpx's and psycopg's errors is where those libraries are called.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ExitCode(IntEnum):
     STOPPED = 143
 
 
-# A run over several slices ends with the code of its gravest outcome, gravest first.
+# A run over several slices ends with the code of its most severe outcome. Most severe first.
 _GRAVITY = (
     ExitCode.STOPPED,
     ExitCode.BUG,
@@ -63,7 +63,7 @@ _GRAVITY = (
 
 
 def worst(codes: Iterable[ExitCode]) -> ExitCode:
-    """The gravest of `codes`; OK when there are none."""
+    """The most severe of `codes`; OK if there are none."""
     return min(codes, key=_GRAVITY.index, default=ExitCode.OK)
 
 
@@ -73,9 +73,9 @@ class WatchTimeError(Exception):
     Attributes:
         message: what happened, where, with which value; never a secret, a signed URL or a customer id.
         next_step: what the reader can type or do next.
-        request_id: the other side's own name for the request, as in `x-request-id: 7f3a`. Another one each time, so it
-            is no part of the message.
-        code: names the kind of error in the ledger and in JSON: it stays when a class is renamed.
+        request_id: the other side's own name for the request, as in `x-request-id: 7f3a`. It differs each time, so it
+            is not part of the message.
+        code: names the kind of error in the ledger and in JSON; it does not change if a class is renamed.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.BUG
@@ -92,7 +92,7 @@ class WatchTimeError(Exception):
         return with_request_id(self.message, self.request_id)
 
     def __reduce__(self) -> tuple[object, tuple[type[WatchTimeError], str, str, str | None]]:
-        """Pickle by value, so that the error crosses process borders whole."""
+        """Pickle by value, so that the error survives being sent to another process."""
         return _rebuild, (type(self), self.message, self.next_step, self.request_id)
 
 
@@ -106,14 +106,14 @@ def with_request_id(message: str, request_id: str | None) -> str:
 
 
 class TryLater(WatchTimeError):
-    """Temporary trouble: the same command may succeed later."""
+    """A temporary failure: the same command may succeed later."""
 
     exit_code = ExitCode.TRY_LATER
     code = "try_later"
 
 
 class SourceUnavailable(TryLater):
-    """The report API or the download host did not give an answer that can be used, in spite of retries."""
+    """The report API or the download host did not return a usable response, despite retries."""
 
     code = "source_unavailable"
 
@@ -143,20 +143,20 @@ class SliceBusy(TryLater):
 
 
 class NeedsAPerson(WatchTimeError):
-    """Trying again changes nothing."""
+    """Retrying does not help; someone has to act."""
 
     code = "needs_a_person"
 
 
 class DataRefused(NeedsAPerson):
-    """A report arrived and was not accepted; what is stored stays as it is."""
+    """A report arrived and was not accepted; the stored slice is unchanged."""
 
     exit_code = ExitCode.DATA_REFUSED
     code = "data_refused"
 
 
 class MalformedReport(DataRefused):
-    """The file cannot be split into records for certain: quoting, encoding of the container, line ends."""
+    """The file cannot be split into records reliably: quoting, compression or line ends are broken."""
 
     code = "malformed_report"
 
@@ -168,13 +168,13 @@ class ContractBroken(DataRefused):
 
 
 class GuardRefused(DataRefused):
-    """A guard stands between this report and the stored slice: rejects, or a suspicious shrinking."""
+    """A guard refused the report: too many rejects, or it is suspiciously small."""
 
     code = "guard_refused"
 
 
 class NothingAcceptable(GuardRefused):
-    """Not a line of the report can be loaded, so that nobody can accept it."""
+    """No line of the report can be loaded, so it cannot be accepted."""
 
     code = "nothing_acceptable"
 
@@ -187,21 +187,21 @@ class ArchiveDamaged(NeedsAPerson):
 
 
 class CredentialsRefused(NeedsAPerson):
-    """The API, the database or the store of the archive does not accept who we are."""
+    """The API, the database or the store of the archive rejects the credentials."""
 
     exit_code = ExitCode.CREDENTIALS_REFUSED
     code = "credentials_refused"
 
 
 class WrongUsage(NeedsAPerson):
-    """The command line asks for something that cannot be."""
+    """The command line is invalid, or asks for something impossible."""
 
     exit_code = ExitCode.USAGE
     code = "wrong_usage"
 
 
 class Misconfigured(NeedsAPerson):
-    """A setting, a certificate or a policy stands in the way."""
+    """A setting, a certificate or a policy is wrong."""
 
     exit_code = ExitCode.MISCONFIGURED
     code = "misconfigured"
@@ -220,7 +220,7 @@ class WrongOrganization(Misconfigured):
 
 
 class ReconciliationFailed(NeedsAPerson):
-    """What is in the table is not what was in the file; rolled back."""
+    """The table does not match the file; the load was rolled back."""
 
     exit_code = ExitCode.BUG
     code = "reconciliation_failed"

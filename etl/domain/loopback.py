@@ -8,7 +8,7 @@ import ipaddress
 def is_loopback(host: str) -> bool:
     """Whether `host` is `localhost` or a loopback address, written as usual.
 
-    An IPv4-mapped one is not: only some versions of Python take it for loopback.
+    IPv4-mapped addresses do not count: only some versions of Python treat them as loopback.
     """
     try:
         ip = ipaddress.ip_address(host)

@@ -1,4 +1,4 @@
-"""How to ask for a slice, and what came of it: what the pipeline hands to those who show it."""
+"""How to request a slice, and its outcome: what the pipeline passes to the code that displays it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class Trust(Enum):
-    """What it takes to believe that a slice is stored as the ledger says, so that nothing needs to be loaded.
+    """How thoroughly to check that a slice is stored as the ledger says, before skipping the load.
 
-    The daily job trusts the ledger; who suspects the facts asks for more.
+    The daily job trusts the ledger; options such as `--refresh` check more.
     """
 
     LEDGER = "the ledger has the report's hash"
@@ -29,11 +29,11 @@ class Trust(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FetchOptions:
-    """How to ask for a slice.
+    """How to request a slice.
 
     Attributes:
         wait_s: how long, in all, to wait for a report that is not there yet; 0: ask once.
-        settled: the date is so old that a 404, confirmed by a second ask, means that there is nothing.
+        settled: the date is old enough for a 404, confirmed by a second request, to mean that there is no report.
         accept: a person accepts the report that is held.
         trust: when a report counts as loaded already.
     """
@@ -46,7 +46,7 @@ class FetchOptions:
 
 @dataclass(frozen=True, slots=True)
 class PlannedSlice:
-    """A slice to be worked on, and why."""
+    """A slice to sync, and why."""
 
     slice: Slice
     reason: str
@@ -55,13 +55,13 @@ class PlannedSlice:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Work on a slice that stands still until something is tried again.
+    """A pause in syncing a slice, before something is retried.
 
     Attributes:
-        reason: what failed, or what is waited for; never a secret or a signed URL.
+        reason: what failed, or what the slice is waiting for; never a secret or a signed URL.
         attempt: how many attempts were made.
         seconds: until the next.
-        gives_up_s: how many seconds a report is waited for yet; None where a failure is retried.
+        gives_up_s: seconds left to wait for a report; None if a failure is retried.
     """
 
     reason: str
@@ -71,7 +71,7 @@ class Pause:
 
 
 class Result(StrEnum):
-    """How the work on a slice ended."""
+    """The result of syncing a slice."""
 
     LOADED = "loaded"
     UNCHANGED = "unchanged"
@@ -84,15 +84,15 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a slice.
+    """The outcome of syncing a slice.
 
     Attributes:
-        message: why, in words; None when there is nothing to say.
+        message: the reason, for people; None if there is none.
         next_step: what a person can do about a failure.
-        request_id: the source's own name for the request that failed.
+        request_id: the source's id of the request that failed.
         warnings: what is worth knowing about a report that was loaded.
-        retries: how often something failed and was asked or fetched again.
-        lost_database: it failed because the database could not be reached, which may be so from this machine only.
+        retries: how many requests and downloads failed and were retried.
+        lost_database: it failed because the database could not be reached, perhaps from this machine only.
     """
 
     slice: Slice
@@ -136,7 +136,7 @@ class Outcome:
 
 
 def refusal(slice_: Slice, result: Result, error: WatchTimeError) -> Outcome:
-    """The outcome of a slice that an error kept from being loaded."""
+    """The outcome of a slice that was not loaded because of an error."""
     return Outcome(
         slice_,
         result,

@@ -25,7 +25,7 @@ REJECTS_KEPT: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class ReportNotFound:
-    """The API answered 404 in its own words: not generated yet, or no viewing history; it does not say which."""
+    """The API returned a 404 of its own: not generated yet, or no viewing history; it does not say which."""
 
     asks: int
     message: str
@@ -35,7 +35,7 @@ class ReportNotFound:
 class ReportAddress:
     """Where a report can be downloaded, for about an hour.
 
-    The URL carries its own credentials in the query string: it is kept out of `repr`, and must stay out of logs.
+    The URL carries its own credentials in the query string: it is excluded from `repr`, and must not be logged.
     """
 
     url: str
@@ -47,11 +47,11 @@ class ReportAddress:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a report was downloaded from, and which file it was there.
+    """Where a report was downloaded from, and which version of the file.
 
     Attributes:
         source: which file, as `report_source` says it: the URL that sent it, without its signature.
-        etag: the host's strong ETag, with its quotes: the bytes there are the same for as long as it is.
+        etag: the host's strong ETag, with its quotes; it changes if the bytes change.
     """
 
     source: str
@@ -69,7 +69,7 @@ class ReportFile:
         received_bytes: over the wire.
         origin: None where the host gave no strong ETag.
         elapsed_s: from its address to the verified file.
-        resumed: how often the download went on after a cut.
+        resumed: how often the download was resumed.
     """
 
     path: Path
@@ -88,8 +88,7 @@ class Reject:
     Attributes:
         line_number: the physical line at which the record begins; the header is line 1.
         reason: in words, without the offending value.
-        raw_text: the record as it stands in the file; bytes that are no UTF-8, and NUL, as `\xNN`; shortened with a
-            note when very long.
+        raw_text: the record as in the file; invalid UTF-8 and NUL as `\xNN`; truncated with a note if very long.
     """
 
     line_number: int
@@ -109,7 +108,7 @@ class Chunk:
             the others are strings without.
         rejects: in file order.
         watch_seconds: exact sum over `rows`.
-        created_at_unread: rows whose creation time is present and in no known format.
+        created_at_unread: rows whose creation time is present but in an unknown format.
         unknown_types: rows with a streaming type that the documentation does not name (they are loaded).
     """
 
@@ -127,7 +126,7 @@ class EncodedChunk:
 
     Attributes:
         facts: its rows, the columns of `contract.FACTS`.
-        contents: what it says of contents that no chunk before it said; the columns of `contract.CONTENT`.
+        contents: content rows that no earlier chunk had; the columns of `contract.CONTENT`.
         rejects: its lines that are not loaded, the columns of `contract.REJECT`.
     """
 
@@ -165,11 +164,11 @@ class Tally:
 
     @property
     def rows_accepted(self) -> int:
-        """Records that are loaded, before those of one key are merged."""
+        """Records that are loaded, before lines with equal keys are merged."""
         return self.rows_read - self.rows_rejected
 
     def add(self, chunk: Chunk) -> None:
-        """Count a chunk in."""
+        """Add a chunk to the counts."""
         self.rows_read += len(chunk.rows) + len(chunk.rejects)
         self.rows_rejected += len(chunk.rejects)
         self.watch_seconds = add_exactly(self.watch_seconds, chunk.watch_seconds)
@@ -184,7 +183,7 @@ class LoadedReport:
 
     Attributes:
         header_mapping: as `contract.header_mapping` has it.
-        overridden: what guards said against it and a person overrode.
+        overridden: messages of guards that a person overrode.
         duration: from the report's address to here.
     """
 

@@ -2,5 +2,5 @@
 
 
 def plural(count: int, noun: str) -> str:
-    """The count, its thousands apart, and the noun in the form that goes with it; only nouns that take an s."""
+    """The count, with thousands separators, and the noun, with an s unless the count is 1."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # source: a 404 for a date older than the lag and these is taken as "no viewing history".
 SETTLING_DAYS = 3
 
-# Slices that one run works on at the same time, in threads: with more, Python's interpreter lock is what they wait for.
+# Slices that one run syncs at the same time, in threads: more would only wait for Python's interpreter lock.
 MAX_CONCURRENCY: Final = 32
 
 
@@ -30,7 +30,7 @@ class ReportType(StrEnum):
 
 
 class State(StrEnum):
-    """What the warehouse knows of a slice. A slice without a state was never tried."""
+    """What the warehouse knows about a slice. A slice without a state was never tried."""
 
     LOADED = "loaded"
     UNAVAILABLE = "unavailable"  # 404: may still come
@@ -94,10 +94,10 @@ WHOLE: Final = Shard(0, 1)
 
 
 def newest_full_day(now: datetime) -> date:
-    """The newest date that is over both in the zone of `now` and in UTC.
+    """The newest date that has ended both in the zone of `now` and in UTC.
 
-    Report days are UTC days as far as anybody knows. East of UTC the zone's yesterday may still be going on in UTC, and
-    a report that came for it would lack its last hours.
+    Report days are assumed to be UTC days. East of UTC, the zone's yesterday may not have ended in UTC, and a report
+    for it would lack its last hours.
     """
     return min(now.date(), now.astimezone(UTC).date()) - timedelta(days=1)
 
@@ -109,7 +109,7 @@ def target_date(now: datetime, lag_days: int) -> date:
 
 
 def is_settled(report_date: date, *, today: date, lag_days: int) -> bool:
-    """Whether a 404 for `report_date` means that there is nothing, and not that it is still to come."""
+    """Whether a 404 for `report_date` means that there is no report, rather than not yet."""
     return report_date < today - timedelta(days=lag_days + SETTLING_DAYS)
 
 

@@ -1,4 +1,4 @@
-"""Plans: which slices a command works on, in what order, and how each is asked for."""
+"""Plans: which slices a command syncs, in what order, and how each is requested."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 LOADED_ONLY: Final = frozenset({State.LOADED})
 NOT_LOADED: Final = frozenset({None, *State}) - LOADED_ONLY
 
-# A date that lies further back than this from all that is known is taken for a slip of the hand.
+# A date this many days before all known dates is treated as a typo.
 FAR_DAYS: Final = 31
 
 
 @dataclass
 class Planner:
-    """Plans, by the ledger and the date in the configured zone. It changes nothing.
+    """Plans slices from the ledger and the date in the configured zone. Changes nothing.
 
     Attributes:
         now: in the configured zone.
@@ -58,7 +58,7 @@ class Planner:
         return self.now.date()
 
     def target(self, target: date | None = None, *, accept: bool = False) -> list[PlannedSlice]:
-        """The two slices of `target`, or of today minus the lag; worth waiting for while their date is not settled."""
+        """The two slices of `target`, or of today minus the lag; waits for them while their date is not settled."""
         day = self._date(target)
         self._require_past(day)
         settled = self._is_settled(day)
@@ -68,7 +68,7 @@ class Planner:
         return [PlannedSlice(slice_, "the target date", ask) for slice_ in slices_of([day])]
 
     def lookback(self, target: date | None = None) -> list[PlannedSlice]:
-        """What else a daily run takes, oldest first.
+        """The other slices of a daily run, oldest first.
 
         The slices of the look-back window that are not loaded; and the loaded ones of the re-check window, since
         reports may be restated.
@@ -92,8 +92,8 @@ class Planner:
     ) -> list[PlannedSlice]:
         """The slices from `start` to `end` in one of the `wanted` states, oldest first; None is "never tried".
 
-        A `shard` is a part of the range's dates, whatever their states: it must not depend on what other machines have
-        loaded by the time that each of them looks.
+        A `shard` is a part of the range's dates, regardless of their states: it must not depend on what other machines
+        have already loaded.
         """
         if start > end:
             return []
@@ -110,9 +110,9 @@ class Planner:
         ]
 
     def require_near(self, plan: Iterable[PlannedSlice], *, is_meant: bool, is_history: bool = False) -> None:
-        """Refuse a plan that begins far before the warehouse does: every date between would count as missing for good.
+        """Refuse a plan that begins far before the warehouse's first date: every date between would count as missing.
 
-        Not where that is meant, nor for a range of history while the warehouse is empty.
+        Skipped if the user confirmed it, or for a range of history while the warehouse is empty.
 
         Raises:
             WrongUsage: it begins more than `FAR_DAYS` days before WATCH_TIME_FIRST_DATE; without that, before the
@@ -158,7 +158,7 @@ class Planner:
 
 
 def _reason(known: SliceRecord | None) -> str:
-    """Why a slice is worked on."""
+    """Why a slice is in the plan."""
     if known is None:
         return "never tried"
     if known.state is State.LOADED:

@@ -1,4 +1,4 @@
-"""What it takes to sync slices: warehouse, source and archive, opened once for a process, and the pipeline on them."""
+"""What syncing slices needs: warehouse, source, archive and pipeline, opened once per process."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def open_run_context(
 ) -> Iterator[RunContext]:
     """The configured warehouse, source and archive; `settings` must have token, organization and database.
 
-    `on_pause` is called, in any thread, when work on a slice stands still until something is tried again. The report
-    API gets no more than `requests_per_second`; None: as fast as it answers.
+    `on_pause` is called, in any thread, when a slice waits before a retry. The report API gets at most
+    `requests_per_second`; None: no limit.
 
     Raises:
-        SchemaNotReady, WrongOrganization: before anything is asked of the source.
-        ArchiveUnavailable, CredentialsRefused, Misconfigured: the configured archive cannot be looked at.
+        SchemaNotReady, WrongOrganization: before any request to the source.
+        ArchiveUnavailable, CredentialsRefused, Misconfigured: the configured archive cannot be read.
     """
     with open_warehouse(settings, stop=stop) as database:
         database.run(lambda connection: schema.require_head(database, connection))

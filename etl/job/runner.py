@@ -1,7 +1,7 @@
-"""Runs the slices of a plan, several at a time, and sums up what came of it.
+"""Runs the slices of a plan, several at a time, and summarizes the outcomes.
 
-`pipeline` knows how one slice is synced, `planner` which ones; here is what happens when a stop is asked for, and what
-is left to do after the last slice.
+`pipeline` syncs one slice, and `planner` selects slices; this module handles stop requests, and the work after the
+last slice.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("watch_time")
 
-# A run counts customers for so long at most; what is left, the next one does.
+# A run counts customers for at most this long; the next run does the rest.
 _COUNTING_S: Final = 300.0
 
 
@@ -45,8 +45,8 @@ class Job:
 
     Attributes:
         context: database, source and archive.
-        planner: which slices there are to sync.
-        is_refused: the credentials were refused: no other slice is tried any more.
+        planner: selects the slices to sync.
+        is_refused: the credentials were refused, so no more slices are tried.
         not_tried: how many slices of the plans were not tried because of that.
     """
 
@@ -61,16 +61,15 @@ class Job:
     def run(
         self, plan: Sequence[PlannedSlice], *, on_outcome: Callable[[Outcome], None] = lambda _: None
     ) -> list[Outcome]:
-        """Sync every slice of the plan, several at a time; one that fails leaves the others alone.
+        """Sync every slice of the plan, several at a time; a failure does not affect the other slices.
 
-        Only where credentials are refused the rest is not tried, nor is any later plan: the next slice would meet it
-        too.
+        Only refused credentials end this plan and all later ones, because the next slice would fail too.
 
         `on_outcome` is called in the caller's thread as soon as a slice is done.
 
         Raises:
-            SystemExit, KeyboardInterrupt: as they came; by then every transaction is rolled back or committed, but for
-                those of a database that fell silent, which its server gives up by itself.
+            SystemExit, KeyboardInterrupt: re-raised after every transaction is rolled back or committed, unless the
+                database does not respond; its server then rolls back by itself.
         """
         outcomes: list[Outcome] = []
         if self.is_refused:
@@ -92,7 +91,7 @@ class Job:
         return sorted(outcomes, key=lambda outcome: outcome.slice)
 
     def compact_month(self) -> None:
-        """Compact a settled month, if that can be done at once. Errors are logged and do not fail the run."""
+        """Compact a settled month, if that is possible without waiting. Errors are logged and do not fail the run."""
         if self.is_refused:
             return
         with _errors_logged("not_compacted"):
@@ -105,7 +104,7 @@ class Job:
                 log.info("compacted", month=done.month.name, partitions_before=done.partitions_before)
 
     def count_customers(self) -> None:
-        """Count the customers of what was loaded since they were counted. Errors are logged and do not fail the run."""
+        """Count the customers of periods loaded since the last count. Errors are logged and do not fail the run."""
         if self.is_refused:
             return
         with _errors_logged("customers_not_counted"):
@@ -132,7 +131,7 @@ class Job:
                 log.info("archive_finished", slice=str(slice_))
 
     def _reclassify_not_found(self, plan: Sequence[PlannedSlice], outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """The outcomes; for settled 404s that nothing spoke for, what they mean now that their neighbours have come."""
+        """Reclassify settled 404s that lacked evidence, now that their neighbours are loaded; returns all outcomes."""
         settled = {planned.slice for planned in plan if planned.ask.settled}
         doubtful = [outcome.slice for outcome in outcomes if outcome.result is Result.UNAVAILABLE]
         reclassified: dict[Slice, Outcome] = {}
@@ -142,7 +141,7 @@ class Job:
             if slice_ in settled - reclassified.keys()
             and (outcome := self.context.pipeline.reclassify_not_found(slice_))
         ]:
-            # One of a date's two reports may be what speaks for the other.
+            # One of a date's two reports may be the evidence for the other.
             for outcome in again:
                 outcome_log.outcome_done(outcome)
                 reclassified[outcome.slice] = outcome
@@ -154,7 +153,7 @@ class Job:
 
 @contextmanager
 def _errors_logged(event: str) -> Iterator[None]:
-    """What fails here is logged as this event, and fails nothing else."""
+    """Log errors as this event instead of raising them."""
     try:
         yield
     except WatchTimeError as error:
@@ -179,8 +178,8 @@ def open_job(
     is in the configured zone; None: as the clock says.
 
     Raises:
-        SchemaNotReady, WrongOrganization: before anything is asked of the source.
-        ArchiveUnavailable, CredentialsRefused, Misconfigured: the configured archive cannot be looked at.
+        SchemaNotReady, WrongOrganization: before any request to the source.
+        ArchiveUnavailable, CredentialsRefused, Misconfigured: the configured archive cannot be read.
         Misconfigured, WrongUsage: the cluster may not be used, or the package for it is not installed.
     """
     stop = stop or Stop()

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 # five seconds.
 STOP_TIMEOUT_S: Final = 3.0
 
-# What a worker puts into the queue: what came of a slice, the slice at which the credentials were refused, what else it
-# met, or, last of all, that it has ended.
+# What a worker puts into the queue: a slice's outcome, the slice at which the credentials were refused, another error,
+# or, finally, that it has ended.
 _Done: TypeAlias = "Outcome | tuple[Slice, CredentialsRefused] | BaseException | None"
 
 
@@ -35,9 +35,9 @@ class ThreadExecutor:
         self._count = count
 
     def __call__(self, plan: Sequence[PlannedSlice]) -> Generator[Outcome]:
-        """The outcomes, as slices are done. Closed early, it gives up on the others, and lets them roll back.
+        """Yield outcomes as slices finish. If closed early, it stops the others and lets them roll back.
 
-        Where credentials are refused, no other slice is begun, and those that are being worked on are finished.
+        If credentials are refused, no new slice is started, and slices in progress are finished.
         """
         todo = queue.SimpleQueue[PlannedSlice]()
         done = queue.SimpleQueue[_Done]()
@@ -57,7 +57,7 @@ class ThreadExecutor:
             raise
 
     def _outcomes(self, done: queue.SimpleQueue[_Done], working: int) -> Generator[Outcome]:
-        """What comes from so many workers. Of those whose credentials were refused, the first tells for all."""
+        """Yield the outcomes of all workers. If several had their credentials refused, only the first is reported."""
         is_refused = False
         while working:
             match done.get():

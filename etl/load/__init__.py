@@ -1,12 +1,12 @@
 """Loads a normalised report into the fact table, in the caller's transaction. SQL in `sql/`, one statement per file.
 
-load_strategy          which way of loading a slice takes
-slice_load             the steps of a load, and what both ways share
+load_strategy          chooses how a slice is loaded
+slice_load             the steps of a load, and what both strategies share
 new_partition          a slice that no partition covers: fill, key, attach
 difference             a slice that one covers: compare, write what differs
 partitions             names and bounds of the partitions
 rejects                stores the rejected lines of a refused report; deletes stale ones
 compaction             merges a settled month's partitions into one
-distinct_customers     counts different customers, after loads
+distinct_customers     counts distinct customers, after loads
 compaction_and_counts  compacts and counts all that is settled
 """

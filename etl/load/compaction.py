@@ -1,7 +1,7 @@
-"""Putting the slices of a settled month into one partition, so that the number of partitions stays small.
+"""Merges the slices of a settled month into one partition, to keep the number of partitions small.
 
-The month is built aside, compared with the ledger, and swapped in within one transaction: killed at any point, nothing
-has happened. Loaders go on meanwhile; if one of them commits a slice of the month, what was built is thrown away.
+The month is built in a separate table, compared with the ledger, and swapped in, all in one transaction: a kill at any
+point changes nothing. Loads continue meanwhile; if one commits a slice of the month, the new table is discarded.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ _TRIES: Final = 60
 _PAUSE_S: Final = 0.8
 # After a daily run nobody is to wait for that long.
 _TRIES_AFTER_A_RUN: Final = 5
-# So many slices that differ from the ledger are named; the next try names the next ones.
+# How many differing slices an error names; the next try names the next ones.
 _NAMED: Final = 3
-# A month of which a slice was loaded so lately may be in the middle of a backfill, which does better without us.
+# A month with a slice loaded this recently may be in the middle of a backfill, which compaction would slow down.
 _QUIET: Final = timedelta(days=1)
 # Building a month of large reports takes longer than any load.
 _STATEMENT_TIMEOUT: Final = "SET LOCAL statement_timeout = '2h'"
-# One at a time: two would wait for each other's reading.
+# One at a time: two would wait for each other's reads.
 _LOCK: Final = "compaction"
 
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """A month that has one partition now, and how many it had."""
+    """A compacted month, and how many partitions it had."""
 
     month: Partition
     partitions_before: int
@@ -61,10 +61,10 @@ class Compacted:
 def compact_all(
     database: Database, settings: Settings, stop: Stop, *, today: date
 ) -> tuple[list[Compacted], list[WatchTimeError]]:
-    """Give every settled month one partition; one that cannot be leaves the others alone.
+    """Merge every settled month into one partition; a failure does not affect the other months.
 
     Returns:
-        The months that were compacted, and what stood in the way of others.
+        The months that were compacted, and the errors for the others.
     """
     done, trouble = list[Compacted](), list[WatchTimeError]()
     for month in settled_months(database, settings, today=today):
@@ -78,7 +78,7 @@ def compact_all(
 
 
 def first_open_date(settings: Settings, *, today: date) -> date:
-    """The oldest date that a run may still ask about; what is before it is settled."""
+    """The oldest date that a run may still request; all dates before it are settled."""
     window = timedelta(days=max(settings.lookback_days, settings.recheck_days))
     return today - timedelta(days=settings.lag_days) - window
 
@@ -86,9 +86,9 @@ def first_open_date(settings: Settings, *, today: date) -> date:
 def settled_months(
     database: Database, settings: Settings, *, today: date, quiet_since: datetime | None = None
 ) -> list[Partition]:
-    """The months, oldest first, that no run asks about any more and that have slices in partitions of their own.
+    """The months, oldest first, that runs no longer request and that still have daily partitions.
 
-    `quiet_since` leaves out months of which a slice was loaded after that.
+    `quiet_since` excludes months with a slice loaded after that time.
     """
     first_open = first_open_date(settings, today=today)
     known = database.run(lambda connection: fetch_rows(connection, statement("load/list_months")))
@@ -103,10 +103,10 @@ def settled_months(
 def compact_after_run(
     database: Database, settings: Settings, stop: Stop, *, today: date
 ) -> tuple[Compacted | None, list[WatchTimeError]]:
-    """Give one settled, quiet month one partition, if that can be done at once: the oldest that can be compacted.
+    """Merge the oldest settled, quiet month that can be compacted without waiting.
 
     Returns:
-        The month that was compacted, and what stood in the way of it or of older ones.
+        The month that was compacted, and the errors for it or for older months.
     """
     quiet_since = datetime.now(UTC) - _QUIET
     trouble = list[WatchTimeError]()
@@ -123,13 +123,13 @@ def compact_after_run(
 
 
 def compact(database: Database, month: Partition, stop: Stop, *, tries: int = _TRIES) -> Compacted | None:
-    """Give the month one partition; None when there is nothing to do any more.
+    """Merge the month into one partition; None if there is nothing left to do.
 
     Raises:
         SliceBusy: readers or loaders were in the way, or a slice of the month was loaded meanwhile.
-        ReconciliationFailed: the facts and the ledger do not say the same.
+        ReconciliationFailed: the facts and the ledger differ.
         Misconfigured: something else has the month's name, or depends on a slice's partition, or owns it.
-        DatabaseUnavailable: as ever; nothing has happened then.
+        DatabaseUnavailable: nothing was changed.
     """
     return database.run(lambda connection: _compact(database, connection, month, stop, tries))
 
@@ -197,7 +197,7 @@ def _retry_until_locked(
 
 
 def _copy(database: Database, connection: Connection, month: Partition, dialect: Dialect) -> None:
-    """Bring the rows over: read on a connection of its own, so that this one may write them frozen."""
+    """Copy the rows: reads use a second connection, so that this one can write frozen rows."""
     if dialect.is_distributed:
         connection.execute(month.render("load/citus/fill_month", dialect))
         return

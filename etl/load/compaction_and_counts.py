@@ -1,4 +1,4 @@
-"""What is done with settled data, by hand, all of it at once: compaction, and counts of customers."""
+"""`watch-time compact`: compacts all settled months, and updates all customer counts."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def maintain(settings: Settings) -> tuple[list[Compacted], int, list[WatchTimeError]]:
-    """Give every settled month one partition, then count the customers of what was not counted yet.
+    """Give every settled month one partition, then count the customers of periods not counted yet.
 
     Returns:
-        The months that were compacted, how many days and months were counted, and what stood in the way of others.
+        The months that were compacted, how many days and months were counted, and the errors for the others.
 
     Raises:
-        SchemaNotReady: there are no tables, or those of another version.
+        SchemaNotReady: the tables are missing or of another version.
     """
     stop, today = Stop(), settings.today()
     with open_warehouse(settings, stop=stop) as database:

@@ -1,6 +1,6 @@
-"""Loading a slice that a partition covers, its own or its month's: only what differs from it is written.
+"""Loads a slice that its own or its month's partition covers: only the differences are written.
 
-Without `write` and `finish` it only compares: `watch-time verify`.
+Without `write` and `finish` it only compares, as `watch-time verify` does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class DifferenceLoad(SliceLoad):
-    """The report's lines lie beside the table, to be compared with it.
+    """Stages the report's lines in a temporary table, and compares them with the stored rows.
 
     From `deduplicate` on, the temporary table `difference` has the rows in which the two differ.
     """
@@ -33,7 +33,7 @@ class DifferenceLoad(SliceLoad):
         self._execute("load/create_incoming", distribute=self._dialect.distribute(self._lines_name()))
 
     def deduplicate(self, tally: Tally) -> int:
-        """Sum the lines of one key into one row, and compare them with what is stored; gives the number of rows."""
+        """Sum lines with equal keys into one row, and compare them with the stored rows; returns the number of rows."""
         self._execute("load/compare_slice")
         lines = {**self.slice.key(), "lines": tally.rows_accepted}
         if self._fetch_one(statement("load/shares_keys"), lines) == (True,):
@@ -50,11 +50,11 @@ class DifferenceLoad(SliceLoad):
         self._store_sums(self._render("load/select_slice"))
 
     def stored_rows(self) -> Iterator[Buffer]:
-        """The rows that the slice has in its partition."""
+        """The slice's stored rows."""
         return self._copy_out(self._render("load/select_slice"))
 
     def count_wrong_sums(self) -> int:
-        """How many contents the rollup has other sums of than the stored rows give; for who does not write."""
+        """How many content items have a sum in the rollup that differs from the stored rows. Only without `write`."""
         self._sum(self._render("load/select_slice"))
         (contents,) = self._fetch_one(self._render("load/count_wrong_sums"))
         return int(contents)

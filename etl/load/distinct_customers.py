@@ -1,6 +1,6 @@
-"""Counts different customers per day and per settled month: exact, after loads have committed, never within them.
+"""Counts distinct customers per day and per settled month: exactly, and after loads have committed.
 
-A count is valid while the period's facts are those that it was counted of; the views show no other.
+A count is valid until the period's facts change; the views show only valid counts.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _WORK_MEM: Final = "SET LOCAL work_mem = '64MB'"
 def count_stale(
     database: Database, settings: Settings, stop: Stop, *, today: date, time_limit_s: float | None = None
 ) -> tuple[int, int]:
-    """Count the days and the settled months whose facts were changed since they were counted, newest first.
+    """Count the days and the settled months whose facts changed after they were counted, newest first.
 
-    A month is settled when no run asks about it any more. No period is begun after `time_limit_s`; None: no limit.
+    A month is settled when runs no longer request it. No new count starts after `time_limit_s`; None: no limit.
 
     Returns:
         How many periods were counted, and how many are left.

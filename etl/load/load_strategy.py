@@ -1,4 +1,4 @@
-"""Which way of loading a slice takes."""
+"""Chooses how a slice is loaded."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ if TYPE_CHECKING:
 
 
 def begin_load(connection: Connection, slice_: Slice, report_sha256: str) -> SliceLoad:
-    """The load of a report into a slice, whose lock the transaction holds."""
+    """The load of a report into a slice. The transaction must hold the slice's lock."""
     way = DifferenceLoad if partitions.is_covered(connection, slice_) else NewPartitionLoad
     return way(connection, slice_, report_sha256)

@@ -1,4 +1,4 @@
-"""Loading a slice that no partition covers: into a bare table, which is then given its key and attached.
+"""Loads a slice that no partition covers: into a table without indexes, which is then given its key and attached.
 
 Several times cheaper than filling a table that has its key already.
 """
@@ -22,7 +22,7 @@ _FEW_ROWS: Final = 50_000
 
 
 class NewPartitionLoad(SliceLoad):
-    """The report's lines are the slice's partition to be."""
+    """Copies the report's lines into the table that becomes the slice's partition."""
 
     def _lines_name(self) -> str:
         return self._partition.name
@@ -31,7 +31,7 @@ class NewPartitionLoad(SliceLoad):
         self._execute("load/create_partition")
 
     def deduplicate(self, tally: Tally) -> int:
-        """Sum the lines of one key into one row, where building the key finds some; gives the number of rows."""
+        """Sum lines with equal keys into one row, if building the key finds any; returns the number of rows."""
         build = self._render("load/build_unique", query=self._render("load/key_partition"))
         if not try_build_unique(self._connection, build):
             self._merge_lines("load/merge_partition", tally)
@@ -39,7 +39,7 @@ class NewPartitionLoad(SliceLoad):
         return self._count_rows(tally)
 
     def write(self) -> None:
-        """Sum the rows, which the lines are by now."""
+        """Store the sums per content item; the lines already are the rows."""
         if self._dialect.is_distributed or not 0 < self._rows <= _FEW_ROWS:
             self._store_sums(self._lines)
         else:
@@ -47,7 +47,7 @@ class NewPartitionLoad(SliceLoad):
             self._totals = "load/total_partition"
 
     def stored_rows(self) -> Iterator[Buffer]:
-        """The rows of the partition to be."""
+        """The rows of the future partition."""
         return self._copy_out(self._lines)
 
     def _publish(self) -> tuple[int, int, int]:

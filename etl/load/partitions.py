@@ -26,14 +26,14 @@ _DAYS_OF_ANY_MONTH = 31
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A partition's name, its first slice, and the first slice that is not in it any more."""
+    """A partition's name, its first slice, and the first slice after it."""
 
     name: str
     start: Slice
     end: Slice
 
     def render(self, statement_name: str, dialect: Dialect, **more: sql.Composable) -> sql.Composed:
-        """The statement of that name, filled in for this partition."""
+        """The named statement, rendered for this partition."""
         filled_in = {"distribute": dialect.distribute(self.name)} | more
         return dialect.statement(statement_name).format(
             partition=sql.Identifier(self.name),
@@ -67,13 +67,13 @@ def of_month(day: date) -> Partition:
 
 
 def holds(connection: Connection, slice_: Slice, rows: int, watch_seconds: Decimal) -> bool:
-    """Whether facts and rollup have so many rows and seconds of a slice."""
+    """Whether facts and rollup have the expected rows and seconds of a slice."""
     measured = connection.execute(statement("load/measure_slice"), slice_.key()).fetchall()
     return all(found == (rows, watch_seconds) for found in measured)
 
 
 def is_covered(connection: Connection, slice_: Slice) -> bool:
-    """Whether there is a partition that the slice's facts lie in, or would: its own, or its month's."""
+    """Whether a partition for the slice's facts exists: its own or its month's."""
     names = [of_slice(slice_).name, of_month(slice_.report_date).name]
     row = connection.execute(statement("load/has_partition"), {"names": names}).fetchone()
     return row == (True,)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def record(connection: Connection, slice_: Slice, report_sha256: str, rejects: Sequence[Reject]) -> None:
-    """Keep them with number, reason and raw text."""
+    """Store rejected lines with number, reason and raw text."""
     with connection.cursor() as cursor, cursor.copy(statement("load/copy_rejects")) as copy:
         for reject in rejects:
             copy.write_row(
@@ -31,5 +31,5 @@ def record(connection: Connection, slice_: Slice, report_sha256: str, rejects: S
 
 
 def delete(connection: Connection, slice_: Slice, *, report_sha256: str | None = None) -> None:
-    """Drop the rejected lines of reports that were not accepted, and of the report at hand, which is read again."""
+    """Delete the rejected lines of reports that were not accepted, and of the current report, which is read again."""
     connection.execute(statement("load/delete_rejects"), {**slice_.key(), "report_sha256": report_sha256})

@@ -1,8 +1,7 @@
-"""A normalised report on its way into one slice, inside the caller's transaction: what both ways of loading share.
+"""Loads a normalised report into one slice, in the caller's transaction: the steps that both strategies share.
 
-The steps, in this order: `stage`, `deduplicate`, `write`, `finish`. Until `write` nothing that readers see changes:
-that is where guards belong. What the report holds is counted on the way in, and compared at the end with what is
-stored.
+The steps, in this order: `stage`, `deduplicate`, `write`, `finish`. Readers see no change before `write`,
+so guards run before it. The report is counted while it is staged, and compared with the stored rows at the end.
 
 Needs the transaction's search path to name the warehouse's schema, and the slice's lock to be held.
 """
@@ -31,12 +30,12 @@ if TYPE_CHECKING:
     from etl.domain.slices import Slice
     from etl.warehouse.connection import Connection
 
-# So much of contents and rejects is kept in memory while facts are sent.
+# Limit of contents and rejects kept in memory while facts are sent.
 _BESIDE_BYTES: Final = 8 << 20
 
 
 class SliceLoad(ABC):
-    """One report on its way into one slice.
+    """The load of one report into one slice.
 
     Attributes:
         slice: which one.
@@ -57,13 +56,13 @@ class SliceLoad(ABC):
 
     @abstractmethod
     def _lines_name(self) -> str:
-        """The table that the report's lines go to."""
+        """The table that receives the report's lines."""
 
     @abstractmethod
     def _create_lines(self) -> None: ...
 
     def stage(self, chunks: Iterator[EncodedChunk]) -> None:
-        """Copy the report into the database, unseen by readers."""
+        """Copy the report into the database, invisible to readers."""
         self._connection.execute(statement("load/create_incoming_content"))
         self._create_lines()
         beside, goes_on = _SideBuffer(), True
@@ -73,21 +72,21 @@ class SliceLoad(ABC):
 
     @abstractmethod
     def deduplicate(self, tally: Tally) -> int:
-        """Sum the lines of one key into one row; gives the number of rows."""
+        """Sum lines with equal keys into one row; returns the number of rows."""
 
     @abstractmethod
     def write(self) -> None:
-        """Make the stored rows those of the report, and the rollup theirs.
+        """Replace the stored rows with those of the report, and update the rollup.
 
         Takes no lock that loads of other slices would wait for.
         """
 
     @abstractmethod
     def stored_rows(self) -> Iterator[Buffer]:
-        """The slice's rows with titles, in key order, each a record of CSV: what is stored, or is about to be."""
+        """The rows that are stored, or about to be, with titles, in key order, as CSV records."""
 
     def finish(self, tally: Tally) -> Change:
-        """Show readers what was written, prove it, and store contents and rejects: they lock what other slices need.
+        """Make the rows visible, reconcile them, and store contents and rejects (these lock rows of other slices).
 
         Raises:
             ReconciliationFailed: the slice's rows or seconds are not those of the report; the caller rolls back.
@@ -102,7 +101,7 @@ class SliceLoad(ABC):
             repeated=self._repeated,
         )
         self._reconcile(change, tally)
-        # Last: it locks contents that other slices name too, and they wait for our commit.
+        # Last, because it locks content rows that other slices need too until the commit.
         self._connection.execute(statement("load/upsert_content"), self.slice.key())
         if self._has_rejects:
             self._connection.execute(statement("load/store_rejects"))
@@ -110,10 +109,10 @@ class SliceLoad(ABC):
 
     @abstractmethod
     def _publish(self) -> tuple[int, int, int]:
-        """Show readers what was written; gives the rows that were inserted, deleted and updated."""
+        """Make the written rows visible; returns the numbers of inserted, deleted and updated rows."""
 
     def _copy_facts(self, chunks: Iterator[EncodedChunk], beside: _SideBuffer) -> bool:
-        """In one COPY, each of which leaves some empty pages behind; False: that was all."""
+        """Copy facts in one COPY until `beside` is full (each COPY leaves empty pages); False at the report's end."""
         query = self._render("load/copy_facts")
         with self._connection.cursor() as cursor, cursor.copy(query) as copy:
             for chunk in chunks:
@@ -127,7 +126,7 @@ class SliceLoad(ABC):
         contents, rejects = beside.take()
         self._copy("load/copy_content", contents)
         if any(rejects):
-            # Aside first: a refused report with a million of them would leave as many dead rows behind.
+            # Into a side table first: a refused report with a million rejects would leave as many dead rows behind.
             if not self._has_rejects:
                 self._execute("load/create_incoming_reject", report_sha256=sql.Literal(self._report_sha256))
                 self._has_rejects = True
@@ -194,10 +193,10 @@ class SliceLoad(ABC):
 
 
 class _SideBuffer:
-    """What comes with the facts into other tables: kept while their COPY goes on.
+    """Buffers rows for other tables while the COPY of facts is running.
 
     Attributes:
-        size_bytes: about how much memory that takes.
+        size_bytes: approximate memory use.
     """
 
     def __init__(self) -> None:
@@ -206,13 +205,13 @@ class _SideBuffer:
         self.size_bytes = 0
 
     def take(self) -> tuple[Sequence[memoryview], Sequence[memoryview]]:
-        """The contents and the rejects, as COPY text; they are not kept any more."""
+        """Return the contents and the rejects as COPY text, and empty the buffer."""
         taken = self._contents, self._rejects
         self._contents, self._rejects, self.size_bytes = [], [], 0
         return taken
 
     def add(self, chunk: EncodedChunk) -> None:
-        """Keep what goes elsewhere."""
+        """Buffer a chunk's contents and rejects."""
         self._contents.append(chunk.contents)
         self._rejects.append(chunk.rejects)
         self.size_bytes += len(chunk.contents) + len(chunk.rejects)

@@ -2,11 +2,11 @@
 
 slice_sync        brings one slice up to date, stage by stage
 report_reader     reads a downloaded report for a load
-guards            what keeps a suspicious report out
-guard_stage       asks them of a load, and whether a person overrode them
+guards            checks that hold a suspicious report
+guard_stage       runs the guards on a load, and applies overrides
 archive_stage     stores an accepted revision in the archive
 not_found_policy  what a 404 means
-outcome_recorder  records in the ledger what came of it
-outcome_log       logs what came of it
+outcome_recorder  records the outcome in the ledger
+outcome_log       logs the outcome
 replay            restores slices from the archive
 """

@@ -1,6 +1,6 @@
-"""The archive's part in the story of a slice, which is none where no archive is configured.
+"""The archive steps of syncing a slice. They do nothing if no archive is configured.
 
-`archive` knows files and names; here is what a load asks of it, before its commit and after.
+`archive` handles files and names; this module calls it before and after a load's commit.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class ArchiveStage:
     """A stage of the pipeline. Safe to use from several threads.
 
     Args:
-        archive: where accepted revisions go; None: nowhere, and nothing is done.
-        database: of the ledger that says what was committed.
+        archive: stores accepted revisions; None disables the stage.
+        database: holds the ledger, which records what was committed.
     """
 
     def __init__(self, archive: Archive | None, database: Database) -> None:
@@ -52,11 +52,11 @@ class ArchiveStage:
         self._database = database
 
     def check_history(self, slice_: Slice, known: SliceRecord | None) -> Key | None:
-        """The committed revision that the ledger lacks; `Archive.check_history` says what it raises."""
+        """The committed revision that the ledger lacks. Raises what `Archive.check_history` raises."""
         return self._archive.check_history(slice_, known) if self._archive else None
 
     def confirm(self, lost: Key | None, report: ReportFile | ReportNotFound) -> Marker | None:
-        """What the archive says of the lost revision, if the source still has its report; None: none is lost.
+        """The archived revision that the ledger lost, if the source still has its report; None if none is lost.
 
         Raises:
             Misconfigured: the source has another report, or none; or another warehouse committed the revision.
@@ -72,7 +72,7 @@ class ArchiveStage:
         return marker
 
     def is_done(self, known: SliceRecord) -> bool:
-        """Whether the archive has all of the stored revision, as far as was known when it was opened."""
+        """Whether the archive had the complete stored revision when it was opened."""
         if self._archive is None or not known.report_sha256:
             return True
         return self._archive.is_complete(known.slice, known.revision, known.report_sha256)
@@ -88,7 +88,7 @@ class ArchiveStage:
         rows: int,
         tally: Tally,
     ) -> None:
-        """Store what is about to be committed; `Archive.store_revision` says what it raises."""
+        """Store the revision that is about to be committed. Raises what `Archive.store_revision` raises."""
         if self._archive:
             self._archive.store_revision(
                 connection,
@@ -107,9 +107,9 @@ class ArchiveStage:
         report: ReportFile,
         encode: Callable[[Tally], AbstractContextManager[Iterator[EncodedChunk]]],
     ) -> None:
-        """Store the stored revision where it was loaded without the archive.
+        """Archive the stored revision if it was loaded without the archive.
 
-        Titles come from its `report`; `encode` reads its lines and counts them, where there is something to do.
+        Titles come from its `report`. `encode` reads and counts its lines; it is called only if something is missing.
         """
         if self.is_done(known):
             return
@@ -122,7 +122,7 @@ class ArchiveStage:
         self.store(connection, load, report, revision=known.revision, header_mapping=mapping, rows=rows, tally=tally)
 
     def publish_committed(self, outcome: Outcome, sha256: str) -> Outcome:
-        """Show the archive's readers what was committed. Where that fails, any later run does it."""
+        """Make the committed revision visible to readers of the archive. If that fails, a later run does it."""
         archive = self._archive
         if archive is None or outcome.result not in _STORED:
             return outcome
@@ -154,7 +154,7 @@ def restored(
     tally: Tally,
     change: Change,
 ) -> Outcome:
-    """Write down an archived revision as it was accepted, last in the transaction that loads its rows.
+    """Record an archived revision as it was accepted, as the last step of the transaction that loads its rows.
 
     `known` is the slice before it, `tally` what its report holds, and `change` what loading it did.
 
@@ -169,7 +169,7 @@ def restored(
 
 
 def _require_equal(accepted: Accepted, known: SliceRecord | None, tally: Tally, change: Change) -> None:
-    """What the report's bytes give now must be what they gave when the revision was accepted.
+    """Require that the report's bytes yield the same rows as when the revision was accepted.
 
     Raises:
         ReconciliationFailed: it is not.
@@ -185,7 +185,7 @@ def _require_equal(accepted: Accepted, known: SliceRecord | None, tally: Tally, 
         "unknown_types": (accepted.unknown_types, tally.unknown_types),
     }
     if (known.revision if known else 0) == accepted.revision - 1:
-        # The revision before it is there too, so that what it changed can be compared.
+        # The previous revision is stored too, so the changes can be compared.
         pairs |= {
             "rows_inserted": (accepted.rows_inserted, change.inserted),
             "rows_updated": (accepted.rows_updated, change.updated),

@@ -1,4 +1,4 @@
-"""The guards' part in the story of a slice: what they are asked of a load, and whether a person overrode them."""
+"""The guard steps of syncing a slice: runs the guards on a load, and applies overrides."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class GuardStage:
-    """The guards of one load. A check returns what a guard said and a person overrode; `Refused`: nobody did.
+    """The guards of one load. A check returns the message of an overridden guard, or raises `Refused`.
 
     Attributes:
         known: the slice before the load.
-        tally: what the report holds, as far as it was staged.
+        tally: counts of the report's lines staged so far.
     """
 
     limits: Limits
@@ -43,14 +43,14 @@ class GuardStage:
     tally: Tally
 
     def check_rejects(self, connection: Connection) -> tuple[str, ...]:
-        """That no more lines are rejected than are allowed, or were when this report was accepted before."""
+        """Check that no more lines are rejected than allowed, or than when this report was accepted before."""
         if not self.tally.rows_rejected:
             return ()
         accepted = revisions.accepted_rejects(connection, self.attempt.slice, self.report.sha256) or 0
         return self._override(guards.check_rejects(self.attempt.slice, self.tally, self.limits, accepted=accepted))
 
     def check_shrinking(self, rows: int) -> tuple[str, ...]:
-        """That the report, with `rows` after those of one key were merged, does not replace much more than it holds."""
+        """Check that the report, with `rows` rows after merging equal keys, has not shrunk too much."""
         refusal = guards.check_shrinking(
             self.attempt.slice,
             self.tally,

@@ -29,10 +29,10 @@ class Limits:
 
 
 def override(refusal: GuardRefused | None, *, is_held: bool, is_asked_for: bool) -> tuple[str, ...]:
-    """Override a refusal by a guard where a person asked for that and it is the held report; returns its message then.
+    """Override a guard's refusal if a person accepted this held report, and return the guard's message.
 
     Raises:
-        GuardRefused: it stands.
+        GuardRefused: the refusal is not overridden.
     """
     if refusal is None:
         return ()
@@ -47,13 +47,13 @@ def override(refusal: GuardRefused | None, *, is_held: bool, is_asked_for: bool)
 
 
 def check_rejects(slice_: Slice, tally: Tally, limits: Limits, *, accepted: int = 0) -> GuardRefused | None:
-    """Check that no more lines are rejected than the limit allows, and that some are left.
+    """Check that no more lines are rejected than the limit allows, and that at least one line is valid.
 
-    When the same report was accepted before, `accepted` of its lines were rejected: as many are allowed again.
+    `accepted` is how many lines were rejected when the same report was accepted before; as many are allowed again.
 
     Returns:
-        None where the report passes. Else why it does not, with the count and the first reason, never with a value;
-        `NothingAcceptable` where no line is left, which nobody can override.
+        None if the report passes. Otherwise an error with the count and the first reason, but no values;
+        `NothingAcceptable`, which cannot be overridden, if no line is valid.
     """
     if not tally.rows_rejected:
         return None
@@ -78,12 +78,12 @@ def check_rejects(slice_: Slice, tally: Tally, limits: Limits, *, accepted: int 
 def check_shrinking(
     slice_: Slice, tally: Tally, limits: Limits, *, rows: int, rows_stored: int, seconds_stored: Decimal
 ) -> GuardRefused | None:
-    """Check that a report does not replace much more than it holds.
+    """Check that a report is not much smaller than the slice that it would replace.
 
-    The new report has so many `rows` after lines of one key were merged, the slice `rows_stored` and `seconds_stored`.
+    The new report has `rows` after merging lines with equal keys; the slice has `rows_stored` and `seconds_stored`.
 
     Returns:
-        None where the report passes. Else why it does not, with the figures before and after.
+        None if the report passes. Otherwise an error with the figures before and after.
     """
     if not rows_stored or not limits.shrink_limit:
         return None

@@ -1,6 +1,6 @@
 """What a 404 of the report API means for a slice. Pure: no I/O, no clock.
 
-The first row that fits decides; a dash means "either":
+The first matching row applies; a dash means "either":
 
     stored revision  report seen  settled and asked twice  evidence  ->  meaning                  state in the ledger
     yes              -            -                        -             withdrawn                as it was
@@ -10,7 +10,7 @@ The first row that fits decides; a dash means "either":
     no               no           yes                      no            unexplained              unavailable
 
 *Settled*: the date is older than the lag and the settling window (`etl.domain.slices.is_settled`). *Evidence*: the
-date's other report, or a later one of this type, is there. See docs/decisions/0006-states.md.
+date's other report, or a later one of this type, exists. See docs/decisions/0006-states.md.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from etl.domain.slices import State
 if TYPE_CHECKING:
     from etl.domain.slices import Slice
 
-# A 404 that is to mean "nothing to come" was answered twice.
+# A 404 must be confirmed by a second request before it can mean "no report will come".
 ASKS_TO_CONFIRM: Final = 2
 
 
@@ -42,14 +42,14 @@ class Meaning(Enum):
 
 @dataclass(frozen=True, slots=True)
 class NotFound:
-    """A 404, and what is known of its slice.
+    """A 404, and what is known about its slice.
 
     Attributes:
-        asks: how often it was answered.
-        is_settled: whether the date is so old that a confirmed 404 is final.
+        asks: how many requests were answered with it.
+        is_settled: whether the date is old enough for a confirmed 404 to be final.
         has_revision: whether a report of the slice was accepted.
         report_seen: whether the source has had one, accepted or not.
-        evidence: what shows that the source is done with the date, in words.
+        evidence: a description of what shows that the source has finished the date.
     """
 
     asks: int
@@ -65,7 +65,7 @@ def meaning_of(answer: NotFound) -> Meaning:
     if answer.has_revision:
         return Meaning.WITHDRAWN
     if answer.report_seen:
-        # There were rows: whatever a 404 means now, it does not mean that nobody watched.
+        # The report had rows, so a 404 now cannot mean that nobody watched.
         return Meaning.WITHDRAWN_UNACCEPTED
     if not answer.is_settled or answer.asks < ASKS_TO_CONFIRM:
         return Meaning.NOT_PUBLISHED

@@ -22,12 +22,12 @@ log = structlog.get_logger("watch_time")
 
 
 def run_started(command: str, shard: Shard = WHOLE) -> None:
-    """One line before anything is asked."""
+    """Log the start of a run, before the first request."""
     log.info("run_started", command=command, version=__version__, **shard.as_json())
 
 
 def paused(slice_: Slice, pause: Pause) -> None:
-    """One line each time that work on a slice stands still: why, and until when."""
+    """Log that a slice is waiting: why, and until when."""
     now = datetime.now(UTC)
     figures = {
         "slice": str(slice_),
@@ -46,7 +46,7 @@ def _moment(now: datetime, seconds: float) -> str:
 
 
 def outcome_done(outcome: Outcome) -> None:
-    """One line for a slice, with every figure that explains it."""
+    """Log a slice's outcome with its figures."""
     figures: Mapping[str, object] = {
         "message": outcome.message,
         "next_step": outcome.next_step,
@@ -82,7 +82,7 @@ def outcome_done(outcome: Outcome) -> None:
 def run_done(
     command: str, outcomes: Iterable[Outcome], exit_code: ExitCode, shard: Shard = WHOLE, *, not_tried: int = 0
 ) -> None:
-    """One line for the whole run."""
+    """Log the end of a run with its totals."""
     done = list(outcomes)
     counts = {result.value: sum(1 for outcome in done if outcome.result is result) for result in Result}
     log.info(

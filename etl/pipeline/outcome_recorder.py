@@ -1,4 +1,4 @@
-"""Writing down what came of asking for a slice: each answer, absence, refusal and failure, and what it means.
+"""Records the outcome of syncing a slice: loaded, unchanged, not found, held or failed.
 
 Every check is noted in the transaction that records its outcome, under the slice's lock.
 """
@@ -34,22 +34,22 @@ log = structlog.get_logger("watch_time")
 
 
 class StaleBaseline(Exception):
-    """Another run committed the slice after this one had asked for it."""
+    """Another run committed the slice after this one had requested it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SliceAttempt:
-    """A slice, how to ask for it, and the revision that it had before it was asked for."""
+    """A slice, its fetch options, and the revision that it had before it was requested."""
 
     slice: Slice
     options: FetchOptions
     base_revision: int
 
     def require_fresh_baseline(self, known: SliceRecord | None) -> None:
-        """What was asked for before another run's commit may be older than what that run loaded: ask again.
+        """Require that no other run committed the slice since it was requested: it may have loaded a newer report.
 
         Raises:
-            StaleBaseline: the slice has another revision than before it was asked for.
+            StaleBaseline: the slice's revision changed after it was requested.
         """
         if revision_of(known) != self.base_revision:
             raise StaleBaseline
@@ -64,7 +64,7 @@ class Recorder:
         self._stop = stop
 
     def transaction(self, slice_: Slice, work: Callable[[Connection], Outcome]) -> Outcome:
-        """Do `work` in a transaction that also notes what the check met."""
+        """Run `work` in a transaction that also records the check."""
 
         def and_note(connection: Connection) -> Outcome:
             outcome = work(connection)
@@ -74,12 +74,12 @@ class Recorder:
         return self._database.run(and_note)
 
     def lock_and_read(self, connection: Connection, slice_: Slice) -> SliceRecord | None:
-        """Take the slice's lock, and read what is known of it from then on."""
+        """Take the slice's lock, then read what the ledger knows about the slice."""
         ledger.lock(connection, slice_, sleep=self._stop.sleep)
         return ledger.read(connection, slice_)
 
     def claim_ownership(self, connection: Connection) -> None:
-        """Last in the transaction: who claims first makes the others wait for its commit."""
+        """Claim the schema for the organization. Call it last in a transaction: other claimants wait for the commit."""
         schema.claim(connection, self._org_id)
         schema.require_owner(self._database, connection, self._org_id)
 
@@ -118,7 +118,7 @@ class Recorder:
     def record_repaired(
         self, connection: Connection, known: SliceRecord, report: ReportFile, change: Change
     ) -> Outcome:
-        """Note that the stored report was loaded again; whatever the facts had become, they are its rows once more."""
+        """Note that the stored report was loaded again, which restored any facts that had been changed."""
         outcome = self.record_unchanged(connection, known, report)
         if not change.written:
             return outcome
@@ -148,16 +148,16 @@ class Recorder:
                 ledger.record_last_check(connection, attempt.slice, outcome.message or "")
                 return _of_stored(outcome, known)
             ledger.record_state(connection, attempt.slice, state, reason=outcome.message)
-            # A 404 claims nothing: it says nothing of whose token and organization these are.
+            # A 404 does not claim the schema: it does not prove that the token belongs to this organization.
             schema.require_owner(self._database, connection, self._org_id)
             return outcome
 
         return self.transaction(attempt.slice, record)
 
     def reclassify_not_found(self, slice_: Slice) -> Outcome | None:
-        """Look for evidence once more, for a slice whose 404 was confirmed in this run before its neighbours came.
+        """Look for evidence again, for a slice whose 404 was confirmed before its neighbours were loaded in this run.
 
-        None: the slice has another state by now, or there still is no evidence.
+        None if the slice's state has changed since, or if there still is no evidence.
         """
 
         def reclassify(connection: Connection) -> Outcome:
@@ -195,7 +195,7 @@ class Recorder:
         return self.transaction(slice_, record)
 
     def record_failure(self, slice_: Slice, error: WatchTimeError) -> Outcome:
-        """Note an error where that is possible: not when the database is the trouble, or the slice is others'."""
+        """Record an error if possible: not if the database is what failed, or if another run has the slice."""
         outcome = refusal(slice_, Result.FAILED, error)
         if isinstance(error, DatabaseUnavailable):
             return replace(outcome, lost_database=True)
@@ -205,7 +205,7 @@ class Recorder:
         def record(connection: Connection) -> Outcome:
             known = self.lock_and_read(connection, slice_)
             if known and known.has_answer and not isinstance(error, DataRefused):
-                # Trouble on the way says nothing about facts, nor about a report that a person has to look at.
+                # A temporary failure says nothing about the stored facts, or about a held report that needs a person.
                 ledger.record_last_check(connection, slice_, f"failed: {error}")
             else:
                 ledger.record_state(connection, slice_, State.FAILED, reason=str(error), error=error)
@@ -219,7 +219,7 @@ class Recorder:
 
 
 class _NoChange(Exception):
-    """Rolls a transaction back that has nothing to record."""
+    """Rolls back a transaction that has nothing to record."""
 
 
 def revision_of(known: SliceRecord | None) -> int:
@@ -228,7 +228,7 @@ def revision_of(known: SliceRecord | None) -> int:
 
 
 def why_empty(rows: int) -> str | None:
-    """Why an accepted report stores nothing; None when it stores something."""
+    """Why an accepted report has no rows to store; None if it has some."""
     return None if rows else "the report has a header and no rows"
 
 

@@ -1,7 +1,7 @@
-"""Rebuilding the warehouse from its archive, without the source: each committed revision again, in the order of old.
+"""Rebuilds the warehouse from its archive, without the source: reloads each committed revision in the original order.
 
-The rows come from the raw bytes, read as they were read then, by the same stages as in a load. What they give must be
-what the ledger said of the revision; its number, its times and who accepted it are taken from there.
+The raw bytes are read with the original header mapping, by the same stages as in a load. The resulting rows must match
+the archived ledger entry, which also supplies the revision's number, its times and who accepted it.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ class Replay:
         return _in_order(self._archive.marker(key) for key in keys)
 
     def work(self, plan: Sequence[Marker], *, on_outcome: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:
-        """Bring every revision back; after one that fails, the later ones of its slice are left out.
+        """Restore every revision; if one fails, later revisions of the same slice are skipped.
 
-        Where credentials are refused all later ones are: they would meet it too.
+        If credentials are refused, all remaining revisions are skipped: they would fail too.
         """
         outcomes: list[Outcome] = []
         broken: set[Slice] = set()
@@ -148,7 +148,7 @@ class Replay:
 
 
 def _in_order(markers: Iterable[Marker]) -> list[Marker]:
-    """By the time of loading; of one slice always by revision, whatever the clocks said."""
+    """Sort by time of loading, but revisions of one slice always by number, in case clocks were wrong."""
     placed, latest = [], None
     for marker in markers:  # by slice and revision
         if latest is None or latest[0] != marker.key.slice:

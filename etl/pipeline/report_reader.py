@@ -1,7 +1,6 @@
 """Reads a downloaded report for a load: what its header says, and its lines as COPY text.
 
-Composes `transform`, which is imported late: pandas takes a quarter of a second, which a run that finds nothing new
-does not spend.
+Imports `transform` late: importing pandas takes a quarter of a second, which a run without new reports saves.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def start_import() -> None:
-    """Import what reading needs in a thread, while the download is under way."""
+    """Import the reader's dependencies in a thread during the download."""
     if "etl.transform.copy_encoder" not in sys.modules:
         threading.Thread(target=importlib.import_module, args=("etl.transform.copy_encoder",), name="import").start()
 
@@ -38,7 +37,7 @@ def header_mapping(path: Path, aliases: Mapping[str, str]) -> str:
 
 @contextmanager
 def encode(path: Path, aliases: Mapping[str, str], tally: Tally, stop: Stop) -> Iterator[Iterator[EncodedChunk]]:
-    """The report's lines, encoded one step ahead of who takes them, and counted into `tally`.
+    """The report's lines, encoded one chunk ahead of the consumer, and counted in `tally`.
 
     Raises:
         ContractBroken, DataRefused: the report cannot be read.

@@ -1,6 +1,6 @@
-"""The story of one slice, from the question to the API to the committed revision.
+"""Syncs one slice, from the API request to the committed revision.
 
-The only module that knows all stages. The network is finished before the transaction begins; everything from the
+The only module that uses all stages. The download is complete before the transaction begins; everything from the
 slice's lock to its ledger row is one transaction. `job` decides which slices there are.
 """
 
@@ -50,13 +50,13 @@ log = structlog.get_logger("watch_time")
 
 
 _LOST: Final = "the warehouse had lost this revision; it was restored from the archive"
-# So often a slice's work begins anew because another run committed the slice meanwhile.
+# How many times a slice is retried because another run committed it in the meantime.
 _MAX_STALE_BASELINES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class _Baseline:
-    """What is known of a slice before the source is asked.
+    """What is known about a slice before the source is asked.
 
     Attributes:
         revision: the stored one.
@@ -70,7 +70,7 @@ class _Baseline:
 
 
 class _Pauses:
-    """What is told while work on one slice stands still; and how often the source was asked or fetched from again."""
+    """Reports pauses while one slice waits, and counts its retries."""
 
     def __init__(self, slice_: Slice, tell: Callable[[Slice, Pause], None]) -> None:
         self._slice = slice_
@@ -78,12 +78,12 @@ class _Pauses:
         self.retries = 0
 
     def retry(self, pause: Pause) -> None:
-        """Something failed and is tried again."""
+        """Report that a request failed and is retried."""
         self.retries += 1
         self.wait(pause)
 
     def wait(self, pause: Pause) -> None:
-        """The report is not there yet."""
+        """Report that the report is not published yet."""
         outcome_log.paused(self._slice, pause)
         self._tell(self._slice, pause)
 
@@ -111,10 +111,10 @@ class Pipeline:
         self._limits = Limits(settings.max_reject_ratio, settings.shrink_limit)
 
     def sync_slice(self, slice_: Slice, options: FetchOptions) -> Outcome:
-        """Make the slice equal to the newest report, or say why not.
+        """Load the newest report of the slice; the outcome says what happened.
 
         Raises:
-            CredentialsRefused: the next slice would meet it too; nothing is recorded.
+            CredentialsRefused: the next slice would fail too; nothing is recorded.
             Stopped: as asked.
         """
         began_s, pauses = time.monotonic(), _Pauses(slice_, self._on_pause)
@@ -134,11 +134,11 @@ class Pipeline:
         return replace(outcome, elapsed_s=time.monotonic() - began_s, retries=pauses.retries)
 
     def refused(self, slice_: Slice, error: CredentialsRefused) -> Outcome:
-        """Record that the credentials were refused at this slice, which ends the run: for one slice of a run."""
+        """Record that the credentials were refused at this slice. Called once per run, which the refusal ends."""
         return self._recorder.record_failure(slice_, error)
 
     def reclassify_not_found(self, slice_: Slice) -> Outcome | None:
-        """What a 404 that was confirmed in this run means now that other slices have come; None: nothing new."""
+        """The new outcome of a 404 confirmed in this run, now that other slices are loaded; None if it is unchanged."""
         try:
             return self._recorder.reclassify_not_found(slice_)
         except WatchTimeError as error:
@@ -157,7 +157,7 @@ class Pipeline:
         )
 
     def _sync_once(self, slice_: Slice, options: FetchOptions, pauses: _Pauses) -> Outcome:
-        """Ask, download, load; what is asked from here on is at least as new as the baseline."""
+        """Request, download, load. What is requested from here on is at least as new as the baseline."""
         baseline = self._database.run(lambda connection: self._read_baseline(connection, slice_, options))
         attempt = SliceAttempt(slice_, options, baseline.revision)
         fetched = self._source.fetch(
@@ -206,7 +206,7 @@ class Pipeline:
     def _load(self, connection: Connection, attempt: SliceAttempt, report: ReportFile, lost: Marker | None) -> Outcome:
         """From the lock to the ledger row: one transaction.
 
-        A `lost` revision is loaded as it was accepted; the archive has it, and nothing of it is written there again.
+        A `lost` revision is loaded as it was accepted; it is not written to the archive again.
         """
         began_s = time.monotonic()
         known = self._recorder.lock_and_read(connection, attempt.slice)
@@ -232,7 +232,7 @@ class Pipeline:
             change = load.finish(tally)
             outcome = restored(connection, self._recorder, lost, known=known, tally=tally, change=change)
             return replace(outcome, warnings=(_LOST,))
-        # The same rows of the same report are the same revision: whatever had become of the facts.
+        # The same rows of the same report are the same revision, even if the facts had been changed.
         is_repair = is_stored and self._has_been_read_so(known, rows, tally)
         header_mapping = report_reader.header_mapping(report.path, aliases)
         revision = revision_of(known) + (not is_repair)
@@ -247,7 +247,7 @@ class Pipeline:
         return self._recorder.record_accepted(connection, attempt.slice, known, loaded)
 
     def _has_been_read_so(self, known: SliceRecord | None, rows: int, tally: Tally) -> bool:
-        """Whether reading the stored report gave just this when it was accepted."""
+        """Whether reading the stored report yielded the same result when it was accepted."""
         return (
             known is not None
             and contract.is_read_alike(known.read_as, self._settings.header_aliases)
@@ -255,7 +255,7 @@ class Pipeline:
         )
 
     def _is_current(self, connection: Connection, known: SliceRecord, options: FetchOptions) -> bool:
-        """Whether the stored report was read as it would be read now, and its facts are there, as far as is asked."""
+        """Whether the stored report would be read the same way now and its facts exist, as far as `options` ask."""
         if options.trust is Trust.NOTHING or not contract.is_read_alike(known.read_as, self._settings.header_aliases):
             return False
         if known.rows_stored and not partitions.is_covered(connection, known.slice):
