@@ -1,4 +1,4 @@
-"""The command that checks the archive, and cleans it up."""
+"""The command that checks and cleans up the archive."""
 
 from __future__ import annotations
 

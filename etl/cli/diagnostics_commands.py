@@ -1,4 +1,4 @@
-"""The commands that look at the warehouse, and at what it depends on, and change nothing."""
+"""The read-only commands: they inspect the warehouse and what it depends on."""
 
 from __future__ import annotations
 

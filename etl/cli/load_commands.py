@@ -193,7 +193,7 @@ def _shown(
     quiet: bool,
     trouble: WatchTimeError | None = None,
 ) -> int:
-    """Log the run's line and show its outcomes; returns the most severe exit code, that of `trouble` included."""
+    """Log the end of the run and show its outcomes; returns the most severe exit code, including that of `trouble`."""
     from etl.display import run_tables
     from etl.pipeline import outcome_log
 

@@ -44,7 +44,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command; the process ends with a code of `etl.domain.errors.ExitCode`."""
+    """Run the command, and exit with a code of `etl.domain.errors.ExitCode`."""
     exit_on_signals()
     output.open_streams()
     logs.configure()
@@ -81,7 +81,7 @@ def _run() -> None:
 
 
 def _end(code: ExitCode, error: dict[str, object]) -> NoReturn:
-    """End with `code`; who asked for a document gets one in any case."""
+    """Exit with `code`; with --json, always print a document."""
     if "--json" in sys.argv:
         output.say(json.dumps({"exit_code": int(code), "error": error}, indent=2))
     raise SystemExit(int(code)) from None
@@ -99,10 +99,10 @@ def root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Say nothing: the options of all commands stand here."""
+    """Declare the options of the program itself."""
 
 
-# Each command, its line in the list of all, and examples that run as they stand.
+# Each command, its line in the list of commands, and examples that run unchanged.
 _COMMANDS: Final = (
     (
         setup_commands.init,

@@ -1,4 +1,4 @@
-"""The options of the command line that need reading: dates, states, shards. Wrong ones end with exit code 2."""
+"""Parses command-line options: dates, states, shards. Invalid values exit with code 2."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 
 
 def day(text: str) -> date:
-    """A report date. Before the year 2000 nobody streamed, and far from it calendars end."""
+    """Parse a report date. Dates before 2000 or far in the future are typos."""
     try:
         found = date.fromisoformat(text)
     except ValueError:
@@ -39,7 +39,7 @@ def date_option(text: str) -> Any:
 
 
 def wanted(only: str | None, *, refresh: bool) -> frozenset[State | None]:
-    """The states of slices that a backfill works on."""
+    """The slice states that a backfill selects."""
     if only and refresh:
         raise typer.BadParameter("--only cannot be combined with --refresh or --reload; add loaded to --only instead")
     if only is None:
@@ -52,14 +52,14 @@ def wanted(only: str | None, *, refresh: bool) -> frozenset[State | None]:
 
 
 def trust(*, refresh: bool, reload: bool) -> Trust:
-    """What it takes to leave a loaded slice as it is."""
+    """How thoroughly to check a loaded slice before skipping it."""
     if refresh and reload:
         raise typer.BadParameter("--reload includes --refresh: leave --refresh out")
     return Trust.NOTHING if reload else Trust.COUNTS if refresh else Trust.LEDGER
 
 
 def shard(text: str | None) -> Shard:
-    """Which of how many parts."""
+    """Parse I/N: which of how many parts."""
     if text is None:
         return WHOLE
     numbers = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
@@ -70,7 +70,7 @@ def shard(text: str | None) -> Shard:
 
 
 def require_dask_alone(dask: str, *, concurrency: int | None, rate: float | None, dry_run: bool) -> None:
-    """Refuse what the workers of a cluster could not keep to."""
+    """Refuse options that the workers of a cluster cannot enforce."""
     if dry_run:
         raise typer.BadParameter("--dry-run requests nothing, so leave --dask out")
     if dask == "local":

@@ -1,4 +1,4 @@
-"""The command that queries the warehouse by SQL."""
+"""The command that queries the warehouse with SQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands for trying things out: a stand-in for the source, and the job at work."""
+"""The commands for trying watch-time: the mock API, and a demo."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def migrate() -> None:
 def _known(
     token_file: Path | None, org_id: str | None, database_url: str | None, api_base_url: str | None
 ) -> dict[str, str]:
-    """What options, environment and `.env` say already."""
+    """The settings known from options, environment and `.env`."""
     from etl.config.environment import given, read_secret_files, variable_of
 
     names = ("api_token", "org_id", "database_url", "api_base_url")
@@ -108,7 +108,7 @@ def _known(
 
 
 class _Interview:
-    """What was answered so far; asked for on a terminal, else what is known already."""
+    """The answers so far: prompted for on a terminal, otherwise taken from the known settings."""
 
     def __init__(self, known: dict[str, str], *, asks: bool) -> None:
         self._known = known
@@ -116,12 +116,12 @@ class _Interview:
         self.answers = {name: known[name] for name in ("api_base_url",) if name in known}
 
     def ask_for_source(self) -> None:
-        """Token and organization."""
+        """Prompt for token and organization."""
         self._answer("api_token", "API token (in the console: Developers, API Tokens)", is_secret=True)
         self._answer("org_id", "Organization id")
 
     def ask_for_database(self) -> None:
-        """Its URL, and how its server is to be verified where the URL says nothing."""
+        """Prompt for the database's URL, and for how to verify its server if the URL does not say."""
         from etl.config import ca_certificates
 
         self._answer("database_url", "Postgres URL, or embedded:DIR", proposal=_EMBEDDED_HERE)
@@ -136,7 +136,7 @@ class _Interview:
             self.answers["database_url"] = ca_certificates.verified(url, file)
 
     def ask_until_good(self, ask: Callable[[], None], check: Callable[[Settings], tuple[str, bool]]) -> bool:
-        """Ask, and try the answers, until they are good; what the check returned.
+        """Prompt until the answers pass the check; returns the check's result.
 
         Raises:
             WatchTimeError: they are not, and nobody can answer again.
@@ -154,7 +154,7 @@ class _Interview:
                 return needs_more
 
     def settings(self) -> Settings:
-        """With the answers so far; from here on their secrets are masked."""
+        """The settings with the answers so far. From here on, their secrets are masked."""
         from etl.diagnostics import init_checks
 
         settings = init_checks.settings_of(**self.answers)
@@ -162,7 +162,7 @@ class _Interview:
         return settings
 
     def confirms(self, question: str) -> bool:
-        """Whether the answer is yes, as it is where nobody is asked."""
+        """Prompt for yes or no; yes without a prompt if not interactive."""
         return not self._asks or typer.confirm(question, default=True, err=True)
 
     def _answer(self, name: str, question: str, *, is_secret: bool = False, proposal: str | None = None) -> None:

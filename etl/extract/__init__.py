@@ -7,10 +7,10 @@ http_errors      httpx's errors, translated
 url_policy       which URLs may be fetched
 retry            retries, backoff, rates
 download         downloads a file, resumes, verifies
-storage_headers  headers of requests to storage hosts and of their answers
+storage_headers  headers of requests to storage hosts and of their responses
 file_identity    which file a signed URL names
 spool            writes a download to disk
-gunzip           decompresses on the way
+gunzip           decompresses while downloading
 http_checksums   checksums in HTTP headers
 scratch_folder   a run's folder for downloads
 token_expiry     when an API token expires

@@ -3,7 +3,7 @@
 A file is complete when its length or its chunks say so, and a checksum agrees where the host announces one. A cut
 download is resumed if the URL still names the same file (`report_source`) and the host can prove that it has not
 changed; an expired address is replaced by a fresh one. The token stays with the API, and the signed query string never
-reaches an error or a log; nor does an error's body, in which storage hosts like to repeat what they were sent.
+reaches an error or a log; nor does an error's body, in which storage hosts often repeat the request.
 """
 
 from __future__ import annotations
@@ -43,25 +43,25 @@ if TYPE_CHECKING:
     from etl.extract.url_policy import UrlPolicy
     from etl.runtime.cancellation import Stop
 
-# A report of 5 GB comes in this time at 700 kB a second. It bounds a slice's work, retries included.
+# Enough for 5 GB at 700 kB a second. It limits the time per slice, including retries.
 _TOTAL_S: Final = 7200.0
-# Storage hosts redirect to a region or a cache, once; more than this is a loop.
+# Storage hosts redirect once, to a region or a cache; more than this is a loop.
 _MAX_REDIRECTS: Final = 3
 
-# The first address and two fresh ones: then it is not the hour that has run out.
+# The first address and two fresh ones; after that, expiry is not the cause.
 EXPIRED: Final = FailureKind("expired", 3)
-# Not there, whatever the API says; a fresh address may point elsewhere.
+# Missing, although the API says otherwise; a fresh address may point elsewhere.
 GONE: Final = FailureKind("gone", 2)
-# A file that cannot be a report: fetched a second time, from a fresh address, before it is refused.
+# A file that cannot be a report is downloaded again, from a fresh address, before it is refused.
 UNREADABLE: Final = FailureKind("unreadable", 2)
 
-# The hosts say "expired" in as many ways as there are hosts: S3 and Azure 403, Google 400, others 401 or 410.
+# Each host says "expired" in its own way: S3 and Azure 403, Google 400, others 401 or 410.
 _EXPIRED_STATUSES = frozenset({400, 401, 403, 410})
 _LATER = "run again later; loaded data is unchanged"
 
 
 class Unmodified(Exception):
-    """The download host says that the file is still the one that is known (304): no error, and no file."""
+    """The download host says that the file has not changed (304): not an error, but there is no file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,8 @@ class Downloader:
     Attributes:
         client: of `http_clients.storage_client`.
         policy: which URLs may be fetched, redirects included.
-        retry_policy: time and chance.
-        stop: asked between two pieces.
+        retry_policy: clock, sleep and randomness.
+        stop: checked between two pieces.
     """
 
     client: httpx.Client
@@ -93,20 +93,20 @@ class Downloader:
         """Download a report into `folder`, as `report.csv`, decompressed.
 
         Args:
-            address: where the report lies.
+            address: where the report is.
             renew: asks the API for a fresh address.
-            folder: made if need be; the caller removes it. After an error no file is left in it.
-            if_none_match: do not, if the host says that the file there is still this one.
+            folder: created if needed; the caller removes it. After an error it contains no file.
+            if_none_match: skip the download if the host says that the file is still this one.
             on_retry: called before a failed attempt is repeated.
-            on_body: called when a file begins to come.
+            on_body: called when a file starts to arrive.
 
         Raises:
             Unmodified: the file is still that of `if_none_match`.
-            SourceUnavailable: the host's trouble outlasted the retries.
-            MalformedReport: what lies there is no CSV, twice.
+            SourceUnavailable: the host's failures outlasted the retries.
+            MalformedReport: the file was not CSV, twice.
             Misconfigured: the policy refuses the URL, or the host's certificate cannot be verified.
             TryLater: the disk is full.
-            Stopped: as asked.
+            Stopped: a stop was requested.
         """
         url = self.policy.check(address.url)
         folder.mkdir(parents=True, exist_ok=True)
@@ -147,7 +147,7 @@ class _Download:
         return redacted_url(self.url).partition("://")[2] + self.url.raw_path.partition(b"?")[0].decode("ascii")
 
     def attempt(self) -> ReportFile:
-        """Fetch the file, or what is left of it."""
+        """Fetch the file, or the rest of it."""
         self.tools.stop.check()
         if self.is_stale:
             self.url = self.tools.policy.check(self.renew().url)
@@ -161,7 +161,7 @@ class _Download:
             raise self._restart(error, UNREADABLE) from None
 
     def _fetch(self) -> ReportFile:
-        """Request the URL, and where it leads to; the policy is applied at each hop."""
+        """Request the URL and follow redirects; the policy is applied at each hop."""
         url = self.url
         for _ in range(_MAX_REDIRECTS + 1):
             headers = signed_headers(url) | conditions(
@@ -174,7 +174,7 @@ class _Download:
         raise self._restart(self._trouble(f"redirects more than {_MAX_REDIRECTS} times"), BROKEN)
 
     def _receive(self, response: httpx.Response) -> ReportFile:
-        """Sort an answer: read the body, or say what is wrong."""
+        """Classify a response: read the body, or raise what is wrong."""
         status, headers = response.status_code, response.headers
         if status == HTTPStatus.NOT_MODIFIED:
             # Asked once: where the answer is to another question, the file is fetched plainly.
@@ -207,7 +207,7 @@ class _Download:
         return self._restart(error, PASSING if past_the_end else BROKEN)
 
     def _read(self, response: httpx.Response) -> None:
-        """Read the body. Falling short of the pace or of the deadline counts as a timeout, as it is one."""
+        """Read the body. Being too slow or missing the deadline counts as a timeout."""
         pace = ThroughputGuard(self.tools.retry_policy.clock)
         for piece in response.iter_raw():
             self.tools.stop.check()
@@ -249,7 +249,7 @@ class _Download:
         self.resumed += 1
 
     def _forget(self) -> None:
-        """Give up what was received: the next attempt begins with the first byte."""
+        """Discard what was received: the next attempt starts at the first byte."""
         self.spool.restart()
         self.origin = None
         self.total_bytes = None

@@ -1,13 +1,13 @@
-"""Which file a download URL names, whoever signed it and until when.
+"""Which file a download URL names, regardless of its signature and expiry.
 
-An ETag says something of one file only. Two URLs of one file differ in their signatures; two files may differ in
-nothing but the query. So a file is what a URL names without its signature.
+An ETag applies to one file only. Two URLs of one file differ in their signatures; the URLs of two files may differ only
+in the query. So a file is identified by its URL without the signature.
 
-Only the parameters of a complete signature of a listed kind are left out. All others count, also those that only change
+Only the parameters of a complete signature of a known kind are ignored. All others count, also those that only change
 how the file is sent (`response-content-disposition`): one too many costs a download, one too few would hide a
 restatement, or splice two files.
 
-Pure: no I/O. It must not return a query in the clear: a parameter that nobody listed may be a secret.
+Pure: no I/O. It must not return a query in plain text: an unlisted parameter may be a secret.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Gzip, decoded to the very end or refused.
 
-httpx's own decoding gives a shortened file for one that was cut, drops every member after the first, and opens any
-number of layers at once into memory. Here each member must end with its checksum, and output comes in bounded pieces.
+httpx's own decoder returns a truncated file without an error, drops every member after the first, and decompresses any
+number of layers into memory at once. Here each member must end with its checksum, and output is in bounded pieces.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 # The magic number and the only method there is.
 MAGIC: Final = b"\x1f\x8b\x08"
 
-# Of one piece of output. Whatever the input promises, no more than this is in memory at a time.
+# Size limit of one piece of output, and so of the memory used, whatever the input.
 _PIECE_BYTES: Final = 1 << 20
 # zlib's window bits for "gzip, nothing else".
 _GZIP_ONLY: Final = 31
 
 
 class Gunzip:
-    """Decodes a gzip file of any number of members, fed piece by piece."""
+    """Decodes a gzip file with any number of members, piece by piece."""
 
     def __init__(self) -> None:
         self._member = zlib.decompressobj(_GZIP_ONLY)
@@ -33,7 +33,7 @@ class Gunzip:
         """Decode `data`, yielding pieces of at most a mebibyte.
 
         Raises:
-            MalformedReport: damaged, or followed by something that is no gzip.
+            MalformedReport: damaged, or followed by something that is not gzip.
         """
         while data:
             if self._member.eof:
@@ -46,7 +46,7 @@ class Gunzip:
             data = self._member.unused_data
 
     def finish(self) -> None:
-        """Say that there is no more.
+        """Signal the end of the input.
 
         Raises:
             MalformedReport: the file ends in the middle.

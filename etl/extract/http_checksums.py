@@ -48,7 +48,7 @@ def _crc64nvme() -> _Crc:
     return _Crc(crc64nvme, 8)
 
 
-# Against accidents, not against forgers: whoever could forge the body could forge the header.
+# Protects against accidents, not forgery: anyone who could forge the body could forge the header.
 _HASHES: Final[Mapping[str, Callable[[], _Hash]]] = {
     "md5": lambda: hashlib.md5(usedforsecurity=False),
     "sha1": lambda: hashlib.sha1(usedforsecurity=False),
@@ -60,7 +60,7 @@ _HASHES: Final[Mapping[str, Callable[[], _Hash]]] = {
 
 
 class Checksums:
-    """The announced checksums of a body, computed along."""
+    """The announced checksums of a body, computed while it arrives."""
 
     def __init__(self, expected: Mapping[str, bytes]) -> None:
         self._expected = {name: value for name, value in expected.items() if value and len(value) == _size(name)}
@@ -68,10 +68,10 @@ class Checksums:
 
     @classmethod
     def announced_in(cls, headers: Mapping[str, str]) -> Checksums:
-        """Those that `headers` announce for the bytes on the wire and that can be verified."""
+        """The checksums that `headers` announce for the bytes on the wire and that can be verified."""
         expected = {
             "md5": _decode(headers.get("content-md5", "")) or _google(headers, "md5") or _s3_etag_md5(headers),
-            # An object that Google composed of others, or that came in parts, has no other.
+            # An object that Google composed from others, or that was uploaded in parts, has only this one.
             "crc32c": _google(headers, "crc32c"),
         }
         # Those of an object uploaded in parts are checksums of checksums.
@@ -96,7 +96,7 @@ def _size(name: str) -> int:
 
 
 def _decode(text: str) -> bytes:
-    """The bytes of a base64 text; none where it is no such text (a composite checksum ends with `-<parts>`)."""
+    """The bytes of a base64 text; empty if it is not base64 (a composite checksum ends with `-<parts>`)."""
     try:
         return base64.b64decode(text.strip(), validate=True)
     except (binascii.Error, ValueError):
@@ -104,7 +104,7 @@ def _decode(text: str) -> bytes:
 
 
 def _google(headers: Mapping[str, str], name: str) -> bytes:
-    """Google's checksum of this name, unless it unpacked the object on the way: it is that of the stored bytes."""
+    """Google's checksum of this name; none if Google decompressed the object, as it covers the stored bytes."""
     stored = headers.get("x-goog-stored-content-encoding", "identity")
     if stored != "identity" and stored != headers.get("content-encoding"):
         return b""
@@ -113,7 +113,7 @@ def _google(headers: Mapping[str, str], name: str) -> bytes:
 
 
 def _s3_etag_md5(headers: Mapping[str, str]) -> bytes:
-    """S3's ETag is the MD5 of an object uploaded in one part, and not encrypted with a key of one's own."""
+    """S3's ETag is the MD5 of an object uploaded in one part, and not encrypted with a customer's key."""
     etag = re.fullmatch(r'"([0-9a-f]{32})"', headers.get("etag", ""))
     own_key = (
         headers.get("x-amz-server-side-encryption", "AES256") != "AES256"

@@ -1,11 +1,11 @@
 """The two HTTP clients.
 
-The API client knows the token; the storage client knows nothing, and connects to checked addresses only. Neither
+The API client has the token; the storage client has no credentials, and connects to checked addresses only. Neither
 follows redirects. Both honour the usual proxy variables and `SSL_CERT_FILE`, but never for loopback.
 
 With a proxy the storage client's address check does not apply: it is the proxy that resolves the host and connects to
-it, and the proxy itself usually has a private address. A proxy is the operator's own gate to the outside; the URL
-policy, which judges the host by its name, holds with and without one.
+it, and the proxy itself usually has a private address. A proxy is chosen by the operator; the URL
+policy, which checks the host by its name, applies with and without one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 # Connecting takes a round trip or two, and a lost packet is repeated within three seconds: ten leave room for that.
-# The API looks a report up, and may well make its URL while we wait. For a connection of the pool nobody waits.
+# The API looks up a report, and may create its URL while we wait. Nobody waits for a pooled connection.
 API_TIMEOUT: Final = httpx.Timeout(connect=10, read=60, write=30, pool=None)
 # Storage answers at once; half a minute of silence is a broken connection, and resuming it is cheap.
 STORAGE_TIMEOUT: Final = httpx.Timeout(connect=10, read=30, write=30, pool=None)
@@ -48,7 +48,7 @@ def api_client(base_url: str, *, token: SecretStr, org_id: str) -> httpx.Client:
     """A client for the report API, with the organization's credentials.
 
     Raises:
-        Misconfigured: the base URL is none, or would carry the token in plain text; the proxy cannot be used.
+        Misconfigured: the base URL is invalid, or would send the token in plain text; the proxy cannot be used.
     """
     _silence_httpx()
     base = parse_api_base(base_url)
@@ -73,7 +73,7 @@ def api_client(base_url: str, *, token: SecretStr, org_id: str) -> httpx.Client:
 
 
 def storage_client(policy: UrlPolicy, *, proxies: Mapping[str, str] | None = None) -> httpx.Client:
-    """A bare client for downloads: no credentials, no compression on the way, checked addresses.
+    """A bare client for downloads: no credentials, no transfer compression, checked addresses.
 
     Args:
         policy: which addresses may be connected to.
@@ -85,7 +85,7 @@ def storage_client(policy: UrlPolicy, *, proxies: Mapping[str, str] | None = Non
     _silence_httpx()
     chosen = urllib.request.getproxies() if proxies is None else proxies
     return httpx.Client(
-        # Whatever the body is, it is to come as it is stored: its length and its checksums speak of those bytes.
+        # The body must arrive as it is stored: its length and checksums describe those bytes.
         headers={"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": _USER_AGENT},
         timeout=STORAGE_TIMEOUT,
         follow_redirects=False,
@@ -95,7 +95,7 @@ def storage_client(policy: UrlPolicy, *, proxies: Mapping[str, str] | None = Non
 
 
 class _StorageTransport(httpx.BaseTransport):
-    """Through the proxy where there is one for the host, else straight to an address that was checked."""
+    """Connects through the host's proxy if there is one, otherwise directly to a checked address."""
 
     def __init__(self, policy: UrlPolicy, proxies: Mapping[str, str]) -> None:
         context = httpx.create_ssl_context()

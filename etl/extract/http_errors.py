@@ -1,4 +1,4 @@
-"""What httpx's errors mean for the user, in words without a URL, a header or a body."""
+"""What httpx's errors mean for the user, without quoting a URL, a header or a body."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from etl.runtime.redaction import redact
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Everything of httpx's that can happen to a request. `CookieConflict` and the `StreamError`s cannot: those are bugs.
+# All errors of httpx that a request can raise. `CookieConflict` and the `StreamError`s cannot: those are bugs.
 # httpx lets IDNA errors, which are UnicodeErrors, through as they are.
 HTTP_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
 
@@ -28,7 +28,7 @@ def explain(error: Exception, where: str) -> WatchTimeError:
 
     Args:
         error: as httpx raised it.
-        where: who was asked, in words that may be shown.
+        where: a description of the server that may be shown.
     """
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
         return Misconfigured(
@@ -40,7 +40,7 @@ def explain(error: Exception, where: str) -> WatchTimeError:
         case httpx.UnsupportedProtocol() | httpx.InvalidURL() | UnicodeError():
             return Misconfigured(f"the URL of {where} cannot be used", next_step="check the URLs in the settings")
         case httpx.LocalProtocolError():
-            # Its text quotes the header at fault, and that may be the token.
+            # Its text quotes the invalid header, which may contain the token.
             return Misconfigured(
                 f"the request to {where} cannot be sent: a header has invalid characters",
                 next_step="check WATCH_TIME_API_TOKEN and WATCH_TIME_ORG_ID for stray characters",
@@ -54,7 +54,7 @@ def explain(error: Exception, where: str) -> WatchTimeError:
         case httpx.ProxyError():
             what = "could not be reached through the proxy"
         case _:
-            # The other side broke HTTP; the texts of these quote what it sent.
+            # The server violated HTTP; these texts quote what it sent.
             what = f"sent an incomplete answer ({type(error).__name__})"
     return SourceUnavailable(f"{where} {what}", next_step="run again later; loaded data is unchanged")
 
@@ -62,7 +62,7 @@ def explain(error: Exception, where: str) -> WatchTimeError:
 def request_id(headers: httpx.Headers) -> str | None:
     """The server's own name for the request, for its support, as in `x-request-id: 7f3a`.
 
-    Whoever stands on the way may repeat there what it was sent.
+    A proxy may repeat there what it was sent.
     """
     for name in _REQUEST_ID_HEADERS:
         if name in headers:
@@ -71,7 +71,7 @@ def request_id(headers: httpx.Headers) -> str | None:
 
 
 def _causes(error: BaseException) -> Iterable[BaseException]:
-    """The error and all that it came from; httpx and httpcore raise `from` at one place and not at another."""
+    """The error and its causes; httpx and httpcore use `raise ... from` in some places only."""
     pending, seen = [error], set[int]()
     while pending:
         current = pending.pop()

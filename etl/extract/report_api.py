@@ -1,7 +1,7 @@
-"""Asking BlendVision's report API where a slice's report lies.
+"""Asks BlendVision's report API for the URL of a slice's report.
 
-Every answer is sorted by one function into: an address; not there; try again; refused; misconfigured. What is worth
-trying again is tried again; the rest is raised at once. Neither the token nor a signed URL is logged or shown.
+One function classifies every response: an address, not found, retryable, refused, or misconfigured. Retryable errors
+are retried; the others are raised at once. Neither the token nor a signed URL is logged or shown.
 
 Source of the rules: BlendVision One, `bv/analytics/v1/reports/watch-time`; errors are grpc-gateway bodies.
 """
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 _PATH: Final = "/bv/analytics/v1/reports/watch-time"
 
-# One question may take so long in all: twice the longest Retry-After that is honoured.
+# Time limit of one request, retries included: twice the longest Retry-After that is honoured.
 _TOTAL_S: Final = 1800.0
-# Between two asks that are to confirm each other: long enough for another machine behind the balancer to answer.
+# Between a request and the one that confirms it: long enough for another machine behind the balancer to answer.
 _CONFIRM_AFTER_S: Final = 1.0
-# A good answer is a URL of a kilobyte or two. More is some web page, of which the beginning says enough.
+# A valid response is a URL of a kilobyte or two. Anything longer is a web page, whose beginning is enough.
 _MAX_ANSWER_BYTES: Final = 65_536
-# httpx's timeouts count each read; this one counts the whole answer, so that a dripping one comes to an end.
+# httpx's timeouts count each read; this one counts the whole answer, so that a trickling one ends.
 _ANSWER_S: Final = 120.0
 
 _NOT_PUBLISHED: Final = "not published (404)"
@@ -51,11 +51,11 @@ class ReportApi:
 
     Attributes:
         client: of `http_clients.api_client`.
-        retry_policy: time and chance.
+        retry_policy: clock, sleep and randomness.
         strict_not_found: whether a 404 must have the API's own body.
-        rate: how fast requests may follow each other, repeated ones included; None: as fast as they are answered.
+        rate: limits requests, including retries; None: no limit.
         on_retry: called before a failed request is repeated.
-        on_wait: called before a report that is not there is asked for again.
+        on_wait: called before a missing report is requested again.
     """
 
     client: httpx.Client
@@ -70,13 +70,13 @@ class ReportApi:
         return f"the report API at {redacted_url(self.client.base_url)}"
 
     def await_report(self, slice_: Slice, budget_s: float) -> ReportAddress | ReportNotFound:
-        """Ask until the report is there or `budget_s` seconds are over; a budget of 0 asks once.
+        """Ask until the report exists or `budget_s` seconds have passed; a budget of 0 asks once.
 
         Raises:
-            SourceUnavailable: no answer that can be used, in spite of retries.
+            SourceUnavailable: no usable response, despite retries.
             CredentialsRefused: 401 or 403.
             Misconfigured: this is not the API, or not a URL for it.
-            NeedsAPerson: the API takes the question for wrong.
+            NeedsAPerson: the API considers the request invalid.
         """
         asks = 0
 
@@ -94,9 +94,9 @@ class ReportApi:
         return replace(answer, asks=asks)
 
     def ask_once(self, slice_: Slice, *, confirm: bool = False) -> ReportAddress | ReportNotFound:
-        """Ask once; with `confirm`, a "not there" is asked for a second time about a second later.
+        """Ask once; with `confirm`, repeat the request about a second later if the report is not found.
 
-        Confirming is for dates past the settling window, where "not there" will be taken for "nothing to come".
+        Confirming is for dates past the settling window, for which "not found" means that no report will come.
         Raises what `await_report` raises.
         """
         answer = self._ask(slice_)
@@ -106,7 +106,7 @@ class ReportApi:
         return answer
 
     def renew(self, slice_: Slice) -> ReportAddress:
-        """A fresh address of a report that was there a moment ago. Raises what `await_report` raises."""
+        """A fresh address of a report that was found a moment ago. Raises what `await_report` raises."""
         answer = self._ask(slice_)
         if isinstance(answer, ReportNotFound):
             raise SourceUnavailable(
@@ -134,7 +134,7 @@ class ReportApi:
         return self._sort(slice_, response, body)
 
     def _read(self, response: httpx.Response) -> bytes:
-        """The body, or its beginning where there is more of it than an answer has."""
+        """The body, truncated if it is longer than a valid response."""
         end_s = self.retry_policy.clock() + _ANSWER_S
         body = b""
         for piece in response.iter_bytes():
@@ -146,13 +146,13 @@ class ReportApi:
         return body
 
     def _sort(self, slice_: Slice, response: httpx.Response, body: bytes) -> ReportAddress | ReportNotFound:
-        """Sort an answer: an address and not there are returned; try again, refused and misconfigured are raised."""
+        """Classify a response: an address and "not found" are returned; all others are raised."""
         status, answer = response.status_code, _json_object(body)
         said = f"{self._where} answered {status} for {slice_}: {self._quote(answer)}"
         request = request_id(response.headers)
         match status:
             case HTTPStatus.OK if isinstance(url := answer.get("url"), str) and url:
-                # Whether it may be fetched is for the URL policy to say, which names what is wrong with it.
+                # The URL policy decides whether it may be fetched, and says what is wrong with it.
                 return ReportAddress(url, asks=1)
             case HTTPStatus.NOT_FOUND if _is_not_found(answer) or not self.strict_not_found:
                 return ReportNotFound(asks=1, message=self._quote(answer))
@@ -160,7 +160,7 @@ class ReportApi:
                 raise self._again(said, PASSING, response)
             case _ if status < HTTPStatus.MULTIPLE_CHOICES:
                 # A success without an address: a captive portal, a proxy's page, a half-made deployment. It goes away
-                # without anyone here doing anything, hence 75, and not 65: no report was seen that could be refused.
+                # by itself, hence 75 and not 65: there was no report to refuse.
                 raise self._again(said, BROKEN, response)
             case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
                 what = "the token" if status == HTTPStatus.UNAUTHORIZED else "token or organization"
@@ -171,7 +171,7 @@ class ReportApi:
                     request_id=request,
                 )
             case HTTPStatus.BAD_REQUEST:
-                # We made the question from a date and an enum: the API has changed, or this is a bug. Exit code 70.
+                # The request consists of a date and an enum: the API has changed, or this is a bug. Exit code 70.
                 raise NeedsAPerson(
                     said,
                     next_step="check WATCH_TIME_ORG_ID; if it is correct, report this as a bug in watch-time",
@@ -194,7 +194,7 @@ class ReportApi:
         return RetryableError(error, trouble, self.retry_policy.retry_after_s(response.headers))
 
     def _quote(self, answer: dict[str, object]) -> str:
-        """The API's own message, fit to be shown: one line of bounded length, and without the token."""
+        """The API's own message, safe to show: one line of bounded length, without the token."""
         message = answer.get("message")
         if not isinstance(message, str):
             return "no URL or error message in the response"
@@ -208,7 +208,7 @@ def _is_there(answer: ReportAddress | ReportNotFound) -> bool:
 
 
 def _json_object(body: bytes) -> dict[str, object]:
-    """The JSON object in `body`; an empty one where it is anything else."""
+    """The JSON object in `body`; empty if it is anything else."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):

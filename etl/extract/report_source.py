@@ -1,6 +1,6 @@
-"""Where reports come from: ask for one, download it, and hand over the verified file.
+"""The source of reports: requests one, downloads it, and returns the verified file.
 
-`report_api` and `download` know nothing of each other; here they are put together, for the pipeline and for `verify`.
+Combines `report_api` and `download`, which are independent, for the pipeline and for `verify`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Source:
 
     Attributes:
         folder: where downloads are put.
-        strict_not_found, rate: as `ReportApi` has them.
+        strict_not_found, rate: as in `ReportApi`.
     """
 
     api_client: httpx.Client
@@ -59,13 +59,13 @@ class Source:
         on_wait: Callable[[Pause], None] = lambda _: None,
         on_body: Callable[[], None] = lambda: None,
     ) -> Iterator[ReportFile | ReportNotFound]:
-        """Ask for the slice's report and download it, whole and verified; its file is there while this is open.
+        """Request the slice's report and download it, complete and verified; the file exists while this is open.
 
-        `on_retry` is called when something is asked or fetched again, `on_wait` before a report that is not there is
-        asked for again, `on_body` when a file begins to come. `if_none_match` is that of the stored report, which is
-        not downloaded where the host says that it still has this one.
+        `on_retry` is called before a request or download is retried, `on_wait` before a missing report is requested
+        again, `on_body` when a file starts to arrive. `if_none_match` identifies the stored report, which is not
+        downloaded if the host says that it is unchanged.
 
-        Raises what asking and downloading raise; `Unmodified` only where there is an `if_none_match`.
+        Raises what asking and downloading raise; `Unmodified` only with `if_none_match`.
         """
         api = ReportApi(
             self.api_client,
@@ -94,7 +94,7 @@ class Source:
 def open_source(settings: Settings, stop: Stop, *, requests_per_second: float | None = None) -> Iterator[Source]:
     """The configured source, with its clients and a scratch folder; `settings` must have token and organization.
 
-    The report API gets no more than `requests_per_second`; None: as fast as it answers.
+    The report API gets at most `requests_per_second`; None: no limit.
 
     Raises:
         Misconfigured: the base URL or a proxy cannot be used.

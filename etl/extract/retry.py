@@ -1,6 +1,6 @@
-"""How long, how often and how evenly to try again: the retries of the two stages that talk to the outside world.
+"""Retries, polling and rate limits of the two stages that use the network.
 
-Time, sleep and chance come in as parameters. The last error is raised as it is, never wrapped.
+Clock, sleep and randomness are parameters. The last error is raised unchanged, never wrapped.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The window of the first pause; each further one is twice as wide. Trouble that is over in a second costs a second.
+# The window of the first pause; each further one is twice as wide. A failure that lasts a second costs a second.
 _BACKOFF_S: Final = 1.0
-# Beyond a minute a wider window helps nobody: the total time is bounded anyway.
+# A window of more than a minute does not help: the total time is bounded anyway.
 _MAX_BACKOFF_S: Final = 60.0
-# No server has reason to send a daily job away for longer; a greater Retry-After is a mistake or a joke.
+# No server has reason to make a daily job wait longer; a larger Retry-After is a mistake.
 MAX_RETRY_AFTER_S: Final = 900.0
 
-# Asking for a report that is not there yet: at first after about a quarter of a minute, later every five.
+# Polling for a report that is not published yet: at first after about 15 seconds, later every five minutes.
 _FIRST_POLL_S: Final = 15.0
 _MAX_POLL_S: Final = 300.0
 
-# Slower than 10 kB a second over a minute is not slow but broken: a new connection is the better bet.
+# Slower than 10 kB a second over a minute is not slow but broken: a new connection is more likely to work.
 _PACE_WINDOW_S: Final = 60.0
 _MIN_BYTES_PER_WINDOW: Final = 600_000
 
 
 @dataclass(frozen=True, slots=True)
 class FailureKind:
-    """A kind of failure, and how many times it may be met before giving up."""
+    """A kind of failure, and how many times it may occur before giving up."""
 
     name: str
     limit: int
 
 
-# The other side is busy, down or cut off: weather.
+# The server is busy, down or unreachable; this passes.
 PASSING: Final = FailureKind("passing", 5)
-# It answered, and with something that makes no sense. Once may be a captive portal or a half-made deployment.
+# The response makes no sense. Once, it may be a captive portal or an unfinished deployment.
 BROKEN: Final = FailureKind("broken", 2)
 
 
@@ -62,7 +62,7 @@ class RetryableError(Exception):
     Attributes:
         error: what to raise if it is not repeated.
         trouble: the kind of failure.
-        retry_after_s: the pause that the other side asked for.
+        retry_after_s: the pause that the server asked for.
     """
 
     def __init__(
@@ -75,20 +75,20 @@ class RetryableError(Exception):
 
 
 def is_temporary(status: int) -> bool:
-    """Whether a later answer may be another one: a time-out, too many requests, an error of the server."""
+    """Whether a retry may succeed: a timeout, too many requests, or a server error."""
     temporary = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
     return status in temporary or status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Time and chance.
+    """Retries with backoff; clock, sleep and randomness can be replaced.
 
     Attributes:
-        sleep: waits so many seconds; may raise, to end the work (`Stop.sleep`).
+        sleep: waits that many seconds; may raise to stop retrying (`Stop.sleep`).
         clock: seconds, monotonic.
         now: the wall clock, in UTC; for servers that name a time of day.
-        chance: evenly distributed from 0 up to 1.
+        chance: a random number, uniformly distributed from 0 to 1.
     """
 
     sleep: Callable[[float], None] = time.sleep
@@ -100,7 +100,7 @@ class RetryPolicy:
         """Repeat `attempt` while it raises `RetryableError`, within each kind's limit and `total_s` seconds.
 
         Pauses are exponential with full jitter, and not shorter than the server asked for. The last attempt is made
-        when the time is up, not given away because a pause would reach beyond it.
+        when the time is up, not skipped because a pause would last longer.
 
         Raises:
             WatchTimeError: the error of the last `RetryableError`.
@@ -138,11 +138,11 @@ class RetryPolicy:
         budget_s: float,
         on_wait: Callable[[int, float, float], None] = lambda _attempt, _pause_s, _left_s: None,
     ) -> T:
-        """Repeat `ask`, ever more rarely, until its answer is the one hoped for or `budget_s` seconds are over.
+        """Repeat `ask`, less and less often, until it succeeds or `budget_s` seconds have passed.
 
-        `on_wait` is called before each pause: how often was asked, how long the pause is, and how much is left.
+        `on_wait` is called before each pause with the number of requests, the length of the pause, and the time left.
 
-        Half of each pause is left to chance: several runs do not ask in step, and none asks twice in a moment.
+        Half of each pause is random, so that several runs do not ask in step, and none asks twice at once.
         The last answer is returned either way.
         """
         deadline_s = self.clock() + budget_s
@@ -163,8 +163,8 @@ class RetryPolicy:
     def retry_after_s(self, headers: Mapping[str, str]) -> float | None:
         """The seconds that a Retry-After header asks for, given as a number or as an HTTP date.
 
-        A date is held against the server's own Date: it is its clock that the date was read from. None where there is
-        no such header, or nobody can tell what it means.
+        A date is compared with the server's own Date header, because the same clock set both. None if the header is
+        missing or invalid.
         """
         text = headers.get("retry-after", "").strip()
         if text.isascii() and text.isdigit():
@@ -177,7 +177,7 @@ class RetryPolicy:
 
 
 class RateLimiter:
-    """Lets requests pass no faster than so many a second, evenly, whichever threads make them.
+    """Limits requests to a number per second, evenly spaced, across threads.
 
     The first passes at once, and each further one a fixed time after the one before: no bursts after a pause.
     """
@@ -201,7 +201,7 @@ class RateLimiter:
 
 
 class ThroughputGuard:
-    """Tells a slow transfer from one that is going nowhere: a timeout for each read never notices a drip."""
+    """Detects a transfer that is too slow to finish: a timeout per read does not notice a trickle."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -209,7 +209,7 @@ class ThroughputGuard:
         self._window_bytes = 0
 
     def is_too_slow(self, received_bytes: int) -> bool:
-        """Whether, with these bytes, the window that they complete held too little."""
+        """Count received bytes; returns whether the window that they complete had too few."""
         self._window_bytes += received_bytes
         now_s = self._clock()
         if now_s - self._window_start_s < _PACE_WINDOW_S:
@@ -235,7 +235,7 @@ def _retry_of(state: RetryCallState) -> Pause:
 
 
 def http_date(text: str) -> datetime | None:
-    """The moment that an HTTP date names; None when it is none."""
+    """The time of an HTTP date; None if it is invalid."""
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):

@@ -1,6 +1,6 @@
-"""A folder for a run's downloads: removed at its end, and by a later run when this one was killed.
+"""A folder for a run's downloads: removed at its end, or by a later run if this one is killed.
 
-Also what is said where a disk is full: that passes, and wants no one but whoever can make room.
+Also translates errors about a full disk, which are temporary.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @contextmanager
 def needs_room(folder: Path, what: str) -> Iterator[None]:
-    """Do what writes to `folder`, on this machine's disk.
+    """Translate errors of a block that writes to `folder`, on this machine's disk.
 
     Raises:
-        TryLater: there is no room left for it.
+        TryLater: there is no space left.
     """
     try:
         yield
@@ -47,7 +47,7 @@ def folder() -> Iterator[Path]:
     """A new folder under TMPDIR, for this process alone.
 
     Raises:
-        TryLater: there is no room left for it.
+        TryLater: there is no space left.
     """
     parent = _parent()
     _sweep(parent)
@@ -56,7 +56,7 @@ def folder() -> Iterator[Path]:
             made = tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent, ignore_cleanup_errors=True)
             name = Path(stack.enter_context(made))
             lock = stack.enter_context((name / f"{_LOCK_NAME}.new").open("w"))
-            # Held as long as the process lives, however it ends: that is how a later run knows. It gets its name when
+            # Locked while the process lives, however it ends, so that later runs can tell. It gets its name when
             # it is held already, so that no run starting at this moment finds it free.
             fcntl.flock(lock, fcntl.LOCK_EX)
             Path(lock.name).rename(name / _LOCK_NAME)
@@ -68,7 +68,7 @@ def folder_in(parent: Path) -> Iterator[Path]:
     """A new folder within that of the run, for one slice.
 
     Raises:
-        TryLater: there is no room left for it.
+        TryLater: there is no space left.
     """
     with needs_room(parent, "downloads"):
         made = tempfile.TemporaryDirectory(dir=parent)
@@ -80,7 +80,7 @@ def _parent() -> Path:
     """TMPDIR, or the first of the usual folders that a file can be written to.
 
     Raises:
-        TryLater: there is none; Python says the same of folders that are full, not there, or not ours to write to.
+        TryLater: there is none; Python does not distinguish folders that are full, missing or not writable.
     """
     try:
         return Path(tempfile.gettempdir())
@@ -92,7 +92,7 @@ def _parent() -> Path:
 
 
 def _sweep(parent: Path) -> None:
-    """Remove the folders of killed runs: those whose lock nobody holds."""
+    """Remove the folders of killed runs: those that are not locked."""
     for left_over in parent.glob(f"{_PREFIX}*"):
         try:
             with (left_over / _LOCK_NAME).open("r+") as lock:

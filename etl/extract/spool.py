@@ -1,6 +1,6 @@
-"""The file that a download grows into: taken in as it comes over the wire, kept on disk as plain CSV.
+"""The file that a download is written to: received as sent, stored on disk as plain CSV.
 
-One pass does everything: decompress, look at what it is, bound its size, hash, write. Nothing is held in memory.
+One pass does everything: decompress, detect the content, limit the size, hash, write. Nothing is kept in memory.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from etl.extract.scratch_folder import needs_room
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Twenty million lines of 250 bytes are 5 GB. Three times that is no report, whatever else it is.
+# Twenty million lines of 250 bytes are 5 GB. Three times that cannot be a report.
 _MAX_PLAIN_BYTES: Final = 16 << 30
 # Repetitive CSV shrinks twenty- to fiftyfold; gzip's limit, reached by bombs, is a thousandfold.
 _MAX_RATIO: Final = 200
-# Below this size the ratio does no harm, and says nothing.
+# Below this size, the ratio is harmless and not meaningful.
 _RATIO_FROM_BYTES: Final = 64 << 20
 
 # Enough for the first line of any page or error body.
 _SNIFFED_BYTES: Final = 512
-# How pages and error bodies begin, after blanks and a byte-order mark. A header line begins with neither.
+# How web pages and error bodies begin, after whitespace and a byte-order mark. A header line never does.
 _NO_CSV: Final = {b"<": "a web page or an XML document", b"{": "a JSON document", MAGIC: "gzip in gzip"}
 
 
@@ -32,8 +32,8 @@ class Spool:
     """A report's file on local disk.
 
     Attributes:
-        path: where it lies.
-        received_bytes: taken in since the last (re)start: where a cut download has to go on.
+        path: of the file.
+        received_bytes: since the last (re)start: the offset at which to resume.
         size_bytes: written, decompressed.
     """
 
@@ -43,7 +43,7 @@ class Spool:
         self.restart()
 
     def restart(self) -> None:
-        """Begin anew, with an empty file."""
+        """Start again with an empty file."""
         self.close()
         self.received_bytes = 0
         self.size_bytes = 0
@@ -53,8 +53,8 @@ class Spool:
         self._is_decided = False
         self._beginning = b""
         with needs_room(self.path.parent, "a download"):
-            self.path.touch(mode=0o600)  # a report names people: nobody else is to read it, whatever the umask
-            # Unbuffered: the pieces are large, and a full disk shows where it is met, not at some later close.
+            self.path.touch(mode=0o600)  # a report names people: only the owner may read it, whatever the umask
+            # Unbuffered: the pieces are large, and a full disk is reported by the write, not by a later close.
             self._file = self.path.open("wb", buffering=0)
 
     def close(self) -> None:
@@ -63,10 +63,10 @@ class Spool:
             self._file.close()
 
     def write(self, received: bytes) -> None:
-        """Take in the next bytes as they came over the wire.
+        """Write the next bytes as received.
 
         Raises:
-            MalformedReport: this is no CSV, damaged, or impossibly large.
+            MalformedReport: not CSV, damaged, or impossibly large.
             TryLater: the disk is full.
         """
         self.received_bytes += len(received)
@@ -79,7 +79,7 @@ class Spool:
         self._unpack(received)
 
     def finish(self) -> str:
-        """Say that the file is complete; returns the SHA-256 of its decompressed bytes, in hex.
+        """Complete the file; returns the SHA-256 of its decompressed bytes, in hex.
 
         Raises:
             MalformedReport: it is not.
@@ -94,7 +94,7 @@ class Spool:
         return self._sha256.hexdigest()
 
     def _decide(self, beginning: bytes) -> None:
-        """Gzip or not: the bytes say so for certain; Content-Encoding only claims it, and often the wrong way round."""
+        """Detect gzip from the bytes: Content-Encoding is often wrong."""
         self._is_decided = True
         self._gunzip = Gunzip() if beginning.startswith(MAGIC) else None
 

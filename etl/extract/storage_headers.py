@@ -1,4 +1,4 @@
-"""Headers of requests to storage hosts, and what those of their answers mean: which file, how long, is its end certain.
+"""Headers of requests to storage hosts, and of their responses: which file, how long, and whether its end is certain.
 
 Pure.
 """
@@ -19,19 +19,19 @@ _ENCODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip"})
 
 
 def signed_headers(url: httpx.URL) -> dict[str, str]:
-    """The header without which S3 refuses a URL that was signed with it; S3 then announces its own checksum.
+    """The header that S3 requires for a URL signed with it; S3 then announces its own checksum.
 
-    Where it was not signed it must not be sent: S3 refuses that too.
+    It must not be sent if it was not signed: S3 refuses that too.
     """
     names = url.params.get("X-Amz-SignedHeaders", "").lower().split(";")
     return {"x-amz-checksum-mode": "ENABLED"} if "x-amz-checksum-mode" in names else {}
 
 
 def conditions(url: httpx.URL, *, begun: Origin | None, received_bytes: int, known: Origin | None) -> dict[str, str]:
-    """The headers that make a request one for the rest of a file that was begun, or for none at all if it is known.
+    """The headers that request the rest of a partial file, or no file if it is unchanged.
 
-    Only where the URL names the file that the ETag is of: a host that counts versions gives the second version of
-    every file the same ETag.
+    Only if the URL names the file that the ETag belongs to: a host whose ETags are version numbers gives the second
+    version of every file the same ETag.
     """
     source = source_of(url)
     if received_bytes and begun and begun.source == source:
@@ -40,24 +40,24 @@ def conditions(url: httpx.URL, *, begun: Origin | None, received_bytes: int, kno
 
 
 def origin_of(response: httpx.Response) -> Origin | None:
-    """The file that a complete answer is of; None where the host gives it no strong ETag."""
+    """The origin of a complete response; None if the host sends no strong ETag."""
     etag = response.headers.get("etag", "")
     return Origin(source_of(response.url), etag) if _STRONG_ETAG.fullmatch(etag) else None
 
 
 def is_unmodified(response: httpx.Response) -> bool:
-    """Whether an answer of "not modified" is one to the question that was asked."""
+    """Whether a "not modified" response answers the request that was sent."""
     asked = response.request.headers.get("if-none-match")
     return asked is not None and response.headers.get("etag", asked) == asked
 
 
 def is_for_the_rest(response: httpx.Response) -> bool:
-    """Whether an answer is one to a request for the rest of a file."""
+    """Whether a response answers a request for the rest of a file."""
     return "range" in response.request.headers
 
 
 def total_of_rest(response: httpx.Response, *, received_bytes: int) -> int | None:
-    """How long the whole file is; None where a partial answer is not its rest, from the next byte to the last."""
+    """The length of the whole file; None if a partial response is not the rest, from the next byte to the last."""
     found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("content-range", ""), re.ASCII)
     asked = response.request.headers["if-range"]
     if not found or response.headers.get("etag", asked) != asked:
@@ -67,7 +67,7 @@ def total_of_rest(response: httpx.Response, *, received_bytes: int) -> int | Non
 
 
 def why_unverifiable(headers: httpx.Headers) -> str | None:
-    """Why the end of this body, or its meaning, could not be told for certain; None where it can."""
+    """Why the end of this body, or its encoding, is uncertain; None if it is certain."""
     encoding = headers.get("content-encoding", "").strip().lower()
     if encoding not in _ENCODINGS:
         return "sends the report in an encoding that was not requested"

@@ -1,6 +1,6 @@
-"""When an API token expires, where it says so itself: as a JSON Web Token with an `exp` claim (RFC 7519).
+"""When an API token expires, if it contains that: as a JSON Web Token with an `exp` claim (RFC 7519).
 
-The signature is the API's business and is not looked at; nothing but a warning depends on what is read here.
+The signature is not checked, because only a warning depends on the result.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-# Time to get a new token from somebody, weekends and holidays included.
+# Enough time to get a new token, including weekends and holidays.
 _WARN_BEFORE: Final = timedelta(days=14)
 _PARTS: Final = 3
 
 
 def expires_at(token: str) -> datetime | None:
-    """The moment in UTC from which the token is no longer valid; None when it does not say."""
+    """When the token expires, in UTC; None if it does not contain that."""
     parts = token.split(".")
     if len(parts) != _PARTS:
         return None
@@ -29,7 +29,7 @@ def expires_at(token: str) -> datetime | None:
 
 
 def warning(token: str, *, now: datetime) -> str | None:
-    """What to say of a token that expires soon, or has; None when there is nothing to say."""
+    """A warning about a token that expires soon or has expired; otherwise None."""
     end = expires_at(token)
     if end is None or end - now > _WARN_BEFORE:
         return None

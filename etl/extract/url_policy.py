@@ -1,7 +1,7 @@
 """Which URLs and which addresses a report may be downloaded from.
 
-The host of the reports is not documented, so the address in the API's answer is treated as a stranger's: https on
-port 443 of a public DNS name, within `DOWNLOAD_HOSTS` where that is set, and at connect time a public IP address.
+The host of the reports is not documented, so the address in the API's response is not trusted: https on
+port 443 of a public DNS name, within `DOWNLOAD_HOSTS` if that is set, and at connect time a public IP address.
 Plain http, other ports and loopback are for the sandbox: they need an API base on loopback, and lead to loopback only.
 
 Pure: no I/O. A refusal names scheme, host and port, never the path or the signed query.
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 HOSTS_SETTING: Final = "WATCH_TIME_DOWNLOAD_HOSTS"
 BASE_SETTING: Final = "WATCH_TIME_API_BASE_URL"
 
-# RFC 3986 knows no other characters; the backslash and the blank are those on which URL parsers disagree.
+# RFC 3986 allows no other characters; URL parsers disagree about the backslash and the space.
 _URL_TEXT = re.compile(r"[\x21-\x5b\x5d-\x7e]+")
 
 # At least two labels, and a last one that begins with a letter: that shuts out IP addresses in every notation
 # (`2130706433`, `0x7f.1`, `127.1`, `::1`), since a host whose last label is a number is what parsers take for one.
 _DNS_NAME = re.compile(r"(?=.{1,253}\Z)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
-# Names that lead into a private network wherever they resolve at all: RFC 6761, RFC 6762 appendix G, Kubernetes.
+# Names that always resolve to private networks, if at all: RFC 6761, RFC 6762 appendix G, Kubernetes.
 # The check at connect time covers them too, but not behind a proxy, which resolves names itself.
 _PRIVATE_ENDINGS: Final = ("arpa", "corp", "home", "internal", "intranet", "lan", "local", "localdomain", "localhost",
                            "onion", "private", "svc")  # fmt: skip
@@ -64,10 +64,10 @@ class UrlPolicy:
         return cls(is_loopback(parse_api_base(api_base_url).host), tuple(download_hosts))
 
     def check(self, text: str) -> httpx.URL:
-        """Parse a download URL, once: what is returned is what must be requested.
+        """Parse and check a download URL; request only the returned value.
 
         Raises:
-            Misconfigured: the URL is not one that we would fetch.
+            Misconfigured: the URL must not be fetched.
         """
         url = _parse(text)
         if url is None:
@@ -105,7 +105,7 @@ def parse_api_base(text: str) -> httpx.URL:
     """Parse the API's base URL: https, or plain http on loopback, since every request carries the token.
 
     Raises:
-        Misconfigured: neither, or no URL at all.
+        Misconfigured: neither, or not a URL.
     """
     url = _parse(text)
     if url is None or not url.host or not _port_is_real(url):
@@ -121,8 +121,8 @@ def parse_api_base(text: str) -> httpx.URL:
 def is_public(address: str) -> bool:
     """Whether an IP address belongs to a host of the public internet.
 
-    An IPv4 address inside NAT64's prefix is judged by itself: on networks that have IPv6 only, that is how the public
-    hosts look. IPv4-mapped addresses never come from DNS in good faith and are refused.
+    An IPv4 address inside NAT64's prefix is judged by itself: on networks that have IPv6 only, that is how public
+    hosts appear. IPv4-mapped addresses never come from honest DNS and are refused.
     """
     ip = ipaddress.ip_address(address)
     if ip in _NAT64:
@@ -133,13 +133,13 @@ def is_public(address: str) -> bool:
 
 
 def redacted_url(url: httpx.URL) -> str:
-    """Scheme, host and port of a URL: as much of it as may be shown."""
+    """Scheme, host and port of a URL: the part that may be shown."""
     host = url.raw_host.decode("ascii")
     return f"{url.scheme[:20]}://{host[:253]}" + (f":{url.port}" if url.port is not None else "")
 
 
 def _parse(text: str) -> httpx.URL | None:
-    """The URL, or None where it has odd characters or does not parse; then httpx cannot trip over it later."""
+    """The URL, or None if it has invalid characters or does not parse, so that httpx cannot fail on it later."""
     if not _URL_TEXT.fullmatch(text):
         return None
     try:
@@ -151,7 +151,7 @@ def _parse(text: str) -> httpx.URL | None:
 
 
 def _port_is_real(url: httpx.URL) -> bool:
-    """Whether the port exists. The operating system wraps greater ones: 65536 + 80 would reach port 80."""
+    """Whether the port is valid. The operating system wraps larger ones: 65536 + 80 would reach port 80."""
     return url.port is None or 0 < url.port <= _LAST_PORT
 
 
