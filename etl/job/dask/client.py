@@ -1,6 +1,6 @@
-"""Connecting to a Dask scheduler whose word can be believed, or starting one on this machine.
+"""Connects to a trusted Dask scheduler, or starts one on this machine.
 
-What a scheduler says is unpickled, which is to say run: so it is asked for its certificate, or it is on this machine.
+Messages of a scheduler are unpickled, so it could run code here: it must have a certificate or be on this machine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _CONNECT_S: Final = 10.0
-# A scheduler whose network fails, or that is started again, has so long to come back.
+# How long a scheduler may take to come back after a network failure or a restart.
 _RECONNECT_S: Final = 30.0
 _VERSION_S: Final = 5.0
 _CLOSE_S: Final = 1.0
@@ -35,7 +35,7 @@ def connected(address: str) -> Iterator[Client]:
     """A client of the scheduler at a trusted address, whose workers have this version.
 
     Raises:
-        ClusterUnavailable: nobody answers there.
+        ClusterUnavailable: no scheduler answers there.
         Misconfigured: certificates are missing, or a worker has another version.
     """
     _log_as_we_do()
@@ -64,10 +64,10 @@ def connected(address: str) -> Iterator[Client]:
 
 @contextmanager
 def started(count: int) -> Iterator[Client]:
-    """A scheduler in this process, and worker processes that end with it; nobody else can use them.
+    """A scheduler in this process, and worker processes that end with it. Other users cannot use them.
 
-    Everything listens on loopback, and asks for a certificate that is made for the occasion; without it, any user of
-    this machine could have the workers do what they like.
+    Everything listens on loopback and requires a certificate created for this run; without it, any user of this
+    machine could run code on the workers.
     """
     options: dict[str, object] = {
         "distributed.scheduler.http.routes": [],
@@ -75,7 +75,7 @@ def started(count: int) -> Iterator[Client]:
         # Dask's profiler looks at the frames of all threads; while another thread imports pyarrow, that can leave both
         # waiting for each other for ever (seen with Python 3.11.7).
         "distributed.worker.profile.enabled": False,
-        # Nothing waits at a worker that is busy: see `etl.job.dask.executor`.
+        # No task waits at a busy worker: see `etl.job.dask.executor`.
         "distributed.scheduler.worker-saturation": 1.0,
     }
     _log_as_we_do()
@@ -98,7 +98,7 @@ def started(count: int) -> Iterator[Client]:
 
 
 def _end(cluster: LocalCluster) -> None:
-    """Close a cluster of our own. Its workers have nothing to lose by now: one that hangs in the network is killed."""
+    """Close a cluster that this process started. Its workers are idle; one that hangs in the network is killed."""
     # Dask would wait ten seconds more when the process ends.
     cluster.shutdown_on_close = False
     best_effort_within(lambda: cluster.close(timeout=_CLOSE_S), _CLOSE_S)
@@ -110,8 +110,8 @@ def trusted(address: str, *, without_tls: bool) -> str:
     """The scheduler's address in full.
 
     Raises:
-        WrongUsage: it is no address.
-        Misconfigured: another machine, and no TLS.
+        WrongUsage: it is not an address.
+        Misconfigured: it is on another machine, without TLS.
     """
     scheme, _, rest = address.rpartition("://")
     scheme = scheme or "tcp"
@@ -131,7 +131,7 @@ def trusted(address: str, *, without_tls: bool) -> str:
 
 
 def _host(place: str) -> str | None:
-    """The host of `host:port`; None where it is something else."""
+    """The host of `host:port`; None if it has another form."""
     try:
         parts = urlsplit(f"//{place}")
         is_complete = parts.netloc == place and "@" not in place and bool(parts.port)
@@ -141,10 +141,10 @@ def _host(place: str) -> str | None:
 
 
 def _require_same_version(client: Client) -> None:
-    """The workers that answer must have this version; others, and those that join later, are asked with their slices.
+    """Require this version of all workers that answer; others, and later ones, are checked with their slices.
 
     Raises:
-        Misconfigured: one has another, or none.
+        Misconfigured: a worker has another version, or no watch-time.
     """
 
     # A function inside another travels as it is: it needs no watch-time where it runs.
@@ -178,6 +178,6 @@ def _log_as_we_do() -> None:
 
 
 def best_effort_within(work: Callable[[], object], timeout_s: float) -> None:
-    """Do what may fail or hang where the cluster does, and go on in time whatever comes of it."""
+    """Do something that may fail or hang with the cluster, and continue after the time limit either way."""
     with suppress(Exception):
         within(timeout_s, work)

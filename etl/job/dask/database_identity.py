@@ -1,7 +1,7 @@
-"""Telling one database from another: a lock that is held in the one, and seen by every session of it.
+"""Identifies a database by an advisory lock, which only sessions of the same database can see.
 
-Names do not tell: two machines may reach one database under two, and a copy made for tests has its original's name,
-its content and its identifiers. A lock lives in the running server alone.
+Names are not enough: two machines may reach one database under different names, and a copy made for tests has its
+original's name, content and identifiers. A lock exists only in the running server.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _STARTS_WITHIN_S: Final = 30.0
 
 @contextmanager
 def hold(database: Database) -> Iterator[int]:
-    """Hold a lock as long as this is open, on a connection of its own; gives its number.
+    """Hold a lock while this is open, on a separate connection; returns its number.
 
-    Where the connection breaks it is made again: whoever looks should look for a while.
+    A broken connection is reopened, so check for the lock more than once.
     """
     number = secrets.randbits(_BITS)
     out, held = threading.Event(), threading.Event()
@@ -68,5 +68,5 @@ def hold(database: Database) -> Iterator[int]:
 
 
 def is_held(connection: Connection, number: int) -> bool:
-    """Whether the lock of that number is held in the connection's database."""
+    """Whether the lock with that number is held in the connection's database."""
     return connection.execute(statement("job/see_identity_lock"), {"number": number}).fetchone() == (True,)

@@ -1,7 +1,7 @@
 """Runs the slices of a plan on a Dask cluster: `backfill --dask`.
 
-The scheduler hands slices out, and again where a worker died; the slice's lock and the ledger make that safe. The
-plan, the log, the bar and the summary stay with the command.
+The scheduler assigns slices, and reassigns those of a worker that died; the slice's lock and the ledger make that
+safe. The command keeps the plan, the log, the progress bar and the summary.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LOCAL: Final = "local"
 
 
 class DaskExecutor:
-    """The workers of a Dask scheduler, or processes of this machine for the time of a plan."""
+    """The workers of a Dask scheduler, or local processes that exist only for one plan."""
 
     def __init__(
         self,
@@ -40,18 +40,18 @@ class DaskExecutor:
         requests_per_second: float | None = None,
         on_pause: Callable[[Slice, Pause], None] = lambda _slice, _pause: None,
     ) -> None:
-        """Nothing is asked of the cluster yet.
+        """Does not contact the cluster yet.
 
         Args:
-            address: `local`, or of a scheduler.
-            settings: of the command.
-            context: of the command.
-            requests_per_second: to the report API, of all workers; for `local` only.
-            on_pause: called, in any thread, when a worker waits until something is tried again.
+            address: `local`, or the address of a scheduler.
+            settings: the command's.
+            context: the command's.
+            requests_per_second: limit of requests to the report API, for all workers together; only with `local`.
+            on_pause: called, in any thread, when a worker waits before a retry.
 
         Raises:
-            WrongUsage: it is no address.
-            Misconfigured: it may not be used: what it says would be believed without knowing who says it.
+            WrongUsage: it is not an address.
+            Misconfigured: its identity cannot be verified, so it must not be used.
         """
         self._address = None if address == LOCAL else trusted(address, without_tls=settings.dask_without_tls)
         self._settings = settings
@@ -66,11 +66,11 @@ class DaskExecutor:
             )
 
     def __call__(self, plan: Sequence[PlannedSlice]) -> Generator[Outcome]:
-        """The outcomes, as slices are done. Closed early, it gives up on the others, and lets them roll back."""
+        """Yield outcomes as slices finish. If closed early, it stops the others and lets them roll back."""
         if not plan:
             return
         with ExitStack() as stack:
-            # Of a cluster of our own each worker gets its share; for others there is no rate.
+            # The rate is divided among local workers; other clusters have no rate.
             workers, rate = min(self._settings.concurrency, len(plan)), self._requests_per_second
             client = stack.enter_context(connected(self._address) if self._address else started(workers))
             number = stack.enter_context(database_identity.hold(self._context.database))

@@ -1,4 +1,4 @@
-"""The log of `--dask local`: what its workers log appears among the command's own lines."""
+"""Forwards the log of `--dask local` workers to the command's log."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ TOPIC: Final = "watch-time-log"
 
 
 class _ForwardingStream(io.TextIOBase):
-    """A stream whose lines are events of the cluster, which the command listens to."""
+    """A stream that sends each line as an event of the cluster to the command."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
     def write(self, text: str) -> int:
-        """An event for each line."""
+        """Send an event for each line."""
         if line := text.strip():
             self._worker.log_event(TOPIC, line)
         return len(text)
@@ -36,14 +36,14 @@ stream: TextIO | None = None
 
 
 def forward(worker: Worker) -> None:
-    """Let this process log by way of the command from now on."""
+    """Send this process's log to the command from now on."""
     global stream  # noqa: PLW0603 - a process logs to one place
     stream = cast("TextIO", _ForwardingStream(worker))
     logs.configure(stream=stream)
 
 
 def relog(line: str) -> None:
-    """Log what a worker logged, here."""
+    """Log a worker's line in this process."""
     event = json.loads(line)
     event.pop("timestamp", None)
     say = getattr(log, event.pop("level", "warning"), log.warning)

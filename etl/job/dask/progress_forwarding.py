@@ -1,4 +1,4 @@
-"""What workers wait for or try again, told to the command, whose terminal shows it as it does for threads."""
+"""Forwards the pauses and retries of workers to the command, whose terminal shows them as for threads."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from distributed import Client, Worker
 
-# One for all runs: a scheduler keeps the newest events of each topic for as long as it runs.
+# One topic for all runs: a scheduler keeps the newest events of each topic while it runs.
 TOPIC: Final = "watch-time-pause"
 
 
 def teller(worker: Worker, run: str) -> Callable[[Slice, Pause], None]:
-    """What a worker calls when work on a slice of the run stands still, in any thread. It never fails the slice."""
+    """The callback for a worker whose slice waits, in any thread. It never makes the slice fail."""
 
     def tell(slice_: Slice, pause: Pause) -> None:
         with suppress(Exception):
@@ -30,9 +30,9 @@ def teller(worker: Worker, run: str) -> Callable[[Slice, Pause], None]:
 
 
 def listen(client: Client, run: str, on_pause: Callable[[Slice, Pause], None]) -> None:
-    """Call `on_pause`, in the client's thread, when work on a slice of the run stands still.
+    """Call `on_pause`, in the client's thread, when a slice of the run waits.
 
-    A client that has connected again has to listen again.
+    After reconnecting, a client must listen again.
     """
 
     def hear(event: tuple[float, dict[str, Any]]) -> None:

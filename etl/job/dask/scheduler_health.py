@@ -1,4 +1,4 @@
-"""Whether a Dask scheduler answers and has workers; each may be missing for a bounded time."""
+"""Whether a Dask scheduler answers and has workers. Either may be missing for a limited time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = structlog.get_logger("watch_time")
 
 # Beyond what Dask's client takes to reconnect: see `etl.job.dask.client`.
 _NO_SCHEDULER_S: Final = 60.0
-# Clusters that grow with their work start a first worker on a machine that may have to be started first.
+# Autoscaling clusters may have to start a machine for the first worker.
 _NO_WORKER_S: Final = 120.0
 _NO_WORKER_TOLD_S: Final = 5.0
 _RECONNECT_POLL_S: Final = 0.1
@@ -32,10 +32,10 @@ class SchedulerHealth:
         self._is_told = False
 
     def workers(self) -> frozenset[str] | None:
-        """The addresses of the workers that are there; None: the scheduler does not answer, and may do so again.
+        """The addresses of the workers; None if the scheduler does not answer at the moment.
 
         Raises:
-            ClusterUnavailable: it has not answered for long.
+            ClusterUnavailable: it has not answered for too long.
         """
         try:
             known = frozenset(self._client.nthreads()) if self._client.status == "running" else None
@@ -48,7 +48,7 @@ class SchedulerHealth:
         """As `workers`.
 
         Raises:
-            ClusterUnavailable: also where there was no worker for long.
+            ClusterUnavailable: or there was no worker for too long.
         """
         known = self.workers()
         if known is None:
@@ -65,7 +65,7 @@ class SchedulerHealth:
         """Wait while the client reconnects.
 
         Raises:
-            ClusterUnavailable: it has given up, or takes too long.
+            ClusterUnavailable: the client has given up, or takes too long.
         """
         while self._client.status != "running":
             self._require(is_there=False)
@@ -85,7 +85,7 @@ class SchedulerHealth:
 
 
 class _Missing:
-    """How long something has been missing without a break."""
+    """How long something has been missing continuously."""
 
     def __init__(self) -> None:
         self._since_s: float | None = None

@@ -1,6 +1,6 @@
-"""A plan that was submitted to a Dask cluster: collects the outcomes, and submits again what was lost on the way.
+"""A plan that was submitted to a Dask cluster: collects the outcomes, and resubmits what was lost.
 
-What is lost: a worker that cannot do a slice, an outcome that died with its worker, a connection to the scheduler.
+Losses are: a worker that cannot sync a slice, an outcome that was lost with its worker, a broken connection.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("watch_time")
 
 _POLL_S: Final = 1.0
-# As often as a slice is submitted again because its task was cancelled: by then somebody cancels them on purpose.
+# How often a slice whose task was cancelled is resubmitted; after that, someone is cancelling them on purpose.
 _MOST_CANCELLED: Final = 5
 # As for threads: see `etl.job.thread_executor`. Closing the client and a cluster of our own comes after it.
 _ROLL_BACK_S: Final = 2.0
@@ -48,9 +48,9 @@ class _Task:
     """A slice that was submitted.
 
     Attributes:
-        unfit: addresses of the workers that could not begin with it, or lost the database.
-        only: addresses of the workers that may have it; empty: any.
-        cancelled: how often its task was cancelled, and not by the command.
+        unfit: addresses of the workers that could not start it, or lost the database.
+        only: addresses of the workers that may run it; empty: any.
+        cancelled: how often its task was cancelled by something other than the command.
     """
 
     planned: PlannedSlice
@@ -89,9 +89,9 @@ class SubmittedPlan:
             self._expect(_Task(planned, future))
 
     def outcomes(self) -> Iterator[Outcome]:
-        """As slices are done; where the cluster fails, those that are left have failed with it.
+        """Yield outcomes as slices finish; if the cluster fails, the remaining slices fail too.
 
-        Where credentials are refused, what is done by then is told, and the others are given up.
+        If credentials are refused, finished outcomes are yielded, and the other slices are given up.
         """
         is_refused = False
         try:
@@ -109,7 +109,7 @@ class SubmittedPlan:
             self.give_up()
 
     def give_up(self) -> None:
-        """What has not begun never will; what is being done is stopped, and given a moment to roll back."""
+        """Cancel slices that have not started; stop those in progress, and give them a moment to roll back."""
 
         def tell() -> None:
             self._client.cancel([task.future for task in self._todo.values()], force=True)
@@ -126,20 +126,20 @@ class SubmittedPlan:
         task.future.add_done_callback(self._done.put)
 
     def _finished(self) -> Iterator[Outcome]:
-        """The outcomes that have come already."""
+        """The outcomes received so far."""
         while not self._done.empty():
             future = self._done.get()
             if future.status == "finished":
-                with suppress(TimeoutError, CancelledError):  # lost on the way
+                with suppress(TimeoutError, CancelledError):  # lost
                     yield future.result(timeout=_POLL_S)
 
     def _next(self) -> Outcome | None:
         """The next outcome; None: ask again.
 
         Raises:
-            ClusterUnavailable: the scheduler is gone, or there was no worker for long.
+            ClusterUnavailable: the scheduler is gone, or there was no worker for too long.
             DatabaseUnavailable: neither a worker nor the command reaches it.
-            NeedsAPerson: a worker cannot work.
+            NeedsAPerson: a worker cannot start.
         """
         try:
             future = self._done.get(timeout=_POLL_S)
@@ -155,7 +155,7 @@ class SubmittedPlan:
         return outcome
 
     def _outcome(self, task: _Task) -> Outcome | None:
-        """What came of a slice; None: it is still to be done, by somebody else or once more."""
+        """The outcome of a slice; None if it is retried, by the same or another worker."""
         future = task.future
         if future.status == "error":
             return self._outcome_of_error(task, future.exception())
@@ -165,16 +165,16 @@ class SubmittedPlan:
         if future.status == "cancelled":
             self._submit_cancelled(task)
         else:
-            # Lost with its worker, whether or not the scheduler has missed that yet: it has the slice done again.
+            # Lost with its worker, whether or not the scheduler has noticed; the scheduler assigns the slice again.
             future.add_done_callback(self._done.put)
             self._look_after_workers()
         return None
 
     def _outcome_of_error(self, task: _Task, error: BaseException | None) -> Outcome | None:
-        """What comes of a slice whose worker could not say it; None: another worker has the slice now.
+        """The outcome of a slice whose task failed; None if another worker has the slice now.
 
         Raises:
-            NeedsAPerson, ClusterUnavailable, DatabaseUnavailable: no slice would get further there.
+            NeedsAPerson, ClusterUnavailable, DatabaseUnavailable: every slice would fail there.
         """
         match error:
             case worker.Unfit():
@@ -185,7 +185,7 @@ class SubmittedPlan:
                 return outcome_of(task.planned, error)
 
     def _elsewhere(self, task: _Task, error: worker.Unfit) -> Outcome | None:
-        """Submit a slice for the workers that have not failed so with it; its outcome where there are none.
+        """Resubmit a slice to workers that have not failed with it; returns its outcome if there are none.
 
         Raises:
             DatabaseUnavailable: the worker does not reach the database, and neither does the command.
@@ -202,9 +202,9 @@ class SubmittedPlan:
         return None
 
     def _submit_cancelled(self, task: _Task) -> None:
-        """Submit a slice whose task was cancelled: the connection to the scheduler broke, or it was restarted.
+        """Resubmit a slice whose task was cancelled: the connection to the scheduler broke, or it was restarted.
 
-        Whoever has the slice keeps its lock until it is done; it is then found unchanged.
+        A worker that still has the slice keeps its lock until it finishes; the slice is then found unchanged.
         """
         if task.cancelled >= _MOST_CANCELLED:
             raise self._scheduler.lost(f"cancelled {task.planned.slice} repeatedly")
@@ -224,10 +224,10 @@ class SubmittedPlan:
         self._expect(_Task(task.planned, future, unfit, only, cancelled))
 
     def _look_after_workers(self) -> None:
-        """Submit again what was left for workers that are gone: whoever is there has it, or says what keeps it.
+        """Resubmit slices restricted to workers that are gone: any remaining worker may take them.
 
         Raises:
-            ClusterUnavailable: there is no scheduler, or there was no worker for long.
+            ClusterUnavailable: there is no scheduler, or there was no worker for too long.
         """
         known = self._scheduler.require_workers()
         for task in [task for task in self._todo.values() if known and task.only and not task.only & known]:

@@ -20,10 +20,10 @@ log = structlog.get_logger("watch_time")
 
 
 def outcome_of(planned: PlannedSlice, error: BaseException | None) -> Outcome:
-    """The outcome of a slice that failed alone.
+    """The outcome of a slice whose error affects no other slice.
 
     Raises:
-        NeedsAPerson, ClusterUnavailable: no slice would get further there.
+        NeedsAPerson, ClusterUnavailable: every slice would fail there.
     """
     match error:
         case KilledWorker():

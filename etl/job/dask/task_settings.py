@@ -1,4 +1,4 @@
-"""What a run's command tells the workers. Nothing in it is secret."""
+"""The settings that the command sends to the workers. They contain no secrets."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _OF_THE_MACHINE: Final = frozenset({"weakest_sslmode", "metrics_file", "pushgate
 
 @dataclass(frozen=True, slots=True)
 class RunTerms:
-    """What comes with each slice, so that a worker that joins late knows it too.
+    """Sent with each slice, so that workers that join late have it too.
 
     Attributes:
         run: a name for the run.
         version: of the command's watch-time.
         database_lock: held in the run's database; see `etl.job.dask.database_identity`.
-        requests_per_second: of this worker to the report API; None: as fast as it answers.
-        settings: the command's, but for secrets and what is a matter of the machine.
+        requests_per_second: this worker's limit for the report API; None: no limit.
+        settings: the command's, except secrets and machine-specific ones.
     """
 
     run: str

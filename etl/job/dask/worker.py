@@ -1,6 +1,6 @@
-"""What a Dask worker does: it syncs the slices that it is given, in a context of its own for each run.
+"""Runs on a Dask worker: syncs the slices assigned to it, with a separate context for each run.
 
-Nothing secret comes to a worker by way of Dask: token and database URL are those of its own environment.
+Secrets never pass through Dask: token and database URL come from the worker's own environment.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _STOP_POLL_S: Final = 0.2
 
 
 class Unfit(Exception):
-    """A worker cannot open what the run needs, or lost its way to the database, and another one may do better.
+    """A worker cannot open what the run needs, or lost its database connection; another worker may succeed.
 
     Attributes:
         worker: its address, as the scheduler knows it.
@@ -46,9 +46,9 @@ def sync_slice(planned: PlannedSlice, terms: RunTerms) -> Outcome:
     """Sync one slice.
 
     Raises:
-        Misconfigured: this worker has another version, lacks settings, or leads to another database.
-        CredentialsRefused: of this worker.
-        Unfit: its disk is full, or whatever else keeps it from beginning; or it does not reach the database any more.
+        Misconfigured: this worker has another version, lacks settings, or uses another database.
+        CredentialsRefused: this worker's credentials are refused.
+        Unfit: it cannot start, for example because its disk is full; or it lost its database connection.
         Stopped: the run was given up.
     """
     if terms.version != __version__:
@@ -84,16 +84,16 @@ def end(run: str) -> None:
 
 
 async def stop(run: str, timeout_s: float) -> None:
-    """Stop what is being done for a run, and wait until it is rolled back. For the worker's event loop.
+    """Stop the slices of a run, and wait until they are rolled back. For the worker's event loop.
 
-    The scheduler may hear of it later than a worker, and hand out another slice meanwhile: none is begun any more.
+    The scheduler may learn of it later than a worker and assign another slice meanwhile; no new slice is started.
     """
     context = worker_context.give_up(run)
     if context is None:
         return
     deadline = time.monotonic() + timeout_s
     while True:
-        # More than once: a cancellation that comes between two statements is lost.
+        # More than once, because a cancellation between two statements is lost.
         context.give_up()
         await asyncio.sleep(_STOP_POLL_S)
         if not context.users or time.monotonic() > deadline:
@@ -102,13 +102,13 @@ async def stop(run: str, timeout_s: float) -> None:
 
 
 def dask_setup(worker: Worker) -> None:
-    """Make a worker one of `--dask local`: it logs by way of the command, and Ctrl-C is the command's to answer."""
+    """Set up a worker of `--dask local`: it logs through the command, and leaves Ctrl-C to the command."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     log_forwarding.forward(worker)
 
 
 def _named(error: WatchTimeError) -> WatchTimeError:
-    """The same error, said to be this worker's."""
+    """The same error, naming this worker."""
     message = f"the Dask worker {_address()}: {error.message}"
     return type(error)(message, next_step=error.next_step, request_id=error.request_id)
 

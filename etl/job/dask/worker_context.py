@@ -1,4 +1,4 @@
-"""A worker's run contexts: one for each run, opened with its first slice, closed when none has come for a while."""
+"""A worker's run contexts: one per run, opened with its first slice, closed when idle for a while."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from etl.job.run_context import RunContext
     from etl.warehouse.database import Database
 
-# A command that was killed says no goodbye. Connections to the database are not kept for longer either.
+# A killed command does not say that it ended. Database connections are not kept longer either.
 _IDLE_S: Final = 10.0
 _IDLE_POLL_S: Final = 2.0
-# A lock that was lost with its connection is taken again within a second or two.
+# A lock lost with its connection is retaken within a second or two.
 _LOCK_TIMEOUT_S: Final = 5.0
 _LOCK_POLL_S: Final = 0.5
 
@@ -50,19 +50,19 @@ class WorkerContext:
         self._opened: RunContext | None = None
 
     def open(self) -> RunContext:
-        """The context, opened if it is not. Its threads share it."""
+        """The context, opened on first use, and shared by all threads."""
         with self._lock:
             self._stop.check()
             return self._opened or self._open()
 
     def give_up(self) -> None:
-        """Stop whatever is being done. Returns at once."""
+        """Stop the slices in progress. Returns at once."""
         self._stop.request()
         if self._opened:
             self._opened.database.cancel()
 
     def close(self) -> None:
-        """Close it. Nobody uses it, and nobody finds it any more."""
+        """Close it. It must be unused and no longer registered."""
         with self._lock:
             stack, self._stack, self._opened = self._stack, None, None
         if stack:
@@ -106,7 +106,7 @@ _given_up: set[str] = set()
 
 @contextmanager
 def use(terms: RunTerms) -> Iterator[WorkerContext]:
-    """The run's context. As long as it is used, nobody closes it, and a stop finds it.
+    """The run's context. While it is in use it is not closed, and a stop reaches it.
 
     Raises:
         Stopped: the run was given up.
@@ -125,14 +125,14 @@ def use(terms: RunTerms) -> Iterator[WorkerContext]:
 
 
 def give_up(run: str) -> WorkerContext | None:
-    """Begin nothing more for a run; its context, if there is one."""
+    """Start no more slices of a run; returns its context, if there is one."""
     with _registry:
         _given_up.add(run)
         return _contexts.get(run)
 
 
 def end(run: str) -> None:
-    """Close a run's context, unless it is in use. It does not block."""
+    """Close a run's context, unless it is in use. Does not block."""
     with _registry:
         context = _contexts.get(run)
         if context is None or context.users:
@@ -142,10 +142,10 @@ def end(run: str) -> None:
 
 
 def _require_same_database(database: Database, number: int, stop: Stop) -> None:
-    """The run's database and this one must be one.
+    """Require that the run's database is this one.
 
     Raises:
-        Misconfigured: they are two; or the command is gone.
+        Misconfigured: they are different, or the command has ended.
     """
     deadline = time.monotonic() + _LOCK_TIMEOUT_S
     while not database.run(lambda connection: is_held(connection, number)):
