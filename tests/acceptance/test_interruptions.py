@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -25,7 +27,6 @@ from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from conftest import Program, Warehouse
     from prefork import Process
@@ -294,11 +295,18 @@ def test_sigterm_while_the_database_is_silent(program: Program, newest_warehouse
     _assert_exactly(newest_warehouse, VOD, revision=1)
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder whose path root's server, another user, can walk; pytest closes its own whenever a session begins."""
+    with tempfile.TemporaryDirectory(prefix="watch-time-") as folder:
+        yield Path(folder)
+
+
 def test_sigterm_stops_the_embedded_server_too(
-    bare_program: Program, newest_warehouse: Warehouse, tmp_path: Path
+    bare_program: Program, newest_warehouse: Warehouse, open_folder: Path
 ) -> None:
     bare_program = replace(bare_program, new_interpreter=True)  # the server is a child of the command
-    settings = _embedded_settings(newest_warehouse, tmp_path)
+    settings = _embedded_settings(newest_warehouse, open_folder)
     assert bare_program("migrate", **settings).returncode == 0
     newest_warehouse.sandbox.override(VOD, Delivery(latency_s=60))
     process = bare_program.start(*ONE_SLICE, **settings)
@@ -308,7 +316,7 @@ def test_sigterm_stops_the_embedded_server_too(
     _kill(process, signal.SIGTERM)
     assert time.monotonic() - began < SOON_S
     assert process.returncode == 143
-    assert not (tmp_path / "warehouse" / "postmaster.pid").exists()
+    assert not (open_folder / "warehouse" / "postmaster.pid").exists()
 
 
 def _embedded_settings(warehouse: Warehouse, folder: Path) -> dict[str, str]:
@@ -338,20 +346,20 @@ def test_two_runs_at_once_leave_one_revision_of_each_slice(program: Program, new
             _assert_exactly(newest_warehouse, Slice(DAY - timedelta(days=back), report_type), revision=1)
 
 
-def test_killed_on_the_embedded_database(bare_program: Program, newest_warehouse: Warehouse, tmp_path: Path) -> None:
+def test_killed_on_the_embedded_database(bare_program: Program, newest_warehouse: Warehouse, open_folder: Path) -> None:
     """The next command finds the server of the killed one running, uses it, and stops it."""
     bare_program = replace(bare_program, new_interpreter=True)  # the server is a child of the command
-    settings = _embedded_settings(newest_warehouse, tmp_path)
+    settings = _embedded_settings(newest_warehouse, open_folder)
     assert bare_program("migrate", **settings).returncode == 0
     newest_warehouse.sandbox.script(VOD, storage=[Delivery(latency_s=60)])
     process = bare_program.start(*ONE_SLICE, **settings)
     until(lambda: bool(newest_warehouse.sandbox.requests("api")), "no request came")
     _kill(process, signal.SIGKILL)
-    running = tmp_path / "warehouse" / "postmaster.pid"
+    running = open_folder / "warehouse" / "postmaster.pid"
     os.kill(int(running.read_text().splitlines()[0]), 0)
     assert bare_program(*ONE_SLICE, **settings).returncode == 0
     assert not running.exists()
-    with embedded_postgres.server(tmp_path / "warehouse") as uri, psycopg.connect(uri) as connection:
+    with embedded_postgres.server(open_folder / "warehouse") as uri, psycopg.connect(uri) as connection:
         assert connection.execute("SELECT count(*) FROM watch_time").fetchone() == (2_000,)
 
 

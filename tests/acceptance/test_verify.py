@@ -148,14 +148,9 @@ def test_trouble_with_the_source_is_told_with_what_to_do(program: Program) -> No
 
 
 def test_on_a_terminal_it_shows_how_far_it_is(program: Program, newest_warehouse: Warehouse) -> None:
-    seen: list[str] = []
-    shown = terminals.run(
-        [sys.executable, "-m", "etl", "verify", *ONE_DATE],
-        folder=program.folder,
-        environment=program.environment,
-        on_output=lambda screen: seen.append(str(screen)),
-    )
+    command = [sys.executable, "-m", "etl", "verify", *ONE_DATE]
+    shown = terminals.run(command, folder=program.folder, environment=program.environment)
     assert shown.returncode == 0, shown.text
-    assert any(re.search(rf"{TARGET} (LIVE|VOD) equal .* [12]/2 ", screen) for screen in seen), seen
+    assert re.search(rf"{TARGET} (LIVE|VOD) equal .* [12]/2 ", shown.text), shown.text
     assert "left" not in shown.screen
     assert shown.screen.splitlines()[-1] == "2 of 2 stored slices verified: equal to the report"
