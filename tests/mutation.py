@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import argparse
 import ast
+import hashlib
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -29,45 +29,81 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ROOT: Final = Path(__file__).parents[1]
 LINES: Final = ROOT / "build" / "mutation-lines.json"
+# Every module of pipeline, load and archive is in one part, which tests/unit/test_mutation.py checks; so is what
+# decides that a download is complete, and that a slice's row is written.
 _MODULES: Final = {
-    "pipeline": "pipeline: slice_sync report_reader archive_stage replay",
-    "outcome recorder": "pipeline: outcome_recorder",
-    "guards": "pipeline: guards guard_stage not_found_policy",
-    "load": "load: load_strategy difference new_partition partitions slice_load",
-    "compaction": "load: compaction",
-    "archive": "archive: archive audit layout manifests parquet raw",
-    "download": "extract: download",
+    "pipeline": ["pipeline: slice_sync report_reader archive_stage replay outcome_log"],
+    "outcome recorder": ["pipeline: outcome_recorder", "load: rejects", "warehouse: ledger revisions"],
+    "guards": ["pipeline: guards guard_stage not_found_policy"],
+    "load": ["load: load_strategy difference new_partition partitions slice_load"],
+    "compaction": ["load: compaction customer_counts maintenance"],
+    "archive": ["archive: archive audit backends layout manifests parquet raw timeout_store"],
+    "download": ["extract: download file_identity gunzip http_checksums spool storage_headers"],
 }
 PARTS: Final = {
-    part: [f"etl/{modules.partition(':')[0]}/{module}.py" for module in modules.partition(":")[2].split()]
-    for part, modules in _MODULES.items()
+    part: [
+        f"etl/{package}/{module}.py"
+        for package, _, modules in (each.partition(": ") for each in packages)
+        for module in modules.split()
+    ]
+    for part, packages in _MODULES.items()
 }
 TESTS: Final = [
-    *(f"tests/unit/test_{name}.py" for name in ("guards", "not_found_policy", "slices")),
+    *(
+        f"tests/unit/test_{name}.py"
+        for name in (
+            "cancellation",
+            "guards",
+            "http_checksums",
+            "not_found_policy",
+            "report_url_identity",
+            "restored_revisions",
+            "run_logging",
+            "slices",
+            "spool",
+        )
+    ),
     *(
         f"tests/integration/test_{name}.py"
-        for name in ("loading", "states", "revisions_and_races", "compaction", "archive", "bad_input", "rollups")
+        for name in (
+            "loading",
+            "states",
+            "revisions_and_races",
+            "compaction",
+            "archive",
+            "archive_stores",
+            "bad_input",
+            "rollups",
+        )
     ),
     "tests/integration/source/test_storage_answers.py",
     "tests/integration/source/test_connections.py",
     "tests/faults/test_download_cuts.py",
 ]
-# For lines that no test runs in its own process.
+# For lines that no test runs in its own process: arguments of pytest.
+_REPLAY: Final = ["tests/acceptance/test_replay.py", "-k", "not s3"]
 BY_COMMAND: Final = {
-    "etl/pipeline/replay.py": "tests/acceptance/test_replay.py",
-    "etl/archive/archive.py": "tests/acceptance/test_replay.py",
-    "etl/archive/audit.py": "tests/acceptance/test_replay.py",
-    "etl/archive/parquet.py": "tests/acceptance/test_replay.py",
-    "etl/archive/raw.py": "tests/acceptance/test_replay.py",
-    "etl/load/compaction.py": "tests/integration/test_compaction.py",
+    "etl/pipeline/replay.py": _REPLAY,
+    "etl/archive/archive.py": [
+        "tests/integration/test_archive.py::test_doctor_tries_the_archive_and_leaves_nothing",
+        *_REPLAY,
+    ],
+    "etl/archive/audit.py": _REPLAY,
+    "etl/archive/backends.py": _REPLAY,
+    "etl/archive/parquet.py": _REPLAY,
+    "etl/archive/raw.py": _REPLAY,
+    "etl/load/compaction.py": ["tests/integration/test_compaction.py"],
+    "etl/load/difference.py": ["tests/acceptance/test_verify.py"],
 }
 # Enough time for every test that runs a line, but for the slowest of the busiest ones.
 _TESTS_S: Final = 20.0
 _LIMIT_S: Final = 60.0
+# Commands that start commands take longer.
+_COMMANDS_LIMIT_S: Final = 240.0
 # A test that takes longer fails: what waits for ever is caught.
 _TEST_LIMIT_S: Final = 30
 
@@ -150,6 +186,16 @@ def _changes(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
         yield node, "pass"
 
 
+def drawn(known: Iterable[Mutant], seed: str) -> list[Mutant]:
+    """The mutants in an order of the seed's own; a change of the program elsewhere does not change it."""
+    order, earlier = dict[Mutant, bytes](), Counter[str]()
+    for mutant in known:
+        what = f"{seed} {mutant.file} {mutant.function} {mutant.old} {mutant.new}"
+        order[mutant] = hashlib.sha256(f"{what} {earlier[what]}".encode()).digest()
+        earlier[what] += 1
+    return sorted(order, key=order.__getitem__)
+
+
 class LinesPlugin:
     """For pytest: which lines of the program each test runs, and how long the test takes."""
 
@@ -213,8 +259,8 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
-def verdict(mutant: Mutant, tests: list[str], folder: Path) -> str:
-    """What the tests say of a mutant, in that copy of the project."""
+def verdict(mutant: Mutant, tests: list[str], folder: Path, *, limit_s: float) -> str:
+    """What the tests, arguments of pytest, say of a mutant in that copy of the project."""
     if not tests:
         return "not run"
     file = folder / mutant.file
@@ -238,7 +284,7 @@ def verdict(mutant: Mutant, tests: list[str], folder: Path) -> str:
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0,
     )  # fmt: skip
     try:
-        output, _ = process.communicate(timeout=_LIMIT_S)
+        output, _ = process.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
         # First as Ctrl-C does it, so that pytest stops the servers that it started.
         process.send_signal(signal.SIGINT)
@@ -261,6 +307,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20, help="mutants of each part")
     parser.add_argument("--seed", default="1")
     parser.add_argument("--part", action="append", choices=PARTS, help="only these parts")
+    parser.add_argument("--only", action="append", help="of the sample, those whose printed line contains this text")
     parser.add_argument("--keep-lines", action="store_true", help="use what the last run recorded of the tests")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no mutant after that")
     arguments = parser.parse_args()
@@ -270,10 +317,13 @@ def main() -> None:
     tests = tests_by_line()
     sample = list[tuple[float, Mutant]]()
     for part in arguments.part or PARTS:
-        known = [mutant for file in PARTS[part] for mutant in mutants(part, file)]
-        random.Random(f"{arguments.seed} {part}").shuffle(known)  # noqa: S311
+        known = drawn((mutant for file in PARTS[part] for mutant in mutants(part, file)), arguments.seed)
         chosen = known[: arguments.count]
-        sample += [(number / len(chosen), mutant) for number, mutant in enumerate(chosen)]
+        sample += [
+            (number / len(chosen), mutant)
+            for number, mutant in enumerate(chosen)
+            if any(text in str(mutant) for text in arguments.only or [""])
+        ]
         print(f"{part}: {len(chosen)} of {len(known)} mutants", flush=True)
     # Of all parts in turn, so that a run that is out of time has tried some of each.
     sample.sort(key=lambda each: each[0])
@@ -286,8 +336,10 @@ def main() -> None:
 
         def verdict_of(mutant: Mutant) -> str:
             folder = folders.get()
-            calling = tests.get(f"{mutant.file}:{mutant.line}") or BY_COMMAND.get(mutant.file, "").split()
-            told = verdict(mutant, calling, folder)
+            if running := tests.get(f"{mutant.file}:{mutant.line}"):
+                told = verdict(mutant, running, folder, limit_s=_LIMIT_S)
+            else:
+                told = verdict(mutant, BY_COMMAND.get(mutant.file, []), folder, limit_s=_COMMANDS_LIMIT_S)
             folders.put(folder)
             return told
 
