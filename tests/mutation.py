@@ -40,7 +40,7 @@ _MODULES: Final = {
     "outcome recorder": ["pipeline: outcome_recorder", "load: rejects", "warehouse: ledger revisions"],
     "guards": ["pipeline: guards guard_stage not_found_policy"],
     "load": ["load: load_strategy difference new_partition partitions slice_load"],
-    "compaction": ["load: compaction customer_counts maintenance"],
+    "compaction": ["load: compaction compaction_and_counts distinct_customers"],
     "archive": ["archive: archive audit backends layout manifests parquet raw timeout_store"],
     "download": ["extract: download file_identity gunzip http_checksums spool storage_headers"],
 }

@@ -11,24 +11,25 @@ from datetime import timedelta
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from archives import IN_THE_WAREHOUSE, ArchiveFiles, bucket, query, stalled_s3
 from conftest import DAY, HEADER, VOD, Program, Warehouse
-from etl.archive import timeout_store
+from etl.archive import parquet, timeout_store
 from etl.archive.archive import open_archive
 from etl.archive.layout import Key, published
 from etl.domain.errors import ArchiveUnavailable, ExitCode, Misconfigured, ReconciliationFailed, WrongOrganization
-from etl.domain.outcome import FetchOptions, Result
+from etl.domain.outcome import FetchOptions, Outcome, Result
 from etl.domain.pipeline_values import ReportFile
 from etl.domain.slices import ReportType, Slice
 from etl.load import compaction, partitions
-from etl.runtime.cancellation import Stop
+from etl.runtime.cancellation import Stop, Stopped
 from etl.sandbox.faults import Delivery
 from etl.warehouse.database import open_database
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import postgres
+    from etl.warehouse.connection import Connection
 
 
 pytestmark = pytest.mark.usefixtures("store_servers")
@@ -158,6 +160,14 @@ def test_a_held_report_is_not_archived_and_an_overruled_one_is(
     assert "against 2 rows" in marker["accepted"]["overruled"]
 
 
+def test_many_rows_are_written_in_groups_that_fit_into_memory(tmp_path: Path) -> None:
+    title = "t" * 4096
+    lines = [f'"c{number}","{title}",,"VOD","u",1.5\n'.encode() for number in range(4200)]
+    found = parquet.write(tmp_path / "facts.parquet", lines, {})
+    assert found == (4200, Decimal(6300))
+    assert pq.read_metadata(tmp_path / "facts.parquet").num_row_groups == 3, "of eight mebibytes of text each"
+
+
 def test_an_empty_day_is_a_file_without_rows(newest_warehouse: Warehouse, folder_archive: ArchiveFiles) -> None:
     assert newest_warehouse.sync(EMPTY, archive_url=folder_archive.url).result is Result.EMPTY
     assert set(folder_archive.files()) == _names(_key(EMPTY))
@@ -269,6 +279,72 @@ def test_a_file_that_is_not_the_report_is_not_archived(
     ):
         archive.store_revision(connection, VOD, 1, report, lines, expected=(2, Decimal("15.5")), read_as="{}")
     assert folder_archive.files() == {}
+
+
+def test_the_transaction_may_be_idle_for_as_long_as_the_report_takes_to_archive(
+    newest_warehouse: Warehouse, folder_archive: ArchiveFiles, tmp_path: Path
+) -> None:
+    """To write two files and to send them, each no larger than the report, at a mebibyte a second."""
+    path, key, idle_s = tmp_path / "report.csv", _key(REPORT), list[object]()
+    path.write_text(REPORT)
+    report = ReportFile(path, key.sha256, 1000 << 20, len(REPORT), None, 0.0)
+    archive = open_archive(newest_warehouse.configured(archive_url=folder_archive.url), Stop())
+
+    def lines(connection: Connection) -> Iterator[bytes]:
+        shown = "SELECT setting::int / 1000 FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout'"
+        idle_s.append(connection.execute(shown).fetchone())
+        yield b'"c1","A",,"VOD","",1\n'
+
+    with open_database(newest_warehouse.url, schema="public") as database, database.transaction() as connection:
+        archive.store_revision(connection, VOD, 1, report, lines(connection), expected=(1, Decimal(1)), read_as="{}")
+    assert idle_s == [(600 + 4 * (30 + 1000),)]
+
+
+def test_what_is_published_is_not_published_again(newest_warehouse: Warehouse, folder_archive: ArchiveFiles) -> None:
+    newest_warehouse.sync(REPORT, archive_url=folder_archive.url)
+    archive = open_archive(newest_warehouse.configured(archive_url=folder_archive.url), Stop())
+    with open_database(newest_warehouse.url, schema="public") as database:
+        for lost, has_published in (("", False), (published(VOD), True), (_key(REPORT).marker, True), ("", False)):
+            if lost:
+                folder_archive.remove(lost)
+            assert database.run(lambda connection: archive.publish(connection, VOD)) is has_published
+    assert set(folder_archive.files()) == _names(_key(REPORT))
+
+
+def test_a_stop_after_the_commit_ends_the_run_and_the_next_check_finishes_it(
+    newest_warehouse: Warehouse, folder_archive: ArchiveFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest_warehouse.sandbox.override(VOD, Delivery(body=REPORT))
+    with newest_warehouse.job(archive_url=folder_archive.url) as opened:
+        pipeline = opened.context.pipeline
+        record = pipeline._recorder.record_accepted
+
+        def record_and_stop(*arguments: Any, **more: Any) -> Outcome:
+            outcome = record(*arguments, **more)
+            pipeline._stop.request()
+            return outcome
+
+        monkeypatch.setattr(pipeline._recorder, "record_accepted", record_and_stop)
+        with pytest.raises(Stopped):
+            pipeline.sync_slice(VOD, FetchOptions())
+    assert newest_warehouse.query("SELECT state, revision FROM report_slice") == [("loaded", 1)]
+    assert published(VOD) not in folder_archive.files()
+    assert newest_warehouse.sync(archive_url=folder_archive.url).exit_code == 0
+    assert set(folder_archive.files()) == _names(_key(REPORT))
+
+
+def test_a_revision_of_another_organization_is_not_read(
+    newest_warehouse: Warehouse, folder_archive: ArchiveFiles
+) -> None:
+    """As when somebody copied folders of two archives into one."""
+    newest_warehouse.sync(REPORT, archive_url=folder_archive.url)
+    marker = _key(REPORT).marker
+    text = folder_archive.files()[marker].decode()
+    ours = newest_warehouse.sandbox.config.org_id
+    folder_archive.put(marker, text.replace(ours, "somebody-else").encode())
+    archive = open_archive(newest_warehouse.configured(archive_url=folder_archive.url), Stop())
+    with pytest.raises(WrongOrganization, match="somebody-else"):
+        archive.marker(_key(REPORT))
 
 
 def test_a_failure_after_the_commit_is_told_and_the_next_check_finishes_it(

@@ -69,6 +69,24 @@ def test_a_file_that_breaks_off_while_it_is_sent_is_not_there(archive: ArchiveFi
     assert archive.files() == {"raw/whole": b"whole"}
 
 
+def test_a_file_of_a_folder_is_on_disk_before_it_has_its_name_and_its_folders_after_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a power cut after the commit could leave the name without the bytes, or without its folder."""
+    lake = tmp_path / "lake"
+    file = lake / "raw" / "a" / "file"
+    synced, fsync = list[tuple[int, bool]](), os.fsync
+
+    def note(handle: int) -> None:
+        synced.append((os.fstat(handle).st_ino, file.exists()))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    timeout_store.open_store(str(lake), Stop()).write(b"bytes", "raw/a/file")
+    folders = [(folder.stat().st_ino, True) for folder in (file.parent, file.parent.parent, lake)]
+    assert synced == [(file.stat().st_ino, False), *folders]
+
+
 def test_two_who_write_the_same_file_at_once_both_succeed(archive: ArchiveFiles) -> None:
     """As the first loads into an archive do with its organization.json."""
     store = timeout_store.open_store(archive.url, Stop())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -171,6 +172,47 @@ def test_readers_that_stay_are_left_alone(october: Warehouse, database: Database
             compaction.compact(database, OCTOBER, Stop(), tries=2)
         assert reader.execute("SELECT count(*) FROM watch_time").fetchone() == (len(before["facts"]),)
     assert (october.stored(), _tables(october)) == (before, tables)
+
+
+def test_between_two_tries_readers_have_a_pause(october: Warehouse, database: Database) -> None:
+    """Of varying length, so that it does not keep step with whoever reads every second."""
+    pauses = list[float]()
+
+    class Impatient(Stop):
+        def sleep(self, seconds: float) -> None:
+            pauses.append(seconds)
+
+    with psycopg.connect(october.url) as reader:
+        reader.execute("SELECT count(*) FROM watch_time")
+        with pytest.raises(SliceBusy):
+            compaction.compact(database, OCTOBER, Impatient(), tries=5)
+    assert len(set(pauses)) == 5
+    assert all(0.4 <= pause <= 1.2 for pause in pauses)
+
+
+def test_building_a_month_has_more_time_than_a_load(
+    october: Warehouse, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On both of its connections: that which reads the rows, and that which writes them."""
+    transaction, copy, shown = Database.transaction, compaction._copy, list[object]()
+
+    def show(connection: Connection) -> None:
+        shown.append(connection.execute("SHOW statement_timeout").fetchone())
+
+    @contextmanager
+    def show_after_reading(*arguments: Any) -> Iterator[Connection]:
+        with transaction(*arguments) as reader:
+            yield reader
+            show(reader)
+
+    def show_after_writing(*arguments: Any) -> None:
+        copy(*arguments)
+        show(arguments[1])
+
+    monkeypatch.setattr(Database, "transaction", show_after_reading)
+    monkeypatch.setattr(compaction, "_copy", show_after_writing)
+    assert compaction.compact(database, OCTOBER, Stop()) is not None
+    assert set(shown) == {("2h",)}
 
 
 @pytest.mark.usefixtures("short_pauses")

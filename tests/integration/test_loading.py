@@ -14,10 +14,13 @@ import pytest
 
 from conftest import DAY, HEADER, VOD, Warehouse
 from etl.domain.outcome import Outcome, Result
+from etl.domain.pipeline_values import Tally
 from etl.domain.slices import ReportType, Slice
 from etl.load import slice_load
+from etl.load.load_strategy import begin_load
 from etl.sandbox.faults import Delivery
 from etl.transform import normalise
+from etl.warehouse.database import open_database
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -337,3 +340,14 @@ def test_two_runs_of_one_slice_at_once_leave_one_revision(warehouse: Warehouse) 
     outcomes = _bring_twice_at_once(warehouse)
     assert Counter(outcome.result for outcome in outcomes) == {Result.LOADED: 2, Result.UNCHANGED: 2}
     assert warehouse.query("SELECT max(revision) FROM report_revision") == [(1,)]
+
+
+def test_the_transaction_plans_as_before_once_the_rows_for_the_archive_are_read(warehouse: Warehouse) -> None:
+    """Nested loops are switched off for that alone: what is stored after it may do better with them."""
+    with open_database(warehouse.url, schema="public") as database, database.transaction() as connection:
+        load = begin_load(connection, VOD, "0" * 64)
+        load.stage(iter(()))
+        load.deduplicate(Tally())
+        load.write()
+        assert list(load.stored_rows()) == []
+        assert connection.execute("SHOW enable_nestloop").fetchone() == ("on",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import date
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -16,6 +17,9 @@ from etl.domain.slices import ReportType, Slice
 from etl.load import distinct_customers, new_partition
 from etl.runtime.cancellation import Stop
 from etl.warehouse.database import open_warehouse
+
+if TYPE_CHECKING:
+    from etl.warehouse.connection import Connection
 
 # The views as they would be without rollup and counts: from the facts alone.
 _BY_FACTS = {
@@ -143,7 +147,22 @@ class TestCounts:
         settings = loaded.configured()
         with open_warehouse(settings) as database:
             left = distinct_customers.count_stale(database, settings, Stop(), today=TODAY, time_limit_s=-1)
-        assert left == (0, 2)
+            assert left == (0, 2)
+            assert distinct_customers.count_stale(database, settings, Stop(), today=TODAY, time_limit_s=60) == (2, 0)
+
+    def test_counting_has_more_time_and_memory_than_a_load(
+        self, loaded: Warehouse, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        count, shown = distinct_customers._count, list[object]()
+
+        def count_and_show(connection: Connection, **period: Any) -> None:
+            count(connection, **period)
+            query = "SELECT current_setting('statement_timeout'), current_setting('work_mem')"
+            shown.append(connection.execute(query).fetchone())
+
+        monkeypatch.setattr(distinct_customers, "_count", count_and_show)
+        assert loaded.count_customers() == (2, 0)
+        assert shown == [("2h", "64MB")] * 2
 
 
 class TestRepair:

@@ -7,10 +7,17 @@ import subprocess
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import pytest
+from report_reader import HEADER
 
+from etl.domain.pipeline_values import Tally
+from etl.pipeline import report_reader
 from etl.runtime.cancellation import Stop, Stopped
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _WORK = """
 import time
@@ -73,3 +80,12 @@ def test_a_request_stays() -> None:
     for ask in (stop.check, lambda: stop.sleep(0)):
         with pytest.raises(Stopped):
             ask()
+
+
+def test_a_request_ends_the_reading_of_a_report(tmp_path: Path) -> None:
+    report, stop, tally = tmp_path / "report.csv", Stop(), Tally()
+    report.write_text(f"{HEADER}\nc1,u1,VOD,1,T,\n", encoding="utf-8")
+    stop.request()
+    with report_reader.encode(report, {}, tally, stop) as chunks, pytest.raises(Stopped):
+        list(chunks)
+    assert tally.rows_read == 0

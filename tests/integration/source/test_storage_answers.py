@@ -23,7 +23,7 @@ from etl.runtime.cancellation import Stop, Stopped
 from raw_server import CSV, GZIPPED, FakeTime, RawServer, Request, chunked, in_turn, raw_server, reply, resumable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import httpx
 
@@ -62,11 +62,15 @@ class Work:
     renewed_target: str | None = None
     renewed: int = 0
 
-    def run(self, *answers: bytes, if_none_match: Origin | None = None) -> ReportFile:
+    def run(
+        self, *answers: bytes, if_none_match: Origin | None = None, on_body: Callable[[], None] = lambda: None
+    ) -> ReportFile:
         self.server.answer = in_turn(*answers) if answers else self.server.answer
         tools = Downloader(self.client, POLICY, self.time.retry_policy(), self.stop)
         address = ReportAddress(self.server.signed_url(self.target), asks=1)
-        return tools.download(address, renew=self._renew, folder=self.folder, if_none_match=if_none_match)
+        return tools.download(
+            address, renew=self._renew, folder=self.folder, if_none_match=if_none_match, on_body=on_body
+        )
 
     def origin(self, etag: str) -> Origin:
         return Origin(f"127.0.0.1:{self.server.port}/reports/20230703.csv", etag)
@@ -93,8 +97,16 @@ def test_an_empty_file_is_a_file(work: Work) -> None:
 
 
 def test_retry_after_is_honoured(work: Work) -> None:
-    work.run(reply(503, headers={"Retry-After": "77"}), WHOLE)
+    report = work.run(reply(503, headers={"Retry-After": "77"}), WHOLE)
     assert work.time.pauses == [77]
+    assert report.elapsed_s == 77
+
+
+def test_a_body_that_begins_to_come_is_told(work: Work) -> None:
+    """Then it is time to import what reads it; an answer without one has nothing to read."""
+    begun = list[int]()
+    work.run(reply(503), WHOLE, on_body=lambda: begun.append(len(work.server.requests)))
+    assert begun == [2]
 
 
 def test_the_token_and_the_organization_stay_with_the_api(work: Work) -> None:
