@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import compileall
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
@@ -29,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 ROOT: Final = Path(__file__).parents[1]
 LINES: Final = ROOT / "build" / "mutation-lines.json"
@@ -84,7 +86,7 @@ TESTS: Final = [
     "tests/integration/source/test_connections.py",
     "tests/faults/test_download_cuts.py",
 ]
-# For lines that no test runs in its own process: arguments of pytest.
+# For survivors, and lines that no test runs in its own process: arguments of pytest.
 _REPLAY: Final = ["tests/acceptance/test_replay.py", "-k", "not s3"]
 BY_COMMAND: Final = {
     "etl/pipeline/replay.py": _REPLAY,
@@ -99,11 +101,12 @@ BY_COMMAND: Final = {
     "etl/load/compaction.py": ["tests/integration/test_compaction.py"],
     "etl/load/difference.py": ["tests/acceptance/test_verify.py"],
 }
-# Enough time for every test that runs a line, but for the slowest of the busiest ones.
-_TESTS_S: Final = 20.0
-_LIMIT_S: Final = 60.0
+# Of the tests that run a line, so many seconds, as recorded, are tried first; a survivor gets the next ones too.
+_FIRST_S: Final = 20.0
+_NEXT_S: Final = 100.0
+_FIRST_LIMIT_S: Final = 60.0
 # Commands that start commands take longer.
-_COMMANDS_LIMIT_S: Final = 240.0
+_LIMIT_S: Final = 240.0
 # A test that takes longer fails: what waits for ever is caught.
 _TEST_LIMIT_S: Final = 30
 
@@ -237,32 +240,31 @@ class LinesPlugin:
         LINES.write_text(json.dumps(known, indent=1), encoding="utf-8")
 
 
-def tests_by_line() -> dict[str, list[str]]:
-    """For each line the tests that run it, the quickest first, as many as there is time for."""
+def tests_by_line() -> dict[str, tuple[list[str], list[str]]]:
+    """For each line the tests that run it, the quickest first: those of a first try, and those for its survivors."""
     known = json.loads(LINES.read_text(encoding="utf-8"))
-    tests, seconds = defaultdict[str, list[str]](list), Counter[str]()
+    tests, seconds = defaultdict[str, tuple[list[str], list[str]]](lambda: ([], [])), Counter[str]()
     for test, (took_s, lines) in sorted(known.items(), key=lambda each: each[1][0]):
         for line in lines:
-            if seconds[line] < _TESTS_S:
-                tests[line].append(test)
+            if seconds[line] < _FIRST_S + _NEXT_S:
+                tests[line][seconds[line] >= _FIRST_S].append(test)
                 seconds[line] += took_s
     return tests
 
 
 def copy_project(folder: Path) -> Path:
-    """A copy of what Git knows, as it is now."""
+    """A copy of what Git knows, as it is now, compiled once for all mutants."""
     names = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout  # noqa: S607
     for name in names.splitlines():
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
+    compileall.compile_dir(folder, quiet=2)
     return folder
 
 
 def verdict(mutant: Mutant, tests: list[str], folder: Path, *, limit_s: float) -> str:
     """What the tests, arguments of pytest, say of a mutant in that copy of the project."""
-    if not tests:
-        return "not run"
     file = folder / mutant.file
     source = file.read_bytes()
     stop = mutant.start + len(mutant.old.encode())
@@ -301,6 +303,28 @@ def verdict(mutant: Mutant, tests: list[str], folder: Path, *, limit_s: float) -
     return "killed" if process.returncode else "survived"
 
 
+def sample_of(parts: Iterable[str], count: int, seed: str, only: Iterable[str]) -> list[Mutant]:
+    """So many mutants of each part, of all parts in turn: a run that is out of time has tried some of each.
+
+    `only` leaves out those whose printed line contains none of these texts.
+    """
+    sample = list[tuple[float, Mutant]]()
+    for part in parts:
+        known = drawn((mutant for file in PARTS[part] for mutant in mutants(part, file)), seed)
+        chosen = known[:count]
+        sample += [(number / len(chosen), mutant) for number, mutant in enumerate(chosen)]
+        print(f"{part}: {len(chosen)} of {len(known)} mutants", flush=True)
+    sample.sort(key=lambda each: each[0])
+    return [mutant for _, mutant in sample if any(text in str(mutant) for text in only)]
+
+
+def tries_of(mutant: Mutant, tests: Mapping[str, tuple[list[str], list[str]]]) -> list[tuple[list[str], float]]:
+    """Which tests to try a mutant with, and how long; the next ones where it survives."""
+    first, next_ones = tests.get(f"{mutant.file}:{mutant.line}", ([], []))
+    tries = [(first, _FIRST_LIMIT_S), (next_ones, _LIMIT_S), (BY_COMMAND.get(mutant.file, []), _LIMIT_S)]
+    return [(running, limit_s) for running, limit_s in tries if running]
+
+
 def main() -> None:
     """Record which tests run which line, unless that is known; try a sample of mutants; print verdicts and scores."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -315,18 +339,7 @@ def main() -> None:
         os.chdir(ROOT)
         pytest.main(["-q", "-n", "0", "-p", "no:cacheprovider", *TESTS], plugins=[LinesPlugin()])
     tests = tests_by_line()
-    sample = list[tuple[float, Mutant]]()
-    for part in arguments.part or PARTS:
-        known = drawn((mutant for file in PARTS[part] for mutant in mutants(part, file)), arguments.seed)
-        chosen = known[: arguments.count]
-        sample += [
-            (number / len(chosen), mutant)
-            for number, mutant in enumerate(chosen)
-            if any(text in str(mutant) for text in arguments.only or [""])
-        ]
-        print(f"{part}: {len(chosen)} of {len(known)} mutants", flush=True)
-    # Of all parts in turn, so that a run that is out of time has tried some of each.
-    sample.sort(key=lambda each: each[0])
+    sample = sample_of(arguments.part or list(PARTS), arguments.count, arguments.seed, arguments.only or [""])
     deadline_s = time.monotonic() + 60 * arguments.minutes
     counts = defaultdict[str, Counter[str]](Counter)
     with tempfile.TemporaryDirectory(prefix="watch-time-mutants-") as temporary, ThreadPoolExecutor(2) as pool:
@@ -334,12 +347,12 @@ def main() -> None:
         for number in range(2):
             folders.put(copy_project(Path(temporary) / str(number)))
 
-        def verdict_of(mutant: Mutant) -> str:
-            folder = folders.get()
-            if running := tests.get(f"{mutant.file}:{mutant.line}"):
-                told = verdict(mutant, running, folder, limit_s=_LIMIT_S)
-            else:
-                told = verdict(mutant, BY_COMMAND.get(mutant.file, []), folder, limit_s=_COMMANDS_LIMIT_S)
+        def verdict_of(mutant: Mutant, *, tries: int | None = None) -> str:
+            told, folder = "not run", folders.get()
+            for running, limit_s in tries_of(mutant, tests)[:tries]:
+                told = verdict(mutant, running, folder, limit_s=limit_s)
+                if told != "survived":
+                    break
             folders.put(folder)
             return told
 
@@ -350,10 +363,10 @@ def main() -> None:
             counts[mutant.part][told] += 1
             print(f"{told}: {mutant}", flush=True)
 
-        unchanged = [replace(mutant, new=mutant.old) for mutant in {each.part: each for _, each in sample}.values()]
-        if "killed" in pool.map(verdict_of, unchanged):
+        unchanged = [replace(mutant, new=mutant.old) for mutant in {each.part: each for each in sample}.values()]
+        if "killed" in pool.map(partial(verdict_of, tries=1), unchanged):
             raise RuntimeError("tests fail on the program as it is: run them with pytest")
-        list(pool.map(tried, [mutant for _, mutant in sample]))
+        list(pool.map(tried, sample))
     for part, told in counts.items():
         print(f"{part}: {told['killed']} of {told.total()} killed; {dict(told)}")
 

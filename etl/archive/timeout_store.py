@@ -127,7 +127,7 @@ class TimedStore:
         """Run it in a thread of its own, and give up on it in time."""
         timeout_s = _TIMEOUT_S if timeout_s is None else timeout_s
         running, deadline = Background(work), time.monotonic() + timeout_s
-        while not running.is_done(min(_POLL_S, deadline - time.monotonic())):
+        while not running.is_done(_POLL_S):
             self._stop.check()
             if time.monotonic() >= deadline:
                 raise self._unavailable(what, f"no answer within {timeout_s:.0f} s")

@@ -28,10 +28,11 @@ from etl.warehouse.database import open_warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-    from datetime import date
+    from datetime import date, datetime
     from pathlib import Path
 
     from etl.archive.archive import Archive
+    from etl.archive.layout import Key
     from etl.archive.manifests import Marker
     from etl.config.settings import Settings
     from etl.domain.outcome import Outcome
@@ -149,13 +150,14 @@ class Replay:
 
 def _in_order(markers: Iterable[Marker]) -> list[Marker]:
     """Sort by time of loading, but revisions of one slice always by number, in case clocks were wrong."""
-    placed, latest = [], None
+    placed: dict[tuple[datetime, Key], Marker] = {}
+    latest = None
     for marker in markers:  # by slice and revision
         if latest is None or latest[0] != marker.key.slice:
             latest = (marker.key.slice, marker.accepted.loaded_at)
         latest = (marker.key.slice, max(latest[1], marker.accepted.loaded_at))
-        placed.append((latest[1], marker.key, marker))
-    return [marker for *_, marker in sorted(placed, key=lambda place: place[:2])]
+        placed[latest[1], marker.key] = marker
+    return [placed[place] for place in sorted(placed)]
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from etl.runtime.cancellation import Stop
 from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from etl.warehouse import ledger
+from etl.warehouse import connection, ledger
 from etl.warehouse.database import Database, open_database
 from etl.warehouse.sql_files import statement
 from waiting import until
@@ -380,7 +380,9 @@ def test_the_page_of_a_warehouse_that_is_being_compacted_is_whole(
 def test_nothing_is_built_where_the_swap_would_have_to_be_given_up(
     october: Warehouse, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Nor is the reader waited for, with all who come later behind us, whatever limit the connection has."""
     monkeypatch.setattr(compaction, "_copy", lambda *_: pytest.fail("the month was built"))
+    monkeypatch.setitem(connection._TRANSACTION_SETTINGS, "lock_timeout", "0")
     with psycopg.connect(october.url) as reader:
         reader.execute("SELECT count(*) FROM watch_time")
         with pytest.raises(SliceBusy):

@@ -107,6 +107,14 @@ class TestAcceptedByHand:
         assert warehouse.facts() == []
         assert warehouse.query("SELECT state, rows_stored FROM report_slice") == [("empty", 0)]
 
+    @pytest.mark.parametrize("suspicious", [BAD, HEADER], ids=["rejects", "empty"])
+    def test_until_then_a_held_report_stays_held_at_every_check(self, warehouse: Warehouse, suspicious: str) -> None:
+        warehouse.sync(GOOD)
+        facts = warehouse.facts()
+        for _ in range(3):
+            assert warehouse.sync(suspicious).result is Result.HELD
+            assert warehouse.facts() == facts
+
     def test_nobody_can_accept_a_report_of_rejects_only(self, warehouse: Warehouse) -> None:
         outcome = warehouse.sync(HEADER + "A,c1,VOD,,u1,-1\n", ask=FetchOptions(accept=True))
         assert outcome.result is Result.HELD

@@ -7,9 +7,10 @@ from decimal import Decimal
 
 import pytest
 
+from etl.domain.errors import GuardRefused, NothingAcceptable
 from etl.domain.pipeline_values import Reject, Tally
 from etl.domain.slices import ReportType, Slice
-from etl.pipeline.guards import Limits, check_rejects, check_shrinking
+from etl.pipeline.guards import Limits, check_rejects, check_shrinking, override
 
 VOD = Slice(date(2026, 11, 16), ReportType.VOD)
 REJECT = Reject(7, "the watch time is negative", "T,c-1,VOD,,customer-1,-5")
@@ -92,3 +93,19 @@ def test_refusals_give_figures_and_what_to_type_and_no_values() -> None:
     assert refused is not None
     assert refused.message == "the new report has a header and no rows, against 3 rows and 1,000 s stored"
     assert refused.next_step.endswith("watch-time backfill --start 2026-11-16 --end 2026-11-16 --type VOD --accept`")
+
+
+def test_a_refusal_stands_unless_a_person_asks_for_the_held_report_to_be_accepted() -> None:
+    refusal = GuardRefused("too small", next_step="accept it")
+    assert override(None, is_held=False, is_asked_for=False) == ()
+    assert override(refusal, is_held=True, is_asked_for=True) == ("too small",)
+    for is_held in (True, False):
+        with pytest.raises(GuardRefused, match=r"^too small$"):
+            override(refusal, is_held=is_held, is_asked_for=False)
+    with pytest.raises(GuardRefused, match="too small; --accept takes the held report only"):
+        override(refusal, is_held=False, is_asked_for=True)
+
+
+def test_nobody_can_have_a_report_accepted_of_which_no_line_is_valid() -> None:
+    with pytest.raises(NothingAcceptable, match=r"^no line$"):
+        override(NothingAcceptable("no line", next_step="ask"), is_held=True, is_asked_for=True)
