@@ -79,7 +79,7 @@ class TestHeldSlices:
     def test_the_first_thousand_of_its_lines_are_kept(self, warehouse: Warehouse) -> None:
         outcome = warehouse.sync(HEADER + "A,c1,VOD,,u1,-1\n" * 1_500)
         assert "invalid lines: 1,500 of 1,500" in (outcome.message or "")
-        assert "the first 1,000 of them" in (outcome.next_step or "")
+        assert "the first 1,000 at most" in (outcome.next_step or "")
         assert warehouse.query("SELECT count(*), min(line_number), max(line_number) FROM report_reject") == [
             (1_000, 2, 1_001)
         ]
