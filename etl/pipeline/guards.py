@@ -93,7 +93,7 @@ def check_shrinking(
         return None
     what = "a header and no rows" if not rows else f"{plural(rows, 'row')} and {tally.watch_seconds:,f} s"
     return GuardRefused(
-        f"the new report has {what}, against {plural(rows_stored, 'row')} and {seconds_stored:,f} s stored",
+        f"the new report has {what}; the stored report has {plural(rows_stored, 'row')} and {seconds_stored:,f} s",
         next_step="the stored report is kept; ask BlendVision whether the new one is complete; if it is, accept it: "
         f"`{accept_command(slice_)}`",
     )

@@ -157,7 +157,7 @@ def test_a_held_report_is_not_archived_and_an_overruled_one_is(
     accepted = newest_warehouse.sync(SMALLER, ask=FetchOptions(accept=True), archive_url=archive.url)
     assert accepted.result is Result.LOADED
     marker = json.loads(archive.files()[_key(SMALLER, 2).marker])
-    assert "against 2 rows" in marker["accepted"]["overruled"]
+    assert "stored report has 2 rows" in marker["accepted"]["overruled"]
 
 
 def test_many_rows_are_written_in_groups_that_fit_into_memory(tmp_path: Path) -> None:
@@ -439,7 +439,7 @@ def test_a_lost_revision_is_read_as_it_was_and_accepted_again_where_a_guard_refu
         assert left.sync(ask=FetchOptions(accept=True), archive_url=folder_archive.url).result is Result.LOADED
         assert left.stored() == newest_warehouse.stored()
         (overruled,) = left.query("SELECT overruled FROM report_revision WHERE revision = 2")[0]
-        assert "against 2 rows" in overruled
+        assert "stored report has 2 rows" in overruled
         assert folder_archive.files() == files
 
 

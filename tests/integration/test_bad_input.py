@@ -179,7 +179,7 @@ def test_a_header_only_report_is_an_empty_day_and_replaces_no_good_one(warehouse
     before = warehouse.stored()
     held = warehouse.sync(HEADER)
     assert (held.result, held.exit_code) == (Result.HELD, 65)
-    assert "a header and no rows, against 2 rows" in (held.message or "")
+    assert "a header and no rows; the stored report has 2 rows" in (held.message or "")
     assert warehouse.stored() == before
 
 

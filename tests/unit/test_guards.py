@@ -91,7 +91,7 @@ def test_refusals_give_figures_and_what_to_type_and_no_values() -> None:
 
     refused = check_shrinking(VOD, Tally(), limits(), rows=0, rows_stored=3, seconds_stored=Decimal("1E+3"))
     assert refused is not None
-    assert refused.message == "the new report has a header and no rows, against 3 rows and 1,000 s stored"
+    assert refused.message == "the new report has a header and no rows; the stored report has 3 rows and 1,000 s"
     assert refused.next_step.endswith("watch-time backfill --start 2026-11-16 --end 2026-11-16 --type VOD --accept`")
 
 
