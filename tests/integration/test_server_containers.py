@@ -37,7 +37,7 @@ def test_where_containers_are_asked_for_nothing_else_will_do(monkeypatch: pytest
 
 STARTING = """
 import sys, time, postgres
-with postgres._url("container-18") as url:
+with postgres._url("container-18", durable=False) as url:
     print(url, flush=True)
     time.sleep(600)
 """
