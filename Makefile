@@ -10,7 +10,7 @@ DEMO_FOLDER ?= watch-time-demo
 .PHONY: help install demo test stores axe soak mutants image image-test engine-test dask-engine-test check lint types imports audit dist dictionary reference docs screens pictures benchmarks orchestrators constraints clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 # Every download is checked against the hashes in constraints.txt; then the project itself is installed without downloads.
 .venv/.installed: constraints.txt pyproject.toml
