@@ -1,4 +1,4 @@
-"""The records of a block as a table of text, and the faults of records that are no rows."""
+"""Parses a block of CSV records into a table of text, and finds the records that are not valid rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Faults: TypeAlias = dict[int, str]
 
 
 def parse(block: Block, columns: Sequence[str]) -> tuple[pd.DataFrame, Faults]:
-    """The block's rows as text, under the position of their record, and the faults of records that are no rows."""
+    """Return the rows as text, indexed by the position of their record, and the faults of invalid records."""
     table = _read(block.data, columns)
     # The usual block: each of its line ends is at the end of a row or within a value, so each record is a row.
     if table is not None and len(table) + _line_ends_within(table) == block.line_count:

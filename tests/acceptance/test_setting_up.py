@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import re
-import select
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import termios
-import time
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from dotenv import dotenv_values
 
+import terminals
 from etl.config import ca_certificates, env_file_writer
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.faults import Answer
@@ -52,34 +45,9 @@ def newcomer(bare_program: Program, base_url: str) -> Iterator[Program]:
 
 def _answering(program: Program, answers: list[tuple[str, str]], *arguments: str) -> tuple[int, str]:
     """Run the command on a terminal of 80 columns, and answer each question; its exit code and all that was shown."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(program.folder)
-        command = [sys.executable, "-m", "etl", *arguments]
-        os.execve(sys.executable, command, {**program.environment, "COLUMNS": "80"})  # noqa: S606 - no shell wanted
-    shown, waiting = "", list(answers)
-    try:
-        while select.select([terminal], [], [], 60)[0]:
-            try:
-                data = os.read(terminal, 1 << 16)
-            except OSError:  # it has ended
-                break
-            if not data:
-                break
-            shown += data.decode()
-            if waiting and waiting[0][0] in shown:
-                question, answer = waiting.pop(0)
-                # What was typed before the echo is off is thrown away.
-                while "token" in question and termios.tcgetattr(terminal)[3] & termios.ECHO:
-                    time.sleep(0.01)
-                os.write(terminal, f"{answer}\n".encode())
-    finally:
-        os.close(terminal)
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGHUP)
-        _, status = os.waitpid(pid, 0)
-    assert waiting == [], shown
-    return os.waitstatus_to_exitcode(status), re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown).replace("\r\n", "\n")
+    command = [sys.executable, "-m", "etl", *arguments]
+    shown = terminals.run(command, folder=program.folder, environment=program.environment, answers=answers)
+    return shown.returncode, shown.text
 
 
 def test_two_commands_load_the_first_day(newcomer: Program) -> None:
