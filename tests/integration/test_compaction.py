@@ -233,7 +233,7 @@ def test_autovacuum_gives_way(october: Warehouse, database: Database) -> None:
             owner.execute(
                 f"INSERT INTO {partition} "
                 "SELECT 'nobody ' || n, content_id, streaming_type, report_date, report_type, 1 "
-                f"FROM (TABLE {partition} LIMIT 1), generate_series(1, 5000) n".encode()
+                f"FROM (TABLE {partition} LIMIT 1) pattern, generate_series(1, 5000) n".encode()
             )
             owner.execute(f"DELETE FROM {partition} WHERE customer_id LIKE 'nobody%'".encode())
             at_work = "SELECT 1 FROM pg_stat_activity WHERE query LIKE %s AND datname = current_database()"
