@@ -6,7 +6,8 @@
 The month's rows are generated in SQL and then take the program's own steps: key, rollup, ledger, compaction, counts.
 Each question is asked three times on one embedded server; the middle time is told, and with `--plans` how Postgres
 answered. `--year` adds eleven months of 1,000 rows a slice for the question of one customer's year. At the end: the
-bytes per row, and what an index on content_id costs and gains.
+bytes per row, and what an index on content_id costs and gains. With `--folder` the warehouse stays there, and the next
+run with that folder only asks.
 """
 
 from __future__ import annotations
@@ -112,36 +113,42 @@ class Answer:
 
 
 @contextmanager
-def month(rows: int, *, year: bool = False) -> Iterator[tuple[str, Settings]]:
+def month(rows: int, *, year: bool = False, kept: Path | None = None) -> Iterator[tuple[str, Settings]]:
     """A warehouse whose October has so many rows, compacted and counted as `run` leaves it; its URL and settings."""
-    with (
-        tempfile.TemporaryDirectory(prefix="watch-time-questions-") as folder,
-        embedded_postgres.server(Path(folder) / "postgres") as url,
-    ):
-        os.environ["WATCH_TIME_DATABASE_URL"] = url
-        settings = Settings.load()
-        customers = max(1_000, rows // 25)
-        with open_warehouse(settings) as database:
-            schema.migrate(database)
-            slices = slices_of(dates_between(_FIRST, _LAST))
-            for slice_ in slices:
-                _fill(database, slice_, rows // len(slices), customers)
-            if year:
-                for slice_ in slices_of(dates_between(_YEAR_BEFORE, _FIRST - timedelta(days=1))):
-                    _fill(database, slice_, 1_000, customers)
-            began_s = time.monotonic()
-            for settled in compaction.settled_months(database, settings, today=_TODAY):
-                compaction.compact(database, settled, Stop())
-            compacted_s = time.monotonic()
-            counted, _ = distinct_customers.count_stale(database, settings, Stop(), today=_TODAY)
-            print(f"compacted in {compacted_s - began_s:.1f} s; {counted} periods counted in ", end="")
-            print(f"{time.monotonic() - compacted_s:.1f} s")
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("VACUUM ANALYZE")
-        yield url, settings
+    with tempfile.TemporaryDirectory(prefix="watch-time-questions-") as temporary:
+        folder = kept or Path(temporary)
+        filled = folder / "filled"
+        with embedded_postgres.server(folder / "postgres") as url:
+            os.environ["WATCH_TIME_DATABASE_URL"] = url
+            settings = Settings.load()
+            if not filled.exists():
+                with open_warehouse(settings) as database:
+                    _fill(database, settings, rows, year=year)
+                with psycopg.connect(url, autocommit=True) as connection:
+                    connection.execute("VACUUM ANALYZE")
+                filled.touch()
+            yield url, settings
 
 
-def _fill(database: Database, slice_: Slice, rows: int, customers: int) -> None:
+def _fill(database: Database, settings: Settings, rows: int, *, year: bool) -> None:
+    schema.migrate(database)
+    customers = max(1_000, rows // 25)
+    slices = slices_of(dates_between(_FIRST, _LAST))
+    for slice_ in slices:
+        _fill_slice(database, slice_, rows // len(slices), customers)
+    if year:
+        for slice_ in slices_of(dates_between(_YEAR_BEFORE, _FIRST - timedelta(days=1))):
+            _fill_slice(database, slice_, 1_000, customers)
+    began_s = time.monotonic()
+    for settled in compaction.settled_months(database, settings, today=_TODAY):
+        compaction.compact(database, settled, Stop())
+    compacted_s = time.monotonic()
+    counted, _ = distinct_customers.count_stale(database, settings, Stop(), today=_TODAY)
+    print(f"compacted in {compacted_s - began_s:.1f} s; {counted} periods counted in ", end="")
+    print(f"{time.monotonic() - compacted_s:.1f} s", flush=True)
+
+
+def _fill_slice(database: Database, slice_: Slice, rows: int, customers: int) -> None:
     def load(connection: Connection) -> None:
         tally = Tally()
         loading = _GeneratedLoad(connection, slice_, "0" * 64)
@@ -209,6 +216,7 @@ def show_disk(url: str) -> None:
         built_s = time.monotonic() - began
         more = bytes_of(f"SELECT sum(pg_indexes_size(relid)) {facts}") - indexes
         with_index = ask(url, "", _VIEWERS)
+        connection.execute("DROP INDEX watch_time_content_id_idx")
     print(f"an index on content_id: {built_s:.1f} s for {rows:,} rows, {more / rows:.1f} bytes per row; the viewers of")
     print(f"one content item in a month: {without.seconds:.3f} s without it, {with_index.seconds:.3f} s with it")
 
@@ -229,8 +237,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--year", action="store_true")
     parser.add_argument("--plans", type=Path)
+    parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
-    with month(arguments.rows, year=arguments.year) as (url, settings):
+    with month(arguments.rows, year=arguments.year, kept=arguments.folder) as (url, settings):
         answers = [ask(url, question, text) for question, text in questions().items()]
         answers.append(ask_page(settings))
         show_disk(url)
