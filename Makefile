@@ -149,4 +149,4 @@ constraints: install ## generate constraints.txt from pyproject.toml
 		--output-file constraints.txt pyproject.toml
 
 clean: ## remove everything installed and built
-	rm -rf .venv .venv-benchmarks .venv-orchestrators .venv-stores build dist
+	rm -rf .venv .venv-benchmarks .venv-browser .venv-orchestrators .venv-stores build dist
