@@ -116,7 +116,7 @@ def _seconds_of(program: Program) -> float:
 
 
 def _assert_queries_end(warehouse: Warehouse, told: str) -> None:
-    until(lambda: not warehouse.query(BACKENDS), f"{told}: a query of the program runs on", timeout_s=5)
+    until(lambda: not warehouse.query(BACKENDS), f"{told}: a query of the program runs on")
 
 
 def test_sigterm_ends_the_program_as_first_process_of_a_container(

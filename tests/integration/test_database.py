@@ -95,7 +95,7 @@ def pid_of(connection: Connection) -> int:
     return connection.info.backend_pid
 
 
-def eventually(connection: psycopg.Connection, query: LiteralString, wanted: object, *, within_s: float = 5.0) -> None:
+def eventually(connection: psycopg.Connection, query: LiteralString, wanted: object, *, within_s: float = 60.0) -> None:
     """Wait until the query's one value is `wanted`."""
     deadline = time.monotonic() + within_s
     while (row := connection.execute(query).fetchone()) != (wanted,):

@@ -135,7 +135,7 @@ def test_a_channel_that_hangs_keeps_the_run_for_a_bounded_time(
             chat_url(chat),
             code=65,
         )
-    assert time.monotonic() - began < 35
+    assert time.monotonic() - began < 120
     assert log.count('"event": "notice_failed"') == 2
     assert told(newest_warehouse) == [(TARGET, "VOD", "held")], "one channel accepted it"
 
