@@ -191,7 +191,7 @@ def test_a_run_that_ends_while_a_backfill_writes_the_textfile_loses_no_figures(t
     file = tmp_path / "watch_time.prom"
     textfile.write(file, _ended("run", 0), None)
     textfile.write(Overtaken(file), _ended("backfill", 65), None)
-    others[0].join(10)
+    others[0].join(60)
     samples = parsed(file.read_text())
     assert value(samples, "run_exit_code", command="run") == 75
     assert value(samples, "run_exit_code", command="backfill") == 65

@@ -56,7 +56,7 @@ def sandbox(served: tuple[Sandbox, str]) -> Sandbox:
 @pytest.fixture
 def client(sandbox: Sandbox, served: tuple[Sandbox, str]) -> Iterator[httpx.Client]:
     _, base_url = served
-    with httpx.Client(base_url=base_url, timeout=10, verify=EMPTY_TRUST_STORE) as client:
+    with httpx.Client(base_url=base_url, timeout=60, verify=EMPTY_TRUST_STORE) as client:
         yield client
 
 
@@ -140,7 +140,10 @@ class TestApi:
         sandbox = Sandbox(replace(CONFIG, quiet_one_day_in=2))
         days = [date(2023, 7, day) for day in range(1, 9)]
         slices = [Slice(day, report_type) for day in days for report_type in ReportType]
-        with running(sandbox) as base_url, httpx.Client(base_url=base_url, verify=EMPTY_TRUST_STORE) as client:
+        with (
+            running(sandbox) as base_url,
+            httpx.Client(base_url=base_url, verify=EMPTY_TRUST_STORE, timeout=60) as client,
+        ):
             there = {slice_: ask(client, slice_).status_code == 200 for slice_ in slices}
         assert there == {slice_: sandbox.has_history(slice_) for slice_ in slices}
         assert any(there[Slice(day, ReportType.VOD)] != there[Slice(day, ReportType.LIVE)] for day in days)
@@ -148,7 +151,10 @@ class TestApi:
     def test_a_report_appears_when_its_day_comes(self) -> None:
         today = [date(2023, 7, 4)]
         sandbox = Sandbox(replace(CONFIG, today=lambda: today[0]))
-        with running(sandbox) as base_url, httpx.Client(base_url=base_url, verify=EMPTY_TRUST_STORE) as client:
+        with (
+            running(sandbox) as base_url,
+            httpx.Client(base_url=base_url, verify=EMPTY_TRUST_STORE, timeout=60) as client,
+        ):
             assert ask(client).status_code == 404
             today[0] = date(2023, 7, 5)
             assert ask(client).status_code == 200
@@ -207,7 +213,10 @@ class TestStorage:
     def test_a_url_is_good_for_its_lifetime(self) -> None:
         now = [datetime(2023, 7, 10, 12, tzinfo=UTC)]
         sandbox = Sandbox(replace(CONFIG, now=lambda: now[0]))
-        with running(sandbox) as base_url, httpx.Client(base_url=base_url, verify=EMPTY_TRUST_STORE) as client:
+        with (
+            running(sandbox) as base_url,
+            httpx.Client(base_url=base_url, verify=EMPTY_TRUST_STORE, timeout=60) as client,
+        ):
             url = url_of(client)
             now[0] += timedelta(minutes=59, seconds=59)
             assert client.get(url).status_code == 200
@@ -254,7 +263,7 @@ class TestStorage:
     def test_two_first_downloads_at_once_get_the_same_bytes(self, client: httpx.Client) -> None:
         url = url_of(client)
         found: list[bytes] = []
-        threads = [threading.Thread(target=lambda: found.append(httpx.get(url).content)) for _ in range(4)]
+        threads = [threading.Thread(target=lambda: found.append(httpx.get(url, timeout=60).content)) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -395,7 +404,7 @@ class TestMisbehaviour:
     def test_every_answer_can_be_late(self) -> None:
         with (
             running(Sandbox(replace(CONFIG, latency_s=0.2))) as base_url,
-            httpx.Client(base_url=base_url, verify=EMPTY_TRUST_STORE) as client,
+            httpx.Client(base_url=base_url, verify=EMPTY_TRUST_STORE, timeout=60) as client,
         ):
             started = time.monotonic()
             client.get(url_of(client))
@@ -549,7 +558,10 @@ class TestServer:
 
     def test_a_failure_of_the_sandbox_itself_is_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         sandbox = Sandbox(replace(CONFIG, vod_rows=1_000_000, titles=1, customers=10))
-        with running(sandbox) as base_url, httpx.Client(base_url=base_url, verify=EMPTY_TRUST_STORE) as client:
+        with (
+            running(sandbox) as base_url,
+            httpx.Client(base_url=base_url, verify=EMPTY_TRUST_STORE, timeout=60) as client,
+        ):
             assert client.get(url_of(client)).status_code == 500
         assert [record.message for record in caplog.records if record.name == "etl.sandbox.app"] == [
             "sandbox_answer_failed"
@@ -583,9 +595,9 @@ class TestServer:
         ) as process:
             assert process.stdout
             base_url = process.stdout.readline().strip()
-            answer = httpx.get(f"{base_url}/sandbox/report?date=2023-07-03&type=VOD")
+            answer = httpx.get(f"{base_url}/sandbox/report?date=2023-07-03&type=VOD", timeout=60)
             process.send_signal(signal_number)
-            assert process.wait(timeout=5) in (-signal_number, 128 + signal_number)
+            assert process.wait(timeout=60) in (-signal_number, 128 + signal_number)
             assert process.stdout.read() == ""
         assert answer.json()["rows"] == 2_000
         assert not list(tmp_path.iterdir())

@@ -50,7 +50,7 @@ def next_line(process: subprocess.Popen[str]) -> str:
 def test_the_first_signal_lets_the_process_clean_up(wish: signal.Signals, code: int) -> None:
     with working(cleaning_s=0) as process:
         process.send_signal(wish)
-        rest, _ = process.communicate(timeout=10)
+        rest, _ = process.communicate(timeout=60)
     assert (rest, process.returncode) == ("cleaning up\ndone\n", code)
 
 
@@ -59,7 +59,7 @@ def test_the_second_signal_ends_it_at_once() -> None:
         process.send_signal(signal.SIGTERM)
         assert next_line(process) == "cleaning up\n"
         process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=10)
+        rest, _ = process.communicate(timeout=60)
     assert (rest, process.returncode) == ("", 130)
 
 
