@@ -240,7 +240,7 @@ def test_a_store_that_stalls_holds_the_slice_for_a_bounded_time(
             outcome = newest_warehouse.sync(REPORT, archive_url=address)
         elapsed_s = time.monotonic() - began
     assert (outcome.result, outcome.exit_code) == (Result.FAILED, ExitCode.TRY_LATER)
-    assert "no answer within" in (outcome.message or "")
+    assert "no response within" in (outcome.message or "")
     assert 3 <= elapsed_s < 20
     assert _nothing_is_committed(newest_warehouse)
     assert newest_warehouse.sync(archive_url=address).result is Result.LOADED
