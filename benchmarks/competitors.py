@@ -205,9 +205,9 @@ ALL: Final = (
         missing=lambda _: None if which("curl") else "curl is not installed",
     ),
     Competitor("freeze", "from a local file: \\copy FREEZE, key, sums, swap", _psql("freeze"), _PARTITIONED),
-    Competitor("copy", "psql \\copy into a table with the key", _psql("copy"), _KEYED),
+    Competitor("copy", "psql \\copy into a table with the primary key", _psql("copy"), _KEYED),
     Competitor("upsert", "psql \\copy into staging, ON CONFLICT", _psql("upsert"), _KEYED, keeps_vanished=True),
-    Competitor("pandas", "pandas to_sql, its default", _python("to_sql", "rows"), _KEYED),
+    Competitor("pandas", "pandas to_sql, default settings", _python("to_sql", "rows"), _KEYED),
     Competitor("pandas-multi", 'pandas to_sql, method="multi"', _python("to_sql", "multi"), _KEYED, by_default=False),
     Competitor("pandas-copy", "pandas to_sql, COPY callable", _python("to_sql", "copy"), _KEYED),
     Competitor(

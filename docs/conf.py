@@ -35,7 +35,7 @@ html_show_sphinx = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 
-# Chapters of the navigation, and what stands in them. A page that is in none of them fails the build.
+# Sections of the navigation, and what stands in them. A page that is in none of them fails the build.
 NAVIGATION: Final = {
     "Tutorial": ["quick-start"],
     "How-to guides": [

@@ -79,7 +79,7 @@ def free_port() -> int:
 
 
 def notices_within(seconds: float) -> dict[str, object]:
-    """Limits for the command: how long it has for all notices. It sends them by a new process, which is told so."""
+    """Limits for the command: how long it has for all notifications. A new process sends them, and is told so."""
     start = notifier._START.replace("import main;", f"import main; main.__globals__['_SEND_S'] = {seconds};")
     assert start != notifier._START
     return {"telemetry.notifier._START": start}

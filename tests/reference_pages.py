@@ -264,7 +264,7 @@ def named_modules(package: Path) -> list[str]:
 
 def packages_table() -> str:
     """A line for each package."""
-    lines = ["| package | what it is for | modules, in the order of the data |", "| --- | --- | --- |"]
+    lines = ["| package | what it is for | modules, in data-flow order |", "| --- | --- | --- |"]
     for package in packages():
         modules = ", ".join(f"`{name}`" for name in named_modules(package) if not name.endswith("/"))
         first = docstring(package).partition("\n")[0].removesuffix(".")

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The best way by hand to do the same job: ask for the address with the token, download, hash, \copy FREEZE into a new
-# table, the same key, the same sums per content, swap.
+# table, the same primary key, the same totals per content item, swap.
 #
 #     by_hand.sh PSQL SQL URL
 set -eu

@@ -106,6 +106,6 @@ def is_owned(store: TimedStore, org_id: str) -> bool:
 def _require_organization(store: TimedStore, found: str, org_id: str) -> None:
     if found != org_id:
         raise WrongOrganization(
-            f"the archive {store.url} holds the data of organization {found}, not of {org_id}",
+            f"the archive {store.url} contains data for organization {found}, not {org_id}",
             next_step=f"set WATCH_TIME_ORG_ID={found}, or set WATCH_TIME_ARCHIVE_URL to an archive for {org_id}",
         )

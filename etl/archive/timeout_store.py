@@ -130,7 +130,7 @@ class TimedStore:
         while not running.is_done(_POLL_S):
             self._stop.check()
             if time.monotonic() >= deadline:
-                raise self._unavailable(what, f"no answer within {timeout_s:.0f} s")
+                raise self._unavailable(what, f"no response within {timeout_s:.0f} s")
         self._stop.check()
         try:
             return running.result(0)

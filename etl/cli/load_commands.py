@@ -24,7 +24,10 @@ def run(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Load the target date's reports, missing slices of the look-back window, and restatements. Schedule it."""
+    """Load the target date's reports, missing slices in the look-back window, and restatements.
+
+    Run it on a schedule.
+    """
     from etl.job import runner
     from etl.pipeline import outcome_log
     from etl.telemetry import run_telemetry
@@ -80,7 +83,7 @@ def backfill(
         str | None,
         typer.Option(metavar="I/N", help="Split the dates into N parts and load only part I, counted from 0."),
     ] = None,
-    accept: Annotated[bool, typer.Option("--accept", help="Accept the held reports of one date.")] = False,
+    accept: Annotated[bool, typer.Option("--accept", help="Accept the held reports for one date.")] = False,
     concurrency: Annotated[
         int | None,
         typer.Option(

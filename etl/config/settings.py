@@ -78,7 +78,7 @@ class Settings(BaseSettings):
         14,
         ge=0,
         le=366,
-        description="`run` also tries the slices of this many days before the target date that are not loaded.",
+        description="`run` also tries to load missing slices of this many days before the target date.",
     )
     first_date: date | None = Field(
         None,
@@ -207,9 +207,12 @@ class Settings(BaseSettings):
                 problems[variable] = f": not set; expected {EXAMPLES[name]}"
         if problems or settings is None:
             lines = "".join(f"\n  {variable}{problem}" for variable, problem in sorted(problems.items()))
-            typos = "".join(f"\n  {unknown_variable(*found)}" for found in unknown_variables().items())
-            count = f"{len(problems)} setting is" if len(problems) == 1 else f"{len(problems)} settings are"
-            raise Misconfigured(f"{count} missing or wrong:{lines}{typos}", next_step=_how_to_set(problems))
+            unknown = unknown_variables()
+            typos = "".join(f"\n  {unknown_variable(*found)}" for found in unknown.items())
+            listed = len(problems) + len(unknown)
+            count = "1 setting is" if listed == 1 else f"{listed} settings are"
+            wrong = "missing, wrong or unknown" if unknown else "missing or wrong"
+            raise Misconfigured(f"{count} {wrong}:{lines}{typos}", next_step=_how_to_set(problems))
         return settings
 
 
@@ -235,7 +238,7 @@ def open_secrets() -> dict[str, str]:
 
 def unknown_variable(name: str, nearest: str | None) -> str:
     """What to say of a variable that nothing reads."""
-    return f"{name} is set, but no setting has that name{f'; did you mean {nearest}?' if nearest else ''}"
+    return f"{name}: unknown setting{f'; did you mean {nearest}?' if nearest else ''}"
 
 
 def _how_to_set(problems: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Where to tell of runs: the settings of metrics, dead man's switch and notices, and what in them is secret.
+"""Where to tell of runs: the settings of metrics, dead man's switch and notifications, and what in them is secret.
 
 Read apart from the other settings: what is wrong with those is what the channels have to tell.
 """

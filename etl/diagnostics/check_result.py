@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from etl.domain.errors import WatchTimeError
 
 _RECOMMENDS_DOCTOR: Final = re.compile(r"(; )?to [^;:]*: `watch-time doctor`")
-_CHECK_RIGHTS: Final = "check the names of database and schema, and the user's privileges"
+_CHECK_PRIVILEGES: Final = "check the names of database and schema, and the user's privileges"
 
 
 class Verdict(StrEnum):
@@ -47,7 +47,7 @@ class Check:
     @classmethod
     def problem(cls, name: str, error: WatchTimeError) -> Self:
         """A run would end with this error; who reads this has typed `doctor` already."""
-        next_step = _RECOMMENDS_DOCTOR.sub("", error.next_step) or _CHECK_RIGHTS
+        next_step = _RECOMMENDS_DOCTOR.sub("", error.next_step) or _CHECK_PRIVILEGES
         return cls(name, Verdict.PROBLEM, str(error), next_step, error.exit_code)
 
     def as_json(self) -> dict[str, object]:

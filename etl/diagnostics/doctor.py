@@ -78,14 +78,14 @@ def _examine_database(settings: Settings, examine_fonts: Callable[[Iterable[str]
             lacking = [row["right"] for row in fetch_rows(connection, statement("diagnostics/lacking_rights"))]
             if lacking:
                 yield Check(
-                    "rights",
+                    "privileges",
                     Verdict.PROBLEM,
-                    f"the database user lacks the right to {', '.join(lacking)}",
+                    f"the database user lacks the privileges to {', '.join(lacking)}",
                     "grant it, or connect as the user that created the tables",
                     ExitCode.MISCONFIGURED,
                 )
             else:
-                yield Check.ok("rights", "the user can read, write, create temporary tables and attach partitions")
+                yield Check.ok("privileges", "the user can read, write, create temporary tables and attach partitions")
             titles = fetch_rows(connection, statement("diagnostics/read_newest_titles"), {"most": _TITLES_TRIED})
             if boxes := examine_fonts(row["title"] for row in titles):
                 yield Check.warning(
@@ -130,7 +130,7 @@ def _examine_channels(settings: Settings) -> Iterator[Check]:
         ("metrics file", textfile.probe, channels.metrics_file),
         ("Pushgateway", pushgateway.probe, channels.pushgateway_url),
         ("ping", ping.probe, channels.ping_url),
-        *(("notices", notifier.probe, url) for url in channels.notify_urls),
+        *(("notifications", notifier.probe, url) for url in channels.notify_urls),
     ]
     for name, look, value in looks:
         if value:

@@ -33,7 +33,7 @@ def check_source(settings: Settings) -> tuple[str, bool]:
     newest = Slice(target_date(settings.now(), settings.lag_days), ReportType.VOD)
     with api_client(settings.api_base_url, token=token, org_id=org_id) as client:
         ReportApi(client, retry_policy=RetryPolicy(), strict_not_found=settings.strict_not_found).ask_once(newest)
-    return f"{settings.api_base_url} accepts token and organization", False
+    return f"{settings.api_base_url} accepts the token and the organization", False
 
 
 def check_database(settings: Settings) -> tuple[str, bool]:

@@ -39,7 +39,7 @@ def check_network(settings: Settings) -> Iterator[Check]:
             dates: list[str] = []
             api.event_hooks = {"response": [lambda response: dates.append(response.headers.get("date", ""))]}
             slice_, address = _find_report(api, settings)
-            yield Check.ok("API", f"{settings.api_base_url} accepts token and organization")
+            yield Check.ok("API", f"{settings.api_base_url} accepts the token and the organization")
             yield _clock(dates[-1] if dates else "")
             if address is None:
                 yield Check.warning(
@@ -67,7 +67,7 @@ def _find_report(api: httpx.Client, settings: Settings) -> tuple[Slice, ReportAd
 def _clock(date_header: str) -> Check:
     theirs = retry.http_date(date_header)
     if theirs is None:
-        return Check.warning("clock", "not checked: the API's answer has no Date header")
+        return Check.warning("clock", "not checked: the API's response has no Date header")
     skew_s = (datetime.now(UTC) - theirs).total_seconds()
     if abs(skew_s) < _SKEW_WORTH_A_WORD_S:
         return Check.ok("clock", "agrees with the API's clock")
@@ -92,7 +92,7 @@ def _download_host(storage: httpx.Client, policy: UrlPolicy, address: ReportAddr
     return Check(
         "download host",
         Verdict.PROBLEM,
-        f"{url.host} answered {status} to a newly signed URL",
+        f"{url.host} returned {status} to a newly signed URL",
         "try again; if it persists, ask BlendVision",
         ExitCode.TRY_LATER,
     )

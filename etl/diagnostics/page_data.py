@@ -40,7 +40,7 @@ class Day:
         seconds: per report; None where the report is missing, zero where there was no viewing.
         kinds: seconds per streaming type of the reports that are there.
         anonymous: those of the seconds that anonymous viewers watched.
-        viewers: different named customers over both reports; None when no report is there, or they are not counted yet.
+        viewers: identified customers over both reports; None where there is no report, or they are not counted.
         provisional: young enough for `run` to ask again for restatements.
     """
 

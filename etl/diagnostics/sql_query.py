@@ -114,7 +114,7 @@ def _variables(database: Database, *, writable: bool) -> dict[str, str]:
 def _in_terms_of_the_statement(error: WatchTimeError) -> WatchTimeError:
     if "SQLSTATE 25006" in error.message:
         return WrongUsage(
-            "the statement writes, but the session is read-only", next_step="to allow changes, add --write"
+            "the statement changes data, but the session is read-only", next_step="to allow changes, add --write"
         )
     if re.search(r"SQLSTATE (22|23|25|42|0A|P0)", error.message):
         return WrongUsage(error.message, next_step="correct the statement; docs/data-dictionary.md lists the tables")

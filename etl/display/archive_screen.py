@@ -24,7 +24,7 @@ _SHOWN: Final = 5
 
 def audit_page(found: Audit, removed: Sequence[str]) -> RenderableType:
     """What is archived, and of each kind of trouble the first few cases and what to do about them."""
-    first = f"{found.url}: {found.whole:,} of {plural(found.revisions, 'accepted revision')} completely archived"
+    first = f"{found.url}: {found.whole:,} of {plural(found.revisions, 'accepted revision')} fully archived"
     lines: list[RenderableType] = [Prose(Text(first))]
     lines += _told(
         "damaged: files of committed revisions are missing",
@@ -51,7 +51,7 @@ def audit_page(found: Audit, removed: Sequence[str]) -> RenderableType:
         else "",
     )
     lines += _told(
-        "not archived: earlier revisions, replaced before there was an archive; they cannot be restored",
+        "not archived: earlier revisions, replaced before the archive was set up; they cannot be restored",
         [str(key) for key in found.superseded],
     )
     lines += _told(
@@ -75,6 +75,6 @@ def _told(what: str, items: Sequence[str], next_step: str = "") -> Iterator[Rend
     for item in items[:_SHOWN]:
         yield Prose(Text(item), first=2, rest=4)
     if len(items) > _SHOWN:
-        yield Text(f"  and {len(items) - _SHOWN:,} more, which --json lists")
+        yield Text(f"  and {len(items) - _SHOWN:,} more; use --json to list them all")
     if next_step:
         yield from hint(next_step)

@@ -64,7 +64,7 @@ def restatements_page(restatements: Sequence[Restatement], held: Sequence[SliceS
 
 def verdicts_page(verdicts: Sequence[Verdict], *, not_tried: int = 0) -> Group:
     """A line per slice; below, what there is to say, the first rows that differ, and the sum."""
-    table = new_table("date", "type", "verdict", ">rows", ">only in report", ">only in table", ">seconds differ")
+    table = new_table("date", "type", "result", ">rows", ">only in report", ">only in table", ">seconds differ")
     for verdict in verdicts:
         differences = (verdict.missing, verdict.surplus, verdict.changed)
         figures_of = [f"{figure:,}" for figure in (verdict.rows, *differences)] if verdict.compared else []
@@ -93,7 +93,8 @@ def _proven(verdicts: Sequence[Verdict], not_tried: int) -> str:
     rest = f"; {not_tried} not tried" if not_tried else ""
     equal = sum(1 for verdict in verdicts if verdict.word == "equal")
     if any(verdict.compared for verdict in verdicts):
-        return f"{equal} of {plural(stored, 'stored slice')} verified: equal to the report{rest}"
+        matching = "matches its report" if equal == 1 else "match their reports"
+        return f"{equal} of {plural(stored, 'stored slice')} {matching}{rest}"
     # Where something else has to be done first, the verdicts say what.
     later = worst(verdict.exit_code for verdict in verdicts) in {ExitCode.OK, ExitCode.TRY_LATER}
     return (
@@ -140,7 +141,7 @@ def story_page(story: Story) -> Group:
 
 
 def _checks_table(checks: Sequence[Mapping[str, Any]]) -> RenderableType:
-    table = new_table("=first (UTC)", "=last (UTC)", ">times", "result", "message")
+    table = new_table("=first (UTC)", "=last (UTC)", ">count", "result", "message")
     for check in checks:
         last = number_format.minute(check["last_at"]) if check["times"] > 1 else ""
         message = Text(check["message"] or "")

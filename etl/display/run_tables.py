@@ -95,11 +95,11 @@ def counted(counts: Iterable[tuple[str, int]]) -> Text:
 
 def checks_page(checks: Sequence[Check]) -> Group:
     """One line per check; below, what to do about those that found something."""
-    table = new_table("check", "verdict", "detail")
+    table = new_table("check", "status", "detail")
     for check in checks:
         table.add_row(check.name, state_text(check.verdict.value), Text(check.detail))
     steps = [
-        line for check in checks if check.next_step for line in hint(check.next_step, label=f"next, for {check.name}")
+        line for check in checks if check.next_step for line in hint(check.next_step, label=f"next ({check.name})")
     ]
     return Group(table, *([Text(), *steps] if steps else []))
 

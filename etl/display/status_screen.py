@@ -49,7 +49,7 @@ def status_page(status: Status, *, every_slice: bool = False) -> Group:
         *([*missing, Text()] if missing else []),
         *([*checks, Text()] if checks else []),
         totals(status.slices),
-        *([] if every_slice else hint("`watch-time status --all`", label="each slice")),
+        *([] if every_slice else hint("`watch-time status --all`", label="to list every slice")),
     )
 
 
@@ -131,7 +131,7 @@ def freshness(overview: Overview) -> Iterator[RenderableType]:
         yield Prose(Text(f"not loaded yet: {_listed(overview.gaps)}"), rest=2)
     if overview.presumed:
         yield Text()
-        yield Prose(Text(f"presumed empty, since the API answers 404: {_listed(overview.presumed)}"), rest=2)
+        yield Prose(Text(f"presumed empty, since the API returns 404: {_listed(overview.presumed)}"), rest=2)
         yield from hint(f"`{overview.fetch_presumed}`", label="to check again")
 
 

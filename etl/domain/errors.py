@@ -23,7 +23,7 @@ They are classified by whether a retry can help:
         │   └── WrongOrganization       the schema holds another organization's data
         └── ReconciliationFailed    70  the table does not equal the file: a bug, rolled back
 
-Anything else that is raised is a bug and ends with 70 as well. This module knows no library; the mapping from
+Anything else that is raised is a bug and exits with 70 as well. This module knows no library; the mapping from
 httpx's and psycopg's errors is where those libraries are called.
 """
 
@@ -214,7 +214,7 @@ class SchemaNotReady(Misconfigured):
 
 
 class WrongOrganization(Misconfigured):
-    """The schema holds the data of another organization."""
+    """The schema contains data for another organization."""
 
     code = "wrong_organization"
 

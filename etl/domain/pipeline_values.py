@@ -98,7 +98,7 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A bounded piece of a normalised report.
+    """A bounded piece of a normalized report.
 
     Attributes:
         rows: a frame with the columns of `contract.FACTS`, Arrow-backed strings without nulls; `watch_seconds` is the

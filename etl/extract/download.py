@@ -195,7 +195,7 @@ class _Download:
 
     def _sort_refusal(self, response: httpx.Response) -> RetryableError:
         status = response.status_code
-        error = self._trouble(f"answered {status}", request_id(response.headers))
+        error = self._trouble(f"returned {status}", request_id(response.headers))
         if status in _EXPIRED_STATUSES:
             self.is_stale = True
             return RetryableError(error, EXPIRED)

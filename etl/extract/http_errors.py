@@ -50,12 +50,12 @@ def explain(error: Exception, where: str) -> WatchTimeError:
                 f"the proxy to {where} requires a login", next_step="add user and password to HTTPS_PROXY"
             )
         case httpx.NetworkError() | httpx.TimeoutException():
-            what = f"could not be reached or stopped answering ({type(error).__name__}: {error})"
+            what = f"could not be reached or stopped responding ({type(error).__name__}: {error})"
         case httpx.ProxyError():
             what = "could not be reached through the proxy"
         case _:
             # The server violated HTTP; these texts quote what it sent.
-            what = f"sent an incomplete answer ({type(error).__name__})"
+            what = f"sent an incomplete response ({type(error).__name__})"
     return SourceUnavailable(f"{where} {what}", next_step="run again later; loaded data is unchanged")
 
 

@@ -110,7 +110,7 @@ class ReportApi:
         answer = self._ask(slice_)
         if isinstance(answer, ReportNotFound):
             raise SourceUnavailable(
-                f"{self._where} returned a URL for {slice_} and now answers 404",
+                f"{self._where} returned a URL for {slice_} but now returns 404",
                 next_step="run again later; loaded data is unchanged",
             )
         return answer
@@ -142,13 +142,13 @@ class ReportApi:
             if len(body) > _MAX_ANSWER_BYTES:
                 break
             if self.retry_policy.clock() > end_s:
-                raise httpx.ReadTimeout(f"the answer was incomplete after {_ANSWER_S:.0f} s")
+                raise httpx.ReadTimeout(f"the response was incomplete after {_ANSWER_S:.0f} s")
         return body
 
     def _sort(self, slice_: Slice, response: httpx.Response, body: bytes) -> ReportAddress | ReportNotFound:
         """Classify a response: an address and "not found" are returned; all others are raised."""
         status, answer = response.status_code, _json_object(body)
-        said = f"{self._where} answered {status} for {slice_}: {self._quote(answer)}"
+        said = f"{self._where} returned {status} for {slice_}: {self._quote(answer)}"
         request = request_id(response.headers)
         match status:
             case HTTPStatus.OK if isinstance(url := answer.get("url"), str) and url:

@@ -1,4 +1,4 @@
-"""Loads a normalised report into the fact table, in the caller's transaction. SQL in `sql/`, one statement per file.
+"""Loads a normalized report into the fact table, in the caller's transaction. SQL in `sql/`, one statement per file.
 
 load_strategy          chooses how a slice is loaded
 slice_load             the steps of a load, and what both strategies share

@@ -1,4 +1,4 @@
-"""Loads a normalised report into one slice, in the caller's transaction: the steps that both strategies share.
+"""Loads a normalized report into one slice, in the caller's transaction: the steps that both strategies share.
 
 The steps, in this order: `stage`, `deduplicate`, `write`, `finish`. Readers see no change before `write`,
 so guards run before it. The report is counted while it is staged, and compared with the stored rows at the end.

@@ -87,14 +87,14 @@ def outcome_of(slice_: Slice, answer: NotFound) -> Outcome:
     asked = f"404, checked {times}, and the date is past the settling window"
     match meaning_of(answer):
         case Meaning.WITHDRAWN:
-            message = f"the API answered 404 ({times}): the report was withdrawn; the loaded rows are kept"
+            message = f"the API returned 404 ({times}): the report was withdrawn; the loaded rows are kept"
             return Outcome(slice_, Result.WITHDRAWN, message=message)
         case Meaning.WITHDRAWN_UNACCEPTED:
             return Outcome(
                 slice_,
                 Result.WITHDRAWN,
                 ExitCode.DATA_REFUSED,
-                f"the API answered 404 ({times}): the report was withdrawn before it was accepted",
+                f"the API returned 404 ({times}): the report was withdrawn before it was accepted",
                 next_step="ask BlendVision for the report; to see what was wrong with it: `watch-time explain "
                 f"{slice_.report_date} --type {slice_.report_type}`",
             )

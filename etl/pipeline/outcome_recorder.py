@@ -125,7 +125,7 @@ class Recorder:
         ledger.raise_facts_version(connection, known.slice)
         message = (
             f"corrected stored rows that did not match the report: {change.inserted:,} missing, "
-            f"{change.deleted:,} surplus, {change.updated:,} with different seconds"
+            f"{change.deleted:,} extra, {change.updated:,} with different seconds"
         )
         return replace(outcome, result=Result.LOADED, change=change, message=message, warnings=(message,))
 

@@ -44,7 +44,7 @@ class Background(Generic[T]):
             TimeoutError: it is not done within `seconds`; it is left behind.
         """
         if not self.is_done(seconds):
-            raise TimeoutError(errno.ETIMEDOUT, "no answer in time")
+            raise TimeoutError(errno.ETIMEDOUT, "no response in time")
         if self._error:
             raise self._error
         return cast("T", self._value)

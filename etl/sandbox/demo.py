@@ -65,7 +65,7 @@ def serve(*, host: str, port: int, rows: int, seed: int) -> None:
     console = terminal.stderr()
 
     def tell(base_url: str) -> None:
-        console.print(f"the sandbox answers at {base_url}; Ctrl-C stops it")
+        console.print(f"the sandbox is listening on {base_url}; press Ctrl-C to stop it")
         console.print("to load from it:")
         for name, value in _source(config, base_url).items():
             console.print(f"  export {name}={value}", soft_wrap=True)

@@ -155,7 +155,7 @@ class Sandbox:
             return Viewing(self.config, slice_, self._revisions[slice_]).restatements[-1]
 
     def withdraw(self, slice_: Slice) -> None:
-        """Offer the slice no longer: the API answers 404 from now on, and storage too."""
+        """Offer the slice no longer: the API returns 404 from now on, and storage too."""
         with self._lock:
             self._withdrawn.add(slice_)
 

@@ -1,4 +1,4 @@
-"""Reports on runs: metrics, pings, notices. Never fails a run.
+"""Reports on runs: metrics, pings, notifications. Never fails a run.
 
 run_telemetry       what is told of a run, and when
 warehouse_snapshot  what the warehouse knows that others should be told
@@ -7,6 +7,6 @@ textfile            writes them for node_exporter
 pushgateway         sends them to a Pushgateway
 ping                tells a monitor that a run began and ended
 notices             what is told to people
-notifier            sends notices, in a process of its own
+notifier            sends notifications, in a process of its own
 http_sender         small HTTP requests
 """

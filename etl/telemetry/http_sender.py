@@ -55,7 +55,7 @@ def request(
             if status // 100 == _SUCCESS:
                 return
             if not (remaining and is_temporary(status)):
-                raise SourceUnavailable(f"{where} answered {status}", next_step="check its URL in the settings")
+                raise SourceUnavailable(f"{where} returned {status}", next_step="check its URL in the settings")
 
 
 def require_http(url: str, where: str) -> None:

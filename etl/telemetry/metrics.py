@@ -68,7 +68,7 @@ STANDING: Final = (
     Metric("watch_time_late_slices", "Slices that should have been loaded by now.", _TYPE),
     Metric(
         "watch_time_presumed_empty_slices",
-        "Slices that count as empty because of 404 answers, without a report that confirms it.",
+        "Slices that count as empty because of 404 responses, although no report has confirmed it.",
         _TYPE,
     ),
     Metric("watch_time_stored_rows", "Rows of the newest stored report date.", _TYPE),

@@ -1,4 +1,4 @@
-"""Telling others of a run: metrics, a dead man's switch, notices. None of it can fail the run, or keep it for long.
+"""Reports on a run: metrics, a dead man's switch, notifications. None of it can fail the run, or delay it for long.
 
 Whatever goes wrong here is one warning in the log. In all a run is kept for about a minute where everything hangs; a
 run that is stopped, for a second.

@@ -1,4 +1,4 @@
-"""Where the warehouse stands after a run: what metrics and notices are made of, read in one transaction."""
+"""Where the warehouse stands after a run: what metrics and notifications are made of, read in one transaction."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from etl.transform.record_block import Block
     from etl.transform.record_parser import Faults
 
-# Enough to recognise a line by; a title alone may be a megabyte long.
+# Enough to recognize a line by; a title alone may be a megabyte long.
 RAW_TEXT_CHARACTERS: Final = 2_000
 
 # More than any header of the contract; a longer first record is read to its end all the same.

@@ -116,7 +116,7 @@ def check_cluster(connection: Connection) -> tuple[str, str | None] | None:
     node = _cluster(connection)
     if out_of_reach := fetch_rows(connection, statement("warehouse/citus/list_nodes_out_of_reach")):
         nodes = ", ".join(f"{row['node']} from {row['seen_from']}" for row in out_of_reach)
-        return f"unreachable: {nodes}", "start the node, or let the others connect to it; until then loads end with 75"
+        return f"unreachable: {nodes}", "start the node, or let the others connect to it; until then runs exit with 75"
     return f"version {node['version']}, watch_time on {plural(node['nodes'], 'node')}", None
 
 

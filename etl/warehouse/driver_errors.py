@@ -97,7 +97,7 @@ def _connection_trouble(error: psycopg.OperationalError, where: str) -> WatchTim
     first_line = text.strip().splitlines()[0] if text.strip() else type(error).__name__
     for signs, kind, next_step in _BY_TEXT:
         if any(re.search(sign, text) for sign in signs):
-            return kind(f"{where} refuses the connection: {first_line}", next_step=next_step)
+            return kind(f"{where} refused the connection: {first_line}", next_step=next_step)
     return TransientDatabaseError(f"{where} cannot be reached: {first_line}", next_step=_LATER)
 
 

@@ -1,6 +1,6 @@
 """How fresh the warehouse is, by report date: what is complete, what is missing, what is late, how long reports take.
 
-Read from the ledger alone, so `status`, its `--check`, the metrics, the notices and the page cannot disagree.
+Read from the ledger alone, so `status`, its `--check`, the metrics, the notifications and the page cannot disagree.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def require_head(database: Database, connection: Connection) -> None:
     if database.is_embedded:
         migrate(database)
         return
-    state = "has no watch-time tables" if found is None else f"is at version {found}, this program needs {HEAD}"
+    state = "has no watch-time tables" if found is None else f"is at version {found}; this program needs {HEAD}"
     raise SchemaNotReady(f"schema {database.schema} of {database} {state}", next_step="`watch-time migrate`")
 
 
@@ -142,7 +142,7 @@ def require_owner(database: Database, connection: Connection, org_id: str) -> No
     found = owner(connection)
     if found is not None and found != org_id:
         raise WrongOrganization(
-            f"schema {database.schema} of {database} holds the data of organization {found}, not of {org_id}",
+            f"schema {database.schema} of {database} contains data for organization {found}, not {org_id}",
             next_step=f"set WATCH_TIME_ORG_ID={found}, or set WATCH_TIME_SCHEMA to a schema for {org_id}",
         )
 

@@ -92,14 +92,16 @@ content: Final = Table(
     comment="What was watched: one row per content item.",
 )
 
-# By the key of the facts, a content's named rows of a slice and streaming type are exactly its named customers.
+# By the key of the facts, a content's named rows of a slice and streaming type are exactly its identified customers.
 content_daily: Final = Table(
     "content_daily",
     metadata,
     *_slice("day on which the views began, in the source's time zone", "report that contains the rows: LIVE or VOD"),
     _column("content_id", _key_text(), "BlendVision's content id, character for character"),
     _column("streaming_type", _key_text(), "what was played: VOD, LIVE or LIVE_TO_VOD"),
-    _column("customers", BigInteger, "number of named customers, which is also the number of their rows in watch_time"),
+    _column(
+        "customers", BigInteger, "number of identified customers, which is also the number of their rows in watch_time"
+    ),
     _column("watch_seconds", Numeric, "seconds watched, anonymous viewers included; exact"),
     _column("anonymous_seconds", Numeric, "seconds watched by anonymous viewers; exact"),
     _column("has_anonymous", Boolean, "whether watch_time has a row for anonymous viewers"),
@@ -117,7 +119,7 @@ customer_count: Final = Table(
     _column("report_type", _key_text(), "LIVE or VOD; empty string: both"),
     _column("streaming_type", _key_text(), "VOD, LIVE or LIVE_TO_VOD; empty string: all"),
     _column("content_id", _key_text(), "one content item; empty string: all"),
-    _column("customers", BigInteger, "distinct named customers; exact"),
+    _column("customers", BigInteger, "distinct identified customers; exact"),
     _column("facts_version", Numeric, "sum of facts_version of the period's slices when they were counted"),
     PrimaryKeyConstraint("period", "start_date", "report_type", "streaming_type", "content_id"),
     CheckConstraint("period IN ('day', 'month')", name="period_is_known"),
@@ -199,7 +201,7 @@ report_revision: Final = Table(
     _column("report_bytes", BigInteger, "size of the CSV"),
     _column("rows_read", BigInteger, "lines of the report, excluding header and blank lines"),
     _column("rows_merged", BigInteger, "lines summed into another line with the same key"),
-    _column("rows_repeated", BigInteger, "merged lines of a named customer that repeat another line exactly"),
+    _column("rows_repeated", BigInteger, "merged lines of an identified customer that repeat another line exactly"),
     _column("rows_rejected", BigInteger, "lines not loaded; see report_reject"),
     _column("rows_inserted", BigInteger, "rows that this revision added to watch_time"),
     _column("rows_updated", BigInteger, "rows whose seconds this revision changed"),
@@ -254,8 +256,8 @@ report_notice: Final = Table(
     metadata,
     *_slice("report date of the slice", "report type of the slice: LIVE or VOD"),
     _column("condition", Text, "held, failed, withdrawn or late"),
-    _set_now("told_at", "when the notice was sent"),
+    _set_now("told_at", "when the notification was sent"),
     PrimaryKeyConstraint("report_date", "report_type"),
-    comment="The condition of each slice in the last notice about it; no row: no notice was sent, or the slice has "
-    "recovered.",
+    comment="The condition of each slice in the last notification about it; no row: no notification was sent, or the "
+    "slice has recovered.",
 )

@@ -116,7 +116,7 @@ def upgrade() -> None:
         COMMENT ON COLUMN report_revision.rows_read IS 'lines of the report, excluding header and blank lines';
         COMMENT ON COLUMN report_revision.rows_merged IS 'lines summed into another line with the same key';
         COMMENT ON COLUMN report_revision.rows_repeated
-            IS 'merged lines of a named customer that repeat another line exactly';
+            IS 'merged lines of an identified customer that repeat another line exactly';
         COMMENT ON COLUMN report_revision.rows_rejected IS 'lines not loaded; see report_reject';
         COMMENT ON COLUMN report_revision.rows_inserted IS 'rows that this revision added to watch_time';
         COMMENT ON COLUMN report_revision.rows_updated IS 'rows whose seconds this revision changed';

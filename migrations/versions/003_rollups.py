@@ -35,7 +35,7 @@ def upgrade() -> None:
         COMMENT ON COLUMN content_daily.content_id IS 'BlendVision''s content id, character for character';
         COMMENT ON COLUMN content_daily.streaming_type IS 'what was played: VOD, LIVE or LIVE_TO_VOD';
         COMMENT ON COLUMN content_daily.customers
-            IS 'number of named customers, which is also the number of their rows in watch_time';
+            IS 'number of identified customers, which is also the number of their rows in watch_time';
         COMMENT ON COLUMN content_daily.watch_seconds IS 'seconds watched, anonymous viewers included; exact';
         COMMENT ON COLUMN content_daily.anonymous_seconds IS 'seconds watched by anonymous viewers; exact';
         COMMENT ON COLUMN content_daily.has_anonymous IS 'whether watch_time has a row for anonymous viewers';
@@ -60,7 +60,7 @@ def upgrade() -> None:
         COMMENT ON COLUMN customer_count.report_type IS 'LIVE or VOD; empty string: both';
         COMMENT ON COLUMN customer_count.streaming_type IS 'VOD, LIVE or LIVE_TO_VOD; empty string: all';
         COMMENT ON COLUMN customer_count.content_id IS 'one content item; empty string: all';
-        COMMENT ON COLUMN customer_count.customers IS 'distinct named customers; exact';
+        COMMENT ON COLUMN customer_count.customers IS 'distinct identified customers; exact';
         COMMENT ON COLUMN customer_count.facts_version
             IS 'sum of facts_version of the period''s slices when they were counted';
     """)

@@ -222,34 +222,34 @@ def _comment_daily_views() -> None:
         COMMENT ON COLUMN watch_time_report.watch_seconds IS 'seconds watched, paused time excluded; exact';
 
         COMMENT ON VIEW watch_time_daily
-            IS 'Rows, named customers and seconds per day, report and streaming type.';
+            IS 'Rows, identified customers and seconds per day, report and streaming type.';
         COMMENT ON COLUMN watch_time_daily.report_date IS 'day on which the views began, in the source''s time zone';
         COMMENT ON COLUMN watch_time_daily.report_type IS 'report that contains the rows: LIVE or VOD';
         COMMENT ON COLUMN watch_time_daily.streaming_type IS 'what was played: VOD, LIVE or LIVE_TO_VOD';
         COMMENT ON COLUMN watch_time_daily.rows IS 'rows of watch_time';
         COMMENT ON COLUMN watch_time_daily.customers
-            IS 'distinct named customers; NULL until counted; cannot be summed over days or types';
+            IS 'distinct identified customers; NULL until counted; cannot be summed over days or types';
         COMMENT ON COLUMN watch_time_daily.watch_seconds IS 'seconds watched, anonymous viewers included';
 
         COMMENT ON VIEW watch_time_customers
-            IS 'Distinct named customers of each day, across both reports and all streaming types.';
+            IS 'Distinct identified customers of each day, across both reports and all streaming types.';
         COMMENT ON COLUMN watch_time_customers.report_date
             IS 'day on which the views began, in the source''s time zone';
         COMMENT ON COLUMN watch_time_customers.customers
-            IS 'distinct named customers; NULL until counted; cannot be summed over days';
+            IS 'distinct identified customers; NULL until counted; cannot be summed over days';
     """)
 
 
 def _comment_monthly_views() -> None:
     op.execute("""
         COMMENT ON VIEW watch_time_monthly
-            IS 'Rows, named customers and seconds per month, report and streaming type.';
+            IS 'Rows, identified customers and seconds per month, report and streaming type.';
         COMMENT ON COLUMN watch_time_monthly.month IS 'first day of the month of the report dates';
         COMMENT ON COLUMN watch_time_monthly.report_type IS 'report that contains the rows: LIVE or VOD';
         COMMENT ON COLUMN watch_time_monthly.streaming_type IS 'what was played: VOD, LIVE or LIVE_TO_VOD';
         COMMENT ON COLUMN watch_time_monthly.rows IS 'rows of watch_time';
         COMMENT ON COLUMN watch_time_monthly.customers
-            IS 'distinct named customers; NULL until counted; cannot be summed over months or types';
+            IS 'distinct identified customers; NULL until counted; cannot be summed over months or types';
         COMMENT ON COLUMN watch_time_monthly.watch_seconds IS 'seconds watched, anonymous viewers included';
 
         COMMENT ON VIEW watch_time_by_content
@@ -263,11 +263,11 @@ def _comment_monthly_views() -> None:
             IS 'newest report date of the month that contains the item; over all time: content.last_seen';
         COMMENT ON COLUMN watch_time_by_content.rows IS 'rows of watch_time';
         COMMENT ON COLUMN watch_time_by_content.customers
-            IS 'distinct named customers; NULL until counted; cannot be summed over months or content items';
+            IS 'distinct identified customers; NULL until counted; cannot be summed over months or content items';
         COMMENT ON COLUMN watch_time_by_content.watch_seconds IS 'seconds watched, anonymous viewers included';
 
         COMMENT ON VIEW watch_time_by_customer
-            IS 'Watch time of each named customer per month, without anonymous viewers.';
+            IS 'Watch time of each identified customer per month, without anonymous viewers.';
         COMMENT ON COLUMN watch_time_by_customer.month IS 'first day of the month of the report dates';
         COMMENT ON COLUMN watch_time_by_customer.customer_id IS 'the service''s own user id; never empty';
         COMMENT ON COLUMN watch_time_by_customer.days IS 'number of report dates on which the customer watched';
@@ -296,6 +296,6 @@ def _comment_coverage() -> None:
             IS 'whether runs with default settings still re-check the date for restatements: until seven days after '
                'it, in UTC; independent of the state';
         COMMENT ON COLUMN report_coverage.presumed_empty
-            IS 'whether the state is empty only because the source answers 404: no report confirms it, and one may '
-               'still be published';
+            IS 'whether the state is empty only because the source returns 404: no report has confirmed it, and one '
+               'may still be published';
     """)

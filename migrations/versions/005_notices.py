@@ -23,10 +23,10 @@ def upgrade() -> None:
         );
 
         COMMENT ON TABLE report_notice
-            IS 'The condition of each slice in the last notice about it; no row: no notice was sent, or the slice has '
-               'recovered.';
+            IS 'The condition of each slice in the last notification about it; no row: no notification was sent, or '
+               'the slice has recovered.';
         COMMENT ON COLUMN report_notice.report_date IS 'report date of the slice';
         COMMENT ON COLUMN report_notice.report_type IS 'report type of the slice: LIVE or VOD';
         COMMENT ON COLUMN report_notice.condition IS 'held, failed, withdrawn or late';
-        COMMENT ON COLUMN report_notice.told_at IS 'when the notice was sent';
+        COMMENT ON COLUMN report_notice.told_at IS 'when the notification was sent';
     """)

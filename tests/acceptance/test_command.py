@@ -90,7 +90,7 @@ def test_run_tells_in_the_log_why_it_stands_still_and_until_when(program: Progra
     left = datetime.fromisoformat(waiting["gives_up"]) - datetime.fromisoformat(waiting["timestamp"])
     assert timedelta(seconds=590) < left < timedelta(seconds=601)
     assert (retrying["slice"], retrying["attempt"]) == (str(live), 1)
-    assert f"answered 503 for {live}" in retrying["reason"]
+    assert f"returned 503 for {live}" in retrying["reason"]
     assert retrying["next_try"][:10] == retrying["timestamp"][:10]
 
 
@@ -339,7 +339,7 @@ class TestExitCodes:
         assert program("run", LOOKBACK_DAYS="0").returncode == 0
         done = program("run", ORG_ID="other-org")
         assert done.returncode == 78
-        assert "holds the data of organization sandbox-org, not of other-org" in done.stderr
+        assert "contains data for organization sandbox-org, not other-org" in done.stderr
 
     def test_credentials(self, program: Program) -> None:
         done = program("run", API_TOKEN="wrong-token-of-mine", LOOKBACK_DAYS="0")
@@ -443,7 +443,7 @@ class TestDoctor:
 
     def test_all_is_well(self, program: Program) -> None:
         checks = self._checks(program)
-        assert list(checks) == ["settings", "database", "tables", "rights", "API", "clock", "download host"]
+        assert list(checks) == ["settings", "database", "tables", "privileges", "API", "clock", "download host"]
         assert {check["verdict"] for check in checks.values()} == {"ok"}
 
     @pytest.mark.parametrize(

@@ -188,7 +188,7 @@ def test_the_page_on_exit_codes_shows_what_the_program_says(
             fixed = re.sub(r"schema public of \S+", "schema public of db.example.com/warehouse", fixed)
             # Why it lets nobody in, is each server's own: here there is no such user, elsewhere the password is wrong.
             fixed = re.sub(
-                r"\S+ (refuses the connection: connection failed: connection to server) .+ failed: FATAL: .+",
+                r"\S+ (refused the connection: connection failed: connection to server) .+ failed: FATAL: .+",
                 r'127.0.0.1/warehouse \1 at "127.0.0.1", port 5432 failed: FATAL:  role "stranger" does not exist',
                 fixed,
             )

@@ -305,9 +305,9 @@ def test_a_warehouse_that_gets_an_archive_later_is_told_in_a_few_lines_what_to_t
     page = program("archive", ARCHIVE_URL=folder_archive.url)
     assert page.returncode == 0
     told = page.stdout
-    assert "0 of 9 accepted revisions completely archived" in told
+    assert "0 of 9 accepted revisions fully archived" in told
     assert "slices that were loaded without the archive (8)" in told
-    assert "and 3 more, which --json lists" in told
+    assert "and 3 more; use --json to list them all" in told
     assert "they cannot be restored (1)" in told
     _, _, typed = told.partition("\n    watch-time ")
     command = typed.splitlines()[0].split()

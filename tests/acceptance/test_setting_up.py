@@ -64,7 +64,7 @@ def test_two_commands_load_the_first_day(newcomer: Program) -> None:
     code, shown = _answering(newcomer, answers, "init")
     assert code == 0, shown
     assert "error: the API refuses the token: " in shown
-    assert "accepts token and organization" in shown
+    assert "accepts the token and the organization" in shown
     assert "WATCH_TIME_DATABASE_URL: expected postgresql://" in shown
     assert shown.rstrip().endswith("next: load reports:\n    watch-time run")
     assert "sandbox-token" not in shown
@@ -167,7 +167,7 @@ class TestSql:
             assert program("sql", writing).returncode == 2
         assert newest_warehouse.stored() == before
         refused = program("sql", "DELETE FROM watch_time")
-        assert "error: the statement writes, but the session is read-only\n" in refused.stderr
+        assert "error: the statement changes data, but the session is read-only\n" in refused.stderr
         assert program("sql", "--write", "UPDATE content SET title = 'x'").stdout.startswith("UPDATE ")
         assert newest_warehouse.query("SELECT DISTINCT title FROM content") == [("x",)]
 

@@ -109,8 +109,8 @@ def test_doctor_looks_at_each_channel_and_sends_nothing(program: Program) -> Non
         ("metrics file", "ok"),
         ("Pushgateway", "ok"),
         ("ping", "ok"),
-        ("notices", "ok"),
-        ("notices", "warning"),
+        ("notifications", "ok"),
+        ("notifications", "warning"),
     ]
     assert [each.path for each in host.received] == ["/-/ready"]
     assert SECRET not in done.stdout + done.stderr

@@ -40,7 +40,7 @@ def test_what_was_just_loaded_equals_its_reports(program: Program) -> None:
     done = program("verify")
     assert done.returncode == 0
     assert f"{TARGET}  VOD   equal     200 " in done.stdout
-    assert "2 of 2 stored slices verified: equal to the report" in done.stdout
+    assert "2 of 2 stored slices match their reports" in done.stdout
 
 
 @pytest.mark.single_server("rows cannot be tampered with by their place there")
@@ -127,7 +127,7 @@ def test_where_nothing_could_be_compared_nothing_is_proven(program: Program, new
     partly = program("verify", *ONE_DATE)
     assert (partly.returncode, partly.stdout.splitlines()[-1]) == (
         0,
-        "1 of 2 stored slices verified: equal to the report",
+        "1 of 2 stored slices matches its report",
     )
     newest_warehouse.sandbox.withdraw(live)
     done = program("verify", *ONE_DATE)
@@ -153,4 +153,4 @@ def test_on_a_terminal_it_shows_how_far_it_is(program: Program, newest_warehouse
     assert shown.returncode == 0, shown.text
     assert re.search(rf"{TARGET} (LIVE|VOD) equal .* [12]/2 ", shown.text), shown.text
     assert "left" not in shown.screen
-    assert shown.screen.splitlines()[-1] == "2 of 2 stored slices verified: equal to the report"
+    assert shown.screen.splitlines()[-1] == "2 of 2 stored slices match their reports"

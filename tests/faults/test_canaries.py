@@ -181,7 +181,7 @@ def runs(bare_program: Program) -> Iterator[tuple[Runs, Callable[[], Mapping[str
                 "the server's log": Place(log.read_text()[already_logged:], "FATAL:"),
                 "the metrics": Place(metrics.read_text(), "watch_time_"),
                 "the pings": Place("\n".join(each.body for each in pings.received), "ended with"),
-                "the notices": Place("\n".join(each.body for each in chat.received), "is held"),
+                "the notifications": Place("\n".join(each.body for each in chat.received), "is held"),
                 "the page": Place((bare_program.folder / "page.html").read_text(), "<html"),
             }
 

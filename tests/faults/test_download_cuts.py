@@ -202,7 +202,7 @@ def test_a_download_cut_several_times_anywhere_is_whole_or_given_up(host: Host) 
             given_up = error.message
         if given_up:
             # The last attempt was spent on learning that all the chunks were here, and only their end missing.
-            assert given_up.endswith("answered 416"), f"{way} cut at {told}"
+            assert given_up.endswith("returned 416"), f"{way} cut at {told}"
             assert len(host.ranges) == ATTEMPTS, told
     record("downloads cut", count)
 

@@ -232,7 +232,7 @@ def test_a_drip_is_given_up_for_its_pace(tried: Tried) -> None:
 def test_a_silence_in_the_middle_is_given_up(tried: Tried) -> None:
     ended = tried.fetching(lambda _: chunks(silence()))
     assert ended.code == 75, ended
-    assert "could not be reached or stopped answering" in ended.said, ended.said
+    assert "could not be reached or stopped responding" in ended.said, ended.said
     tried.assert_stored_is_untouched()
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Connection = psycopg.Connection[dict[str, Any]]
 Row = dict[str, Any]
 
-# Named customers, all seconds, anonymous seconds, whether there is an anonymous row.
+# Identified customers, all seconds, anonymous seconds, whether there is an anonymous row.
 _Sums = tuple[int, Decimal, Decimal, bool]
 
 _TIMEOUT_S = 30.0

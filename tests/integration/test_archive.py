@@ -236,7 +236,7 @@ def test_a_store_that_stalls_holds_the_slice_for_a_bounded_time(
         through_it.setenv("AWS_ENDPOINT_URL", endpoint)
         outcome = newest_warehouse.sync(REPORT, archive_url=address)
     assert (outcome.result, outcome.exit_code) == (Result.FAILED, ExitCode.TRY_LATER)
-    assert "no answer within 3 s" in (outcome.message or "")
+    assert "no response within 3 s" in (outcome.message or "")
     assert _nothing_is_committed(newest_warehouse)
     assert newest_warehouse.sync(archive_url=address).result is Result.LOADED
 

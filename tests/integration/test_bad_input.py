@@ -214,7 +214,7 @@ API_ANSWERS: Mapping[str, tuple[Answer, int, str]] = {
         "169.254.169.254",
     ),
     "bad-request": (Answer(400, '{"code": 3, "message": "bad time", "details": []}'), 70, "bad time"),
-    "html-200": (Answer(200, "<html>Log in</html>", media_type="text/html"), 75, "answered 200"),
+    "html-200": (Answer(200, "<html>Log in</html>", media_type="text/html"), 75, "returned 200"),
     "forbidden": (Answer(403, '{"code": 7, "message": "not yours", "details": []}'), 77, "not yours"),
 }
 

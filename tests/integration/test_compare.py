@@ -42,7 +42,7 @@ def test_a_way_that_loads_wrong_data_has_no_figures(
         compare.main(["--rows", "2000", "--rounds", "1", "--scenarios", "first", "--only", "copy"])
     assert ended.value.code == 1
     assert (
-        "not run: psql \\copy into a table with the key: it left 0 rows and 0 s, not 2,000 rows"
+        "not run: psql \\copy into a table with the primary key: it left 0 rows and 0 s, not 2,000 rows"
         in capsys.readouterr().out
     )
 

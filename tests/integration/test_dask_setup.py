@@ -198,7 +198,7 @@ def test_where_no_scheduler_answers_the_run_ends(newest_warehouse: Warehouse, mo
     monkeypatch.setattr(client, "_CONNECT_S", 0.5)
     with (
         runner.open_job(newest_warehouse.configured(), dask="tcp://127.0.0.1:1") as opened,
-        pytest.raises(ClusterUnavailable, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1") as lost,
+        pytest.raises(ClusterUnavailable, match=r"cannot reach a Dask scheduler at tcp://127\.0\.0\.1:1") as lost,
     ):
         opened.run(PLAN)
     page = (DOCS / "operations" / "exit-codes.md").read_text(encoding="utf-8")

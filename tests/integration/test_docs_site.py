@@ -143,7 +143,7 @@ BROKEN: Final = {
     "no-such-title-here": ("guarantees.md", "\n[an anchor of its own](#no-such-title-here)\n"),
     "nothing.png": ("guarantees.md", "\n![a picture](images/nothing.png)\n"),
     "nothing.py": ("guarantees.md", "\n[a file of the repository](../tests/nothing.py)\n"),
-    "stray.md": ("stray.md", "# A page in no chapter\n"),
+    "stray.md": ("stray.md", "# A page in no section\n"),
 }
 
 

@@ -78,7 +78,7 @@ def test_where_nothing_is_amiss_everything_was_looked_at_and_nothing_changed(
     configure(monkeypatch, warehouse)
     checks = found()
     assert {check.verdict for check in checks.values()} == {Verdict.OK}
-    assert list(checks) == ["settings", "database", "tables", "rights", "API", "clock", "download host"]
+    assert list(checks) == ["settings", "database", "tables", "privileges", "API", "clock", "download host"]
     assert checks["tables"].detail.endswith("not yet bound to an organization")
     assert warehouse.query("SELECT count(*) FROM report_slice") == [(0,)]
     assert warehouse.query("SELECT count(*) FROM warehouse") == [(0,)]
@@ -94,8 +94,8 @@ def test_without_settings_only_they_are_looked_at(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("WATCH_TIME_API_TOKN", "x")
     assert amiss() == [("settings", Verdict.PROBLEM, 78)]
     (missing,) = run_checks()
-    assert "3 settings are missing or wrong" in missing.detail
-    unknown = "WATCH_TIME_API_TOKN is set, but no setting has that name; did you mean WATCH_TIME_API_TOKEN?"
+    assert "4 settings are missing, wrong or unknown:" in missing.detail
+    unknown = "WATCH_TIME_API_TOKN: unknown setting; did you mean WATCH_TIME_API_TOKEN?"
     assert missing.detail.endswith(unknown)
 
 
@@ -150,7 +150,7 @@ def test_another_organizations_tables_are_named(configured: Warehouse) -> None:
     with psycopg.connect(configured.url) as connection:
         connection.execute("INSERT INTO warehouse (org_id) VALUES ('other')")
     assert amiss() == [("database", Verdict.PROBLEM, 78)]
-    assert "holds the data of organization other, not of sandbox-org" in found()["database"].detail
+    assert "contains data for organization other, not sandbox-org" in found()["database"].detail
 
 
 @contextmanager
@@ -169,16 +169,16 @@ def role(server: Server) -> Iterator[str]:
 def test_rights_that_are_lacking_are_named_one_by_one(
     server: Server, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Reading everything is not enough, and of the rights on a table every single one is needed."""
+    """Reading everything is not enough, and of the privileges on a table every single one is needed."""
     with role(server) as name, psycopg.connect(warehouse.url, autocommit=True) as owner:
         who = sql.Identifier(name)
         for grant in ("SELECT ON ALL TABLES IN SCHEMA public", "INSERT, UPDATE ON content", "INSERT ON report_slice"):
             owner.execute(sql.SQL("GRANT {} TO {}").format(sql.SQL(grant), who))
         joint = "&" if "?" in warehouse.url else "?"
         configure(monkeypatch, warehouse, DATABASE_URL=f"{warehouse.url}{joint}options=-c%20role%3D{name}")
-        assert amiss() == [("rights", Verdict.PROBLEM, 78)]
-        assert found()["rights"].detail == (
-            "the database user lacks the right to create tables in the schema, attach partitions to watch_time, "
+        assert amiss() == [("privileges", Verdict.PROBLEM, 78)]
+        assert found()["privileges"].detail == (
+            "the database user lacks the privileges to create tables in the schema, attach partitions to watch_time, "
             "write report_slice, write report_revision, write report_reject, write report_check, write warehouse, "
             "write report_notice, write content_daily, write "
             "customer_count"
@@ -211,8 +211,8 @@ class TestWithoutReports:
 @pytest.mark.parametrize(
     ("header", "detail"),
     [
-        pytest.param("", "not checked: the API's answer has no Date header", id="none"),
-        pytest.param("yesterday", "not checked: the API's answer has no Date header", id="word"),
+        pytest.param("", "not checked: the API's response has no Date header", id="none"),
+        pytest.param("yesterday", "not checked: the API's response has no Date header", id="word"),
         pytest.param(0, "agrees with the API's clock", id="equal"),
         pytest.param(-50, "agrees with the API's clock", id="a little"),
         pytest.param(-3600, "this machine's clock is 3600 s ahead of the API's", id="ahead"),

@@ -208,7 +208,7 @@ class TestLinesOfOneKey:
         "t,c2,VOD,,,7",  # anonymous viewers, a line each
         "t,c3,VOD,,u2,3",
         "t,c3,VOD,,u2,3",
-        "t,c3,VOD,,u2,3",  # a named customer's line, three times to the letter
+        "t,c3,VOD,,u2,3",  # an identified customer's line, three times to the letter
         "t,c4,Live-to-VOD,,u2,1",
         "t,c4,LIVE_TO_VOD,,u2,1.25",  # two spellings of one streaming type
         "one,c5,VOD,,u3,4",

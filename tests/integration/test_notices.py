@@ -1,4 +1,4 @@
-"""Notices: one message when the state of slices changes, with the reason and the next step, until it was accepted."""
+"""Notifications: one message when the state of slices changes, with the reason and next step, until it is accepted."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_failed_late_and_withdrawn_slices_are_told(
     (message,) = messages(chat)
     assert message["title"].startswith("watch-time: 3 problems (")
     assert f"{failing} failed: line 1 is not the header" in message["message"]
-    assert f"{VOD} was withdrawn by the source: the API answered 404" in message["message"]
+    assert f"{VOD} was withdrawn by the source: the API returned 404" in message["message"]
     assert f"{late} is late: not published yet" in message["message"]
     assert told(newest_warehouse) == [
         (failing.report_date, "LIVE", "failed"),
@@ -206,7 +206,7 @@ def test_a_withdrawn_slice_is_not_fine_again_because_asking_for_it_failed(
     newest_warehouse.sandbox.script(VOD, api=[Answer(401), Answer(401)])
     run(program, chat_url(chat), code=77)  # what was withdrawn could not be told until now
     message = messages(chat)[-1]["message"]
-    assert f"{VOD} was withdrawn by the source: the API answered 404" in message, "and not what failed since then"
+    assert f"{VOD} was withdrawn by the source: the API returned 404" in message, "and not what failed since then"
     assert told(newest_warehouse) == [(TARGET, "VOD", "withdrawn")]
     run(program, chat_url(chat), code=77)
     run(program, chat_url(chat))
@@ -287,8 +287,8 @@ def test_a_late_slice_that_is_presumed_empty_now_is_not_called_fine(newest_wareh
 
 def test_of_dates_before_the_first_one_that_matters_nothing_is_told(newest_warehouse: Warehouse) -> None:
     for slice_ in slices_of([TARGET - timedelta(days=900)]):
-        _record(newest_warehouse, slice_, "failed", "the API answered 503")
-    _record(newest_warehouse, VOD, "failed", "the API answered 503")
+        _record(newest_warehouse, slice_, "failed", "the API returned 503")
+    _record(newest_warehouse, VOD, "failed", "the API returned 503")
     judged = warehouse_snapshot.read(newest_warehouse.configured(first_date=TARGET))
     assert notices.conditions(judged) == {VOD: "failed"}
     assert len(notices.conditions(warehouse_snapshot.read(newest_warehouse.configured()))) == 1_801

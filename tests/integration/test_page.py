@@ -271,7 +271,7 @@ def by_kind(drawn: Drawn, where: Callable[[View], bool] = lambda _: True) -> dic
 
 
 def change_text(now: Decimal, before: Decimal) -> str:
-    return f"{100 * (now / before - 1):+.1f} %".replace("-", "−")  # noqa: RUF001 - as the page has it
+    return f"{100 * (now / before - 1):+.1f}%".replace("-", "−")  # noqa: RUF001 - as the page has it
 
 
 def hours_text(seconds: Decimal, places: int) -> str:
@@ -506,7 +506,7 @@ class TestPage:
     def test_named_and_anonymous_are_told_apart(self, opened: Looked, drawn: Drawn) -> None:
         anonymous = sum(view.seconds for view in drawn.views if not view.customer)
         value, told = tiles(opened)["Anonymous"]
-        assert value == f"{100 * anonymous / drawn.figures.seconds:.1f} %"
+        assert value == f"{100 * anonymous / drawn.figures.seconds:.1f}%"
         assert told == f"{hours_text(Decimal(anonymous), 0)} h of watch time"
 
     def test_freshness_and_restatements_are_told(self, opened: Looked, drawn: Drawn) -> None:
@@ -691,10 +691,10 @@ class TestPicking:
         assert_bars(looked, by_kind(drawn))
 
     def test_named_against_anonymous(self, looked: Looked, drawn: Drawn) -> None:
-        looked.page.get_by_label("named and anonymous").check()
-        sums = sums_by(drawn, lambda view: (view.slice.report_date, "named" if view.customer else "anonymous"))
+        looked.page.get_by_label("identified and anonymous").check()
+        sums = sums_by(drawn, lambda view: (view.slice.report_date, "identified" if view.customer else "anonymous"))
         assert_bars(looked, sums)
-        assert looked.page.locator("#legend li").all_inner_texts() == [" named", " anonymous"]
+        assert looked.page.locator("#legend li").all_inner_texts() == [" identified", " anonymous"]
 
     def test_a_search_and_an_order(self, looked: Looked, drawn: Drawn) -> None:
         assert len(table(looked, "top")) == 20
@@ -708,10 +708,10 @@ class TestPicking:
         head = looked.page.locator("#top th[data-sort=anonymous]")
         head.get_by_role("button").click()
         assert head.get_attribute("aria-sort") == "descending"
-        shares = [float(row[5].removesuffix(" %")) for row in table(looked, "top")]
+        shares = [float(row[5].removesuffix("%")) for row in table(looked, "top")]
         assert shares == sorted(shares, reverse=True)
         head.get_by_role("button").click()
-        assert [float(row[5].removesuffix(" %")) for row in table(looked, "top")] == sorted(shares)
+        assert [float(row[5].removesuffix("%")) for row in table(looked, "top")] == sorted(shares)
 
     def test_every_table_as_csv(self, looked: Looked, drawn: Drawn) -> None:
         documents = {}
@@ -867,7 +867,7 @@ def test_customers_that_are_not_counted_yet_are_neither_zero_nor_missing(
         assert [row[-1] for row in table(looked, "days")] == ["not yet counted", "not yet counted", "1"]
         assert looked.page.inner_text("#uncounted") == "Not yet counted: 2 days"
         assert looked.page.locator("#chart-viewers .point").count() == 1
-        assert tiles(looked)["Most viewers in a day"] == ["1", f"named viewers on {days[0]}"]
+        assert tiles(looked)["Most viewers in a day"] == ["1", f"identified viewers on {days[0]}"]
         looked.page.locator("#calendar").get_by_role("button", name="Show only November 20, 2026").click()
         assert tiles(looked)["Most viewers in a day"] == [_DASH, "not yet counted"]
 

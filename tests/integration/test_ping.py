@@ -82,7 +82,7 @@ def test_a_url_from_a_file_keeps_its_query_and_is_never_shown(program: Program, 
         f"/ping/{TOKEN}/?key=s3cret-canary"
     ]
     assert done.stderr.count("ping_failed") == 2
-    assert "the ping host answered 404" in done.stderr
+    assert "the ping host returned 404" in done.stderr
     assert not [secret for secret in (TOKEN, "canary") if secret in done.stderr + done.stdout]
 
 

@@ -376,7 +376,7 @@ class TestDamagedFacts:
         assert warehouse.sync().result is Result.UNCHANGED, "the daily job trusts the ledger"
         outcome = warehouse.sync(ask=FetchOptions(trust=trust))
         assert (outcome.result, outcome.revision) == (Result.LOADED, 1)
-        assert " 1 surplus" in (outcome.message or "")
+        assert " 1 extra" in (outcome.message or "")
         assert warehouse.stored() == before
         assert "corrected" in warehouse.query("SELECT message FROM report_check ORDER BY first_at DESC LIMIT 1")[0][0]
         assert warehouse.sync(ask=FetchOptions(trust=trust)).result is Result.UNCHANGED

@@ -135,7 +135,7 @@ def test_a_database_that_cannot_hold_every_letter_is_refused(server: Server, enc
     ("version", "message"),
     [
         pytest.param(None, "has no watch-time tables", id="never-migrated"),
-        pytest.param("001", "is at version 001, this program needs", id="behind"),
+        pytest.param("001", "is at version 001; this program needs", id="behind"),
         pytest.param("0006", r"made by a development version \(0006\)", id="before-the-first-release"),
         pytest.param("999", "newer than this program supports", id="ahead"),
     ],
@@ -155,7 +155,7 @@ def test_a_schema_of_another_version_is_refused(database_url: str, version: str 
 def test_the_schema_belongs_to_the_organization_of_its_first_answer(warehouse: Warehouse) -> None:
     warehouse.sync()
     before = warehouse.stored()
-    with pytest.raises(WrongOrganization, match="holds the data of organization sandbox-org, not of other") as refused:
+    with pytest.raises(WrongOrganization, match="contains data for organization sandbox-org, not other") as refused:
         warehouse.sync(org_id="other")
     assert refused.value.exit_code == 78
     assert warehouse.stored() == before

@@ -48,7 +48,7 @@ ASKED = "404, checked 2 times, and the date is past the settling window"
 
 
 def test_a_settled_404_without_evidence_is_no_empty_day(warehouse: Warehouse) -> None:
-    """A source that is down for reports altogether answers 404 for everything."""
+    """A source that is down for reports altogether returns 404 for everything."""
     for slice_ in (VOD, LIVE, LATER):
         warehouse.sandbox.withdraw(slice_)
     for slice_ in (VOD, LIVE):
@@ -188,7 +188,7 @@ def test_a_report_that_was_there_and_not_accepted_does_not_become_a_quiet_day(
 
 
 def test_a_404_does_not_make_the_schema_a_mistyped_organizations(warehouse: Warehouse) -> None:
-    """Whoever answers 404 to a token may do so for any organization; the right one must not be locked out by it."""
+    """Whoever returns 404 to a token may do so for any organization; the right one must not be locked out by it."""
     warehouse.sandbox.script(VOD, api=[NOT_THERE])
     assert warehouse.sync(org_id="mistyped-org").result is Result.UNAVAILABLE
     assert warehouse.query("SELECT org_id FROM warehouse") == []
@@ -205,7 +205,7 @@ def test_a_404_is_not_recorded_among_another_organizations_slices(warehouse: War
         warehouse.sandbox.script(VOD, api=[NOT_THERE])
         outcome = opened.context.pipeline.sync_slice(VOD, FetchOptions())
     assert (outcome.result, int(outcome.exit_code)) == (Result.FAILED, 78)
-    assert "holds the data of organization other-org" in (outcome.message or "")
+    assert "contains data for organization other-org" in (outcome.message or "")
     assert warehouse.query("SELECT state FROM report_slice") == []
     assert warehouse.query("SELECT result FROM report_check") == []
 

@@ -34,7 +34,7 @@ def connection(database_url: str) -> Iterator[psycopg.Connection]:
 
 
 def table_of(rows: Sequence[Row], *, pieces: int = 1) -> pa.Table:
-    """The rows as normalised reports come: large strings, in one piece or several."""
+    """The rows as normalized reports come: large strings, in one piece or several."""
     types = {"a": pa.large_string(), "b": pa.string(), "moment": pa.timestamp("us", tz="UTC")}
     schema = pa.schema([pa.field(name, kind) for name, kind in types.items()])
     parts = [rows[start::pieces] for start in range(pieces)]

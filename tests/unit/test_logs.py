@@ -418,7 +418,7 @@ def test_beside_a_progress_bar_nothing_is_said_that_the_table_says(
     [
         "2026-11-16 VOD: invalid lines: 1 of 10",
         "check the user in WATCH_TIME_DATABASE_URL",
-        "https://files.example.com/2026/vod.csv answered 403",
+        "https://files.example.com/2026/vod.csv returned 403",
         "the API refused the bearer token",
         "set WATCH_TIME_ORG_ID=org-1",
     ],

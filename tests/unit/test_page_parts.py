@@ -90,8 +90,8 @@ def test_a_year_with_a_hundred_contents_is_under_two_megabytes() -> None:
 @pytest.mark.parametrize(
     ("now", "before", "left_out", "told"),
     [
-        (110, 100, 0, "+10.0 % from the day before"),
-        (90, 100, 1, "\u221210.0 % from the day before; like for like, 1 report left out"),
+        (110, 100, 0, "+10.0% from the day before"),
+        (90, 100, 1, "\u221210.0% from the day before; like for like, 1 report left out"),
         (1, 0, 2, "no report from the day before to compare with"),
     ],
 )

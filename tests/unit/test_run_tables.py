@@ -74,17 +74,17 @@ def test_what_is_said_of_many_slices_is_said_once() -> None:
     """With ranges of dates, and a command for all of them."""
     days = [date(2026, 1, day) for day in (1, 2, 3, 9)]
     outcomes = [
-        Outcome(slice_, Result.FAILED, message=f"the API answered 503 for {slice_}: busy", next_step=_reload(slice_))
+        Outcome(slice_, Result.FAILED, message=f"the API returned 503 for {slice_}: busy", next_step=_reload(slice_))
         for slice_ in slices_of(days)
     ]
     text = shown(outcomes_page(outcomes)).partition("\n\n")[2]
     assert text.splitlines()[:3] == [
-        "8 slices failed: the API answered 503: busy (2026-01-01 to 2026-01-03, 6 slices; 2026-01-09, 2 slices)",
+        "8 slices failed: the API returned 503: busy (2026-01-01 to 2026-01-03, 6 slices; 2026-01-09, 2 slices)",
         "  next: load them again:",
         "    watch-time backfill --start 2026-01-01 --end 2026-01-09 --reload",
     ]
     (one,) = outcomes[:1]
-    assert f"{one.slice} failed: the API answered 503 for {one.slice}: busy" in shown(outcomes_page([one]))
+    assert f"{one.slice} failed: the API returned 503 for {one.slice}: busy" in shown(outcomes_page([one]))
 
 
 def test_what_a_person_must_look_at_one_by_one_gets_no_command_for_all() -> None:
@@ -316,7 +316,7 @@ def test_checks_come_with_what_to_do() -> None:
     assert shown(checks_page([check])).splitlines()[1:] == [
         "clock  warning  an hour behind",
         "",
-        "  next, for clock: set the clock",
+        "  next (clock): set the clock",
     ]
 
 
@@ -348,7 +348,7 @@ def _live_lines(width: int, *steps: Callable[[progress.LiveProgress], None], now
 
 
 WAITING = Pause("not published (404)", attempt=3, seconds=120, gives_up_s=900)
-RETRYING = Pause("the report API answered 503: " + "busy " * 30, attempt=1, seconds=5)
+RETRYING = Pause("the report API returned 503: " + "busy " * 30, attempt=1, seconds=5)
 
 
 @pytest.mark.parametrize(
@@ -361,7 +361,7 @@ def test_who_waits_reads_for_what_and_until_when(now_s: float, when: str) -> Non
 
 def test_a_retry_takes_one_line_which_ends_with_it() -> None:
     lines = _live_lines(80, lambda live: live.pause(VOD, RETRYING))
-    assert lines[1].startswith(f"retrying {VOD}, attempt 2 in 5 s: the report API answered 503: busy")
+    assert lines[1].startswith(f"retrying {VOD}, attempt 2 in 5 s: the report API returned 503: busy")
     assert (len(lines), len(lines[1])) == (2, 80)
     done = _live_lines(80, lambda live: live.pause(VOD, RETRYING), lambda live: live.done(Outcome(VOD, Result.LOADED)))
     assert len(done) == 1

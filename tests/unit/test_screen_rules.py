@@ -54,7 +54,7 @@ SECONDS = Decimal("3822127837.121")
 DAYS = [*dates_between(date(2026, 10, 1), date(2026, 10, 9)), date(2026, 11, 2)]
 SLICES = slices_of(DAYS)
 SLICE = SLICES[0]
-LONG = "the API answered 503 (x-request-id: 7f3a9c) with a reason that is long enough for two lines of a wide terminal"
+LONG = "the API returned 503 (x-request-id: 7f3a9c) with a reason that is long enough for two lines of a wide terminal"
 CHANGE = Change(inserted=2_012_345, updated=12_345, deleted=1_234, unchanged=0, merged=0, repeated=0)
 MONTH = Partition("watch_time_202610", SLICE, SLICE)
 ROW: dict[str, Any] = {

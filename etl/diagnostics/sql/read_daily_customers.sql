@@ -1,4 +1,4 @@
--- Different named customers of each loaded day from one date to another, both included; empty where not yet counted.
+-- Different identified customers of each loaded day from one date to another, both included; empty where not yet counted.
 SELECT report_date,
        customers
 FROM watch_time_customers

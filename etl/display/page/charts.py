@@ -66,7 +66,7 @@ def watch_time(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
 
 
 def viewers(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
-    """Named customers per day; the line breaks where there is no report, and a day with only one report is hollow."""
+    """Identified customers per day; the line breaks where there is no report, and a day with one report is hollow."""
     values = [
         {"date": day.report_date.isoformat(), "viewers": day.viewers, "partial": bool(day.missing)}
         for day in figures.days

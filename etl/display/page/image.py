@@ -89,7 +89,7 @@ def _marks(figures: Figures) -> Iterator[str]:
 
 
 def _viewer_notes(figures: Figures) -> Iterator[str]:
-    yield "distinct named customers, without anonymous viewers"
+    yield "distinct identified customers, without anonymous viewers"
     if uncounted := sum(day.is_uncounted for day in figures.days):
         yield f"not yet counted: {plural(uncounted, 'day')}"
 

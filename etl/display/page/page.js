@@ -79,8 +79,8 @@
     const rounded = Math.round((units * power) / (data.units * HOUR_S)) / power;
     return rounded.toLocaleString("en-US", { minimumFractionDigits: places, maximumFractionDigits: places });
   };
-  const share = (units, total) => (total ? `${((100 * units) / total).toFixed(1)} %` : DASH);
-  const signed = (percent) => `${percent < 0 ? "−" : "+"}${Math.abs(percent).toFixed(1)} %`;
+  const share = (units, total) => (total ? `${((100 * units) / total).toFixed(1)}%` : DASH);
+  const signed = (percent) => `${percent < 0 ? "−" : "+"}${Math.abs(percent).toFixed(1)}%`;
   const changed = ({ percent, leftOut }, than) => {
     if (percent === null) return `no report from ${than} to compare with`;
     const reports = `${count(leftOut)} ${leftOut === 1 ? "report" : "reports"}`;
@@ -201,7 +201,7 @@
     const what = picked();
     if (state.by === "who") {
       return [
-        { label: "named", colour: "viewers", of: (day) => secondsOfDay(what, day) - what.anonymous(day) },
+        { label: "identified", colour: "viewers", of: (day) => secondsOfDay(what, day) - what.anonymous(day) },
         { label: "anonymous", colour: "never-tried", of: (day) => what.anonymous(day) },
       ];
     }
@@ -283,8 +283,8 @@
     }
     const busiest = days.reduce((best, day) => ((data.viewers[day] ?? 0) > (data.viewers[best] ?? 0) ? day : best), days[0]);
     if (state.content !== null) tell("viewers", DASH, "counted only across all content");
-    else if (data.viewers[busiest]) tell("viewers", count(data.viewers[busiest]), `named viewers on ${iso(busiest)}`);
-    else tell("viewers", DASH, days.some(isUncounted) ? "not yet counted" : "no named viewers");
+    else if (data.viewers[busiest]) tell("viewers", count(data.viewers[busiest]), `identified viewers on ${iso(busiest)}`);
+    else tell("viewers", DASH, days.some(isUncounted) ? "not yet counted" : "no identified viewers");
     const anonymous = anonymousOf(what, days);
     tell("anonymous", share(anonymous, total), `${hours(anonymous, 0)} h of watch time`);
     const slices = days.length * TYPES.length;
@@ -500,7 +500,7 @@
       ["place", "title", "content_id", "watch_seconds", "anonymous_seconds", "share_percent", "change_percent"],
       ...contentLines().found.map((line) => [
         line.place, line.title, line.content.id, exact(line.total), exact(line.anonymous),
-        line.share.replace(" %", "").replace(DASH, ""), line.change.percent === null ? "" : line.change.percent.toFixed(1),
+        line.share.replace("%", "").replace(DASH, ""), line.change.percent === null ? "" : line.change.percent.toFixed(1),
       ]),
     ],
     calendar: () => [

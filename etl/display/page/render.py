@@ -141,7 +141,7 @@ def _hours(seconds: Decimal | int, places: int) -> str:
 
 
 def _share(seconds: Decimal, total: Decimal) -> str:
-    return f"{100 * float(seconds) / float(total):.1f} %" if total else "–"  # noqa: RUF001 - a dash: nothing to show
+    return f"{100 * float(seconds) / float(total):.1f}%" if total else "–"  # noqa: RUF001 - a dash: nothing to show
 
 
 def _percent(change: Change) -> str:
@@ -149,11 +149,11 @@ def _percent(change: Change) -> str:
 
 
 def _signed_percent(percent: float) -> str:
-    return f"{percent:+.1f} %".replace("-", "−")  # noqa: RUF001 - a minus, as wide as the plus
+    return f"{percent:+.1f}%".replace("-", "−")  # noqa: RUF001 - a minus, as wide as the plus
 
 
 def _changed(change: Change, than: str) -> str:
-    """`+4.2 % from the 28 days before; like for like, 3 reports left out`."""
+    """`+4.2% from the 28 days before; like for like, 3 reports left out`."""
     if change.percent is None:
         return f"no report from {than} to compare with"
     left_out = f"{change.left_out:,} {'report' if change.left_out == 1 else 'reports'}"

@@ -45,13 +45,13 @@ def connected(address: str) -> Iterator[Client]:
             client._timeout = _RECONNECT_S  # noqa: SLF001 - from here on; nothing public sets it
         except OSError as error:
             raise ClusterUnavailable(
-                f"no Dask scheduler answers at {address} ({type(error).__name__})",
+                f"cannot reach a Dask scheduler at {address} ({type(error).__name__})",
                 next_step="start one (dask scheduler) or correct its address; with tls:// both sides need certificates "
-                "from the same authority",
+                "signed by the same CA",
             ) from None
         except (TypeError, ValueError, RuntimeError) as error:
             raise Misconfigured(
-                f"{address} refuses the connection: {error}",
+                f"{address} refused the connection: {error}",
                 next_step="name Dask's certificates in DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...__CLIENT__CERT and "
                 "...__CLIENT__KEY",
             ) from None

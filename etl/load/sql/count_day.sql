@@ -1,4 +1,4 @@
--- Different named customers of a day: over both reports, and per report and streaming type. One statement, so that
+-- Different identified customers of a day: over both reports, and per report and streaming type. One statement, so that
 -- facts and their versions are of the same moment. Whoever has counted newer facts keeps his count.
 -- The condition on report_type, true of every row, spares the partition that ends where the day begins.
 WITH slices AS (

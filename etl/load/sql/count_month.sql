@@ -1,4 +1,4 @@
--- Different named customers of a month: in all, per report and streaming type, and per content. One statement, so that
+-- Different identified customers of a month: in all, per report and streaming type, and per content. One statement, so that
 -- facts and their versions are of the same moment. Whoever has counted newer facts keeps his count.
 WITH month AS (
     SELECT sum(facts_version) AS facts_version

@@ -1,4 +1,4 @@
--- Lines of a named customer that repeat a line of the same key and seconds. A content with several titles in this
+-- Lines of an identified customer that repeat a line of the same key and seconds. A content with several titles in this
 -- report may have one such line per title without repeating any.
 -- Reads: incoming_content (load/create_incoming_content)
 WITH variants AS (

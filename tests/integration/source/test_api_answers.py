@@ -137,7 +137,7 @@ def test_without_a_budget_it_is_asked_once(api: ReportApi, server: RawServer, ti
 def test_a_renewed_address_must_be_one(api: ReportApi, server: RawServer) -> None:
     server.answer = in_turn(url_answer(URL), NOT_THERE)
     assert api.renew(SLICE).url == URL
-    with pytest.raises(SourceUnavailable, match="and now answers 404"):
+    with pytest.raises(SourceUnavailable, match="but now returns 404"):
         api.renew(SLICE)
 
 
@@ -146,7 +146,7 @@ def test_an_error_names_the_slice_the_status_and_the_request(api: ReportApi, ser
     with pytest.raises(CredentialsRefused) as caught:
         api.ask_once(SLICE)
     assert str(caught.value) == (
-        f"the API refuses token or organization: the report API at {server.url} answered 403 for 2023-07-03 VOD: "
+        f"the API refuses token or organization: the report API at {server.url} returned 403 for 2023-07-03 VOD: "
         "no such organization (x-request-id: req-42)"
     )
 

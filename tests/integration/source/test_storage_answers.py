@@ -190,7 +190,7 @@ def test_the_known_file_of_another_etag_is_fetched_plainly(work: Work) -> None:
 
 
 def test_not_modified_is_no_answer_where_nothing_was_known(work: Work) -> None:
-    with pytest.raises(SourceUnavailable, match="answered 304"):
+    with pytest.raises(SourceUnavailable, match="returned 304"):
         work.run(NOT_MODIFIED)
 
 
