@@ -19,6 +19,7 @@ from etl.diagnostics.status import NEVER_TRIED, SliceStatus
 from etl.display import progress, status_screen
 from etl.display.run_tables import checks_page, compacted_page, outcomes_page, plan_page
 from etl.display.status_screen import status_table
+from etl.display.table_layout import new_table
 from etl.domain.errors import ExitCode
 from etl.domain.outcome import Outcome, Pause, Result
 from etl.domain.pipeline_values import Change
@@ -318,6 +319,16 @@ def test_checks_come_with_what_to_do() -> None:
         "",
         "  next, for clock: set the clock",
     ]
+
+
+def test_ids_that_people_paste_stay_whole() -> None:
+    """Where they do not fit beside each other, a row becomes a block, and each stands beside its name."""
+    ids = ["f83e8b6a-4f72-4020-842b-c5fe6358ab67", "e9daa8bb-5035-4a45-8b0f-725467f4906c"]
+    table = new_table("date", "type", "content", "customer", ">report (s)")
+    table.add_row("2026-11-28", "LIVE", *ids, "1434")
+    for width in (60, 80):
+        lines = [line.split() for line in shown(table, width=width).splitlines()]
+        assert lines[1:3] == [["content", ids[0]], ["customer", ids[1]]]
 
 
 NOON = datetime(2026, 11, 30, 12, 26, tzinfo=UTC)
