@@ -16,6 +16,7 @@ from etl.archive.archive import SETTLING_S
 from etl.archive.layout import Key
 from etl.archive.manifests import key_of
 from etl.domain.errors import ExitCode
+from etl.runtime.progress_reporter import SILENT, ProgressReporter
 from etl.warehouse import ledger, revisions
 from etl.warehouse.connection import idle_for
 
@@ -100,8 +101,9 @@ class Audit:
         }
 
 
-def audit_archive(database: Database, archive: Archive) -> Audit:
+def audit_archive(database: Database, archive: Archive, progress: ProgressReporter = SILENT) -> Audit:
     """Compare; nothing is changed. Files that a load is just writing are among the unreferenced ones."""
+    progress.begin(f"listing {archive.store.url}")
     # In this order: what is committed in between is in the ledger then.
     names = archive.store.names(layout.FACTS, layout.REVISIONS, layout.RAW)
     known = _known(database)
@@ -114,7 +116,7 @@ def audit_archive(database: Database, archive: Archive) -> Audit:
         url=archive.store.url,
         revisions=len(known),
         whole=len(whole),
-        unfinished=tuple(_unfinished(archive, newest, _pending(known, names), names)),
+        unfinished=tuple(_unfinished(archive, newest, _pending(known, names), names, progress)),
         damaged=tuple((key, name) for key in marked for name in (key.raw, key.parquet) if name not in names),
         unarchived=tuple(key for key in unarchived if newest[key.slice] == key),
         superseded=tuple(key for key in unarchived if newest[key.slice] != key),
@@ -127,24 +129,37 @@ def audit_archive(database: Database, archive: Archive) -> Audit:
     )
 
 
-def finish_pending(database: Database, archive: Archive) -> list[Slice]:
+def finish_pending(database: Database, archive: Archive, progress: ProgressReporter = SILENT) -> list[Slice]:
     """Publish and mark what is committed and was not, as after a crash between the two; gives the slices."""
+    progress.begin(f"listing {archive.store.url}")
     names = archive.store.names(layout.FACTS, layout.REVISIONS)
     pending = _pending(_known(database), names)
-    return [slice_ for slice_ in pending if _publish(database, archive, slice_)]
+    progress.expect(len(pending))
+    published = []
+    for slice_ in pending:
+        if _publish(database, archive, slice_):
+            published.append(slice_)
+        progress.advance(f"{slice_} published")
+    return published
 
 
-def sweep(database: Database, archive: Archive, found: Audit, stop: Stop) -> list[str]:
+def sweep(
+    database: Database, archive: Archive, found: Audit, stop: Stop, progress: ProgressReporter = SILENT
+) -> list[str]:
     """Finish what is unfinished, and remove what nothing refers to; gives the names that were removed."""
+    progress.expect(len(found.unfinished))
     for slice_ in found.unfinished:
         _publish(database, archive, slice_)
+        progress.advance(f"{slice_} published")
     by_slice: defaultdict[Slice, list[str]] = defaultdict(list)
     for file in found.unreferenced:
         if owner := layout.slice_of(file.name):
             by_slice[owner].append(file.name)
     removed = []
+    progress.expect(len(by_slice))
     for slice_, candidates in sorted(by_slice.items()):
         removed += _removed(database, archive, slice_, candidates, stop)
+        progress.advance(f"{slice_} cleaned up")
     return removed
 
 
@@ -187,18 +202,24 @@ def _pending(known: Iterable[Key], names: Collection[str]) -> list[Slice]:
 
 
 def _unfinished(
-    archive: Archive, newest: Mapping[Slice, Key], pending: Collection[Slice], names: Collection[str]
+    archive: Archive,
+    newest: Mapping[Slice, Key],
+    pending: Collection[Slice],
+    names: Collection[str],
+    progress: ProgressReporter,
 ) -> Iterator[Slice]:
     """The pending ones, and those of which readers see another revision than the newest.
 
     Not where the archive is ahead: readers see a committed revision that the ledger lost, or that is another's.
     """
     archived = {key.slice: key for key in sorted(_markers(names))}
+    progress.expect(len(newest))
     for slice_, key in newest.items():
-        if slice_ in archived and archived[slice_].revision > key.revision:
-            continue
-        if slice_ in pending or (key.parquet in names and not archive.is_published(key, names)):
+        is_ahead = slice_ in archived and archived[slice_].revision > key.revision
+        # Reads a footer: of all slices that takes long.
+        if not is_ahead and (slice_ in pending or (key.parquet in names and not archive.is_published(key, names))):
             yield slice_
+        progress.advance(f"{slice_} checked")
 
 
 def _unreferenced(known: Collection[Key], names: Iterable[str]) -> list[str]:

@@ -24,14 +24,15 @@ def archive(
     from etl.warehouse.database import open_warehouse
 
     settings, stop = output.settings("org_id", "database_url", "archive_url"), Stop()
-    with open_warehouse(settings, stop=stop) as database:
+    with open_warehouse(settings, stop=stop) as database, output.live_progress() as live:
         database.run(lambda connection: schema.require_head(database, connection))
         database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
+        live.begin(f"listing {settings.archive_url}")
         opened = open_archive(settings, stop)
-        found, removed = audit.audit_archive(database, opened), list[str]()
+        found, removed = audit.audit_archive(database, opened, live), list[str]()
         if sweep:
-            removed = audit.sweep(database, opened, found, stop)
-            found = audit.audit_archive(database, opened)
+            removed = audit.sweep(database, opened, found, stop, live)
+            found = audit.audit_archive(database, opened, live)
     output.show(
         {**found.as_json(), "removed": removed}, lambda: archive_screen.audit_page(found, removed), as_json=as_json
     )

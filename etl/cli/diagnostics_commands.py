@@ -98,7 +98,7 @@ def verify(
         with out.live_progress() as live:
             live.expect(len(stored))
             verdicts = opened.compare_all(
-                stored, file=file, on_verdict=lambda verdict: live.advance(verdict.slice, verdict.word)
+                stored, file=file, on_verdict=lambda verdict: live.advance(f"{verdict.slice} {verdict.word}")
             )
     out.show(
         [verdict.as_json() for verdict in verdicts],
@@ -123,7 +123,9 @@ def report(
         raise typer.BadParameter(f"--output {output}: its name must end in {' or '.join(publish.ENDINGS)}")
     settings = out.settings("database_url")
     first, last = out.date_range(settings, start, end, days=publish.DAYS_SHOWN)
-    written = publish.publish(settings, output, first, last)
+    with out.live_progress() as live:
+        live.begin(f"writing {output}")
+        written = publish.publish(settings, output, first, last)
     out.say(f"wrote {output}: {first} to {last}, {written.size:,} bytes")
     if written.boxes:
         out.warn(f"titles show boxes: {written.boxes}", "fonts_missing", fonts=written.boxes)
@@ -136,6 +138,7 @@ def doctor(as_json: options.Json = False) -> None:
     from etl.display import run_tables
     from etl.display.page import publish
 
-    checks = list(doctor.run_checks(publish.examine_fonts))
+    with out.live_progress() as live:
+        checks = list(doctor.run_checks(publish.examine_fonts, live))
     out.show([check.as_json() for check in checks], lambda: run_tables.checks_page(checks), as_json=as_json)
     raise typer.Exit(int(worst(check.exit_code for check in checks)))

@@ -53,10 +53,11 @@ def run(
             watched.not_tried = opened.not_tried
             code = _shown("run", watched.outcomes, opened.not_tried, trouble=trouble, quiet=quiet, as_json=as_json)
             watched.tell(code)
-            opened.finish_archive()
-            if trouble is None:
-                opened.compact_month()
-                opened.count_customers()
+            with output.live_progress(verbose=verbose, quiet=quiet) as live:
+                opened.finish_archive(live)
+                if trouble is None:
+                    opened.compact_month(live)
+                    opened.count_customers(live)
     raise typer.Exit(code)
 
 
@@ -161,8 +162,8 @@ def backfill(
             with live:
                 live.expect(len(plan))
                 watched.outcomes += opened.run(plan, on_outcome=live.done)
+                opened.finish_archive(live)
             watched.not_tried = opened.not_tried
-            opened.finish_archive()
         raise typer.Exit(_shown("backfill", watched.outcomes, opened.not_tried, part, quiet=quiet, as_json=as_json))
 
 
@@ -174,7 +175,9 @@ def compact(as_json: options.Json = False) -> None:
     from etl.display import run_tables
     from etl.load import compaction_and_counts
 
-    done, counted, trouble = compaction_and_counts.maintain(output.settings("database_url"))
+    settings = output.settings("database_url")
+    with output.live_progress() as live:
+        done, counted, trouble = compaction_and_counts.maintain(settings, live)
     document = {
         "compacted": [month.as_json() for month in done],
         "periods_counted": counted,
@@ -226,13 +229,11 @@ def _replayed(
     from etl.pipeline import outcome_log, replay
 
     settings = output.settings("org_id", "database_url", "archive_url")
-    with replay.open_replay(settings) as opened:
-        plan = opened.plan(start, end, (report_type,) if report_type else tuple(ReportType))
-        live = output.live_progress(verbose=verbose, quiet=quiet)
+    with replay.open_replay(settings) as opened, output.live_progress(verbose=verbose, quiet=quiet) as live:
+        plan = opened.plan(start, end, (report_type,) if report_type else tuple(ReportType), progress=live)
         outcome_log.run_started("backfill")
-        with live:
-            live.expect(len(plan))
-            outcomes = opened.work(plan, on_outcome=live.done)
+        live.expect(len(plan))
+        outcomes = opened.work(plan, on_outcome=live.done)
     return _shown("backfill", outcomes, len(plan) - len(outcomes), quiet=quiet, as_json=as_json)
 
 

@@ -35,5 +35,7 @@ def sql(
     settings = output.settings("database_url")
     if statement is None:
         raise typer.Exit(sql_query.psql(settings, file, writable=write))
-    result = sql_query.run(settings, statement, writable=write)
+    with output.live_progress() as live:
+        live.begin("running the statement")
+        result = sql_query.run(settings, statement, writable=write)
     output.show(result.as_json(), lambda: query_result.result_page(result), as_json=as_json)

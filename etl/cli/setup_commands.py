@@ -52,8 +52,8 @@ def init(
     from etl.diagnostics import init_checks
 
     interview = _Interview(_known(token_file, org_id, database_url, api_base_url), asks=not yes and sys.stdin.isatty())
-    interview.ask_until_good(interview.ask_for_source, init_checks.check_source)
-    needs_migration = interview.ask_until_good(interview.ask_for_database, init_checks.check_database)
+    interview.ask_until_good("API", interview.ask_for_source, init_checks.check_source)
+    needs_migration = interview.ask_until_good("database", interview.ask_for_database, init_checks.check_database)
     file = Path(".env")
     if file.exists() and not interview.confirms(
         "Update these variables in the existing .env file, and keep the others?"
@@ -63,7 +63,10 @@ def init(
     env_file_writer.write(file, {variable_of(name): value for name, value in interview.answers.items()})
     output.say(f"wrote {file.resolve()} (mode 0600)")
     if needs_migration and interview.confirms("Create the tables now?"):
-        init_checks.migrate(interview.settings())
+        settings = interview.settings()
+        with output.live_progress() as live:
+            live.begin("creating the tables")
+            init_checks.migrate(settings)
         output.say("created the tables")
         needs_migration = False
     output.advise("create the tables: `watch-time migrate`" if needs_migration else "load reports: `watch-time run`")
@@ -76,7 +79,9 @@ def migrate() -> None:
 
     settings = output.settings("database_url")
     with open_warehouse(settings) as database:
-        before, after = schema.migrate(database)
+        with output.live_progress() as live:
+            live.begin("creating or migrating the tables")
+            before, after = schema.migrate(database)
         where = f"schema {settings.schema_name} of {database}"
         if before == after:
             output.say(f"{where} is current (version {after})")
@@ -135,8 +140,8 @@ class _Interview:
         if file:
             self.answers["database_url"] = ca_certificates.verified(url, file)
 
-    def ask_until_good(self, ask: Callable[[], None], check: Callable[[Settings], tuple[str, bool]]) -> bool:
-        """Prompt until the answers pass the check; returns the check's result.
+    def ask_until_good(self, of: str, ask: Callable[[], None], check: Callable[[Settings], tuple[str, bool]]) -> bool:
+        """Prompt until the answers pass the check of API or database; returns the check's result.
 
         Raises:
             WatchTimeError: they are not, and nobody can answer again.
@@ -144,7 +149,10 @@ class _Interview:
         while True:
             ask()
             try:
-                found, needs_more = check(self.settings())
+                settings = self.settings()
+                with output.live_progress() as live:
+                    live.begin(f"checking the {of}")
+                    found, needs_more = check(settings)
             except WatchTimeError as error:
                 if not self._asks:
                     raise

@@ -22,6 +22,7 @@ from etl.config.setting_checks import EMBEDDED, EXAMPLES
 from etl.config.sslmode import Sslmode
 from etl.config.telemetry_settings import TELEMETRY_SECRETS, TelemetrySettings, split_urls
 from etl.domain.errors import Misconfigured
+from etl.domain.plurals import plural
 from etl.domain.slices import MAX_CONCURRENCY
 
 if TYPE_CHECKING:
@@ -209,10 +210,10 @@ class Settings(BaseSettings):
             lines = "".join(f"\n  {variable}{problem}" for variable, problem in sorted(problems.items()))
             unknown = unknown_variables()
             typos = "".join(f"\n  {unknown_variable(*found)}" for found in unknown.items())
-            listed = len(problems) + len(unknown)
-            count = "1 setting is" if listed == 1 else f"{listed} settings are"
-            wrong = "missing, wrong or unknown" if unknown else "missing or wrong"
-            raise Misconfigured(f"{count} {wrong}:{lines}{typos}", next_step=_how_to_set(problems))
+            count = len(problems) + len(unknown)
+            subject = f"{plural(count, 'setting')} {'is' if count == 1 else 'are'}"
+            trouble = "missing, wrong or unknown" if unknown else "missing or wrong"
+            raise Misconfigured(f"{subject} {trouble}:{lines}{typos}", next_step=_how_to_set(problems))
         return settings
 
 

@@ -13,6 +13,7 @@ from etl.config.telemetry_settings import unread_telemetry
 from etl.diagnostics.check_result import Check, Verdict
 from etl.domain.errors import ExitCode, WatchTimeError
 from etl.extract import token_expiry
+from etl.runtime.progress_reporter import SILENT, ProgressReporter
 from etl.warehouse import citus, schema
 from etl.warehouse.connection import fetch_rows
 from etl.warehouse.database import open_warehouse
@@ -27,7 +28,9 @@ _OLDEST_MAJOR: Final = 15
 _NEWEST_MAJOR: Final = 18
 
 
-def run_checks(examine_fonts: Callable[[Iterable[str]], str | None] = lambda _: None) -> Iterator[Check]:
+def run_checks(
+    examine_fonts: Callable[[Iterable[str]], str | None] = lambda _: None, progress: ProgressReporter = SILENT
+) -> Iterator[Check]:
     """Look at the settings, the database, the API, the clock and the download host, in this order.
 
     `examine_fonts` returns what pictures of these titles would lack.
@@ -49,11 +52,15 @@ def run_checks(examine_fonts: Callable[[Iterable[str]], str | None] = lambda _: 
     yield Check.ok("settings", f"organization {settings.require('org_id')}, {settings.api_base_url}")
     if warning := token_expiry.warning(settings.require("api_token"), now=datetime.now(UTC)):
         yield Check.warning("token", warning, "create a new one and set WATCH_TIME_API_TOKEN")
+    progress.begin("checking the database")
     yield from _examine_database(settings, examine_fonts)
     from etl.diagnostics.network_checks import check_network  # noqa: PLC0415 - after the database: it may be all there is
 
+    progress.begin("checking the API and the download host")
     yield from check_network(settings)
+    progress.begin("checking the archive")
     yield from _examine_archive(settings)
+    progress.begin("checking metrics, pings and notices")
     yield from _examine_channels(settings)
 
 

@@ -12,6 +12,6 @@ It shows values that others read; it never asks the database.
     hints           next steps, with commands that can be pasted
     table_layout    tables and prose for the width at hand
     number_format   numbers as people read them
-    progress        the live lines of a long run
+    progress        the live lines of long work
     page/           the page, as HTML or PNG
 """

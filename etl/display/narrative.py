@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Group
@@ -129,11 +130,13 @@ def story_page(story: Story) -> Group:
         lines.append(Text(f"stored: revision {record.revision}, {plural(record.rows_stored, 'row')}, {watched}"))
     if record and record.reason:
         lines.append(Prose(Text(f"reason: {record.reason}"), rest=2))
-    parts: tuple[tuple[str, Sequence[object], Iterable[RenderableType]], ...] = (
+    parts: list[tuple[str, Sequence[object], Iterable[RenderableType]]] = [
         ("Checks", story.checks, [_checks_table(story.checks)]),
         ("Accepted revisions", story.revisions, [_revisions_table(story.revisions), *_overridden(story.revisions)]),
-        ("Rejected lines", story.rejects, [_rejects_table(story.rejects)]),
-    )
+    ]
+    for sha256, found in groupby(story.rejects, lambda row: str(row["report_sha256"])):
+        rejects = list(found)
+        parts.append((_rejects_title(sha256, rejects), rejects, [_rejects_table(rejects)]))
     for title, rows, told in parts:
         if rows:
             lines += [Text(), Text(title, style="bold"), *told]
@@ -181,16 +184,16 @@ def _overridden(revisions: Sequence[Mapping[str, Any]]) -> Iterator[RenderableTy
             yield Prose(Text(f"revision {row['revision']} was accepted by hand: {row['overruled']}"), rest=2)
 
 
+def _rejects_title(sha256: str, rejects: Sequence[Mapping[str, Any]]) -> str:
+    total, shown = rejects[0]["count"], len(rejects)
+    count = f"{total:,}" if shown == total else f"the first {shown:,} of {total:,}"
+    return f"Rejected lines of report {sha256[:_SHA_SHOWN]}: {count}"
+
+
 def _rejects_table(rejects: Sequence[Mapping[str, Any]]) -> RenderableType:
-    table = new_table("sha256", ">line", ">total", "reason", "text")
+    table = new_table(">line", "reason", "text")
     for row in rejects:
-        table.add_row(
-            row["report_sha256"][:_SHA_SHOWN],
-            f"{row['line_number']:,}",
-            f"{row['count']:,}",
-            Text(row["reason"]),
-            Text(_printable(row["raw_text"])),
-        )
+        table.add_row(f"{row['line_number']:,}", Text(row["reason"]), Text(_printable(row["raw_text"])))
     return table
 
 

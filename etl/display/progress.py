@@ -1,4 +1,4 @@
-"""The live lines of long work. A module of its own because rich's bar is slow to import, and few commands need it."""
+"""Draws the progress of long work on a terminal. A module of its own because rich's bar is slow to import."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from rich.table import Column
 from rich.text import Text
 
 from etl.domain.outcome import Result
+from etl.runtime.progress_reporter import ProgressReporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -70,10 +71,26 @@ class _Standing:
         return Text(text, style="yellow")
 
 
-class LiveProgress:
-    """A bar, and below it a line for each slice that is waited for or tried again; nothing where it is not shown.
+@dataclass(slots=True)
+class _Task:
+    """What is being worked on: since when by the clock, and how much of how much is done."""
 
-    Where it is not shown, the log has a line for each of these. Its methods can be called from any thread.
+    name: str
+    began_s: float
+    units: int
+    done: int = 0
+
+    def line(self, now_s: float) -> Text:
+        share = f", {self.done:,} of {self.units:,}" if self.done else ""
+        since_s = int(now_s - self.began_s)
+        return Text(f"{self.name}{share}" + (f", {since_s} s" if since_s else ""), no_wrap=True, overflow="ellipsis")
+
+
+class LiveProgress(ProgressReporter):
+    """A bar, and below it what is being worked on, and each slice that is waited for or tried again.
+
+    Nothing is drawn before there is something to tell, and no bar for work that has no steps. Where it is not shown at
+    all, the log has a line for each slice. Its methods can be called from any thread.
 
     Args:
         console: where it is drawn.
@@ -93,6 +110,7 @@ class LiveProgress:
         self._clock = clock
         self._now = now
         self._standing: dict[Slice, _Standing] = {}
+        self._working_on: _Task | None = None
         details: list[ProgressColumn] = []
         if console.width >= _WIDE:
             details = [Speed(table_column=Column(width=_SPEED, justify="right")), TimeElapsedColumn()]
@@ -112,7 +130,6 @@ class LiveProgress:
         self._task = self._bar.add_task("starting", total=0)
 
     def __enter__(self) -> Self:
-        self._bar.start()
         return self
 
     def __exit__(
@@ -121,19 +138,33 @@ class LiveProgress:
         """Take the lines away: a table follows."""
         self._bar.stop()
 
-    def expect(self, slices: int) -> None:
-        """So many more slices are to come."""
-        (task,) = self._bar.tasks
-        self._bar.update(self._task, total=(task.total or 0) + slices)
+    def expect(self, steps: int) -> None:
+        """So many more steps are to come."""
+        (bar,) = self._bar.tasks
+        self._bar.update(self._task, total=(bar.total or 0) + steps)
+        if steps:
+            self._bar.start()
+
+    def begin(self, task: str, *, of: int = 0) -> None:
+        """This is being worked on from now on, beside the slices that threads work on."""
+        self._working_on = _Task(task, self._clock(), of)
+        self._bar.start()
+        self._bar.refresh()
+
+    def reach(self, units: int) -> None:
+        """So many units of it are done: the next refresh shows it."""
+        if self._working_on:
+            self._working_on.done = units
+
+    def advance(self, done: str) -> None:
+        """A step is done, and so is what was worked on."""
+        self._working_on = None
+        self._bar.update(self._task, advance=1, description=done)
 
     def done(self, outcome: Outcome) -> None:
         """A slice is done."""
-        self.advance(outcome.slice, outcome.result)
-
-    def advance(self, slice_: Slice, result: str) -> None:
-        """A slice is done, with this result."""
-        self._standing.pop(slice_, None)
-        self._bar.update(self._task, advance=1, description=f"{slice_} {result}")
+        self._standing.pop(outcome.slice, None)
+        self.advance(f"{outcome.slice} {outcome.result}")
 
     def pause(self, slice_: Slice, pause: Pause) -> None:
         """Work on a slice stands still."""
@@ -143,7 +174,8 @@ class LiveProgress:
 
     def _lines(self) -> list[Text]:
         now_s = self._clock()
-        return [standing.line(now_s) for _, standing in sorted(self._standing.copy().items())]
+        task = [self._working_on.line(now_s)] if self._working_on else []
+        return task + [standing.line(now_s) for _, standing in sorted(self._standing.copy().items())]
 
 
 class _BarAndLines(Progress):
@@ -152,8 +184,9 @@ class _BarAndLines(Progress):
         super().__init__(*columns, **options)  # type: ignore[arg-type]  # as they are
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """The bar first."""
-        yield from super().get_renderables()
+        """The bar first, where there are steps."""
+        if any(task.total for task in self.tasks):
+            yield from super().get_renderables()
         yield from self._lines()
 
 

@@ -116,7 +116,7 @@ def _compacted(done: Sequence[Compacted]) -> RenderableType:
     table = new_table("month", "partition", ">partitions before")
     for compacted in done:
         month = compacted.month
-        table.add_row(f"{month.start.report_date:%Y-%m}", month.name, f"{compacted.partitions_before:,}")
+        table.add_row(month.month, month.name, f"{compacted.partitions_before:,}")
     return table
 
 

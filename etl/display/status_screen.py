@@ -40,6 +40,7 @@ def status_page(status: Status, *, every_slice: bool = False) -> Group:
     missing = list(not_loaded(status.slices))
     notes = [Note((line.slice,), "last check", line.last_check) for line in status.slices if line.last_check]
     checks = list(told_of(notes))
+    first, last = (edge(line.slice.report_date for line in status.slices) for edge in (min, max))
     return Group(
         calendar(status.slices),
         Text(),
@@ -49,7 +50,11 @@ def status_page(status: Status, *, every_slice: bool = False) -> Group:
         *([*missing, Text()] if missing else []),
         *([*checks, Text()] if checks else []),
         totals(status.slices),
-        *([] if every_slice else hint("`watch-time status --all`", label="to list every slice")),
+        *(
+            []
+            if every_slice
+            else hint(f"`watch-time status --all --start {first} --end {last}`", label="to list every slice")
+        ),
     )
 
 
@@ -110,11 +115,14 @@ def calendar(statuses: Sequence[SliceStatus]) -> Group:
 
 def freshness(overview: Overview) -> Iterator[RenderableType]:
     """By report date: what is stored and complete, how long reports usually take; what is missing, and what is late."""
-    table = new_table("type", "=newest loaded", "=complete up to", ">median lag", ">p99 lag", ">sample")
+    # Of a small sample, the 99th percentile says nothing.
+    has_p99 = any(fresh.lag and fresh.lag.dates >= LAG_SAMPLE_AT_LEAST for fresh in overview.freshness)
+    p99_column = [">p99 lag"] if has_p99 else []
+    table = new_table("type", "=newest loaded", "=complete up to", ">median lag", *p99_column, ">sample")
     for fresh in overview.freshness:
         lag = fresh.lag
         p99 = number_format.in_days(lag.p99) if lag and lag.dates >= LAG_SAMPLE_AT_LEAST else ""
-        lags = (number_format.in_days(lag.median), p99, f"{lag.dates:,}") if lag else ()
+        lags = (number_format.in_days(lag.median), *([p99] if has_p99 else []), f"{lag.dates:,}") if lag else ()
         dates = (f"{day}" if day else "none" for day in (fresh.newest_stored, fresh.complete_up_to))
         table.add_row(fresh.report_type.value, *dates, *lags)
     yield table

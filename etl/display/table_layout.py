@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 # Around a cell: above, right, below, left.
 _SPACIOUS: Final = (0, 1, 0, 1)
 _TIGHT: Final = (0, 1, 0, 0)
-# Longer words than this, such as URLs, are broken rather than the table.
-_LONGEST_WORD: Final = 24
+# As long as a UUID, which people paste. Longer words, such as URLs, are broken rather than the table.
+_LONGEST_WORD: Final = 36
 # Prose is not squeezed into less than this.
 _NARROWEST: Final = 20
 # Wider than any table.
@@ -73,14 +73,15 @@ class FittedTable(Table):
         headers = [str(column.header) for column in self.columns]
         is_of_slices = headers[:2] == ["date", "type"]
         heading = 2 if is_of_slices else 1
-        label = max((len(header) for header in headers[heading:]), default=0)
         for row in zip(*(column.cells for column in self.columns), strict=True):
             cells = [cell if isinstance(cell, Text) else Text(str(cell)) for cell in row]
             name = Text() if is_of_slices else Text(f"{headers[0]} ")
             yield Text.assemble(name, Text(" ").join(cells[:heading]), style="bold")
+            block = Table.grid(Column(no_wrap=True), Column(overflow="fold"), padding=(0, 2, 0, 0))
             for header, cell in zip(headers[heading:], cells[heading:], strict=True):
                 if cell.plain:
-                    yield Prose(Text.assemble((header.ljust(label), "dim"), "  ", cell), first=2, rest=label + 4)
+                    block.add_row(Text(f"  {header}", style="dim"), cell)
+            yield block
 
 
 @dataclass(frozen=True, slots=True)

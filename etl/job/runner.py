@@ -21,6 +21,7 @@ from etl.job.thread_executor import ThreadExecutor
 from etl.load import compaction, distinct_customers
 from etl.pipeline import outcome_log
 from etl.runtime.cancellation import Stop
+from etl.runtime.progress_reporter import SILENT, ProgressReporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -90,20 +91,24 @@ class Job:
             outcomes = self._reclassify_not_found(plan, outcomes)
         return sorted(outcomes, key=lambda outcome: outcome.slice)
 
-    def compact_month(self) -> None:
+    def compact_month(self, progress: ProgressReporter = SILENT) -> None:
         """Compact a settled month, if that is possible without waiting. Errors are logged and do not fail the run."""
         if self.is_refused:
             return
         with _errors_logged("not_compacted"):
             done, trouble = compaction.compact_after_run(
-                self.context.database, self._settings, self.context.stop, today=self.planner.today
+                self.context.database,
+                self._settings,
+                self.context.stop,
+                today=self.planner.today,
+                progress=progress,
             )
             for each in trouble:
                 log.warning("not_compacted", error=str(each), next_step=each.next_step)
             if done:
                 log.info("compacted", month=done.month.name, partitions_before=done.partitions_before)
 
-    def count_customers(self) -> None:
+    def count_customers(self, progress: ProgressReporter = SILENT) -> None:
         """Count the customers of periods loaded since the last count. Errors are logged and do not fail the run."""
         if self.is_refused:
             return
@@ -114,11 +119,12 @@ class Job:
                 self.context.stop,
                 today=self.planner.today,
                 time_limit_s=_COUNTING_S,
+                progress=progress,
             )
             if counted or left:
                 log.info("customers_counted", periods=counted, periods_left=left)
 
-    def finish_archive(self) -> None:
+    def finish_archive(self, progress: ProgressReporter = SILENT) -> None:
         """Finish in the archive what a killed run left unfinished. Errors are logged and do not fail the run."""
         archive = self.context.archive
         if archive is None or self.is_refused:
@@ -127,7 +133,7 @@ class Job:
         from etl.archive import audit  # noqa: PLC0415 - only where there is an archive
 
         with _errors_logged("archive_not_finished"):
-            for slice_ in audit.finish_pending(self.context.database, archive):
+            for slice_ in audit.finish_pending(self.context.database, archive, progress):
                 log.info("archive_finished", slice=str(slice_))
 
     def _reclassify_not_found(self, plan: Sequence[PlannedSlice], outcomes: Sequence[Outcome]) -> list[Outcome]:

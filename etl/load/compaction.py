@@ -16,6 +16,7 @@ from psycopg import sql
 from etl.domain.errors import ReconciliationFailed, SliceBusy, TryLater, WatchTimeError
 from etl.domain.slices import Slice, dates_between, slices_of
 from etl.load import partitions
+from etl.runtime.progress_reporter import SILENT, ProgressReporter
 from etl.warehouse import citus, ledger
 from etl.warehouse.connection import fetch_rows, in_savepoint
 from etl.warehouse.sql_files import statement
@@ -30,12 +31,15 @@ if TYPE_CHECKING:
     from etl.warehouse.citus import Dialect
     from etl.warehouse.connection import Connection
     from etl.warehouse.database import Database
+    from etl.warehouse.ledger import SliceRecord
 
 # Each try waits 50 ms for its locks at most; with the pauses this is about a minute of trying.
 _TRIES: Final = 60
 _PAUSE_S: Final = 0.8
 # After a daily run nobody is to wait for that long.
 _TRIES_AFTER_A_RUN: Final = 5
+# Often enough for whoever watches, and too rarely to cost anything.
+_REPORTED_EVERY: Final = 10_000
 # How many differing slices an error names; the next try names the next ones.
 _NAMED: Final = 3
 # A month with a slice loaded this recently may be in the middle of a backfill, which compaction would slow down.
@@ -59,7 +63,7 @@ class Compacted:
 
 
 def compact_all(
-    database: Database, settings: Settings, stop: Stop, *, today: date
+    database: Database, settings: Settings, stop: Stop, *, today: date, progress: ProgressReporter = SILENT
 ) -> tuple[list[Compacted], list[WatchTimeError]]:
     """Merge every settled month into one partition; a failure does not affect the other months.
 
@@ -67,13 +71,17 @@ def compact_all(
         The months that were compacted, and the errors for the others.
     """
     done, trouble = list[Compacted](), list[WatchTimeError]()
-    for month in settled_months(database, settings, today=today):
+    months = settled_months(database, settings, today=today)
+    progress.expect(len(months))
+    for month in months:
         try:
-            compacted = compact(database, month, stop)
+            compacted = compact(database, month, stop, progress=progress)
         except WatchTimeError as error:
             trouble.append(error)
+            progress.advance(f"{month.month} not merged")
         else:
             done += [compacted] if compacted else []
+            progress.advance(f"{month.month} merged")
     return done, trouble
 
 
@@ -101,7 +109,7 @@ def settled_months(
 
 
 def compact_after_run(
-    database: Database, settings: Settings, stop: Stop, *, today: date
+    database: Database, settings: Settings, stop: Stop, *, today: date, progress: ProgressReporter = SILENT
 ) -> tuple[Compacted | None, list[WatchTimeError]]:
     """Merge the oldest settled, quiet month that can be compacted without waiting.
 
@@ -112,7 +120,7 @@ def compact_after_run(
     trouble = list[WatchTimeError]()
     for month in settled_months(database, settings, today=today, quiet_since=quiet_since):
         try:
-            return compact(database, month, stop, tries=_TRIES_AFTER_A_RUN), trouble
+            return compact(database, month, stop, tries=_TRIES_AFTER_A_RUN, progress=progress), trouble
         except WatchTimeError as error:
             trouble.append(error)
             # The next month would meet the same trouble, and the next run comes. What a person has to fix is this
@@ -122,7 +130,9 @@ def compact_after_run(
     return None, trouble
 
 
-def compact(database: Database, month: Partition, stop: Stop, *, tries: int = _TRIES) -> Compacted | None:
+def compact(
+    database: Database, month: Partition, stop: Stop, *, tries: int = _TRIES, progress: ProgressReporter = SILENT
+) -> Compacted | None:
     """Merge the month into one partition; None if there is nothing left to do.
 
     Raises:
@@ -131,11 +141,20 @@ def compact(database: Database, month: Partition, stop: Stop, *, tries: int = _T
         Misconfigured: something else has the month's name, or depends on a slice's partition, or owns it.
         DatabaseUnavailable: nothing was changed.
     """
-    return database.run(lambda connection: _compact(database, connection, month, stop, tries))
+    return database.run(lambda connection: _compact(database, connection, month, stop, tries=tries, progress=progress))
 
 
-def _compact(database: Database, connection: Connection, month: Partition, stop: Stop, tries: int) -> Compacted | None:
+def _compact(
+    database: Database,
+    connection: Connection,
+    month: Partition,
+    stop: Stop,
+    *,
+    tries: int,
+    progress: ProgressReporter,
+) -> Compacted | None:
     connection.execute(_STATEMENT_TIMEOUT)
+    progress.begin(f"{month.month}: comparing with the ledger")
     if not _try_lock(connection, [_LOCK]):
         raise SliceBusy("another run is compacting the warehouse", next_step="run again when it has ended")
     known = _facts_versions(connection, month)
@@ -152,8 +171,10 @@ def _compact(database: Database, connection: Connection, month: Partition, stop:
     if not dialect.is_distributed:
         _require_equal(connection, month, known, "watch_time", dialect)
     dialect.execute(connection, month.render("load/create_month", dialect))
-    _copy(database, connection, month, dialect)
+    _copy(database, connection, month, dialect, progress)
+    progress.begin(f"{month.month}: building the key")
     dialect.execute(connection, month.render("load/key_month", dialect))
+    progress.begin(f"{month.month}: comparing with the ledger")
     _require_equal(connection, month, known, month.name, dialect)
     names = [str(slice_) for slice_ in slices_of(dates_between(month.start.report_date, _last_date(month)))]
 
@@ -167,6 +188,7 @@ def _compact(database: Database, connection: Connection, month: Partition, stop:
         dialect.execute(connection, month.render("load/attach_month", dialect))
         return True
 
+    progress.begin(f"{month.month}: replacing the slices' partitions")
     _retry_until_locked(connection, try_to_swap, month, stop, tries)
     return Compacted(month, len(own))
 
@@ -196,8 +218,12 @@ def _retry_until_locked(
     )
 
 
-def _copy(database: Database, connection: Connection, month: Partition, dialect: Dialect) -> None:
+def _copy(
+    database: Database, connection: Connection, month: Partition, dialect: Dialect, progress: ProgressReporter
+) -> None:
     """Copy the rows: reads use a second connection, so that this one can write frozen rows."""
+    rows = sum(record.rows_stored for record in _records(connection, month).values())
+    progress.begin(f"{month.month}: copying rows", of=rows)
     if dialect.is_distributed:
         connection.execute(month.render("load/citus/fill_month", dialect))
         return
@@ -207,13 +233,19 @@ def _copy(database: Database, connection: Connection, month: Partition, dialect:
             reader.cursor().copy(month.render("load/copy_month_out", dialect)) as out,
             connection.cursor().copy(month.render("load/copy_month_in", dialect)) as into,
         ):
-            for data in out:
-                into.write(data)
+            # Postgres sends each row by itself.
+            for copied, row in enumerate(out):
+                into.write(row)
+                if copied % _REPORTED_EVERY == 0:
+                    progress.reach(copied)
 
 
 def _facts_versions(connection: Connection, month: Partition) -> Mapping[Slice, int]:
-    known = ledger.read_range(connection, month.start.report_date, _last_date(month))
-    return {slice_: record.facts_version for slice_, record in known.items()}
+    return {slice_: record.facts_version for slice_, record in _records(connection, month).items()}
+
+
+def _records(connection: Connection, month: Partition) -> Mapping[Slice, SliceRecord]:
+    return ledger.read_range(connection, month.start.report_date, _last_date(month))
 
 
 def _own_partitions(connection: Connection, month: Partition) -> dict[Slice, str]:

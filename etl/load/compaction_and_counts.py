@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from etl.load import compaction, distinct_customers
 from etl.runtime.cancellation import Stop
+from etl.runtime.progress_reporter import SILENT, ProgressReporter
 from etl.warehouse import schema
 from etl.warehouse.database import open_warehouse
 
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from etl.load.compaction import Compacted
 
 
-def maintain(settings: Settings) -> tuple[list[Compacted], int, list[WatchTimeError]]:
+def maintain(
+    settings: Settings, progress: ProgressReporter = SILENT
+) -> tuple[list[Compacted], int, list[WatchTimeError]]:
     """Give every settled month one partition, then count the customers of periods not counted yet.
 
     Returns:
@@ -27,6 +30,6 @@ def maintain(settings: Settings) -> tuple[list[Compacted], int, list[WatchTimeEr
     stop, today = Stop(), settings.today()
     with open_warehouse(settings, stop=stop) as database:
         database.run(lambda connection: schema.require_head(database, connection))
-        done, trouble = compaction.compact_all(database, settings, stop, today=today)
-        counted, _ = distinct_customers.count_stale(database, settings, stop, today=today)
+        done, trouble = compaction.compact_all(database, settings, stop, today=today, progress=progress)
+        counted, _ = distinct_customers.count_stale(database, settings, stop, today=today, progress=progress)
     return done, counted, trouble

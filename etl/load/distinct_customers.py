@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from etl.load.compaction import first_open_date
+from etl.runtime.progress_reporter import SILENT, ProgressReporter
 from etl.warehouse.connection import fetch_rows
 from etl.warehouse.sql_files import statement
 
@@ -29,7 +30,13 @@ _WORK_MEM: Final = "SET LOCAL work_mem = '64MB'"
 
 
 def count_stale(
-    database: Database, settings: Settings, stop: Stop, *, today: date, time_limit_s: float | None = None
+    database: Database,
+    settings: Settings,
+    stop: Stop,
+    *,
+    today: date,
+    time_limit_s: float | None = None,
+    progress: ProgressReporter = SILENT,
 ) -> tuple[int, int]:
     """Count the days and the settled months whose facts changed after they were counted, newest first.
 
@@ -41,11 +48,15 @@ def count_stale(
     began_s = time.monotonic()
     before = first_open_date(settings, today=today).replace(day=1)
     stale = database.run(partial(_list_stale, before=before))
+    progress.expect(len(stale))
     for done, (query, start) in enumerate(stale):
         stop.check()
         if time_limit_s is not None and time.monotonic() - began_s > time_limit_s:
             return done, len(stale) - done
+        period = f"{start:%Y-%m}" if query == "count_month" else f"{start}"
+        progress.begin(f"{period}: counting customers")
         database.run(partial(_count, name=query, start=start))
+        progress.advance(f"{period} counted")
     return len(stale), 0
 
 

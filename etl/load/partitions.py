@@ -32,6 +32,11 @@ class Partition:
     start: Slice
     end: Slice
 
+    @property
+    def month(self) -> str:
+        """The month of a month's partition, as people write it."""
+        return f"{self.start.report_date:%Y-%m}"
+
     def render(self, statement_name: str, dialect: Dialect, **more: sql.Composable) -> sql.Composed:
         """The named statement, rendered for this partition."""
         filled_in = {"distribute": dialect.distribute(self.name)} | more

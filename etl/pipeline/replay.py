@@ -23,6 +23,7 @@ from etl.pipeline import outcome_log, report_reader
 from etl.pipeline.archive_stage import outcome_of, restored
 from etl.pipeline.outcome_recorder import Recorder
 from etl.runtime.cancellation import Stop
+from etl.runtime.progress_reporter import SILENT, ProgressReporter
 from etl.warehouse import revisions, schema
 from etl.warehouse.database import open_warehouse
 
@@ -50,13 +51,21 @@ class Replay:
         self._folder = folder
         self._recorder = Recorder(database, settings.require("org_id"), database.stop)
 
-    def plan(self, start: date | None, end: date | None, report_types: Collection[ReportType]) -> list[Marker]:
+    def plan(
+        self,
+        start: date | None,
+        end: date | None,
+        report_types: Collection[ReportType],
+        *,
+        progress: ProgressReporter = SILENT,
+    ) -> list[Marker]:
         """The committed revisions of a range of report dates, in the order in which they were loaded.
 
         Raises:
             WrongUsage: there is none.
             ArchiveDamaged, WrongOrganization: a marker cannot be read, or is another organization's.
         """
+        progress.begin(f"listing {self._archive.store.url}")
         names = self._archive.store.names(layout.REVISIONS)
         keys = sorted(
             key
@@ -70,7 +79,7 @@ class Replay:
                 f"the archive {self._archive.store.url} has no revision in this range",
                 next_step="check WATCH_TIME_ARCHIVE_URL, --start, --end and --type",
             )
-        return _in_order(self._archive.marker(key) for key in keys)
+        return _in_order(self._markers(keys, progress))
 
     def work(self, plan: Sequence[Marker], *, on_outcome: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:
         """Restore every revision; if one fails, later revisions of the same slice are skipped.
@@ -91,6 +100,12 @@ class Replay:
             if outcome.exit_code is ExitCode.CREDENTIALS_REFUSED:
                 break
         return outcomes
+
+    def _markers(self, keys: Collection[Key], progress: ProgressReporter) -> Iterator[Marker]:
+        progress.begin("reading what the archive says of its revisions", of=len(keys))
+        for read, key in enumerate(keys, 1):
+            yield self._archive.marker(key)
+            progress.reach(read)
 
     def _restore(self, marker: Marker) -> Outcome:
         slice_ = marker.accepted.slice

@@ -94,7 +94,11 @@ def only_what_no_table_shows() -> None:
     """Leave out what went well, and what comes of slices: a bar and a table on the same screen show it."""
     only_warnings()
     for handler in logging.getLogger().handlers:
-        handler.addFilter(lambda record: not (isinstance(record.msg, dict) and record.msg.get("event") in _IN_TABLES))
+        handler.addFilter(_is_in_no_table)
+
+
+def _is_in_no_table(record: logging.LogRecord) -> bool:
+    return not (isinstance(record.msg, dict) and record.msg.get("event") in _IN_TABLES)
 
 
 def told(error: BaseException) -> str:

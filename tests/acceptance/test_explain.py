@@ -73,7 +73,7 @@ def test_a_late_restated_held_and_withdrawn_slice_is_told_in_order(
         "3 unavailable not published yet (404, checked once)",
         "1 withdrawn the API returned 404",
         "Accepted revisions revision loaded at (UTC) watch time (s) rows changed merged rejected sha256 1 ",
-        " 3 7 the watch time is negative t,c1,VOD,,u1,-5",
+        ": the first 5 of 7 line reason text 3 the watch time is negative t,c1,VOD,,u1,-5",
         "next: every run checks it until",
     ):
         assert " ".join(part.split()) in " ".join(told.split()), told

@@ -19,6 +19,7 @@ from etl.diagnostics.status import NEVER_TRIED, SliceStatus
 from etl.display import progress, status_screen
 from etl.display.run_tables import checks_page, compacted_page, outcomes_page, plan_page
 from etl.display.status_screen import status_table
+from etl.display.table_layout import new_table
 from etl.domain.errors import ExitCode
 from etl.domain.outcome import Outcome, Pause, Result
 from etl.domain.pipeline_values import Change
@@ -320,6 +321,16 @@ def test_checks_come_with_what_to_do() -> None:
     ]
 
 
+def test_ids_that_people_paste_stay_whole() -> None:
+    """Where they do not fit beside each other, a row becomes a block, and each stands beside its name."""
+    ids = ["f83e8b6a-4f72-4020-842b-c5fe6358ab67", "e9daa8bb-5035-4a45-8b0f-725467f4906c"]
+    table = new_table("date", "type", "content", "customer", ">report (s)")
+    table.add_row("2026-11-28", "LIVE", *ids, "1434")
+    for width in (60, 80):
+        lines = [line.split() for line in shown(table, width=width).splitlines()]
+        assert lines[1:3] == [["content", ids[0]], ["customer", ids[1]]]
+
+
 NOON = datetime(2026, 11, 30, 12, 26, tzinfo=UTC)
 
 
@@ -355,16 +366,46 @@ RETRYING = Pause("the report API returned 503: " + "busy " * 30, attempt=1, seco
     ("now_s", "when"), [(0, "next check in 2 min"), (100, "next check in 20 s"), (121, "checking")]
 )
 def test_who_waits_reads_for_what_and_until_when(now_s: float, when: str) -> None:
-    lines = _live_lines(120, lambda live: live.pause(VOD, WAITING), now_s=now_s)
+    lines = _live_lines(120, lambda live: live.expect(1), lambda live: live.pause(VOD, WAITING), now_s=now_s)
     assert lines[1:] == [f"{VOD}: not published (404), {when}, gives up at 12:41"]
 
 
 def test_a_retry_takes_one_line_which_ends_with_it() -> None:
-    lines = _live_lines(80, lambda live: live.pause(VOD, RETRYING))
+    steps = (lambda live: live.expect(1), lambda live: live.pause(VOD, RETRYING))
+    lines = _live_lines(80, *steps)
     assert lines[1].startswith(f"retrying {VOD}, attempt 2 in 5 s: the report API returned 503: busy")
     assert (len(lines), len(lines[1])) == (2, 80)
-    done = _live_lines(80, lambda live: live.pause(VOD, RETRYING), lambda live: live.done(Outcome(VOD, Result.LOADED)))
+    done = _live_lines(80, *steps, lambda live: live.done(Outcome(VOD, Result.LOADED)))
     assert len(done) == 1
+
+
+@pytest.mark.parametrize(
+    ("of", "reached", "now_s", "line"),
+    [
+        pytest.param(0, 0, 0, "2026-10: copying rows", id="just begun"),
+        pytest.param(0, 0, 41.9, "2026-10: copying rows, 41 s", id="of nobody knows how much"),
+        pytest.param(
+            24_800_000, 12_400_000, 100, "2026-10: copying rows, 12,400,000 of 24,800,000, 100 s", id="half of it"
+        ),
+    ],
+)
+def test_what_is_worked_on_has_a_line_until_its_step_is_done(of: int, reached: int, now_s: float, line: str) -> None:
+    def begin(live: progress.LiveProgress) -> None:
+        live.begin("2026-10: copying rows", of=of)
+        live.reach(reached)
+
+    assert _live_lines(60, begin, now_s=now_s) == [line], "and no bar where there are no steps"
+    assert _live_lines(60, lambda live: live.expect(2), begin, now_s=now_s)[1:] == [line]
+    (bar,) = _live_lines(60, lambda live: live.expect(2), begin, lambda live: live.advance("2026-10 merged"))
+    assert bar.startswith("2026-10 merged ")
+    assert " 1/2 " in bar
+
+
+def test_nothing_is_drawn_where_there_is_nothing_to_do() -> None:
+    stream = io.StringIO()
+    with progress.LiveProgress(Console(file=stream, force_terminal=True, width=80), is_shown=True) as live:
+        live.expect(0)
+    assert stream.getvalue() == ""
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
