@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from etl.domain.outcome import Pause
     from prefork import Process
 
-pytestmark = pytest.mark.xdist_group("Dask cluster")
-
 # Far less than what would be waited for, far more than a busy machine needs.
 SOON_S = 25
 FIRST = DAY - timedelta(days=5)
