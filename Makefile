@@ -4,6 +4,8 @@ BIN := .venv/bin
 PYTEST_WORKERS ?= 3
 # Tests that share what takes long to start go to one worker, the largest such groups first.
 PYTEST := $(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadgroup
+# What is imported is compiled once, and not by each of the many processes of the tests, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
 DEMO_FOLDER ?= watch-time-demo
 
 .DEFAULT_GOAL := help

@@ -1,6 +1,4 @@
-"""Runs the command as if it were another time.
-
-    python at_time.py 2026-11-30T09:00 status --start 2026-11-16
+"""The command as if it were another time: called in its process, before it begins.
 
 The clock stands still. What measures, and what waits, has its own clocks and is as always; so has the database.
 """
@@ -35,23 +33,21 @@ class _Standing(_REAL, metaclass=_Kind):
         return cls.moment.astimezone(tz) if tz else cls.moment.astimezone().replace(tzinfo=None)
 
 
-def main() -> None:
-    """Run the command."""
-    moment, *arguments = sys.argv[1:]
+def stand_still(moment: str, command: str) -> None:
+    """Make it that moment in this process, for a command that has been imported already."""
     # Libraries keep the clock that they know: they are imported before.
     for name in _LIBRARIES:
         import_module(name)
     # pydantic knows no moments but its own.
     import_module("etl.archive.manifests")
     _Standing.moment = _REAL.fromisoformat(moment).replace(tzinfo=datetime.UTC)
+    for name, module in list(sys.modules.items()):
+        if name.startswith("etl.") and vars(module).get("datetime") is _REAL:
+            module.datetime = _Standing  # type: ignore[attr-defined]
     datetime.datetime = _Standing  # type: ignore[misc]
-    if arguments[:1] == ["doctor"]:
+    # By the name that people type; the parser's library would tell how this process was started.
+    import_module("typer._click.utils")._detect_program_name = lambda: "watch-time"  # type: ignore[attr-defined]
+    if command == "doctor":
         # It compares its clock with the API's; and which fonts there are is this machine's business.
         import_module("etl.diagnostics.network_checks").datetime = _REAL  # type: ignore[attr-defined]
         import_module("etl.display.page.publish").examine_fonts = lambda _: None  # type: ignore[attr-defined]
-    sys.argv = ["watch-time", *arguments]
-    import_module("etl.__main__").main()
-
-
-if __name__ == "__main__":
-    main()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
 import pytest
+from xdist.scheduler import LoadGroupScheduling
 
 import citus_cluster
 import postgres
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from xdist.remote import Producer
+
     from archives import ArchiveFiles
     from etl.job.runner import Job
     from prefork import Process
@@ -52,6 +55,26 @@ ARCHIVE_KINDS = [
     pytest.param("gs", marks=pytest.mark.stores),
     pytest.param("abfs", marks=pytest.mark.stores),
 ]
+
+
+# Files whose tests share what takes long to start: all of a group go to one worker.
+WORKER_GROUPS = {
+    "tests/acceptance/test_dask.py": "Dask cluster",
+    "tests/integration/test_page.py": "browser",
+}
+
+
+class GroupsByFile(LoadGroupScheduling):  # type: ignore[misc]  # untyped
+    """As `--dist loadgroup`, which puts a mark's group at the end of a test's id, where pytest 9.2 passes it by."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return WORKER_GROUPS.get(nodeid.partition("::")[0], nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadGroupScheduling | None:
+    """Give each group to one worker."""
+    return GroupsByFile(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 def pytest_report_header() -> str:

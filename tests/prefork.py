@@ -3,6 +3,7 @@
 Importing costs more than most of what the tests ask of the command. A forked process has its own arguments, variables,
 folder and streams, and runs `etl/__main__.py` from the first line to the exit code. Where a variable differs that the
 interpreter or a library may have read before the fork, and wherever a test asks for it, a new interpreter is started.
+It can also be started on a terminal, and typed in a shell that a test runs.
 
 Before the command begins, a forked process can be given smaller limits, and functions to call: failpoints, mutants.
 
@@ -25,7 +26,8 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TextIO
@@ -33,7 +35,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TextIO
 from etl.config.environment import PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
 # What the commands import when they run.
@@ -49,8 +51,8 @@ _IMPORTED: Final = (
 )  # fmt: skip
 # Read by the command itself, or where they are needed. Any other one may have been read by what is imported.
 _READ_LATE: Final = (
-    PREFIX, "COLUMNS", "PYTEST_", "SSL_CERT_FILE", "TMPDIR", "AWS_", "AZURE_STORAGE_", "STORAGE_EMULATOR_HOST",
-    "DASK_",
+    PREFIX, "COLUMNS", "TERM", "PYTEST_", "SSL_CERT_FILE", "TMPDIR", "AWS_", "AZURE_STORAGE_", "STORAGE_EMULATOR_HOST",
+    "DASK_", "PWD", "OLDPWD",
 )  # fmt: skip
 # As it was when the tests began.
 _ENVIRONMENT: Final = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
@@ -64,25 +66,19 @@ Call = tuple[str, str, list[str]]
 """A function of a module of the tests, and its arguments."""
 
 
-class Process:
-    """A process of the command: what `subprocess.Popen` offers of one whose output is text, as far as tests want it.
+class Started:
+    """A process of the command: what `subprocess.Popen` offers, as far as tests want it.
 
     Attributes:
         peak_bytes: the greatest memory that it has had; known when it has ended.
     """
 
-    def __init__(
-        self, arguments: Sequence[str], pid: int, stdout: TextIO, stderr: TextIO, status: TextIO, *, to_files: bool
-    ) -> None:
+    def __init__(self, arguments: Sequence[str], status: TextIO) -> None:
         self.args = arguments
-        self.pid = pid
-        self.stdout = stdout
-        self.stderr = stderr
+        self.pid = int(status.readline())
         self.returncode: int | None = None
         self.peak_bytes = 0
         self._status = status
-        self._to_files = to_files
-        self._read = {stdout: b"", stderr: b""}
 
     def poll(self) -> int | None:
         """Its exit code, negative for a signal; nothing while it runs."""
@@ -100,6 +96,38 @@ class Process:
             self.returncode, self.peak_bytes = map(int, self._status.readline().split())
             self._status.close()
         return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Nothing happens where it has ended already."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it."""
+        self.send_signal(signal.SIGKILL)
+
+    def end(self) -> None:
+        """End it if it runs."""
+        self.kill()
+        self.wait()
+
+
+class Process(Started):
+    """A process whose output is text that is read here."""
+
+    def __init__(
+        self, arguments: Sequence[str], stdout: TextIO, stderr: TextIO, status: TextIO, *, to_files: bool
+    ) -> None:
+        super().__init__(arguments, status)
+        self.stdout = stdout
+        self.stderr = stderr
+        self._to_files = to_files
+        self._read = {stdout: b"", stderr: b""}
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         """Read what it prints until it ends. After a time-out it can be asked again, and nothing is lost."""
@@ -136,24 +164,9 @@ class Process:
         out, err = self.communicate(timeout)
         return subprocess.CompletedProcess(self.args, self.wait(), out, err)
 
-    def send_signal(self, number: int) -> None:
-        """Nothing happens where it has ended already."""
-        if self.poll() is None:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, number)
-
-    def terminate(self) -> None:
-        """Ask it to end."""
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it."""
-        self.send_signal(signal.SIGKILL)
-
     def end(self) -> None:
         """End it if it runs, and let go of its streams."""
-        self.kill()
-        self.wait()
+        super().end()
         self.stdout.close()
         self.stderr.close()
 
@@ -192,27 +205,84 @@ def start(
         to_files: whether it prints into files and not into pipes, which are full when nobody reads them.
         new_interpreter: for tests about that.
     """
-    order = {
-        "arguments": list(arguments),
-        "environment": dict(environment),
-        "folder": str(folder),
-        "limits": dict(limits or {}),
-        "before": list(before),
-        "new_interpreter": new_interpreter,
-    }
+    order = _Order(arguments, environment, folder, limits or {}, before, new_interpreter=new_interpreter)
     (out, out_end), (err, err_end) = (_file() if to_files else os.pipe() for _ in range(2))
-    status, status_end = os.pipe()
-    with _ordering:
-        socket.send_fds(_server(), [b"{"], [out_end, err_end, status_end])
-        _server().sendall(json.dumps(order).encode()[1:] + b"\n")
-    for end in (out_end, err_end, status_end):
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    statuses = _send(order, (nothing, out_end, err_end))
+    for end in (nothing, out_end, err_end):
         os.close(end)
-    statuses = os.fdopen(status, encoding="ascii")
-    pid = int(statuses.readline())
     stdout, stderr = (os.fdopen(stream, encoding="utf-8") for stream in (out, err))
-    process = Process(arguments, pid, stdout, stderr, statuses, to_files=to_files)
+    process = Process(arguments, stdout, stderr, statuses, to_files=to_files)
     _started.append(process)
     return process
+
+
+def start_on_terminal(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    terminal: int,
+    *,
+    before: Sequence[Call] = (),
+    new_interpreter: bool = False,
+    forked_with: Mapping[str, str] | None = None,
+) -> Started:
+    """Start the command on a terminal. It ends with the test at the latest.
+
+    Args:
+        arguments: as of `start`.
+        environment: as of `start`.
+        folder: as of `start`.
+        terminal: what it reads and prints on.
+        before: as of `start`.
+        new_interpreter: as of `start`.
+        forked_with: all variables of the process that is forked; none: those of the tests.
+    """
+    order = _Order(arguments, environment, folder, {}, before, new_interpreter=new_interpreter)
+    process = Started(arguments, _send(order, (terminal,) * 3, forked_with))
+    _started.append(process)
+    return process
+
+
+@contextmanager
+def typed_in_shells(folder: Path) -> Iterator[str]:
+    """Write a script `watch-time` into the folder that starts the command as `start` does; gives the PATH with it.
+
+    It has the streams, the variables and the folder of the shell that it is typed in, which waits for it.
+    """
+    script, path = folder / "watch-time", os.environ["PATH"]
+    # A variable that the tests have otherwise would want a new interpreter.
+    client = f'"{sys.executable}" -I -S "{Path(__file__).with_name("prefork_client.py")}" "{folder}/orders"'
+    script.write_text(f"#!/bin/sh\nPATH='{path}' exec {client} \"$@\"\n")
+    script.chmod(0o755)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{folder}/orders")
+        listener.listen()
+        passing_on = threading.Thread(target=_pass_on, args=(listener,))
+        passing_on.start()
+        try:
+            yield f"{folder}:{path}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            passing_on.join()
+
+
+def _pass_on(listener: socket.socket) -> None:
+    """Start what is typed, until nobody listens any more."""
+    while True:
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            return
+        with client:
+            message, ends, _, _ = socket.recv_fds(client, 1, 4)
+            with client.makefile("rb") as rest:
+                arguments, environment, folder = json.loads(message + rest.read())
+        # The workers of `--dask local` are spawned: each imports the module that was run, and nothing forked.
+        order = _Order(arguments, environment, Path(folder), {}, (), new_interpreter="--dask" in arguments)
+        _send_with_status(order, ends)
+        for end in ends:
+            os.close(end)
 
 
 def end_all() -> None:
@@ -221,8 +291,36 @@ def end_all() -> None:
         _started.pop().end()
 
 
+@dataclass(frozen=True)
+class _Order:
+    """What is to be started, and how: as the arguments of `start`."""
+
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    folder: Path
+    limits: Mapping[str, object]
+    before: Sequence[Call]
+    new_interpreter: bool
+
+
 _ordering = threading.Lock()
-_started: list[Process] = []
+_started: list[Started] = []
+
+
+def _send(order: _Order, streams: Sequence[int], forked_with: Mapping[str, str] | None = None) -> TextIO:
+    """Have a process started with these streams; gives where its process id is told, and in the end its exit code."""
+    status, status_end = os.pipe()
+    _send_with_status(order, (*streams, status_end), forked_with)
+    os.close(status_end)
+    return os.fdopen(status, encoding="ascii")
+
+
+def _send_with_status(order: _Order, ends: Sequence[int], forked_with: Mapping[str, str] | None = None) -> None:
+    document = json.dumps(vars(order) | {"folder": str(order.folder)})
+    with _ordering:
+        server = _server(frozenset((_ENVIRONMENT if forked_with is None else forked_with).items()))
+        socket.send_fds(server, [b"{"], list(ends))
+        server.sendall(document.encode()[1:] + b"\n")
 
 
 def _file() -> tuple[int, int]:
@@ -232,12 +330,12 @@ def _file() -> tuple[int, int]:
 
 
 @cache
-def _server() -> socket.socket:
-    """The process that forks; one for all tests of this process."""
+def _server(variables: frozenset[tuple[str, str]]) -> socket.socket:
+    """The process that forks; one for all tests of this process that want these variables."""
     ours, theirs = socket.socketpair()
     server = subprocess.Popen(
         [sys.executable, __file__, f"{theirs.fileno()}"],
-        env=_ENVIRONMENT,
+        env=dict(variables),
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -269,7 +367,7 @@ def _serve(orders: socket.socket) -> None:
     # Nobody waits for those who wait for the commands.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
-        message, ends, _, _ = socket.recv_fds(orders, 1, 3)
+        message, ends, _, _ = socket.recv_fds(orders, 1, 4)
         if not message:
             return
         while not message.endswith(b"\n"):
@@ -283,14 +381,14 @@ def _serve(orders: socket.socket) -> None:
 
 def _start_and_wait(order: dict[str, Any], ends: list[int], before: Mapping[str, str]) -> None:
     """Start the command, report its process id, wait for it, and report its exit code and its peak memory."""
-    out, err, status = ends
+    *streams, status = ends
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     child = os.fork()
     if child == 0:
         os.close(status)
-        _run_command(order, out, err, before)
-    os.close(out)
-    os.close(err)
+        _run_command(order, streams, before)
+    for stream in streams:
+        os.close(stream)
     os.write(status, f"{child}\n".encode())
     _, how, usage = os.wait4(child, 0)
     peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
@@ -299,13 +397,17 @@ def _start_and_wait(order: dict[str, Any], ends: list[int], before: Mapping[str,
     os._exit(0)
 
 
-def _run_command(order: dict[str, Any], out: int, err: int, before: Mapping[str, str]) -> None:
+def _run_command(order: dict[str, Any], streams: Sequence[int], before: Mapping[str, str]) -> None:
     """What the process of the command does, from its first moment to its last."""
     arguments, environment, folder, limits = (order[name] for name in ("arguments", "environment", "folder", "limits"))
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for opened, number in ((out, 1), (err, 2)):
+    for number, opened in enumerate(streams):
         os.dup2(opened, number)
         os.close(opened)
+    if os.isatty(1):
+        # Of a session of its own, as the first program of a terminal; and each line is printed when it is whole.
+        os.setsid()
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     os.chdir(folder)
     differ = {name for name in before.keys() | environment.keys() if before.get(name) != environment.get(name)}
     if order["new_interpreter"] or not all(name.startswith(_READ_LATE) for name in differ):

@@ -42,6 +42,8 @@ WIDE: Final = 120
 # What stands for the folder and for the port of the sandbox: as long as they are, so that lines break alike.
 _HOME: Final = "/home/ada/loader"
 _PORT: Final = "48080"
+# Nothing of the environment of whoever captures them.
+_ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TZ": "UTC", "PYTHONPATH": str(REPOSITORY)}
 _SHOWN_SETTINGS: Final = frozenset({"ARCHIVE_URL", "SCHEMA", "LAG_DAYS", "CONCURENCY"})
 STOPPED: Final = 143
 # What measures: how long something takes, and the size of a file that has the time in it.
@@ -98,10 +100,11 @@ class _Story:
         """
         began = datetime.now(UTC)
         done = terminals.run(
-            [sys.executable, str(REPOSITORY / "tests" / "at_time.py"), f"{self.clock.now:%Y-%m-%dT%H:%M}", *arguments],
+            arguments,
             folder=self.folder,
-            environment={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TZ": "UTC", "PYTHONPATH": str(REPOSITORY)}
-            | {f"{PREFIX}{name}": value for name, value in settings.items()},
+            environment=_ENVIRONMENT | {f"{PREFIX}{name}": value for name, value in settings.items()},
+            before=[("at_time", "stand_still", [f"{self.clock.now:%Y-%m-%dT%H:%M}", arguments[0]])],
+            forked_with=_ENVIRONMENT,
             columns=columns,
             answers=answers,
             until=until,

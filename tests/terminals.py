@@ -10,13 +10,15 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
-import subprocess
 import termios
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+import prefork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -86,7 +88,7 @@ class Shown:
 
 
 def run(
-    command: Sequence[str],
+    arguments: Sequence[str],
     *,
     folder: Path,
     environment: Mapping[str, str],
@@ -94,50 +96,55 @@ def run(
     answers: Sequence[tuple[str, str]] = (),
     on_output: Callable[[Screen], None] = lambda _: None,
     until: str = "",
+    before: Sequence[prefork.Call] = (),
+    new_interpreter: bool = False,
+    forked_with: Mapping[str, str] | None = None,
 ) -> Shown:
-    """Run a command on a terminal of its own, and answer its questions.
+    """Run the command on a terminal of its own, and answer its questions.
 
     Args:
-        command: program and arguments.
+        arguments: of its command line.
         folder: where it runs.
         environment: all of its variables.
         columns: how wide the terminal is.
         answers: what is to be seen first, and what is typed then.
         on_output: called with the screen whenever something was printed.
         until: the command is stopped as soon as this expression is on the screen, which is kept as it is then.
+        before: what is called in its process before it begins.
+        new_interpreter: in place of a fork.
+        forked_with: all variables of the process that is forked; none: those of the tests.
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", _LINES, columns, 0, 0))
     known = {**environment, "COLUMNS": f"{columns}", "TERM": "xterm-256color"}
-    process = subprocess.Popen(
-        command, cwd=folder, env=known, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    process = prefork.start_on_terminal(
+        arguments, known, folder, theirs, before=before, new_interpreter=new_interpreter, forked_with=forked_with
     )
     os.close(theirs)
     screen, text, waiting, kept = Screen(), "", list(answers), ""
     try:
-        with process:
-            try:
-                while data := _read(ours):
-                    text += data
-                    screen.feed(data)
-                    on_output(screen)
-                    if until and not kept and re.search(until, str(screen)):
-                        kept = str(screen)
-                        process.terminate()
-                    if waiting and waiting[0][0] in text:
-                        question, answer = waiting.pop(0)
-                        # What was typed before the echo is off is thrown away.
-                        while "token" in question and termios.tcgetattr(ours)[3] & termios.ECHO:
-                            time.sleep(0.01)
-                        os.write(ours, f"{answer}\n".encode())
-            finally:
-                with suppress(ProcessLookupError):
-                    process.send_signal(1)
+        try:
+            while data := _read(ours):
+                text += data
+                screen.feed(data)
+                on_output(screen)
+                if until and not kept and re.search(until, str(screen)):
+                    kept = str(screen)
+                    process.terminate()
+                if waiting and waiting[0][0] in text:
+                    question, answer = waiting.pop(0)
+                    # What was typed before the echo is off is thrown away.
+                    while "token" in question and termios.tcgetattr(ours)[3] & termios.ECHO:
+                        time.sleep(0.01)
+                    os.write(ours, f"{answer}\n".encode())
+        finally:
+            process.send_signal(signal.SIGHUP)
+            process.wait()
     finally:
         os.close(ours)
     assert waiting == [], text
     plain = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", text).replace("\r\n", "\n")
-    return Shown(process.returncode, plain, kept or str(screen))
+    return Shown(process.wait(), plain, kept or str(screen))
 
 
 def _read(terminal: int) -> str:

@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import ssl
-import sys
 import tempfile
 import time
 import urllib.error
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
     from dask_cluster import DaskCluster
     from etl.domain.outcome import Pause
     from prefork import Process
-
-pytestmark = pytest.mark.xdist_group("Dask cluster")
 
 # Far less than what would be waited for, far more than a busy machine needs.
 SOON_S = 25
@@ -591,7 +588,8 @@ def test_what_workers_wait_for_is_on_the_commands_terminal(
     newest_warehouse.sandbox.script(VOD, api=[busy, busy])
     seen: set[str] = set()
     shown = terminals.run(
-        [sys.executable, "-m", "etl", *ONE_SLICE, "--dask", cluster.address if where == "cluster" else "local"],
+        [*ONE_SLICE, "--dask", cluster.address if where == "cluster" else "local"],
+        new_interpreter=where == "local",
         folder=on_cluster.folder,
         environment=on_cluster.environment,
         columns=160,

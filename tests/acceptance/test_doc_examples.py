@@ -23,6 +23,7 @@ import pytest
 import sqlalchemy
 
 import doc_examples
+import prefork
 from doc_examples import sentences_of
 from etl.config.environment import PREFIX
 from etl.domain.slices import ReportType, Slice
@@ -61,14 +62,11 @@ def _typed(script: str, program: Program, environment: dict[str, str]) -> subpro
     )  # fmt: skip
 
 
-def _environment(program: Program) -> dict[str, str]:
-    """With `watch-time` and `python` where a shell finds them."""
-    scripts = program.folder.parent / f"{program.folder.name}-bin"
-    scripts.mkdir()
-    for name, arguments in (("watch-time", "-m etl "), ("python", "")):
-        (scripts / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments}"$@"\n')
-        (scripts / name).chmod(0o755)
-    return {**program.environment, "PATH": f"{scripts}:{os.environ['PATH']}"}
+@pytest.fixture
+def environment(program: Program) -> Iterator[dict[str, str]]:
+    """With `watch-time` where a shell finds it, and an archive: some examples want one, and none minds it."""
+    with tempfile.TemporaryDirectory(prefix="watch-time-") as folder, prefork.typed_in_shells(Path(folder)) as path:
+        yield {**program.environment, f"{PREFIX}ARCHIVE_URL": str(program.folder / "lake"), "PATH": path}
 
 
 def _free_port() -> int:
@@ -148,9 +146,7 @@ def test_what_is_typed_for_fewer_days_is_on_a_page() -> None:
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("page", [page for page in RUN if page != "quick-start.md"])
-def test_each_line_ends_well(program: Program, page: str, reports_at_hand: None) -> None:
-    # Some of them want an archive, and none minds one.
-    environment = _environment(program) | {f"{PREFIX}ARCHIVE_URL": str(program.folder / "lake")}
+def test_each_line_ends_well(program: Program, environment: dict[str, str], page: str, reports_at_hand: None) -> None:
     for block in RUN[page]:
         assert not block.meanwhile
         script = block.script.replace("\\\n", "")

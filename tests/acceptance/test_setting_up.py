@@ -45,8 +45,7 @@ def newcomer(bare_program: Program, base_url: str) -> Iterator[Program]:
 
 def _answering(program: Program, answers: list[tuple[str, str]], *arguments: str) -> tuple[int, str]:
     """Run the command on a terminal of 80 columns, and answer each question; its exit code and all that was shown."""
-    command = [sys.executable, "-m", "etl", *arguments]
-    shown = terminals.run(command, folder=program.folder, environment=program.environment, answers=answers)
+    shown = terminals.run(arguments, folder=program.folder, environment=program.environment, answers=answers)
     return shown.returncode, shown.text
 
 

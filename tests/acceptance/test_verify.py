@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -148,8 +147,7 @@ def test_trouble_with_the_source_is_told_with_what_to_do(program: Program) -> No
 
 
 def test_on_a_terminal_it_shows_how_far_it_is(program: Program, newest_warehouse: Warehouse) -> None:
-    command = [sys.executable, "-m", "etl", "verify", *ONE_DATE]
-    shown = terminals.run(command, folder=program.folder, environment=program.environment)
+    shown = terminals.run(["verify", *ONE_DATE], folder=program.folder, environment=program.environment)
     assert shown.returncode == 0, shown.text
     assert re.search(rf"{TARGET} (LIVE|VOD) equal .* [12]/2 ", shown.text), shown.text
     assert "left" not in shown.screen

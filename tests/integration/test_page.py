@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from etl.diagnostics.page_data import Figures
     from postgres import Server
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 FIRST, LAST = date(2026, 10, 24), date(2026, 11, 20)
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 GAPS = [Slice(date(2026, 11, 4), ReportType.LIVE), *slices_of(dates_between(date(2026, 11, 7), date(2026, 11, 8)))]
