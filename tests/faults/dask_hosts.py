@@ -50,7 +50,8 @@ class WorkerHost:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """It stands still meanwhile: its machine answers for it, as hosts as that goes."""
-        docker("pause", self.container.name)
+        # On a busy machine the processes do not always freeze at once, and the engine gives up.
+        until(lambda: docker("pause", self.container.name, check=False).returncode == 0, f"{self.name} does not freeze")
         try:
             yield
         finally:

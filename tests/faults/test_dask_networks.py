@@ -1,6 +1,6 @@
 """Workers of a Dask cluster that lose their network, are killed, or stand still in the middle of a backfill.
 
-Everything is in containers of the Docker engine (see `dask_hosts`); `make engine-test` runs it.
+Everything is in containers of the Docker engine (see `dask_hosts`); `make dask-engine-test` runs it.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def test_a_worker_that_stands_still_in_the_middle_of_a_load_is_waited_for(hosts:
 
 def test_a_backfill_whose_workers_are_all_lost_goes_on_with_another_one(hosts: Hosts, tmp_path: Path) -> None:
     """One is cut off, one killed, one stands still until the scheduler has given it up, and comes back then."""
-    with _clustered(hosts, tmp_path, WORKER_TTL="15s") as cluster, _in_the_middle(hosts, cluster) as (job, go_on):
+    with _clustered(hosts, tmp_path, WORKER_TTL="60s") as cluster, _in_the_middle(hosts, cluster) as (job, go_on):
         victims = cut_off, killed, sleeper = tuple(cluster.workers)
         cluster.cut_off(cut_off)
         killed.kill()
@@ -158,7 +158,7 @@ def _in_the_middle(hosts: Hosts, cluster: DaskHosts) -> Iterator[tuple[Job, Call
         connection.execute(GATE)
         with hosts.started(*BACKFILL, "--dask", ADDRESS, options=cluster.options) as job:
             count = (len(cluster.workers),)
-            until(lambda: connection.execute(AT_THE_GATE).fetchone() == count or _has_ended(job), "no loads")
+            until(lambda: connection.execute(AT_THE_GATE).fetchone() == count or _has_ended(job), "no loads", TIMEOUT_S)
             assert not _has_ended(job), job.result().stderr
             yield job, lambda: _open_gate(connection)
         connection.execute("DROP SCHEMA gate CASCADE")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import pickle
+import socket
+import ssl
+import subprocess
 import sys
 import threading
 from contextlib import closing, suppress
@@ -12,6 +16,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 import psycopg
 import pytest
 from distributed import LocalCluster
+from tornado.iostream import SSLIOStream, StreamClosedError
 
 import etl
 from conftest import DAY
@@ -21,7 +26,15 @@ from etl.domain.errors import ClusterUnavailable, Misconfigured
 from etl.domain.outcome import FetchOptions, PlannedSlice, Result
 from etl.domain.slices import slices_of
 from etl.job import dask, runner
-from etl.job.dask import client, database_identity, scheduler_health, task_settings, worker, worker_context
+from etl.job.dask import (
+    client,
+    database_identity,
+    scheduler_health,
+    task_settings,
+    tls_errors,
+    worker,
+    worker_context,
+)
 from etl.runtime.cancellation import Stopped
 from etl.warehouse.connection import Connection
 from etl.warehouse.database import open_database
@@ -253,3 +266,45 @@ def test_an_empty_plan_needs_no_cluster(newest_warehouse: Warehouse) -> None:
         closing(opened._executor([])),
     ):
         assert opened.run([]) == []
+
+
+def test_a_tls_connection_that_fails_breaks_no_other_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.13 leaves the error of a failed read in the thread's queue; here, every version does."""
+    monkeypatch.setattr(SSLIOStream, "close_fd", SSLIOStream.close_fd)  # as it was, afterwards
+    new = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc", "-days", "1")
+    made = (*new, "-subj", "/CN=dask", "-keyout", "key.pem", "-out", "certificate.pem")
+    subprocess.run(["/usr/bin/openssl", *made], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    here, there = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    here.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
+    there.check_hostname, there.verify_mode = False, ssl.CERT_NONE
+
+    def failing(_buffer: object) -> None:
+        with suppress(ValueError):
+            ssl.Purpose.fromname("none")
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    async def connected() -> tuple[SSLIOStream, SSLIOStream]:
+        ends = []
+        for context, end, is_server in zip((here, there), socket.socketpair(), (True, False), strict=True):
+            end.setblocking(False)
+            wrapped = context.wrap_socket(end, server_side=is_server, do_handshake_on_connect=False)
+            ends.append(SSLIOStream(wrapped))
+        await asyncio.gather(*(end.wait_for_handshake() for end in ends))
+        return ends[0], ends[1]
+
+    async def read_after_a_failure() -> bytes:
+        (failed, peer), (healthy, other) = await connected(), await connected()
+        monkeypatch.setattr(failed, "read_from_fd", failing)
+        with suppress(StreamClosedError):
+            await failed.read_bytes(1)
+        reading = asyncio.ensure_future(healthy.read_bytes(4))
+        await asyncio.sleep(0)
+        try:
+            await other.write(b"well")
+            return await asyncio.wait_for(reading, 30)
+        finally:
+            for end in (peer, healthy, other):
+                end.close()
+
+    tls_errors.isolate_connections()
+    assert asyncio.run(read_after_a_failure()) == b"well"
