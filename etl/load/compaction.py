@@ -212,8 +212,7 @@ def _copy(database: Database, connection: Connection, month: Partition, dialect:
 
 
 def _facts_versions(connection: Connection, month: Partition) -> Mapping[Slice, int]:
-    known = ledger.read_range(connection, month.start.report_date, _last_date(month))
-    return {slice_: record.facts_version for slice_, record in known.items()}
+    return ledger.read_facts_versions(connection, month.start.report_date, _last_date(month))
 
 
 def _own_partitions(connection: Connection, month: Partition) -> dict[Slice, str]:
