@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from etl.warehouse.citus import Dialect
     from etl.warehouse.connection import Connection
     from etl.warehouse.database import Database
-    from etl.warehouse.ledger import SliceRecord
 
 # Each try waits 50 ms for its locks at most; with the pauses this is about a minute of trying.
 _TRIES: Final = 60
@@ -222,7 +221,8 @@ def _copy(
     database: Database, connection: Connection, month: Partition, dialect: Dialect, progress: ProgressReporter
 ) -> None:
     """Copy the rows: reads use a second connection, so that this one can write frozen rows."""
-    rows = sum(record.rows_stored for record in _records(connection, month).values())
+    records = ledger.read_range(connection, month.start.report_date, _last_date(month))
+    rows = sum(record.rows_stored for record in records.values())
     progress.begin(f"{month.month}: copying rows", of=rows)
     if dialect.is_distributed:
         connection.execute(month.render("load/citus/fill_month", dialect))
@@ -241,11 +241,7 @@ def _copy(
 
 
 def _facts_versions(connection: Connection, month: Partition) -> Mapping[Slice, int]:
-    return {slice_: record.facts_version for slice_, record in _records(connection, month).items()}
-
-
-def _records(connection: Connection, month: Partition) -> Mapping[Slice, SliceRecord]:
-    return ledger.read_range(connection, month.start.report_date, _last_date(month))
+    return ledger.read_facts_versions(connection, month.start.report_date, _last_date(month))
 
 
 def _own_partitions(connection: Connection, month: Partition) -> dict[Slice, str]:

@@ -25,7 +25,8 @@ log = structlog.get_logger("watch_time")
 
 # Statements that Citus needs in other words: those of the folders sql/citus.
 _OTHERWISE: Final = frozenset({
-    "load/apply_differences", "load/build_unique", "load/key_partition", "load/key_month", "load/lock_readers_out",
+    "load/apply_differences", "load/build_unique", "load/count_day", "load/count_month", "load/key_partition",
+    "load/key_month", "load/lock_readers_out", "load/set_count_limits",
 })  # fmt: skip
 
 # Where a command ends and the next one begins, in the files of sql: lines within one are indented, or close a bracket.
@@ -105,6 +106,12 @@ def distribute(connection: Connection) -> None:
         connection.execute(statement(f"warehouse/citus/distribute_{table}"))
         log.info("table_distributed", table=table, nodes=node["nodes"])
     connection.execute(statement("warehouse/citus/create_views"))
+
+
+def has_prepared_transactions(connection: Connection) -> bool:
+    """Whether a node has a transaction that is prepared and not committed yet, or cannot be asked."""
+    (row,) = fetch_rows(connection, statement("warehouse/citus/has_prepared_transactions"))
+    return bool(row["has_prepared_transactions"])
 
 
 def check_cluster(connection: Connection) -> tuple[str, str | None] | None:

@@ -121,6 +121,11 @@ def read_range(connection: Connection, start: date, end: date) -> dict[Slice, Sl
     return records
 
 
+def read_facts_versions(connection: Connection, start: date, end: date) -> dict[Slice, int]:
+    """How often the facts of each slice from `start` to `end`, both included, have changed."""
+    return {slice_: record.facts_version for slice_, record in read_range(connection, start, end).items()}
+
+
 def read_oldest_date(connection: Connection) -> date | None:
     """The oldest date of which anything is known; None where nothing is."""
     oldest: date | None = fetch_rows(connection, statement("warehouse/read_oldest_date"))[0]["oldest"]

@@ -6,6 +6,7 @@ import random
 import signal
 import threading
 import time
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -13,7 +14,7 @@ import pytest
 from psycopg import conninfo
 
 import citus_cluster
-from conftest import DAY, TODAY, VOD, Program, Warehouse
+from conftest import DAY, HEADER, TODAY, VOD, Program, Warehouse
 from etl.diagnostics.check_result import Verdict
 from etl.diagnostics.doctor import run_checks
 from etl.domain.errors import ExitCode, Misconfigured
@@ -22,8 +23,8 @@ from etl.domain.slices import ReportType, Slice
 from etl.load import compaction, partitions, slice_load
 from etl.runtime.cancellation import Stop
 from etl.sandbox.sandbox_config import SandboxConfig
+from etl.warehouse import citus, schema
 from etl.warehouse import database as database_module
-from etl.warehouse import schema
 from etl.warehouse.connection import Connection
 from etl.warehouse.database import Database, open_database
 from warehouse_checker import violations
@@ -34,7 +35,10 @@ if TYPE_CHECKING:
     from etl.sandbox.sandbox import Sandbox
 
 LIVE = Slice(DAY, ReportType.LIVE)
-LEDGER = {"report_slice", "report_revision", "report_check", "report_reject", "report_notice", "warehouse"}
+ON_COORDINATOR = {
+    "content_daily", "customer_count",
+    "report_slice", "report_revision", "report_check", "report_reject", "report_notice", "warehouse",
+}  # fmt: skip
 ROUNDS = 6
 
 # CI has no cluster: that none is given is never a failure.
@@ -87,11 +91,12 @@ def _left_on_workers(warehouse: Warehouse) -> list[tuple[Any, ...]]:
     )
 
 
-def test_migrating_distributes_facts_and_leaves_the_ledger_where_it_is(on_cluster: Warehouse) -> None:
+def test_migrating_distributes_facts_and_leaves_ledger_and_rollups_where_they_are(on_cluster: Warehouse) -> None:
     assert _distributed(on_cluster) == {"content": "n", "watch_time": "h"}
     schema.migrate(Database(on_cluster.url, schema="public"))
     assert _distributed(on_cluster) == {"content": "n", "watch_time": "h"}
-    assert not LEDGER & {name for (name,) in _on_workers(on_cluster, "SELECT relname FROM pg_class")}
+    assert set(on_cluster.query("SELECT relname FROM pg_class")) >= {(name,) for name in ON_COORDINATOR}
+    assert not ON_COORDINATOR & {name for (name,) in _on_workers(on_cluster, "SELECT relname FROM pg_class")}
 
 
 def test_a_warehouse_of_before_is_distributed_with_all_that_is_in_it(
@@ -147,6 +152,7 @@ class TestKilled:
     def sandbox_config(self) -> SandboxConfig:
         return SandboxConfig(vod_rows=20_000, live_rows=120, quiet_one_day_in=0, today=lambda: TODAY)
 
+    @pytest.mark.timeout(600)
     def test_at_random_moments_nothing_is_half_and_the_end_is_exact(
         self, on_cluster: Warehouse, bare_program: Program
     ) -> None:
@@ -250,7 +256,7 @@ def test_a_node_that_takes_no_connections_ends_with_75(
     assert outcome.exit_code is ExitCode.TRY_LATER, outcome.message
     assert f"cannot reach its node {worker.host}:{worker.port}" in f"{outcome.message}"
     assert checks["Citus"].verdict is Verdict.WARNING
-    assert f"not reached: {worker.host}:{worker.port}" in checks["Citus"].detail
+    assert f"unreachable: {worker.host}:{worker.port} from " in checks["Citus"].detail
     assert on_cluster.sync().result is Result.LOADED
 
 
@@ -293,3 +299,65 @@ def test_a_compacted_month_lies_beside_the_others(on_cluster: Warehouse) -> None
     on_cluster.sandbox.restate(VOD)
     assert on_cluster.sync().change
     assert violations(on_cluster.url, on_cluster.sandbox, [LIVE]) == []
+
+
+class TestCounts:
+    """Customers are counted if all nodes have what the ledger says."""
+
+    SETTLED_BY_THEN = date(2027, 2, 1)
+
+    @pytest.fixture(name="loaded")
+    def _loaded(self, on_cluster: Warehouse) -> Warehouse:
+        for slice_ in (VOD, LIVE):
+            on_cluster.sync(slice_=slice_)
+        return on_cluster
+
+    def test_of_any_number_of_customers(self, on_cluster: Warehouse) -> None:
+        """Also of more than a subquery may fetch."""
+        name = conninfo.conninfo_to_dict(on_cluster.url)["dbname"]
+        with psycopg.connect(on_cluster.url, autocommit=True) as connection:
+            connection.execute(f'ALTER DATABASE "{name}" SET citus.max_intermediate_result_size = 1'.encode())
+        lines = "".join(f"t,c{number % 3},VOD,,customer-{number},1\n" for number in range(1_000))
+        on_cluster.sync(HEADER + lines)
+        assert on_cluster.count_customers(today=self.SETTLED_BY_THEN) == (2, 0)
+        assert on_cluster.query("SELECT customers FROM watch_time_monthly") == [(1_000,)]
+
+    def test_the_nodes_have_as_much_memory_and_time(self, loaded: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+        ask, shown = citus.has_prepared_transactions, list[object]()
+
+        def ask_and_show(connection: Connection) -> bool:
+            (settings,) = connection.execute(
+                "SELECT max(current_setting('work_mem')), max(current_setting('statement_timeout')) FROM watch_time"
+            ).fetchall()
+            shown.append(settings)
+            return ask(connection)
+
+        monkeypatch.setattr(citus, "has_prepared_transactions", ask_and_show)
+        assert loaded.count_customers() == (1, 0)
+        assert shown == [("64MB", "2h")]
+
+    def test_not_while_a_node_has_something_to_commit(self, loaded: Warehouse, given: str) -> None:
+        """As after a commit that a node has not been told of, because it or the coordinator died."""
+        name = str(conninfo.conninfo_to_dict(loaded.url)["dbname"])
+        url = citus_cluster.nodes(given)[1][0].url(given, name)
+        with psycopg.connect(url, autocommit=True) as worker:
+            for command in ("BEGIN", "CREATE TABLE pending ()", f"PREPARE TRANSACTION 'pending_{name}'"):
+                worker.execute(command.encode())
+            try:
+                assert loaded.count_customers() == (0, 1)
+                assert loaded.query("SELECT customers FROM watch_time_customers") == [(None,)]
+            finally:
+                worker.execute(f"ROLLBACK PREPARED 'pending_{name}'".encode())
+        assert loaded.count_customers() == (1, 0)
+
+    def test_not_if_a_load_commits_meanwhile(self, loaded: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+        ask = citus.has_prepared_transactions
+
+        def load_and_ask(connection: Connection) -> bool:
+            loaded.sandbox.restate(VOD)
+            assert loaded.sync().change
+            return ask(connection)
+
+        monkeypatch.setattr(citus, "has_prepared_transactions", load_and_ask)
+        assert loaded.count_customers() == (0, 1)
+        assert loaded.query("SELECT customers FROM watch_time_customers") == [(None,)]

@@ -155,10 +155,11 @@ class TestCounts:
     ) -> None:
         count, shown = distinct_customers._count, list[object]()
 
-        def count_and_show(connection: Connection, **period: Any) -> None:
-            count(connection, **period)
+        def count_and_show(connection: Connection, **period: Any) -> bool:
+            counted = count(connection, **period)
             query = "SELECT current_setting('statement_timeout'), current_setting('work_mem')"
             shown.append(connection.execute(query).fetchone())
+            return counted
 
         monkeypatch.setattr(distinct_customers, "_count", count_and_show)
         assert loaded.count_customers() == (2, 0)

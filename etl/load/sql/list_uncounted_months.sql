@@ -1,5 +1,6 @@
 -- Months before a date whose facts were changed since their customers were counted, newest first.
-SELECT months.month AS start_date
+SELECT months.month AS start_date,
+       (months.month + interval '1 month')::date - 1 AS last_date
 FROM (
     SELECT date_trunc('month', report_date::timestamp)::date AS month,
            sum(facts_version) AS facts_version
