@@ -6,8 +6,8 @@
 The month's rows are generated in SQL and then take the program's own steps: key, rollup, ledger, compaction, counts.
 Each question is asked three times on one embedded server; the middle time is told, and with `--plans` how Postgres
 answered. `--year` adds eleven months of 1,000 rows a slice for the question of one customer's year. At the end: the
-bytes per row, and what an index on content_id costs and gains. With `--folder` the warehouse stays there, and the next
-run with that folder only asks.
+bytes per row, and what an index on content_id costs and gains. With `--folder` the warehouse stays there; the next
+run with that folder continues, or only asks.
 """
 
 from __future__ import annotations
@@ -134,11 +134,12 @@ def _fill(database: Database, settings: Settings, rows: int, *, year: bool) -> N
     schema.migrate(database)
     customers = max(1_000, rows // 25)
     slices = slices_of(dates_between(_FIRST, _LAST))
-    for slice_ in slices:
-        _fill_slice(database, slice_, rows // len(slices), customers)
+    wanted = dict.fromkeys(slices, rows // len(slices))
     if year:
-        for slice_ in slices_of(dates_between(_YEAR_BEFORE, _FIRST - timedelta(days=1))):
-            _fill_slice(database, slice_, 1_000, customers)
+        wanted |= dict.fromkeys(slices_of(dates_between(_YEAR_BEFORE, _FIRST - timedelta(days=1))), 1_000)
+    loaded = database.run(lambda connection: ledger.read_range(connection, _YEAR_BEFORE, _LAST))
+    for slice_ in sorted(wanted.keys() - loaded.keys()):
+        _fill_slice(database, slice_, wanted[slice_], customers)
     began_s = time.monotonic()
     for settled in compaction.settled_months(database, settings, today=_TODAY):
         compaction.compact(database, settled, Stop())

@@ -85,10 +85,10 @@ class Archive:
         """The refusal to write beside a committed revision that the ledger lacks."""
         return Misconfigured(
             f"the archive {self.store.url} has {key}, which is not in this warehouse",
-            next_step="if this database lost it, or is a new one for the same data, restore it and run again: "
-            f"`watch-time backfill --from-archive {key.slice.as_options()}` Without dates and type, the whole "
-            "archive is restored. If the archive belongs to another warehouse, set WATCH_TIME_ARCHIVE_URL to a "
-            "different one",
+            next_step="if this database has lost that revision, or is a new one for the same data, restore the "
+            f"revision, then run again: `watch-time backfill --from-archive {key.slice.as_options()}` "
+            "If you omit dates and type, the whole archive is restored. If the archive belongs to another warehouse, "
+            "set WATCH_TIME_ARCHIVE_URL to a different one",
         )
 
     def store_revision(

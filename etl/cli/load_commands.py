@@ -84,7 +84,9 @@ def backfill(
         str | None,
         typer.Option(metavar="I/N", help="Split the dates into N parts and load only part I, counted from 0."),
     ] = None,
-    accept: Annotated[bool, typer.Option("--accept", help="Accept the held reports for one date.")] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Accept the held reports; needs a single date (--start equal to --end).")
+    ] = False,
     concurrency: Annotated[
         int | None,
         typer.Option(
@@ -112,7 +114,7 @@ def backfill(
         bool,
         typer.Option(
             "--from-archive",
-            help="Restore from WATCH_TIME_ARCHIVE_URL instead of the API; limit with --start, --end, --type.",
+            help="Restore from WATCH_TIME_ARCHIVE_URL, not from the API; --start, --end, --type restore a part of it.",
         ),
     ] = False,
     yes: options.Yes = False,
@@ -168,7 +170,7 @@ def backfill(
 
 
 def compact(as_json: options.Json = False) -> None:
-    """Merge the partitions of every settled month into one, and update the customer counts.
+    """Merge each settled month into one partition, and update the customer counts.
 
     Safe to run at any time; readers may wait briefly.
     """

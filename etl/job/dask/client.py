@@ -47,8 +47,8 @@ def connected(address: str) -> Iterator[Client]:
         except OSError as error:
             raise ClusterUnavailable(
                 f"cannot reach a Dask scheduler at {address} ({type(error).__name__})",
-                next_step="start one (dask scheduler) or correct its address; with tls:// both sides need certificates "
-                "signed by the same CA",
+                next_step="start one with dask scheduler, or correct the address; with tls:// both sides need "
+                "certificates signed by the same CA",
             ) from None
         except (TypeError, ValueError, RuntimeError) as error:
             raise Misconfigured(
