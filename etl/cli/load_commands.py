@@ -114,7 +114,8 @@ def backfill(
         bool,
         typer.Option(
             "--from-archive",
-            help="Restore from WATCH_TIME_ARCHIVE_URL, not from the API; --start, --end, --type restore a part of it.",
+            help="Restore from WATCH_TIME_ARCHIVE_URL, not from the API; use --start, --end and --type to restore only "
+            "part of it.",
         ),
     ] = False,
     yes: options.Yes = False,
