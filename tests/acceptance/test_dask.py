@@ -368,7 +368,8 @@ def test_a_worker_of_another_version_is_refused(
     other = cluster.folder / "other" / "etl"
     other.mkdir(parents=True)
     (other / "__init__.py").write_text('__version__ = "0.0.7"\n')
-    (stranger,) = cluster.start_worker(PYTHONPATH=f"{other.parent}")
+    # That version has nothing to preload.
+    (stranger,) = cluster.start_worker(PYTHONPATH=f"{other.parent}", DASK_DISTRIBUTED__WORKER__PRELOAD="[]")
     try:
         done = on_cluster(*RANGE, "--dask", cluster.address)
     finally:

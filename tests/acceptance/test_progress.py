@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -31,7 +30,7 @@ def sandbox_config() -> SandboxConfig:
 
 def _on_a_terminal(program: Program, *arguments: str, **settings: str) -> terminals.Shown:
     environment = program.with_settings(**settings).environment
-    shown = terminals.run([sys.executable, "-m", "etl", *arguments], folder=program.folder, environment=environment)
+    shown = terminals.run(arguments, folder=program.folder, environment=environment)
     assert shown.returncode == 0, shown.text
     return shown
 

@@ -38,7 +38,7 @@ def loaded(program: Program) -> None:
 def test_what_was_just_loaded_equals_its_reports(program: Program) -> None:
     done = program("verify")
     assert done.returncode == 0
-    assert f"{TARGET}  VOD   equal     200 " in done.stdout
+    assert f"{TARGET}  VOD   equal    200 " in done.stdout
     assert "2 of 2 stored slices match their reports" in done.stdout
 
 

@@ -204,4 +204,4 @@ def test_help_and_messages_say_it_as_the_field_does() -> None:
 def test_one_spelling_of_report_types() -> None:
     told = "\n".join(_shown(page(), 120) for page in PAGES.values())
     told += "\n".join(CliRunner().invoke(main.app, [name, "--help"]).output for name in PROGRAM.commands)
-    assert set(re.findall(r"--type (\S+)", told)) - {"limit", "and"} <= {"LIVE", "VOD", "LIVE|VOD"}
+    assert set(re.findall(r"--type (\S+)", told)) - {"restore", "and", "to"} <= {"LIVE", "VOD", "LIVE|VOD"}
