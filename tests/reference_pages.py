@@ -76,7 +76,7 @@ FILES: Final = frozenset((*_SECRETS, *telemetry_settings.TELEMETRY_SECRETS))
 _COMMANDS_HEAD: Final = """\
 # Commands
 
-`make reference` generates this page; `watch-time COMMAND --help` shows the same.
+`make reference` generates this page; `watch-time COMMAND --help` shows the same text.
 
 Results go to stdout. Logs and errors go to stderr, as text on a terminal, otherwise as one JSON object per line. See
 also [Configuration](configuration.md) and [Troubleshooting by exit code](operations/exit-codes.md). `python -m etl` is

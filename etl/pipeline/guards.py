@@ -70,7 +70,7 @@ def check_rejects(slice_: Slice, tally: Tally, limits: Limits, *, accepted: int 
         return NothingAcceptable(message, next_step=f"{lines}; {remedy(slice_, NothingAcceptable.code)}")
     return GuardRefused(
         message,
-        next_step=f"{lines}; to load the report without them: `{accept_command(slice_)}` to always allow a share of "
+        next_step=f"{lines}; to load the report without them: `{accept_command(slice_)}` to always allow some "
         f"invalid lines, raise WATCH_TIME_MAX_REJECT_RATIO (currently {limits.max_reject_ratio})",
     )
 
