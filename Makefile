@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST_WORKERS ?= 3
 # Tests that share what takes long to start go to one worker, the largest such groups first.
 PYTEST := $(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadgroup
-# What is imported is compiled once, and not by each of the many processes of the tests, whatever the environment says.
+# Keep bytecode, even if the environment says otherwise: the tests start many processes.
 export PYTHONDONTWRITEBYTECODE :=
 DEMO_FOLDER ?= watch-time-demo
 

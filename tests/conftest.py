@@ -65,7 +65,7 @@ WORKER_GROUPS = {
 
 
 class GroupsByFile(LoadGroupScheduling):  # type: ignore[misc]  # untyped
-    """As `--dist loadgroup`, which puts a mark's group at the end of a test's id, where pytest 9.2 passes it by."""
+    """As `--dist loadgroup`, which appends a mark's group to a test's id, where pytest 9.2 ignores it."""
 
     def _split_scope(self, nodeid: str) -> str:
         return WORKER_GROUPS.get(nodeid.partition("::")[0], nodeid)

@@ -37,7 +37,7 @@ _TRIES: Final = 60
 _PAUSE_S: Final = 0.8
 # After a daily run nobody is to wait for that long.
 _TRIES_AFTER_A_RUN: Final = 5
-# Often enough for whoever watches, and too rarely to cost anything.
+# Often enough to watch, and too rarely to cost anything.
 _REPORTED_EVERY: Final = 10_000
 # How many differing slices an error names; the next try names the next ones.
 _NAMED: Final = 3

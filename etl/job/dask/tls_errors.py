@@ -4,8 +4,8 @@ OpenSSL keeps errors in a queue per thread. When the peer of a connection is gon
 there, and the next healthy connection that has nothing to read appears to have failed with it: a scheduler would lose
 workers because another one left. See https://github.com/python/cpython/issues/148594.
 
-The command does this for itself and for local workers; `dask scheduler` and `dask worker` with
-`--preload etl.job.dask.tls_errors`.
+The command does this for itself and for local workers; `dask scheduler` and `dask worker` do it if they
+are started with `--preload etl.job.dask.tls_errors`.
 """
 
 from __future__ import annotations
