@@ -42,7 +42,7 @@ _MODULES: Final = {
     "outcome recorder": ["pipeline: outcome_recorder", "load: rejects", "warehouse: ledger revisions"],
     "guards": ["pipeline: guards guard_stage not_found_policy"],
     "load": ["load: load_strategy difference new_partition partitions slice_load"],
-    "compaction": ["load: compaction compaction_and_counts distinct_customers"],
+    "compaction": ["load: compaction month_merge compaction_and_counts distinct_customers"],
     "archive": ["archive: archive audit backends layout manifests parquet raw timeout_store"],
     "download": ["extract: download file_identity gunzip http_checksums spool storage_headers"],
 }
@@ -99,6 +99,7 @@ BY_COMMAND: Final = {
     "etl/archive/parquet.py": _REPLAY,
     "etl/archive/raw.py": _REPLAY,
     "etl/load/compaction.py": ["tests/integration/test_compaction.py"],
+    "etl/load/month_merge.py": ["tests/integration/test_compaction.py"],
     "etl/load/difference.py": ["tests/acceptance/test_verify.py"],
 }
 # Of the tests that run a line, so many seconds, as recorded, are tried first; a survivor gets the next ones too.

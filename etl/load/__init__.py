@@ -6,7 +6,8 @@ new_partition          a slice that no partition covers: fill, key, attach
 difference             a slice that one covers: compare, write what differs
 partitions             names and bounds of the partitions
 rejects                stores the rejected lines of a refused report; deletes stale ones
-compaction             merges a settled month's partitions into one
+month_merge            merges a month's partitions into one
+compaction             merges each settled month
 distinct_customers     counts distinct customers, after loads
 compaction_and_counts  compacts and counts all that is settled
 """

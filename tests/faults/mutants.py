@@ -12,7 +12,7 @@ from psycopg import sql
 
 from etl.domain.contract import CUSTOMER_ID, FACTS
 from etl.extract import download, gunzip, storage_headers
-from etl.load import compaction, partitions, slice_load
+from etl.load import month_merge, partitions, slice_load
 from etl.pipeline import guards, outcome_recorder, slice_sync
 from etl.runtime.redaction import Redactor
 from etl.transform import copy_encoder, copy_format, normalise, record_parser
@@ -146,7 +146,7 @@ def _blind_to_hashes() -> None:
 
 def _swapping_blindly() -> None:
     """A month takes its slices' place whatever was loaded while it was put together."""
-    _replace(compaction, "_facts_versions", lambda *_: {})
+    _replace(month_merge.MonthMerge, "_facts_versions", lambda *_: {})
 
 
 _MUTANTS: Final[dict[str, Callable[[], None]]] = {

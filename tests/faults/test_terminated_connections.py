@@ -18,6 +18,7 @@ from etl.domain.outcome import FetchOptions
 from etl.domain.slices import ReportType, Slice
 from etl.job import runner
 from etl.load import compaction
+from etl.load.month_merge import MonthMerge
 from etl.load.slice_load import SliceLoad
 from etl.runtime.cancellation import Stop
 from etl.warehouse.database import open_database
@@ -84,7 +85,7 @@ def test_a_month_whose_writing_connection_ended_is_put_together_again(
 ) -> None:
     slice_ = Slice(OLD, ReportType.VOD)
     newest_warehouse.sync(slice_=slice_)
-    ended = _end_before(newest_warehouse, monkeypatch, compaction, "_copy", lambda _, connection, *__: connection)
+    ended = _end_before(newest_warehouse, monkeypatch, MonthMerge, "_copy", lambda merge: merge._connection)
     with (
         _reached(newest_warehouse, through_pool=through_pool) as url,
         open_database(url, schema="public", stop=CappedStop(0.05)) as database,

@@ -17,7 +17,8 @@ from etl.diagnostics import page_reader
 from etl.domain.errors import Misconfigured, ReconciliationFailed, SliceBusy
 from etl.domain.outcome import FetchOptions, Result, Trust
 from etl.domain.slices import ReportType, Slice, slices_of
-from etl.load import compaction, partitions
+from etl.load import compaction, month_merge, partitions
+from etl.load.month_merge import MonthMerge
 from etl.runtime.cancellation import Stop
 from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
@@ -87,7 +88,7 @@ def database(october: Warehouse) -> Iterator[Database]:
 @pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """For claims on tries that are all in vain."""
-    monkeypatch.setattr(compaction, "_PAUSE_S", 0.01)
+    monkeypatch.setattr(month_merge, "_PAUSE_S", 0.01)
 
 
 def _partitions(warehouse: Warehouse) -> list[str]:
@@ -194,7 +195,7 @@ def test_building_a_month_has_more_time_than_a_load(
     october: Warehouse, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On both of its connections: that which reads the rows, and that which writes them."""
-    transaction, copy, shown = Database.transaction, compaction._copy, list[object]()
+    transaction, copy, shown = Database.transaction, MonthMerge._copy, list[object]()
 
     def show(connection: Connection) -> None:
         shown.append(connection.execute("SHOW statement_timeout").fetchone())
@@ -205,12 +206,12 @@ def test_building_a_month_has_more_time_than_a_load(
             yield reader
             show(reader)
 
-    def show_after_writing(*arguments: Any) -> None:
-        copy(*arguments)
-        show(arguments[1])
+    def show_after_writing(merge: MonthMerge) -> None:
+        copy(merge)
+        show(merge._connection)
 
     monkeypatch.setattr(Database, "transaction", show_after_reading)
-    monkeypatch.setattr(compaction, "_copy", show_after_writing)
+    monkeypatch.setattr(MonthMerge, "_copy", show_after_writing)
     assert compaction.compact(database, OCTOBER, Stop()) is not None
     assert set(shown) == {("2h",)}
 
@@ -262,7 +263,7 @@ def test_a_slice_that_was_loaded_meanwhile_is_not_lost(
     october: Warehouse, database: Database, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """A restatement commits after the copying, or only after the comparison, before the swap."""
-    original = getattr(compaction, step)
+    original = getattr(MonthMerge, step)
 
     def restate_after(*arguments: Any) -> None:
         original(*arguments)
@@ -270,7 +271,7 @@ def test_a_slice_that_was_loaded_meanwhile_is_not_lost(
             october.sandbox.restate(SOME)
             assert october.sync(slice_=SOME).revision == 2
 
-    monkeypatch.setattr(compaction, step, restate_after)
+    monkeypatch.setattr(MonthMerge, step, restate_after)
     with pytest.raises(SliceBusy, match="a slice of watch_time_202610 was loaded while the month was being merged"):
         compaction.compact(database, OCTOBER, Stop())
     monkeypatch.undo()
@@ -287,14 +288,14 @@ def test_facts_that_are_corrected_meanwhile_are_not_lost(
     before = october.stored()
     with psycopg.connect(october.url) as connection:
         connection.execute("UPDATE watch_time SET customer_id = customer_id || 'x' WHERE report_date = '2026-10-04'")
-    original = compaction._require_equal
+    original = MonthMerge._require_equal
 
     def correct_after(*arguments: Any) -> None:
         original(*arguments)
         if "watch_time" not in arguments:
             assert october.sync(slice_=SOME, ask=FetchOptions(trust=Trust.NOTHING)).revision == 1
 
-    monkeypatch.setattr(compaction, "_require_equal", correct_after)
+    monkeypatch.setattr(MonthMerge, "_require_equal", correct_after)
     with pytest.raises(SliceBusy, match="a slice of watch_time_202610 was loaded while the month was being merged"):
         compaction.compact(database, OCTOBER, Stop())
     monkeypatch.undo()
@@ -325,15 +326,15 @@ def test_an_index_of_the_owner_s_is_not_built_while_readers_are_kept_out(
     with psycopg.connect(october.url) as owner:
         owner.execute(_OF_THE_OWNER)
     before, told = october.stored(), list[str | None]()
-    require_equal = compaction._require_equal
+    require_equal = MonthMerge._require_equal
 
-    def listen_after(connection: Connection, *arguments: Any) -> None:
-        require_equal(connection, *arguments)
+    def listen_after(merge: MonthMerge, *arguments: Any) -> None:
+        require_equal(merge, *arguments)
         if "watch_time" not in arguments:
-            connection.add_notice_handler(lambda notice: told.append(notice.message_primary))
-            connection.execute("SET LOCAL client_min_messages = debug1")
+            merge._connection.add_notice_handler(lambda notice: told.append(notice.message_primary))
+            merge._connection.execute("SET LOCAL client_min_messages = debug1")
 
-    monkeypatch.setattr(compaction, "_require_equal", listen_after)
+    monkeypatch.setattr(MonthMerge, "_require_equal", listen_after)
     assert compaction.compact(database, OCTOBER, Stop()) is not None
     assert 'partition constraint for table "watch_time_202610" is implied by existing constraints' in told
     work = ("building index", "verifying table", "validating foreign key")
@@ -381,7 +382,7 @@ def test_nothing_is_built_where_the_swap_would_have_to_be_given_up(
     october: Warehouse, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor is the reader waited for, with all who come later behind us, whatever limit the connection has."""
-    monkeypatch.setattr(compaction, "_copy", lambda *_: pytest.fail("the month was built"))
+    monkeypatch.setattr(MonthMerge, "_copy", lambda *_: pytest.fail("the month was built"))
     monkeypatch.setitem(connection._TRANSACTION_SETTINGS, "lock_timeout", "0")
     with psycopg.connect(october.url) as reader:
         reader.execute("SELECT count(*) FROM watch_time")
@@ -422,13 +423,13 @@ def test_two_months_that_cannot_be_compacted_do_not_stop_the_third_and_are_not_b
         somebody.execute("CREATE VIEW of_one_day AS SELECT * FROM watch_time_20260930_vod")
         somebody.execute("DELETE FROM watch_time WHERE (report_date, report_type) = ('2026-10-04', 'VOD')")
     built = list[str]()
-    copy = compaction._copy
+    copy = MonthMerge._copy
 
-    def note(*arguments: Any) -> None:
-        built.append(arguments[2].name)
-        copy(*arguments)
+    def note(merge: MonthMerge) -> None:
+        built.append(merge._month.name)
+        copy(merge)
 
-    monkeypatch.setattr(compaction, "_copy", note)
+    monkeypatch.setattr(MonthMerge, "_copy", note)
     settings, in_january = october.configured(), date(2027, 1, 22)
     done, trouble = compaction.compact_after_run(database, settings, Stop(), today=in_january)
     assert done is not None
@@ -457,7 +458,7 @@ def test_where_readers_stay_no_other_month_is_tried_after_a_run(october: Warehou
 def test_a_view_on_a_slice_s_partition_is_named_before_the_month_is_built(
     october: Warehouse, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compaction, "_copy", lambda *_: pytest.fail("the month was built"))
+    monkeypatch.setattr(MonthMerge, "_copy", lambda *_: pytest.fail("the month was built"))
     with psycopg.connect(october.url) as analyst:
         analyst.execute("CREATE VIEW of_one_day AS SELECT * FROM watch_time_20261004_vod")
     with pytest.raises(Misconfigured, match="other objects depend on") as told:

@@ -1,7 +1,5 @@
--- The slices of a month that have a partition of their own, with the name of it.
-SELECT to_date(substring(relname FROM 12 FOR 8), 'YYYYMMDD') AS report_date,
-       upper(substring(relname FROM 21)) AS report_type,
-       relname AS partition
+-- The partitions of a month that hold one slice.
+SELECT relname AS partition
 FROM pg_inherits
 JOIN pg_class ON pg_class.oid = pg_inherits.inhrelid
 WHERE pg_inherits.inhparent = 'watch_time'::regclass
