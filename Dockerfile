@@ -62,9 +62,9 @@ ENV PATH=/opt/watch-time/bin:$PATH \
     HOME=/tmp \
     PYTHONUNBUFFERED=1
 # For `--entrypoint dask`, with the extra `dask`: see docs/workers.md.
-ENV DASK_DISTRIBUTED__SCHEDULER__PRELOAD=etl.job.dask.tls_errors \
-    DASK_DISTRIBUTED__WORKER__PRELOAD=etl.job.dask.tls_errors \
-    DASK_DISTRIBUTED__NANNY__PRELOAD=etl.job.dask.tls_errors
+ENV DASK_DISTRIBUTED__SCHEDULER__PRELOAD=etl.job.dask.ssl_workaround \
+    DASK_DISTRIBUTED__WORKER__PRELOAD=etl.job.dask.ssl_workaround \
+    DASK_DISTRIBUTED__NANNY__PRELOAD=etl.job.dask.ssl_workaround
 USER 10001:10001
 WORKDIR /tmp
 ENTRYPOINT ["watch-time"]

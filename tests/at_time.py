@@ -49,5 +49,5 @@ def stand_still(moment: str, command: str) -> None:
     import_module("typer._click.utils")._detect_program_name = lambda: "watch-time"  # type: ignore[attr-defined]
     if command == "doctor":
         # It compares its clock with the API's; and which fonts there are is this machine's business.
-        import_module("etl.diagnostics.network_checks").datetime = _REAL  # type: ignore[attr-defined]
-        import_module("etl.display.page.publish").examine_fonts = lambda _: None  # type: ignore[attr-defined]
+        import_module("etl.diagnostics.source_checks").datetime = _REAL  # type: ignore[attr-defined]
+        import_module("etl.display.page.write_report").examine_fonts = lambda _: None  # type: ignore[attr-defined]

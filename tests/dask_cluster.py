@@ -181,8 +181,8 @@ def running_cluster(folder: Path, *, workers: int, **environment: str) -> Iterat
         f"{tls}CA_FILE": f"{both}",
         # As docs/workers.md says.
         "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "false",
-        "DASK_DISTRIBUTED__SCHEDULER__PRELOAD": "etl.job.dask.tls_errors",
-        "DASK_DISTRIBUTED__WORKER__PRELOAD": "etl.job.dask.tls_errors",
+        "DASK_DISTRIBUTED__SCHEDULER__PRELOAD": "etl.job.dask.ssl_workaround",
+        "DASK_DISTRIBUTED__WORKER__PRELOAD": "etl.job.dask.ssl_workaround",
         **{f"{tls}{who}__{what}": f"{both}" for who in ("SCHEDULER", "WORKER", "CLIENT") for what in ("CERT", "KEY")},
         **environment,
     }

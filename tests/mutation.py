@@ -42,9 +42,9 @@ _MODULES: Final = {
     "outcome recorder": ["pipeline: outcome_recorder", "load: rejects", "warehouse: ledger revisions"],
     "guards": ["pipeline: guards guard_stage not_found_policy"],
     "load": ["load: load_strategy difference new_partition partitions slice_load"],
-    "compaction": ["load: compaction month_merge compaction_and_counts distinct_customers"],
+    "compaction": ["load: compaction month_merge compact_command distinct_customers"],
     "archive": ["archive: archive audit backends layout manifests parquet raw timeout_store"],
-    "download": ["extract: download file_identity gunzip http_checksums spool storage_headers"],
+    "download": ["extract: download gunzip http_checksums spool storage_headers unsigned_url"],
 }
 PARTS: Final = {
     part: [
@@ -62,7 +62,7 @@ TESTS: Final = [
             "guards",
             "http_checksums",
             "not_found_policy",
-            "report_url_identity",
+            "unsigned_url",
             "restored_revisions",
             "run_logging",
             "slices",

@@ -1,4 +1,4 @@
-"""The kinds of stores: a folder, and whatever fsspec speaks to. Errors come out as they are; `storage` sorts them.
+"""The kinds of stores: a folder, and whatever fsspec speaks to. Errors are theirs; `timeout_store` sorts them.
 
 A file is there whole under its name or not at all, also when the process is killed while it writes.
 """

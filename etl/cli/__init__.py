@@ -6,7 +6,7 @@ output                what goes to stdout and stderr, as text or JSON
 setup_commands        init, migrate
 load_commands         run, backfill, compact
 diagnostics_commands  status, explain, verify, revisions, report, doctor
-query_commands        sql
-archive_commands      archive
+sql_command           sql
+archive_command       archive
 sandbox_commands      sandbox, demo
 """

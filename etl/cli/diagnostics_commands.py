@@ -117,28 +117,28 @@ def report(
     end: options.End = None,
 ) -> None:
     """Summarize the warehouse in a self-contained HTML page, or in an image to post in a chat."""
-    from etl.display.page import publish
+    from etl.display.page import write_report
 
-    if output.suffix.lower() not in publish.ENDINGS:
-        raise typer.BadParameter(f"--output {output}: its name must end in {' or '.join(publish.ENDINGS)}")
+    if output.suffix.lower() not in write_report.ENDINGS:
+        raise typer.BadParameter(f"--output {output}: its name must end in {' or '.join(write_report.ENDINGS)}")
     settings = out.settings("database_url")
-    first, last = out.date_range(settings, start, end, days=publish.DAYS_SHOWN)
+    first, last = out.date_range(settings, start, end, days=write_report.DAYS_SHOWN)
     with out.live_progress() as live:
         live.begin(f"writing {output}")
-        written = publish.publish(settings, output, first, last)
+        written = write_report.publish(settings, output, first, last)
     out.say(f"wrote {output}: {first} to {last}, {written.size:,} bytes")
     if written.boxes:
         out.warn(f"titles show boxes: {written.boxes}", "fonts_missing", fonts=written.boxes)
-        out.advise(publish.FONTS_NEXT_STEP)
+        out.advise(write_report.FONTS_NEXT_STEP)
 
 
 def doctor(as_json: options.Json = False) -> None:
     """Check settings, database, API, clock, download host and archive, and suggest fixes."""
     from etl.diagnostics import doctor
     from etl.display import run_tables
-    from etl.display.page import publish
+    from etl.display.page import write_report
 
     with out.live_progress() as live:
-        checks = list(doctor.run_checks(publish.examine_fonts, live))
+        checks = list(doctor.run_checks(write_report.examine_fonts, live))
     out.show([check.as_json() for check in checks], lambda: run_tables.checks_page(checks), as_json=as_json)
     raise typer.Exit(int(worst(check.exit_code for check in checks)))

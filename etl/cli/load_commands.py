@@ -176,11 +176,11 @@ def compact(as_json: options.Json = False) -> None:
     Safe to run at any time; readers may wait briefly.
     """
     from etl.display import run_tables
-    from etl.load import compaction_and_counts
+    from etl.load import compact_command
 
     settings = output.settings("database_url")
     with output.live_progress() as live:
-        done, counted, trouble = compaction_and_counts.maintain(settings, live)
+        done, counted, trouble = compact_command.maintain(settings, live)
     document = {
         "compacted": [month.as_json() for month in done],
         "periods_counted": counted,

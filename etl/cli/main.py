@@ -14,13 +14,13 @@ import typer
 
 from etl import __version__
 from etl.cli import (
-    archive_commands,
+    archive_command,
     diagnostics_commands,
     load_commands,
     output,
-    query_commands,
     sandbox_commands,
     setup_commands,
+    sql_command,
 )
 from etl.config.environment import PREFIX
 from etl.domain.errors import ExitCode, WatchTimeError
@@ -152,7 +152,7 @@ _COMMANDS: Final = (
         ("report --output watch-time.html", "report --output watch-time.png"),
     ),
     (
-        query_commands.sql,
+        sql_command.sql,
         "Open psql, or run a query.",
         (
             'sql "SELECT report_date, sum(watch_seconds) FROM watch_time_daily GROUP BY 1 ORDER BY 1"',
@@ -161,7 +161,7 @@ _COMMANDS: Final = (
     ),
     (load_commands.compact, "Merge each settled month into one partition.", ("compact",)),
     (
-        archive_commands.archive,
+        archive_command.archive,
         "Compare the archive with the ledger; --sweep cleans up.",
         ("archive", "archive --sweep"),
     ),

@@ -54,7 +54,7 @@ def run_checks(
         yield Check.warning("token", warning, "create a new one and set WATCH_TIME_API_TOKEN")
     progress.begin("checking the database")
     yield from _examine_database(settings, examine_fonts)
-    from etl.diagnostics.network_checks import check_network  # noqa: PLC0415 - after the database: it may be all there is
+    from etl.diagnostics.source_checks import check_network  # noqa: PLC0415 - after the database: it may be all there is
 
     progress.begin("checking the API and the download host")
     yield from check_network(settings)

@@ -7,7 +7,7 @@ It shows values that others read; it never asks the database.
     status_screen   the page of `status`
     narrative       restatements, verdicts, and the history of a slice
     archive_screen  what the archive holds and lacks
-    query_result    what a statement returned
+    query_table     what a statement returned
     date_ranges     what is said of many slices is said once, of ranges of dates
     hints           next steps, with commands that can be pasted
     table_layout    tables and prose for the width at hand

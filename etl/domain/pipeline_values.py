@@ -50,7 +50,7 @@ class Origin:
     """Where a report was downloaded from, and which version of the file.
 
     Attributes:
-        source: which file, as `report_source` says it: the URL that sent it, without its signature.
+        source: which file, as `unsigned_url` says it: the URL that sent it, without its signature.
         etag: the host's strong ETag, with its quotes; it changes if the bytes change.
     """
 

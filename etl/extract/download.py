@@ -1,7 +1,7 @@
 """Downloading a report to local disk: complete and verified, or not at all.
 
 A file is complete when its length or its chunks say so, and a checksum agrees where the host announces one. A cut
-download is resumed if the URL still names the same file (`report_source`) and the host can prove that it has not
+download is resumed if the URL still names the same file (`unsigned_url`) and the host can prove that it has not
 changed; an expired address is replaced by a fresh one. The token stays with the API, and the signed query string never
 reaches an error or a log; nor does an error's body, in which storage hosts often repeat the request.
 """
@@ -19,7 +19,6 @@ import httpx
 from etl.domain.errors import MalformedReport, SourceUnavailable, TryLater, WatchTimeError
 from etl.domain.pipeline_values import ReportFile
 from etl.extract.http_checksums import Checksums
-from etl.extract.http_errors import HTTP_ERRORS, explain, request_id
 from etl.extract.retry import BROKEN, PASSING, FailureKind, RetryableError, ThroughputGuard, is_temporary
 from etl.extract.spool import Spool
 from etl.extract.storage_headers import (
@@ -31,6 +30,7 @@ from etl.extract.storage_headers import (
     total_of_rest,
     why_unverifiable,
 )
+from etl.extract.transport_errors import HTTP_ERRORS, explain, request_id
 from etl.extract.url_policy import redacted_url
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ import httpx
 from etl.domain.errors import CredentialsRefused, Misconfigured, NeedsAPerson, SourceUnavailable, TryLater
 from etl.domain.outcome import Pause
 from etl.domain.pipeline_values import ReportAddress, ReportNotFound
-from etl.extract.http_errors import HTTP_ERRORS, explain, request_id
 from etl.extract.retry import BROKEN, PASSING, FailureKind, RateLimiter, RetryableError, is_temporary
+from etl.extract.transport_errors import HTTP_ERRORS, explain, request_id
 from etl.extract.url_policy import BASE_SETTING, redacted_url
 
 if TYPE_CHECKING:

@@ -35,8 +35,8 @@ def request(
     """
     import httpx  # noqa: PLC0415 - slow to import, and needed only where something is configured
 
-    from etl.extract.http_errors import HTTP_ERRORS, explain  # noqa: PLC0415 - as above
     from etl.extract.retry import is_temporary  # noqa: PLC0415 - as above
+    from etl.extract.transport_errors import HTTP_ERRORS, explain  # noqa: PLC0415 - as above
 
     require_http(url, where)
     for remaining in reversed(range(tries)):

@@ -2,7 +2,7 @@
 
 Everything is text first: ids and titles are opaque and pass character for character, so nothing here trims, folds or
 guesses them. Only the streaming type is brought to one spelling, and the creation time to a timestamp. A row is loaded
-whole or rejected; a file that cannot be split into records for certain is refused by `records` before it gets here.
+whole or rejected; `record_splitter` refuses a file that cannot be split into records for certain, before it gets here.
 
 Pure: reads that one file; no network, no database, no clock. Memory is bounded by the size of blocks, not of the file.
 """

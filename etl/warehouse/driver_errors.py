@@ -1,6 +1,6 @@
 """psycopg's errors in our words: which of them pass, which want a person, and how much of them may be shown.
 
-`db` catches them; here they are sorted. Source: Postgres manual, appendix A, "PostgreSQL Error Codes".
+`database` catches them; here they are sorted. Source: Postgres manual, appendix A, "PostgreSQL Error Codes".
 """
 
 from __future__ import annotations

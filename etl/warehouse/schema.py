@@ -71,7 +71,7 @@ def migrate(database: Database) -> tuple[str | None, str]:
             try:
                 command.upgrade(config, "head")
             except exc.DBAPIError as error:
-                # The driver's own error is inside, and `db` knows what to say of it.
+                # The driver's own error is inside, and `driver_errors` knows what to say of it.
                 raise error.orig or error from None
             citus.distribute(connection)
     return before, HEAD

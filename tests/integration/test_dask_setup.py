@@ -30,8 +30,8 @@ from etl.job.dask import (
     client,
     database_identity,
     scheduler_health,
+    ssl_workaround,
     task_settings,
-    tls_errors,
     worker,
     worker_context,
 )
@@ -306,5 +306,5 @@ def test_a_tls_connection_that_fails_breaks_no_other_one(tmp_path: Path, monkeyp
             for end in (peer, healthy, other):
                 end.close()
 
-    tls_errors.isolate_connections()
+    ssl_workaround.isolate_connections()
     assert asyncio.run(read_after_a_failure()) == b"well"

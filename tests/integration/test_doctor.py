@@ -17,7 +17,7 @@ from psycopg import sql
 from etl.diagnostics import doctor
 from etl.diagnostics.check_result import Check, Verdict
 from etl.diagnostics.doctor import run_checks
-from etl.diagnostics.network_checks import _clock
+from etl.diagnostics.source_checks import _clock
 from etl.domain.errors import DatabaseUnavailable
 from etl.domain.slices import ReportType, Slice
 from etl.extract import retry

@@ -24,7 +24,7 @@ import pytest
 from conftest import HEADER, TODAY, VOD, Program, Warehouse, hide_settings
 from etl.diagnostics import page_reader
 from etl.diagnostics.status import SIGNS
-from etl.display.page import publish, theme
+from etl.display.page import theme, write_report
 from etl.domain.errors import ExitCode, Misconfigured, WrongUsage
 from etl.domain.outcome import Result
 from etl.domain.slices import ReportType, Slice, dates_between, slices_of
@@ -97,7 +97,7 @@ def drawn(newest_server: Server, tmp_path_factory: pytest.TempPathFactory) -> It
         settings = warehouse.configured()
         page, picture = folder / "page.html", folder / "page.png"
         for output in (page, picture):
-            publish.publish(settings, output, FIRST, LAST, now=NOW)
+            write_report.publish(settings, output, FIRST, LAST, now=NOW)
         found = page_reader.read(settings, FIRST, LAST, now=NOW)
         yield Drawn(warehouse, found, *_read(bodies), page, picture)
 
@@ -798,7 +798,7 @@ class TestDatesThatAreNotShown:
         self, browser: Browser, warehouse_with_gaps: Warehouse, tmp_path: Path
     ) -> None:
         """The tile said `56 of 56` and `24 late`, beside `Open reports: none`."""
-        publish.publish(warehouse_with_gaps.configured(), tmp_path / "page.html", LAST, LAST, now=NOW)
+        write_report.publish(warehouse_with_gaps.configured(), tmp_path / "page.html", LAST, LAST, now=NOW)
         with observing(browser, tmp_path / "page.html") as looked:
             assert tiles(looked)["Reports loaded"] == [
                 "2 of 2",
@@ -814,7 +814,9 @@ class TestDatesThatAreNotShown:
     def test_late_reports_of_the_range_are_those_that_are_open(
         self, browser: Browser, warehouse_with_gaps: Warehouse, tmp_path: Path
     ) -> None:
-        publish.publish(warehouse_with_gaps.configured(), tmp_path / "page.html", LAST - timedelta(1), LAST, now=NOW)
+        write_report.publish(
+            warehouse_with_gaps.configured(), tmp_path / "page.html", LAST - timedelta(1), LAST, now=NOW
+        )
         with observing(browser, tmp_path / "page.html") as looked:
             assert tiles(looked)["Reports loaded"] == ["2 of 4", "2 late", "50 late before this range"]
             assert looked.page.locator("#open tbody tr").all_inner_texts()[0].startswith("LIVE, VOD\t2026-11-19")
@@ -823,7 +825,9 @@ class TestDatesThatAreNotShown:
     def test_charts_begin_at_the_first_date_that_anything_is_known_of(
         self, browser: Browser, warehouse_with_gaps: Warehouse, tmp_path: Path
     ) -> None:
-        publish.publish(warehouse_with_gaps.configured(), tmp_path / "page.html", FIRST - timedelta(9), LAST, now=NOW)
+        write_report.publish(
+            warehouse_with_gaps.configured(), tmp_path / "page.html", FIRST - timedelta(9), LAST, now=NOW
+        )
         with observing(browser, tmp_path / "page.html") as looked:
             assert min(bars(looked))[0] == FIRST
             assert looked.page.locator("#chart-watch-time .hit").count() == 28
@@ -837,7 +841,7 @@ def test_words_on_both_sides_of_a_line_end_in_a_title_stay_apart(
     body = f'{HEADER}"3799\nwith\tcommentary\r\n",c1,VOD,,u1,3600\n"a\x1b[31mb",c2,VOD,,u1,1800\n=1+1,c3,VOD,,u1,60\n'
     assert newest_warehouse.sync(body, slice_=Slice(LAST, ReportType.VOD)).result is Result.LOADED
     for name in ("page.html", "page.png"):
-        publish.publish(newest_warehouse.configured(), tmp_path / name, LAST, LAST, now=NOW)
+        write_report.publish(newest_warehouse.configured(), tmp_path / name, LAST, LAST, now=NOW)
     with observing(browser, tmp_path / "page.html") as looked:
         titles = ["3799 with commentary", "a[31mb", "=1+1"]
         assert looked.page.locator("#top .name bdi").all_text_contents() == titles
@@ -860,7 +864,7 @@ def test_customers_that_are_not_counted_yet_are_neither_zero_nor_missing(
         if slice_.report_date == days[0]:
             newest_warehouse.count_customers()
     for name in ("page.html", "page.png"):
-        publish.publish(newest_warehouse.configured(), tmp_path / name, days[0], LAST, now=NOW)
+        write_report.publish(newest_warehouse.configured(), tmp_path / name, days[0], LAST, now=NOW)
     with observing(browser, tmp_path / "page.html") as looked:
         assert [row[-1] for row in table(looked, "days")] == ["not yet counted", "not yet counted", "1"]
         assert looked.page.inner_text("#uncounted") == "Not yet counted: 2 days"
@@ -875,7 +879,7 @@ class TestEmptyWarehouse:
         self, browser: Browser, newest_warehouse: Warehouse, tmp_path: Path
     ) -> None:
         for name in ("page.html", "page.png"):
-            publish.publish(newest_warehouse.configured(), tmp_path / name, FIRST, LAST, now=NOW)
+            write_report.publish(newest_warehouse.configured(), tmp_path / name, FIRST, LAST, now=NOW)
         with observing(browser, tmp_path / "page.html") as looked:
             assert looked.noise == []
             assert "Nothing is loaded for this range" in looked.page.inner_text("#bare")
@@ -892,8 +896,8 @@ class TestEmptyWarehouse:
                 "checked_at) VALUES (%s, 'VOD', 'empty', 0, 0, 0, now())",
                 [LAST],
             )
-        publish.publish(newest_warehouse.configured(), tmp_path / "page.html", LAST, LAST, now=NOW)
-        publish.publish(newest_warehouse.configured(), tmp_path / "page.png", LAST, LAST, now=NOW)
+        write_report.publish(newest_warehouse.configured(), tmp_path / "page.html", LAST, LAST, now=NOW)
+        write_report.publish(newest_warehouse.configured(), tmp_path / "page.png", LAST, LAST, now=NOW)
         with observing(browser, tmp_path / "page.html") as looked:
             assert looked.noise == []
             assert bars(looked) == {(LAST, "VOD"): 0}
@@ -947,7 +951,7 @@ class TestPublishing:
                 0,
                 f"wrote {name}: 2026-11-10 to 2026-11-20, {written.stat().st_size:,} bytes\n",
             ), done.stderr
-            assert written.stat().st_mode & 0o777 == 0o666 & ~publish._umask()
+            assert written.stat().st_mode & 0o777 == 0o666 & ~write_report._umask()
         # Of earlier dates nothing is known.
         text = (program.folder / "page.html").read_text(encoding="utf-8")
         assert f"<title>Watch time, {VOD.report_date} to 2026-11-20</title>" in text
@@ -994,7 +998,7 @@ class TestPublishing:
     ) -> None:
         monkeypatch.setitem(sys.modules, "vl_convert", None)
         with pytest.raises(Misconfigured, match="vl_convert is not installed") as caught:
-            publish.publish(newest_warehouse.configured(), tmp_path / "page.png", FIRST, LAST, now=NOW)
+            write_report.publish(newest_warehouse.configured(), tmp_path / "page.png", FIRST, LAST, now=NOW)
         assert caught.value.next_step == "pip install 'watch-time[report]'"
 
     def test_an_old_file_stays_whole_when_the_new_one_cannot_take_its_place(
@@ -1008,7 +1012,7 @@ class TestPublishing:
 
         monkeypatch.setattr(type(output), "replace", refuse)
         with pytest.raises(Misconfigured, match=r"page\.html cannot be written: Permission denied"):
-            publish.publish(newest_warehouse.configured(), output, FIRST, LAST, now=NOW)
+            write_report.publish(newest_warehouse.configured(), output, FIRST, LAST, now=NOW)
         assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("page.html", "old")]
 
     def test_help_does_not_load_the_drawing_libraries(self) -> None:
@@ -1020,7 +1024,7 @@ class TestPublishing:
 
     def test_the_longest_range_is_a_year(self, newest_warehouse: Warehouse, tmp_path: Path) -> None:
         with pytest.raises(WrongUsage, match="367 days are too many"):
-            publish.publish(newest_warehouse.configured(), tmp_path / "a.html", LAST - timedelta(366), LAST)
+            write_report.publish(newest_warehouse.configured(), tmp_path / "a.html", LAST - timedelta(366), LAST)
 
 
 def _rgb(colour: str) -> str:

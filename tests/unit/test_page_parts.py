@@ -9,7 +9,7 @@ import pytest
 
 from etl.diagnostics.page_data import Change, Content, Day, Figures, Kind, Views
 from etl.diagnostics.status import NEVER_TRIED, PRESUMED_EMPTY, SIGNS, merge
-from etl.display.page import charts, missing_fonts, render, theme
+from etl.display.page import image_charts, missing_fonts, render, theme
 from etl.display.page.content_names import label
 from etl.domain.slices import ReportType, State, dates_between, slices_of
 from etl.warehouse.freshness import Overview
@@ -30,7 +30,7 @@ def test_both_schemes_have_the_same_colours() -> None:
 @pytest.mark.parametrize(("days", "labels"), [(1, 1), (10, 10), (28, 4), (70, 10), (366, 13)])
 def test_an_axis_of_any_length_has_a_few_labels(days: int, labels: int) -> None:
     dates = [*dates_between(FIRST, FIRST + timedelta(days=days - 1))]
-    assert len(charts._named(dates)) == labels
+    assert len(image_charts._named(dates)) == labels
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_scripts_that_no_font_has_are_found() -> None:
 
 
 def test_hours_are_a_3600th() -> None:
-    assert charts.hours(Decimal(5400)) == 1.5
+    assert image_charts.hours(Decimal(5400)) == 1.5
 
 
 @pytest.mark.parametrize("scheme", [pytest.param(theme.LIGHT, id="light"), pytest.param(theme.DARK, id="dark")])

@@ -26,10 +26,10 @@ from etl.cli import main
 from etl.diagnostics.backfill_estimate import Estimate
 from etl.diagnostics.check_result import Check, Verdict
 from etl.diagnostics.explain import Story
-from etl.diagnostics.sql_query import Result as Rows
+from etl.diagnostics.sql_runner import Result as Rows
 from etl.diagnostics.status import SliceStatus, Status
 from etl.diagnostics.verify import Verdict as Comparison
-from etl.display import archive_screen, hints, narrative, query_result, run_tables, status_screen
+from etl.display import archive_screen, hints, narrative, query_table, run_tables, status_screen
 from etl.domain.errors import ExitCode
 from etl.domain.outcome import Outcome, Result
 from etl.domain.pipeline_values import Change
@@ -121,7 +121,7 @@ PAGES: dict[str, Callable[[], RenderableType]] = {
     "stories_page": lambda: narrative.stories_page([STORY]),
     "story_page": lambda: narrative.story_page(STORY),
     "audit_page": lambda: archive_screen.audit_page(AUDIT, ["a-file"]),
-    "result_page": lambda: query_result.result_page(
+    "result_page": lambda: query_table.result_page(
         Rows(("report_date", "title", "sum"), [(DAYS[0], LONG, SECONDS), (DAYS[0], None, None)], "SELECT 2")
     ),
     "an error": lambda: hints.problem(f"{LONG}\n  {LONG}", f"{LONG}: `{guards.accept_command(SLICE)}` and {LONG}"),
@@ -152,7 +152,7 @@ def test_a_page_fits_and_breaks_neither_commands_nor_dates_nor_numbers(name: str
 def test_every_page_is_looked_at() -> None:
     pages = {
         name
-        for module in (run_tables, status_screen, narrative, archive_screen, query_result)
+        for module in (run_tables, status_screen, narrative, archive_screen, query_table)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if name.endswith(("_page", "_table")) and not name.startswith(("_", "new_"))
     }

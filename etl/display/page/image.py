@@ -9,7 +9,7 @@ import vl_convert
 
 from etl.diagnostics.status import SIGNS
 from etl.display.number_format import in_days
-from etl.display.page import charts, theme
+from etl.display.page import image_charts, theme
 from etl.domain.plurals import plural
 
 if TYPE_CHECKING:
@@ -30,16 +30,18 @@ def png(figures: Figures) -> bytes:
     parts = []
     if not figures.is_bare:
         parts += [
-            charts.watch_time(figures, paint).properties(
+            image_charts.watch_time(figures, paint).properties(
                 width=_WIDTH, title=_title("Watch time per day", *_marks(figures))
             ),
-            charts.viewers(figures, paint).properties(
+            image_charts.viewers(figures, paint).properties(
                 width=_WIDTH, title=_title("Viewers per day", *_viewer_notes(figures))
             ),
         ]
-    parts.append(charts.coverage(figures, paint).properties(width=_WIDTH, title=_title("Coverage", _legend(figures))))
+    parts.append(
+        image_charts.coverage(figures, paint).properties(width=_WIDTH, title=_title("Coverage", _legend(figures)))
+    )
     if figures.top:
-        parts.append(charts.top_content(figures, paint).properties(width=_WIDTH, title=_title("Top content")))
+        parts.append(image_charts.top_content(figures, paint).properties(width=_WIDTH, title=_title("Top content")))
     page = (
         alt.vconcat(*parts, spacing=30)
         .resolve_scale(color="independent")
@@ -58,9 +60,9 @@ def png(figures: Figures) -> bytes:
     )
     return vl_convert.vegalite_to_png(
         page.to_dict(),
-        vl_version=charts.VEGA_LITE,
+        vl_version=image_charts.VEGA_LITE,
         scale=_SCALE,
-        config=charts.config(paint, theme.FONT)
+        config=image_charts.config(paint, theme.FONT)
         | {"background": paint("paper"), "axisY": {"minExtent": _AXIS, "maxExtent": _AXIS}},
         # Nothing is fetched: the charts contain all data.
         allowed_base_urls=[],
@@ -106,7 +108,7 @@ def _heading(figures: Figures) -> Iterator[str]:
         yield "Nothing is loaded for this range"
     else:
         there = f"{figures.complete} of {len(figures.slices)} reports loaded"
-        yield f"{charts.hours(figures.seconds):,.0f} hours; {there}"
+        yield f"{image_charts.hours(figures.seconds):,.0f} hours; {there}"
     if figures.org_id:
         yield f"organization {figures.org_id}"
     for fresh in figures.overview.freshness:

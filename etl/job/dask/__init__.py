@@ -10,6 +10,6 @@ worker               what runs on a worker
 worker_context       a worker's database, source, archive and pipeline for a run
 log_forwarding       forwards the log of local workers to the command's log
 progress_forwarding  forwards the pauses of workers to the command's terminal
-tls_errors           keeps a TLS connection that fails from breaking others
+ssl_workaround       a workaround for a defect of Python's ssl: a lost connection breaks others
 database_identity    an advisory lock that proves that two sessions are in the same database
 """

@@ -17,7 +17,7 @@ from distributed import Client, LocalCluster
 from etl import __version__
 from etl.domain.errors import ClusterUnavailable, Misconfigured, WrongUsage
 from etl.domain.loopback import is_loopback
-from etl.job.dask import log_forwarding, tls_errors, worker
+from etl.job.dask import log_forwarding, ssl_workaround, worker
 from etl.runtime.time_limit import within
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def connected(address: str) -> Iterator[Client]:
         Misconfigured: certificates are missing, or a worker has another version.
     """
     _log_as_we_do()
-    tls_errors.isolate_connections()
+    ssl_workaround.isolate_connections()
     with dask.config.set({"distributed.comm.timeouts.connect": _CONNECT_S}):
         try:
             client = Client(address, timeout=_CONNECT_S, set_as_default=False, name="watch-time")
@@ -76,11 +76,11 @@ def started(count: int) -> Iterator[Client]:
         # Dask's profiler looks at the frames of all threads; while another thread imports pyarrow, that can leave both
         # waiting for each other for ever (seen with Python 3.11.7).
         "distributed.worker.profile.enabled": False,
-        # No task waits at a busy worker: see `etl.job.dask.executor`.
+        # No task waits at a busy worker: see `etl.job.dask.submitted_plan`.
         "distributed.scheduler.worker-saturation": 1.0,
     }
     _log_as_we_do()
-    tls_errors.isolate_connections()
+    ssl_workaround.isolate_connections()
     with dask.config.set(options), ExitStack() as stack:
         cluster = LocalCluster(
             n_workers=count,
@@ -90,7 +90,7 @@ def started(count: int) -> Iterator[Client]:
             dashboard_address=None,
             scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             silence_logs=logging.CRITICAL,
-            preload=[tls_errors.__name__, worker.__name__],
+            preload=[ssl_workaround.__name__, worker.__name__],
         )
         stack.callback(_end, cluster)
         client = Client(cluster, set_as_default=False, name="watch-time")

@@ -16,7 +16,7 @@ from etl.domain.errors import Misconfigured, SourceUnavailable
 from etl.domain.pipeline_values import ReportAddress
 from etl.extract.download import Downloader
 from etl.extract.http_clients import CheckedBackend, api_client, storage_client
-from etl.extract.http_errors import explain
+from etl.extract.transport_errors import explain
 from etl.extract.url_policy import UrlPolicy
 from etl.runtime.cancellation import Stop
 from raw_server import CSV, TOKEN, FakeTime, RawServer, in_turn, raw_server, reply

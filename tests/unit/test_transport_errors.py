@@ -9,7 +9,7 @@ import idna
 import pytest
 
 from etl.domain.errors import Misconfigured, SourceUnavailable, WatchTimeError
-from etl.extract.http_errors import HTTP_ERRORS, explain, request_id
+from etl.extract.transport_errors import HTTP_ERRORS, explain, request_id
 from etl.runtime.redaction import redact
 
 EXCEPTIONS = [thing for thing in vars(httpx).values() if isinstance(thing, type) and issubclass(thing, Exception)]

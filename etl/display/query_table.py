@@ -14,7 +14,7 @@ from etl.domain.plurals import plural
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from etl.diagnostics.sql_query import Result
+    from etl.diagnostics.sql_runner import Result
 
 
 def result_page(result: Result) -> RenderableType:

@@ -25,8 +25,8 @@ def sql(
 
     The search path is the configured schema. Results are printed as a table, or with --json as an array of objects.
     """
-    from etl.diagnostics import sql_query
-    from etl.display import query_result
+    from etl.diagnostics import sql_runner
+    from etl.display import query_table
 
     if statement and file:
         raise typer.BadParameter("give a statement or --file, not both")
@@ -34,8 +34,8 @@ def sql(
         raise typer.BadParameter("--json needs a statement")
     settings = output.settings("database_url")
     if statement is None:
-        raise typer.Exit(sql_query.psql(settings, file, writable=write))
+        raise typer.Exit(sql_runner.psql(settings, file, writable=write))
     with output.live_progress() as live:
         live.begin("running the statement")
-        result = sql_query.run(settings, statement, writable=write)
-    output.show(result.as_json(), lambda: query_result.result_page(result), as_json=as_json)
+        result = sql_runner.run(settings, statement, writable=write)
+    output.show(result.as_json(), lambda: query_table.result_page(result), as_json=as_json)

@@ -13,8 +13,8 @@ from etl.domain.pipeline_values import ReportAddress
 from etl.domain.slices import Slice, slices_of, target_date
 from etl.extract import retry
 from etl.extract.http_clients import api_client, storage_client
-from etl.extract.http_errors import HTTP_ERRORS, explain
 from etl.extract.report_api import ReportApi
+from etl.extract.transport_errors import HTTP_ERRORS, explain
 from etl.extract.url_policy import UrlPolicy
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ there, and the next healthy connection that has nothing to read appears to have 
 workers because another one left. See https://github.com/python/cpython/issues/148594.
 
 The command does this for itself and for local workers; `dask scheduler` and `dask worker` do it if they
-are started with `--preload etl.job.dask.tls_errors`.
+are started with `--preload etl.job.dask.ssl_workaround`.
 """
 
 from __future__ import annotations

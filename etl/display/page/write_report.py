@@ -61,10 +61,10 @@ def publish(settings: Settings, output: Path, start: date, end: date, *, now: da
     found = page_reader.read(settings, start, end, now=(now or datetime.now(UTC)).astimezone(zone))
     boxes = None
     if is_picture:
-        from etl.display.page import charts, image  # noqa: PLC0415 - an extra, and slow to import
+        from etl.display.page import image, image_charts  # noqa: PLC0415 - an extra, and slow to import
 
         content = image.png(found)
-        boxes = examine_fonts(one.title for one in found.top[: charts.TOP])
+        boxes = examine_fonts(one.title for one in found.top[: image_charts.TOP])
     else:
         from etl.display.page import render  # noqa: PLC0415 - an extra
 
