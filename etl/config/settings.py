@@ -100,12 +100,7 @@ class Settings(BaseSettings):
     strict_not_found: bool = Field(
         True, description="Only a 404 with the API's own error body counts as *no report*; any other is an error."
     )
-    concurrency: int = Field(
-        4,
-        ge=1,
-        le=MAX_CONCURRENCY,
-        description="How many slices to load at the same time; of reports over 8 MB half as many, at least two.",
-    )
+    concurrency: int = Field(2, ge=1, le=MAX_CONCURRENCY, description="How many slices are loaded at the same time.")
     dask_without_tls: bool = Field(
         False, description="Lets `--dask` use a scheduler on another machine without TLS, for private networks."
     )

@@ -42,7 +42,7 @@ _LOCK: Final = "compaction"
 
 
 class MonthMerge:
-    """One try to merge a month, in the transaction of `connection`."""
+    """One attempt to merge a month, in the transaction of `connection`."""
 
     def __init__(
         self,
@@ -63,8 +63,8 @@ class MonthMerge:
     def _dialect(self) -> Dialect:
         return citus.dialect(self._connection)
 
-    def run(self, tries: int) -> int:
-        """Build, compare, and swap; `tries` is how often locks are asked for, each 50 ms at most.
+    def run(self, lock_tries: int) -> int:
+        """Build, compare, and swap; locks are asked for `lock_tries` times, for 50 ms at most each.
 
         Returns:
             How many partitions were merged; 0: none was left.
@@ -79,11 +79,11 @@ class MonthMerge:
         if not self._try_lock([_LOCK]):
             raise SliceBusy("another run is compacting the warehouse", next_step="run again when it has ended")
         known = self._facts_versions()
-        merged = self._slice_partitions()
-        if not merged:
+        slices = self._slice_partitions()
+        if not slices:
             return 0
-        drop = self._render("load/drop_slices", slices=_names(merged))
-        self._look_for_obstacles(merged, drop, tries)
+        drop = self._render("load/drop_slices", slices=_names(slices))
+        self._look_for_obstacles(slices, drop, lock_tries)
         if not self._dialect.is_distributed:
             self._require_equal(known, "watch_time")
         self._execute(self._render("load/create_month"))
@@ -93,10 +93,10 @@ class MonthMerge:
         self._progress.begin(f"{month}: comparing with the ledger")
         self._require_equal(known, self._month.name)
         self._progress.begin(f"{month}: replacing the slices' partitions")
-        self._retry_until_locked(lambda: self._try_to_swap(known, drop), tries)
-        return len(merged)
+        self._retry_until_locked(lambda: self._try_to_swap(known, drop), lock_tries)
+        return len(slices)
 
-    def _look_for_obstacles(self, merged: Sequence[str], drop: sql.Composed, tries: int) -> None:
+    def _look_for_obstacles(self, slices: Sequence[str], drop: sql.Composed, lock_tries: int) -> None:
         """Before a month is built, which takes long, find out what stands in the way of dropping its slices' tables.
 
         Readers may, or somebody's view of one of them; the latter is not looked for on Citus.
@@ -110,9 +110,9 @@ class MonthMerge:
             return True
 
         if not self._dialect.is_distributed:
-            hold_off = self._render("load/hold_off_autovacuum", slices=_names(merged))
+            hold_off = self._render("load/hold_off_autovacuum", slices=_names(slices))
             self._retry_until_locked(lambda: bool(self._connection.execute(hold_off)), 1)
-        self._retry_until_locked(try_to_drop, tries)
+        self._retry_until_locked(try_to_drop, lock_tries)
 
     def _copy(self) -> None:
         """Copy the rows: reads use a second connection, so that this one can write frozen rows."""
@@ -185,7 +185,9 @@ class MonthMerge:
     def _slice_partitions(self) -> list[str]:
         """The month's partitions that hold one slice."""
         bounds = {"start": self._month.start.report_date, "end": self._last_date}
-        return [row["partition"] for row in fetch_rows(self._connection, statement("load/list_month_slices"), bounds)]
+        return [
+            row["partition"] for row in fetch_rows(self._connection, statement("load/list_slice_partitions"), bounds)
+        ]
 
     def _try_lock(self, names: Sequence[str]) -> bool:
         """Whether all of these locks are ours, to the end of the transaction or savepoint."""

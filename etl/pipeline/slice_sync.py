@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -50,8 +48,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("watch_time")
 
-# More of such reports at a time would take more memory, and be hardly faster: they keep a client and a server busy.
-_LARGE_BYTES: Final = 8 << 20
+
 _LOST: Final = "the warehouse had lost this revision; it was restored from the archive"
 # How many times a slice is retried because another run committed it in the meantime.
 _MAX_STALE_BASELINES: Final = 3
@@ -112,7 +109,6 @@ class Pipeline:
         self._on_pause = on_pause
         self._archive_stage = ArchiveStage(archive, database)
         self._limits = Limits(settings.max_reject_ratio, settings.shrink_limit)
-        self._large_loads = BoundedSemaphore(max(2, settings.concurrency // 2))
 
     def sync_slice(self, slice_: Slice, options: FetchOptions) -> Outcome:
         """Load the newest report of the slice; the outcome says what happened.
@@ -199,12 +195,11 @@ class Pipeline:
         return self._recorder.record_unchanged(connection, known)
 
     def _load_or_hold(self, attempt: SliceAttempt, report: ReportFile, lost: Marker | None) -> Outcome:
-        """Load the report, or note that it was refused. A large one waits for its turn."""
+        """Load the report, or note that it was refused."""
         try:
-            with self._large_loads if report.size_bytes >= _LARGE_BYTES else nullcontext():
-                return self._recorder.transaction(
-                    attempt.slice, lambda connection: self._load(connection, attempt, report, lost)
-                )
+            return self._recorder.transaction(
+                attempt.slice, lambda connection: self._load(connection, attempt, report, lost)
+            )
         except Refused as refused:
             return self._recorder.record_held(attempt, report, refused.tally, refused.error)
 

@@ -7,8 +7,7 @@ from collections import Counter
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
-from threading import Barrier
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -19,8 +18,6 @@ from etl.domain.pipeline_values import Tally
 from etl.domain.slices import ReportType, Slice
 from etl.load import slice_load
 from etl.load.load_strategy import begin_load
-from etl.pipeline import slice_sync
-from etl.pipeline.slice_sync import Pipeline
 from etl.sandbox.faults import Delivery
 from etl.transform import normalise
 from etl.warehouse.database import open_database
@@ -28,9 +25,6 @@ from etl.warehouse.database import open_database
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from etl.pipeline.outcome_recorder import SliceAttempt
-    from etl.warehouse.connection import Connection
 
 pytestmark = pytest.mark.every_server
 
@@ -346,28 +340,6 @@ def test_several_slices_at_once_leave_what_one_after_the_other_leaves(warehouse:
     assert Counter(outcome.result for outcome in outcomes) == {Result.LOADED: 20}
     for outcome in outcomes:
         assert warehouse.facts(outcome.slice) == _truth(warehouse.sandbox.report(outcome.slice).path)
-
-
-@pytest.mark.parametrize(("large_bytes", "at_once"), [(1, 2), (1 << 30, 4)], ids=["large", "small"])
-def test_small_reports_are_loaded_as_many_at_a_time_as_wanted_large_ones_half_as_many(
-    newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, large_bytes: int, at_once: int
-) -> None:
-    load, together, loading, seen = Pipeline._load, Barrier(at_once), list[Slice](), list[int]()
-
-    def load_together(pipeline: Pipeline, connection: Connection, attempt: SliceAttempt, *rest: Any) -> Outcome:
-        loading.append(attempt.slice)
-        together.wait(60)
-        seen.append(len(loading))
-        try:
-            return load(pipeline, connection, attempt, *rest)
-        finally:
-            loading.remove(attempt.slice)
-
-    monkeypatch.setattr(Pipeline, "_load", load_together)
-    monkeypatch.setattr(slice_sync, "_LARGE_BYTES", large_bytes)
-    with newest_warehouse.job(concurrency=4) as opened:
-        opened.run(opened.planner.backfill(DAY - timedelta(days=1), DAY))
-    assert (len(seen), max(seen)) == (4, at_once)
 
 
 def _bring_twice_at_once(warehouse: Warehouse) -> list[Outcome]:
