@@ -82,7 +82,6 @@ engine-test: install ## test on a Docker engine: databases in containers, the im
 	$(MAKE) image BASE=debian-python:trixie
 	WATCH_TIME_TEST_ENGINE=1 WATCH_TIME_TEST_IMAGE=watch-time $(BIN)/pytest -n 2 $(ENGINE_TESTS)
 
-# Not part of .ci/run until it has been green five times since a scheduler no longer loses workers: docs/internals/reliability.md.
 dask-engine-test: install ## test a Dask cluster whose hosts are containers, on a Docker engine
 	tests/engine/images.sh
 	$(MAKE) image BASE=debian-python:trixie
