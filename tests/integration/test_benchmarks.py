@@ -22,9 +22,9 @@ def test_a_load_whose_memory_is_measured_accounts_for_each_line() -> None:
 
 
 def test_compacted_months_hold_the_same_rows_in_fewer_partitions() -> None:
-    found = partitions.measure(years=0.2, rows=5)
+    found = partitions.measure(years=0.1, rows=5)
     assert found.before.sum_of_all == found.after.sum_of_all
-    assert found.before.partitions == found.slices == 146
+    assert found.before.partitions == found.slices == 74
     assert found.after.partitions < found.before.partitions
     assert found.after.locks < found.before.locks
 
