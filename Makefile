@@ -75,6 +75,7 @@ image-test: install image ## build and test the container image
 
 # No registry is used: images that the engine lacks are made from this machine's programs.
 ENGINE_TESTS := tests/integration/test_loading.py tests/integration/test_states.py tests/integration/test_schema.py \
+	tests/integration/test_bad_input.py tests/faults/test_terminated_connections.py \
 	tests/integration/test_server_containers.py tests/acceptance/test_image.py tests/acceptance/test_image_on_engine.py \
 	tests/acceptance/test_compose.py tests/faults/test_networks.py
 engine-test: install ## test on a Docker engine: databases in containers, the image, Compose, network faults

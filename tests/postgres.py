@@ -147,6 +147,27 @@ def running(source: str, *, durable: bool = False) -> Iterator[Server]:
                 connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(template)))
 
 
+def backend_processes(pids: Iterable[int], database: str) -> list[psutil.Process]:
+    """The processes of a database's backends, by the ids that the server knows; in a container they have others."""
+    titles = (process for process in psutil.process_iter() if database in _title(process))
+    processes = {_own_id(process): process for process in titles}
+    return [processes[pid] for pid in pids]
+
+
+def _title(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
+
+
+def _own_id(process: psutil.Process) -> int:
+    """What a process takes for its id: that of the innermost namespace."""
+    with contextlib.suppress(OSError):
+        status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8", errors="replace")
+        return int(next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[-1])
+    return int(process.pid)
+
+
 def major_of(source: str) -> int:
     """The version that the wheel's launcher is to start for it; where it starts none, the newest that it has."""
     kind, _, major = source.partition("-")
@@ -221,15 +242,16 @@ except docker.errors.NotFound:
 def _container(major: str) -> Iterator[str]:
     # Its own reaper is one more image to pull, and leaves its socket open, which is a warning, and so an error.
     testcontainers_config.ryuk_disabled = True
-    # As with the servers of the wheel, whoever gets here gets in.
-    trusting = PostgresContainer(f"postgres:{major}", driver=None).with_env("POSTGRES_HOST_AUTH_METHOD", "trust")
+    # As with the servers of the wheel: the same owner, and whoever gets here gets in.
+    trusting = PostgresContainer(f"postgres:{major}", username="postgres", dbname="postgres", driver=None)
+    trusting.with_env("POSTGRES_HOST_AUTH_METHOD", "trust")
     client = trusting.get_docker_client()
     if client.get_connection_mode() is ConnectionMode.docker_host and client.host() in {"localhost", "127.0.0.1"}:
         # On its own it listens on every address of this machine.
         trusting.ports = {"5432": ("127.0.0.1",)}  # type: ignore[dict-item]  # passed on to the client, which takes it
     with _reaper() as told, trusting as container:
         told(container.get_wrapped_container().id)
-        yield container.get_connection_url()
+        yield f"postgresql://postgres@{container.get_container_host_ip()}:{container.get_exposed_port(5432)}/postgres"
 
 
 @contextlib.contextmanager

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
+import postgres
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.faults import Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
@@ -279,17 +281,18 @@ def test_sigterm_while_the_database_is_silent(program: Program, newest_warehouse
     with _held(newest_warehouse, HELD_AT["report-staged"]) as wait_until_held:
         process = program.start("run", CONCURRENCY="8")
         wait_until_held()
-        pids = [int(pid) for (pid,) in newest_warehouse.query(backends)]
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+        database = str(conninfo_to_dict(newest_warehouse.url)["dbname"])
+        silent = postgres.backend_processes((pid for (pid,) in newest_warehouse.query(backends)), database)
+        for backend in silent:
+            backend.suspend()
         try:
             began = time.monotonic()
             _kill(process, signal.SIGTERM)
             assert time.monotonic() - began < SOON_S
             assert process.returncode == 143
         finally:
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
+            for backend in silent:
+                backend.resume()
     _backends_gone(newest_warehouse)
     assert program("run").returncode == 0
     _assert_exactly(newest_warehouse, VOD, revision=1)
