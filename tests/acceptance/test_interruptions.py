@@ -283,9 +283,9 @@ def test_sigterm_while_the_database_is_silent(program: Program, newest_warehouse
         wait_until_held()
         database = str(conninfo_to_dict(newest_warehouse.url)["dbname"])
         silent = postgres.backend_processes((pid for (pid,) in newest_warehouse.query(backends)), database)
-        for backend in silent:
-            backend.suspend()
         try:
+            for backend in silent:
+                backend.suspend()
             began = time.monotonic()
             _kill(process, signal.SIGTERM)
             assert time.monotonic() - began < SOON_S
