@@ -308,3 +308,28 @@ def test_a_tls_connection_that_fails_breaks_no_other_one(tmp_path: Path, monkeyp
 
     ssl_workaround.isolate_connections()
     assert asyncio.run(read_after_a_failure()) == b"well"
+
+
+def test_an_exit_code_that_another_thread_has_read_is_no_line_of_the_log() -> None:
+    """Where SIGCHLD is ignored nobody can read one, which is how the thread that is second sees it."""
+    script = """if True:
+        import logging, signal
+        from tornado.ioloop import IOLoop
+        from distributed.process import AsyncProcess
+        from etl.job.dask import client
+
+        async def run():
+            process = AsyncProcess(target=int)
+            await process.start()
+            await process.join()
+            print(process.exitcode)
+
+        with client.started(1):
+            pass
+        logging.basicConfig()
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        IOLoop().run_sync(run)
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "255\n"
+    assert "exit status" not in done.stderr

@@ -177,6 +177,8 @@ def _log_as_we_do() -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+    # Two threads wait for a worker process that ends; Dask warns of what the second one cannot read.
+    logging.getLogger("distributed.process").setLevel(logging.ERROR)
 
 
 def best_effort_within(work: Callable[[], object], timeout_s: float) -> None:
