@@ -351,6 +351,7 @@ def _server(variables: frozenset[tuple[str, str]]) -> socket.socket:
 
 
 def _serve(orders: socket.socket) -> None:
+    from etl.extract import http_clients
     from etl.runtime import process_tuning
 
     before = dict(os.environ)
@@ -358,43 +359,64 @@ def _serve(orders: socket.socket) -> None:
     process_tuning.settle()
     for name in _IMPORTED:
         importlib.import_module(name)
+    http_clients.ssl_context()
     sys.path.extend(_TESTS)
     tasks = Path("/proc/self/task")
     assert not tasks.exists() or len(list(tasks.iterdir())) == 1, "a fork would lose the other threads"
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Nobody waits for those who wait for the commands.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    while True:
-        message, ends, _, _ = socket.recv_fds(orders, 1, 4)
-        if not message:
-            return
-        while not message.endswith(b"\n"):
-            message += orders.recv(1 << 16)
-        if os.fork() == 0:
-            orders.close()
-            _start_and_wait(json.loads(message), ends, before)
-        for end in ends:
-            os.close(end)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    ended, wakeup = os.pipe()
+    for end in (ended, wakeup):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(wakeup)
+    statuses: dict[int, int] = {}
+    with selectors.DefaultSelector() as selector:
+        selector.register(orders, selectors.EVENT_READ)
+        selector.register(ended, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is not orders:
+                    os.read(ended, 1 << 16)
+                elif not _start_what_is_ordered(orders, statuses, before):
+                    return
+            _report_the_ended(statuses)
 
 
-def _start_and_wait(order: dict[str, Any], ends: list[int], before: Mapping[str, str]) -> None:
-    """Start the command, report its process id, wait for it, and report its exit code and its peak memory."""
+def _start_what_is_ordered(orders: socket.socket, statuses: dict[int, int], before: Mapping[str, str]) -> bool:
+    """Start a command, and report its process id; whether anybody still orders."""
+    message, ends, _, _ = socket.recv_fds(orders, 1, 4)
+    if not message:
+        return False
+    while not message.endswith(b"\n"):
+        message += orders.recv(1 << 16)
     *streams, status = ends
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     child = os.fork()
     if child == 0:
-        os.close(status)
-        _run_command(order, streams, before)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        orders.close()
+        for other in (status, *statuses.values()):
+            os.close(other)
+        _run_command(json.loads(message), streams, before)
+    statuses[child] = status
     for stream in streams:
         os.close(stream)
-    os.write(status, f"{child}\n".encode())
-    _, how, usage = os.wait4(child, 0)
-    peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     with suppress(BrokenPipeError):
-        os.write(status, f"{os.waitstatus_to_exitcode(how)} {peak_bytes}\n".encode())
-    os._exit(0)
+        os.write(status, f"{child}\n".encode())
+    return True
+
+
+def _report_the_ended(statuses: dict[int, int]) -> None:
+    """Report the exit code and the peak memory of each command that has ended."""
+    while statuses:
+        child, how, usage = os.wait4(-1, os.WNOHANG)
+        if child == 0:
+            return
+        peak_bytes = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        with suppress(BrokenPipeError), os.fdopen(statuses.pop(child), "w", encoding="ascii") as status:
+            status.write(f"{os.waitstatus_to_exitcode(how)} {peak_bytes}\n")
 
 
 def _run_command(order: dict[str, Any], streams: Sequence[int], before: Mapping[str, str]) -> None:

@@ -62,7 +62,7 @@ def main() -> None:
 
 def _run() -> None:
     try:
-        app()
+        PROGRAM()
     except SystemExit as end:
         # What the parser refuses it has told already, on stderr.
         if end.code == ExitCode.USAGE:
@@ -182,3 +182,6 @@ for _command, _line, _examples in _COMMANDS:
     # click fills paragraphs, but for those that begin with this mark.
     _shown = "\n".join(("\b", "Examples:", *(f"  watch-time {example}" for example in _examples)))
     app.command(short_help=_line, epilog=_shown)(_command)
+
+PROGRAM: Final = typer.main.get_command(app)
+"""All commands with their options."""

@@ -11,8 +11,12 @@ policy, which checks the host by its name, applies with and without one.
 from __future__ import annotations
 
 import logging
+import os
 import socket
+import ssl
 import urllib.request
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import httpcore
@@ -24,7 +28,6 @@ from etl.domain.loopback import is_loopback
 from etl.extract.url_policy import UrlPolicy, parse_api_base
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Iterable, Mapping
 
     from pydantic import SecretStr
@@ -65,7 +68,7 @@ def api_client(base_url: str, *, token: SecretStr, org_id: str) -> httpx.Client:
             timeout=API_TIMEOUT,
             limits=_LIMITS,
             follow_redirects=False,
-            verify=httpx.create_ssl_context(),
+            verify=ssl_context(),
             trust_env=not is_loopback(base.host),
         )
     except (ImportError, ValueError, httpx.InvalidURL):
@@ -94,11 +97,36 @@ def storage_client(policy: UrlPolicy, *, proxies: Mapping[str, str] | None = Non
     )
 
 
+def ssl_context() -> ssl.SSLContext:
+    """The TLS context of both clients, with the certificate authorities that are configured now.
+
+    All clients of a process share it: reading the usual authorities takes longer than connecting.
+
+    Raises:
+        Misconfigured: the variable that names the authorities names none.
+    """
+    name = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), "")
+    place = os.environ.get(name)
+    try:
+        return _read_ssl_context(place, Path(place).stat().st_mtime_ns if place else 0)
+    except OSError as error:
+        why = "it contains none" if isinstance(error, ssl.SSLError) else error.strerror
+        raise Misconfigured(
+            f"no certificates can be read from {place}, which {name} names: {why}",
+            next_step=f"name the PEM file of your network's certificate authorities in SSL_CERT_FILE, or unset {name}",
+        ) from None
+
+
+@lru_cache(maxsize=1)
+def _read_ssl_context(_place: str | None, _modified_ns: int) -> ssl.SSLContext:
+    return httpx.create_ssl_context()
+
+
 class _StorageTransport(httpx.BaseTransport):
     """Connects through the host's proxy if there is one, otherwise directly to a checked address."""
 
     def __init__(self, policy: UrlPolicy, proxies: Mapping[str, str]) -> None:
-        context = httpx.create_ssl_context()
+        context = ssl_context()
         self._proxies = dict(proxies)
         self._direct = _CheckedTransport(policy, context)
         try:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import typer.main
 import yaml
 
 from etl.cli import main
@@ -114,7 +113,7 @@ def test_what_compose_refers_to_exists() -> None:
 
 
 def test_compose_runs_commands_that_there_are() -> None:
-    parser = typer.main.get_command(main.app)
+    parser = main.PROGRAM
     for service in _of_ours(_compose()).values():
         name, *options = service["command"]
         command = parser.commands[name]  # type: ignore[attr-defined]  # it is a group

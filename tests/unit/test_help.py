@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from etl.cli import main
@@ -15,7 +14,7 @@ from etl.cli import main
 if TYPE_CHECKING:
     from typer.core import TyperGroup
 
-PROGRAM = cast("TyperGroup", typer.main.get_command(main.app))
+PROGRAM = cast("TyperGroup", main.PROGRAM)
 EXAMPLES = [
     (name, line.strip())
     for name, command in PROGRAM.commands.items()

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-import typer.main
 import yaml
 
 from doc_examples import example
@@ -68,7 +67,7 @@ def test_every_setting_and_command_of_the_program_that_is_named_exists(page: str
     known = {variable_of(name) for name in Settings.model_fields}
     named = set(re.findall(rf"{PREFIX}[A-Z_]+", PAGES[page]))
     assert named - known - {f"{name}_FILE" for name in known} == set()
-    commands = set(typer.main.get_command(main.app).commands)  # type: ignore[attr-defined]  # a group
+    commands = set(main.PROGRAM.commands)  # type: ignore[attr-defined]  # a group
     assert set(re.findall(r"bin/watch-time ([a-z]+)", PAGES[page])) <= commands
 
 

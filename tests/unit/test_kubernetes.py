@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import kubernetes_validate
 import pytest
-import typer.main
 
 from etl import __version__
 from etl.cli import main
@@ -288,7 +287,7 @@ class TestNetworkPolicy:
 
 @every_job
 def test_its_arguments_are_commands_and_options_of_the_program(manifest: Manifest) -> None:
-    commands = typer.main.get_command(main.app).commands  # type: ignore[attr-defined]  # a group, since there are several
+    commands = main.PROGRAM.commands  # type: ignore[attr-defined]  # a group, since there are several
     (container,) = containers(manifest)
     assert "command" not in container, "the image's entry point is the program"
     command, *options = container["args"]

@@ -8,7 +8,6 @@ import tomllib
 from typing import TYPE_CHECKING, cast
 
 import pytest
-import typer.main
 
 import doc_examples
 import reference_pages
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from typer.core import TyperGroup
 
-PROGRAM = cast("TyperGroup", typer.main.get_command(main.app))
+PROGRAM = cast("TyperGroup", main.PROGRAM)
 PAGES = {
     str(file.relative_to(doc_examples.DOCS)): file.read_text(encoding="utf-8")
     for file in doc_examples.DOCS.rglob("*.md")

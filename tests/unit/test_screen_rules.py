@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-import typer.main
 from rich.console import Console, RenderableType
 from typer.testing import CliRunner
 
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
 
     from typer.core import TyperGroup
 
-PROGRAM = cast("TyperGroup", typer.main.get_command(main.app))
+PROGRAM = cast("TyperGroup", main.PROGRAM)
 WIDTHS = (60, 80, 120)
 ETL = Path(main.__file__).parents[1]
 COMMAND = re.compile(rf"watch-time (?:{'|'.join(PROGRAM.commands)})\b")

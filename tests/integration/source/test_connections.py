@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import certifi
 import httpcore
 import httpx
 import pytest
@@ -176,6 +178,41 @@ def test_a_certificate_authority_of_ones_own_is_trusted(
     """The connection is made to a checked address; the certificate is still that of the name."""
     monkeypatch.setenv("SSL_CERT_FILE", str(SELF_SIGNED))
     assert fetch(f"https://localhost:{tls_server.port}/r.csv", tmp_path) == CSV
+
+
+def test_a_file_of_authorities_that_is_replaced_is_read_again(
+    tls_server: RawServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Dask worker lives for months."""
+    file = tmp_path / "authorities.pem"
+    shutil.copy(certifi.where(), file)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with pytest.raises(Misconfigured, match="certificate that cannot be verified"):
+        fetch(f"https://localhost:{tls_server.port}/r.csv", tmp_path)
+    shutil.copy(SELF_SIGNED, file)
+    assert fetch(f"https://localhost:{tls_server.port}/r.csv", tmp_path) == CSV
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("SSL_CERT_FILE", None, "No such file or directory"),
+        ("SSL_CERT_FILE", "no certificate", "it contains none"),
+        ("SSL_CERT_DIR", None, "No such file or directory"),
+    ],
+)
+def test_authorities_that_cannot_be_read_are_for_a_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str | None, why: str
+) -> None:
+    place = tmp_path / "authorities"
+    if text is not None:
+        place.write_text(text)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv(name, str(place))
+    with pytest.raises(Misconfigured) as refused:
+        storage_client(PUBLIC)
+    assert str(refused.value) == f"no certificates can be read from {place}, which {name} names: {why}"
+    assert f"or unset {name}" in (refused.value.next_step or "")
 
 
 @pytest.mark.parametrize("base", ["http://api.example.com", "https://[::zz]", "https://h:99999", "ftp://localhost"])
