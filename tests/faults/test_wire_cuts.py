@@ -7,7 +7,6 @@ arrived.
 from __future__ import annotations
 
 import random
-import ssl
 from collections import Counter
 from contextlib import contextmanager
 from datetime import timedelta
@@ -80,8 +79,6 @@ def _bench(warehouse: Warehouse, url: str, monkeypatch: pytest.MonkeyPatch) -> I
     """With the proxy in front of what answers at `url`."""
     # Three blocks, and so three COPYs of facts and of contents, of fifty lines.
     monkeypatch.setattr(record_splitter, "BLOCK_RECORDS", 20)
-    # Nothing here speaks TLS, and reading the certificates would be a third of each run.
-    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", lambda *_, **__: None)
     with proxied(url, silence_s=0.05) as proxy, observing(warehouse.url) as observer:
         yield Bench(warehouse, proxy, observer)
 
