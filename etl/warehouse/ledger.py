@@ -191,6 +191,7 @@ def record_revision(
             "unknown_types": tally.unknown_types,
             "overruled": "; ".join(loaded.overridden) or None,
             "code_version": __version__,
+            "loaded_at": None,
             "load_duration": loaded.duration,
         },
     )

@@ -135,7 +135,7 @@ def restore(connection: Connection, accepted: Accepted, *, read_as: str, reason:
     `read_as` says how its columns were named by settings, `reason` why it stores nothing, where it does not.
     """
     columns = {name: getattr(accepted, name) for name in Accepted.__slots__}
-    connection.execute(statement("warehouse/restore_revision"), {**columns, "report_type": accepted.report_type.value})
+    connection.execute(statement("warehouse/record_revision"), {**columns, "report_type": accepted.report_type.value})
     ledger.record_stored(
         connection,
         accepted.slice,
