@@ -8,13 +8,13 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from etl.domain import contract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from etl.domain.pipeline_values import Chunk, EncodedChunk, Tally
@@ -35,8 +35,9 @@ def header_mapping(path: Path, aliases: Mapping[str, str]) -> str:
     return contract.header_mapping(header, contract.match_header(header, aliases))
 
 
-@contextmanager
-def encode(path: Path, aliases: Mapping[str, str], tally: Tally, stop: Stop) -> Iterator[Iterator[EncodedChunk]]:
+def encode(
+    path: Path, aliases: Mapping[str, str], tally: Tally, stop: Stop
+) -> AbstractContextManager[Iterator[EncodedChunk]]:
     """The report's lines, encoded one chunk ahead of the consumer, and counted in `tally`.
 
     Raises:
@@ -45,8 +46,7 @@ def encode(path: Path, aliases: Mapping[str, str], tally: Tally, stop: Stop) -> 
     """
     from etl.transform import copy_encoder, normalise  # noqa: PLC0415 - late
 
-    with copy_encoder.encode_ahead(_until_stopped(normalise.chunks(path, aliases=aliases), stop), tally) as encoded:
-        yield encoded
+    return copy_encoder.encode_ahead(_until_stopped(normalise.chunks(path, aliases=aliases), stop), tally)
 
 
 def _until_stopped(chunks: Iterator[Chunk], stop: Stop) -> Iterator[Chunk]:

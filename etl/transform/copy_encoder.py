@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +17,7 @@ from etl.transform.prefetch import prefetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from etl.domain.pipeline_values import Chunk, Reject, Tally
 
@@ -26,20 +26,13 @@ if TYPE_CHECKING:
 _CONTENTS_REMEMBERED: Final = 500_000
 
 
-@contextmanager
-def encode_ahead(chunks: Iterable[Chunk], tally: Tally) -> Iterator[Iterator[EncodedChunk]]:
-    """The encoded chunks in their order, made in a thread one step ahead of who sends them.
+def encode_ahead(chunks: Iterable[Chunk], tally: Tally) -> AbstractContextManager[Iterator[EncodedChunk]]:
+    """The encoded chunks in their order, made in a thread one step ahead of who sends them; no chunk is kept.
 
     Each chunk is counted into `tally`, which is complete when the last one was taken.
     """
-    with prefetch(encode_chunks(chunks, tally)) as encoded:
-        yield encoded
-
-
-def encode_chunks(chunks: Iterable[Chunk], tally: Tally) -> Iterator[EncodedChunk]:
-    """The encoded chunks in their order; each chunk is counted into `tally`, and not kept."""
     # Not in a loop, whose variable would keep a chunk while the next one is made.
-    return map(partial(_encoded, tally=tally, known=_KnownContents()), chunks)
+    return prefetch(map(partial(_encoded, tally=tally, known=_KnownContents()), chunks))
 
 
 def _encoded(chunk: Chunk, tally: Tally, known: _KnownContents) -> EncodedChunk:
