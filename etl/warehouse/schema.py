@@ -63,9 +63,7 @@ def migrate(database: Database) -> tuple[str | None, str]:
             if not connection.execute(_HAS_SCHEMA, [database.schema]).fetchone():
                 # Not IF NOT EXISTS: that wants the right to create schemas even where there is nothing to create.
                 connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(database.schema)))
-            before = version(connection)
-            if before is not None and not _can_migrate(before):
-                raise _not_of_this_line(database, before)
+            before = _version_to_work_with(database, connection)
             config = Config(attributes={"connection": sqlalchemy_connection})
             config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
             try:
@@ -92,11 +90,9 @@ def require_head(database: Database, connection: Connection) -> None:
     Raises:
         SchemaNotReady: not migrated, behind, or ahead of this program; with the command to type.
     """
-    found = version(connection)
+    found = _version_to_work_with(database, connection)
     if found == HEAD:
         return
-    if found is not None and not _can_migrate(found):
-        raise _not_of_this_line(database, found)
     if database.is_embedded:
         migrate(database)
         return
@@ -110,10 +106,7 @@ def needs_migration(database: Database, connection: Connection) -> bool:
     Raises:
         SchemaNotReady: this program cannot migrate those that are there.
     """
-    found = version(connection)
-    if found is not None and not _can_migrate(found):
-        raise _not_of_this_line(database, found)
-    return found != HEAD
+    return _version_to_work_with(database, connection) != HEAD
 
 
 def owner(connection: Connection) -> str | None:
@@ -147,23 +140,26 @@ def require_owner(database: Database, connection: Connection, org_id: str) -> No
         )
 
 
-def _can_migrate(found: str) -> bool:
-    return found <= HEAD and not _OF_DEVELOPMENT.fullmatch(found)
+def _version_to_work_with(database: Database, connection: Connection) -> str | None:
+    """The schema's version, which is this program's or can be migrated to it; None when it was never migrated.
 
-
-def _not_of_this_line(database: Database, found: str) -> SchemaNotReady:
-    """What to do about a version that this program cannot migrate."""
-    if _OF_DEVELOPMENT.fullmatch(found):
-        return SchemaNotReady(
+    Raises:
+        SchemaNotReady: this program cannot migrate it; with what to do.
+    """
+    found = version(connection)
+    if found is not None and _OF_DEVELOPMENT.fullmatch(found):
+        raise SchemaNotReady(
             f"schema {database.schema} of {database} was made by a development version ({found}), before the first "
             "release; it cannot be migrated",
             next_step="load the reports into a new schema: set WATCH_TIME_SCHEMA to a new name, then: "
             "`watch-time migrate` `watch-time backfill --start FIRST --end LAST`",
         )
-    return SchemaNotReady(
-        f"schema {database.schema} of {database} is at version {found}, newer than this program supports ({HEAD})",
-        next_step="upgrade watch-time to the version that migrated it, or newer",
-    )
+    if found is not None and found > HEAD:
+        raise SchemaNotReady(
+            f"schema {database.schema} of {database} is at version {found}, newer than this program supports ({HEAD})",
+            next_step="upgrade watch-time to the version that migrated it, or newer",
+        )
+    return found
 
 
 def _migrations() -> Path:
