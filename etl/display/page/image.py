@@ -9,7 +9,8 @@ import vl_convert
 
 from etl.diagnostics.status import SIGNS
 from etl.display.number_format import in_days
-from etl.display.page import image_charts, theme
+from etl.display.page import image_charts
+from etl.display.page.theme import LIGHT
 from etl.domain.plurals import plural
 
 if TYPE_CHECKING:
@@ -26,22 +27,19 @@ _SCALE: Final = 1.5
 
 def png(figures: Figures) -> bytes:
     """The image."""
-    paint = theme.on_paper
     parts = []
     if not figures.is_bare:
         parts += [
-            image_charts.watch_time(figures, paint).properties(
+            image_charts.watch_time(figures).properties(
                 width=_WIDTH, title=_title("Watch time per day", *_marks(figures))
             ),
-            image_charts.viewers(figures, paint).properties(
+            image_charts.viewers(figures).properties(
                 width=_WIDTH, title=_title("Viewers per day", *_viewer_notes(figures))
             ),
         ]
-    parts.append(
-        image_charts.coverage(figures, paint).properties(width=_WIDTH, title=_title("Coverage", _legend(figures)))
-    )
+    parts.append(image_charts.coverage(figures).properties(width=_WIDTH, title=_title("Coverage", _legend(figures))))
     if figures.top:
-        parts.append(image_charts.top_content(figures, paint).properties(width=_WIDTH, title=_title("Top content")))
+        parts.append(image_charts.top_content(figures).properties(width=_WIDTH, title=_title("Top content")))
     page = (
         alt.vconcat(*parts, spacing=30)
         .resolve_scale(color="independent")
@@ -62,8 +60,8 @@ def png(figures: Figures) -> bytes:
         page.to_dict(),
         vl_version=image_charts.VEGA_LITE,
         scale=_SCALE,
-        config=image_charts.config(paint, theme.FONT)
-        | {"background": paint("paper"), "axisY": {"minExtent": _AXIS, "maxExtent": _AXIS}},
+        config=image_charts.config()
+        | {"background": LIGHT["paper"], "axisY": {"minExtent": _AXIS, "maxExtent": _AXIS}},
         # Nothing is fetched: the charts contain all data.
         allowed_base_urls=[],
     )

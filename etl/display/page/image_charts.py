@@ -10,12 +10,12 @@ import altair as alt
 
 from etl.diagnostics.page_data import content_seconds
 from etl.diagnostics.status import PRESUMED_EMPTY, SIGNS
-from etl.display.page import theme
 from etl.display.page.content_names import label
+from etl.display.page.theme import FONT, LIGHT, colour_of, name_of
 from etl.domain.slices import ReportType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date
 
     from etl.diagnostics.page_data import Day, Figures
@@ -36,7 +36,7 @@ def hours(seconds: Decimal) -> float:
     return float(seconds / _HOUR_S)
 
 
-def watch_time(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
+def watch_time(figures: Figures) -> alt.LayerChart:
     """Hours per day, the streaming types stacked; days on which a report is missing are marked."""
     values = [
         {
@@ -56,16 +56,16 @@ def watch_time(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
         .encode(
             x=_days_axis(figures.days),
             y=alt.Y("hours:Q", title="hours", stack="zero", axis=alt.Axis(format=",f", tickCount=5)),
-            color=alt.Color("type:N", scale=_kinds(figures, paint), legend=alt.Legend(title=None, orient="top")),
+            color=alt.Color("type:N", scale=_kinds(figures), legend=alt.Legend(title=None, orient="top")),
             opacity=alt.when("datum.provisional").then(alt.value(0.6)).otherwise(alt.value(1)),
             order=alt.Order("place:Q", sort="ascending"),
         )
         .properties(name="sums")
     )
-    return _layers(*_gaps(figures, paint), bars).properties(height=230)
+    return _layers(*_gaps(figures), bars).properties(height=230)
 
 
-def viewers(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
+def viewers(figures: Figures) -> alt.LayerChart:
     """Identified customers per day; the line breaks where there is no report, and a day with one report is hollow."""
     values = [
         {"date": day.report_date.isoformat(), "viewers": day.viewers, "partial": bool(day.missing)}
@@ -75,17 +75,17 @@ def viewers(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
         x=_days_axis(figures.days),
         y=alt.Y("viewers:Q", title="viewers", axis=alt.Axis(format=",f", tickCount=4), scale=alt.Scale(zero=True)),
     )
-    line = base.mark_line(color=paint("viewers"), strokeWidth=2, invalid="break-paths-show-path-domains")
+    line = base.mark_line(color=LIGHT["viewers"], strokeWidth=2, invalid="break-paths-show-path-domains")
     points = (
         base.transform_filter("datum.viewers != null")
-        .mark_point(filled=True, size=42, opacity=1, stroke=paint("viewers"), strokeWidth=1.5)
-        .encode(fill=alt.when("datum.partial").then(alt.value(paint("paper"))).otherwise(alt.value(paint("viewers"))))
+        .mark_point(filled=True, size=42, opacity=1, stroke=LIGHT["viewers"], strokeWidth=1.5)
+        .encode(fill=alt.when("datum.partial").then(alt.value(LIGHT["paper"])).otherwise(alt.value(LIGHT["viewers"])))
     )
-    layers = (*_gaps(figures, paint), line.properties(name="trend"), points.properties(name="counts"))
+    layers = (*_gaps(figures), line.properties(name="trend"), points.properties(name="counts"))
     return _layers(*layers).properties(height=215)
 
 
-def top_content(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
+def top_content(figures: Figures) -> alt.LayerChart:
     """The most watched content items, the streaming types stacked; each title is above its bar."""
     shown = [(one, content_seconds(figures, one)) for one in figures.top[:TOP]]
     values = [
@@ -108,12 +108,12 @@ def top_content(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart
         .encode(
             x=alt.X("hours:Q", axis=None, stack="zero"),
             y=place,
-            color=alt.Color("type:N", scale=_kinds(figures, paint), legend=alt.Legend(title=None, orient="top")),
+            color=alt.Color("type:N", scale=_kinds(figures), legend=alt.Legend(title=None, orient="top")),
             order=alt.Order("order:Q", sort="ascending"),
         )
     )
     named = _chart(labels).encode(y=place)
-    style: dict[str, Any] = {"baseline": "bottom", "dy": 2, "fontSize": 12.5, "color": paint("ink")}
+    style: dict[str, Any] = {"baseline": "bottom", "dy": 2, "fontSize": 12.5, "color": LIGHT["ink"]}
     titles = named.mark_text(align="left", limit=alt.ExprRef("width - 90"), **style).encode(
         x=alt.value(0), text="title:N"
     )
@@ -122,7 +122,7 @@ def top_content(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart
     return _layers(*layers).properties(height=36 * len(shown))
 
 
-def coverage(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
+def coverage(figures: Figures) -> alt.LayerChart:
     """The calendar as a chart, for the image: a row per week, and per date a cell for LIVE and one for VOD."""
     values = [
         {
@@ -137,7 +137,7 @@ def coverage(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
     ]
     states = [state for state in SIGNS if any(one.shown_as == state for one in figures.slices)]
     weeks = list(dict.fromkeys(str(value["week"]) for value in values))
-    colours = alt.Scale(domain=states, range=[paint(theme.name_of(state)) for state in states])
+    colours = alt.Scale(domain=states, range=[LIGHT[name_of(state)] for state in states])
     base = _chart(values).encode(
         x=alt.X("weekday:O", scale=alt.Scale(domain=list(_WEEKDAYS)), title=None,
                 axis=alt.Axis(orient="top", labelAngle=0, ticks=False, domain=False)),
@@ -147,11 +147,11 @@ def coverage(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
     cells = base.mark_rect(strokeWidth=1.5, cornerRadius=3, width=alt.RelativeBandSize(0.86), height=17).encode(
         stroke=alt.Stroke("state:N", scale=colours, legend=None),
         fill=alt.when("datum.solid").then(alt.Fill("state:N", scale=colours, legend=None)).otherwise(
-            alt.value(paint("paper"))
+            alt.value(LIGHT["paper"])
         ),
     )  # fmt: skip
     signs = base.mark_text(fontSize=11, fontWeight="bold").encode(
-        text="sign:N", color=alt.when("datum.solid").then(alt.value(paint("paper"))).otherwise(alt.value(paint("ink")))
+        text="sign:N", color=alt.when("datum.solid").then(alt.value(LIGHT["paper"])).otherwise(alt.value(LIGHT["ink"]))
     )
     return _layers(cells.properties(name="cells"), signs).properties(height=alt.Step(24))
 
@@ -160,24 +160,24 @@ def coverage(figures: Figures, paint: Callable[[str], str]) -> alt.LayerChart:
 _HOLLOW: Final = {state for state in SIGNS if state in {"empty", PRESUMED_EMPTY, "never tried", "unavailable"}}
 
 
-def config(paint: Callable[[str], str], font: str) -> dict[str, Any]:
+def config() -> dict[str, Any]:
     """What all charts have in common."""
     return {
         "background": None,
-        "font": font,
+        "font": FONT,
         "view": {"stroke": None},
         "axis": {
-            "labelColor": paint("soft"),
-            "titleColor": paint("soft"),
-            "gridColor": paint("line"),
-            "domainColor": paint("line"),
-            "tickColor": paint("line"),
+            "labelColor": LIGHT["soft"],
+            "titleColor": LIGHT["soft"],
+            "gridColor": LIGHT["line"],
+            "domainColor": LIGHT["line"],
+            "tickColor": LIGHT["line"],
             "labelFontSize": 12,
             "titleFontSize": 12,
             "titleFontWeight": "normal",
         },
-        "legend": {"labelColor": paint("ink"), "labelFontSize": 12, "symbolType": "square"},
-        "title": {"color": paint("ink"), "subtitleColor": paint("soft"), "anchor": "start"},
+        "legend": {"labelColor": LIGHT["ink"], "labelFontSize": 12, "symbolType": "square"},
+        "title": {"color": LIGHT["ink"], "subtitleColor": LIGHT["soft"], "anchor": "start"},
     }
 
 
@@ -214,7 +214,7 @@ def _named(dates: Sequence[date]) -> list[date]:
     return [day for day in dates if day.day == 1]
 
 
-def _gaps(figures: Figures, paint: Callable[[str], str]) -> tuple[alt.Chart, alt.Chart]:
+def _gaps(figures: Figures) -> tuple[alt.Chart, alt.Chart]:
     """A band over each day on which a report is missing, and a question mark over each stretch of them."""
     missing = [day for day in figures.days if day.missing]
     bands = [
@@ -231,18 +231,18 @@ def _gaps(figures: Figures, paint: Callable[[str], str]) -> tuple[alt.Chart, alt
     axis = _days_axis(figures.days)
     return (
         _chart(bands)
-        .mark_rect(fill=paint("gap"), width=alt.RelativeBandSize(1.25))
+        .mark_rect(fill=LIGHT["gap"], width=alt.RelativeBandSize(1.25))
         .encode(x=axis)
         .properties(name="gaps"),
         _chart(marks)
-        .mark_text(text="?", baseline="top", fontWeight="bold", fontSize=13, color=paint("soft"))
+        .mark_text(text="?", baseline="top", fontWeight="bold", fontSize=13, color=LIGHT["soft"])
         .encode(x=axis, y=alt.value(3)),
     )
 
 
-def _kinds(figures: Figures, paint: Callable[[str], str]) -> alt.Scale:
+def _kinds(figures: Figures) -> alt.Scale:
     return alt.Scale(
-        domain=[kind.label for kind in figures.kinds], range=[paint(theme.colour_of(kind)) for kind in figures.kinds]
+        domain=[kind.label for kind in figures.kinds], range=[LIGHT[colour_of(kind)] for kind in figures.kinds]
     )
 
 

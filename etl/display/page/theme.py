@@ -61,8 +61,3 @@ def colour_of(kind: Kind) -> str:
     """One hue per report: its own streaming type's, and a deeper one for what else the report holds."""
     own = kind.report_type.value
     return own.lower() if kind.streaming_type == own else f"{own.lower()}-other"
-
-
-def on_paper(name: str) -> str:
-    """The colour on white."""
-    return LIGHT[name]
