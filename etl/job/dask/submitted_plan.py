@@ -16,7 +16,7 @@ from distributed import CancelledError, Future
 
 from etl.domain.errors import CredentialsRefused, DatabaseUnavailable, ExitCode, WatchTimeError
 from etl.domain.outcome import Outcome, Result, refusal
-from etl.job.dask import progress_forwarding, worker
+from etl.job.dask import progress_forwarding, worker, worker_context
 from etl.job.dask.client import best_effort_within
 from etl.job.dask.scheduler_health import SchedulerHealth
 from etl.job.dask.task_errors import outcome_of
@@ -119,7 +119,7 @@ class SubmittedPlan:
 
     def end(self) -> None:
         """Let the workers close what they opened for the run."""
-        best_effort_within(lambda: self._client.run(worker.end, self._terms.run, on_error="ignore"), _END_S)
+        best_effort_within(lambda: self._client.run(worker_context.end, self._terms.run, on_error="ignore"), _END_S)
 
     def _expect(self, task: _Task) -> None:
         self._todo[task.future.key] = task

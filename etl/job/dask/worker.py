@@ -78,11 +78,6 @@ def sync_slice(planned: PlannedSlice, terms: RunTerms) -> Outcome:
     return outcome
 
 
-def end(run: str) -> None:
-    """Close what was opened for a run, unless it is in use. For the worker's event loop: it does not block."""
-    worker_context.end(run)
-
-
 async def stop(run: str, timeout_s: float) -> None:
     """Stop the slices of a run, and wait until they are rolled back. For the worker's event loop.
 

@@ -132,7 +132,7 @@ def give_up(run: str) -> WorkerContext | None:
 
 
 def end(run: str) -> None:
-    """Close a run's context, unless it is in use. Does not block."""
+    """Close a run's context, unless it is in use. For the worker's event loop: it does not block."""
     with _registry:
         context = _contexts.get(run)
         if context is None or context.users:
