@@ -163,9 +163,9 @@ class _Interview:
 
     def settings(self) -> Settings:
         """The settings with the answers so far. From here on, their secrets are masked."""
-        from etl.diagnostics import init_checks
+        from etl.config.settings import Settings
 
-        settings = init_checks.settings_of(**self.answers)
+        settings = Settings.load(answers=self.answers)
         logs.configure(secrets=settings.secrets())
         return settings
 

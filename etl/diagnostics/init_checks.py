@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from etl.config.settings import Settings
+from typing import TYPE_CHECKING
+
 from etl.domain.slices import ReportType, Slice, target_date
 from etl.warehouse import schema
 from etl.warehouse.database import open_warehouse
 
-
-def settings_of(**answers: str) -> Settings:
-    """The settings with these answers; what was not asked comes from the environment.
-
-    Raises:
-        Misconfigured: an answer is not valid.
-    """
-    return Settings.load(answers=answers)
+if TYPE_CHECKING:
+    from etl.config.settings import Settings
 
 
 def check_source(settings: Settings) -> tuple[str, bool]:
