@@ -95,7 +95,7 @@ def _known(
     token_file: Path | None, org_id: str | None, database_url: str | None, api_base_url: str | None
 ) -> dict[str, str]:
     """The settings known from options, environment and `.env`."""
-    from etl.config.environment import given, read_secret_files, variable_of
+    from etl.config.environment import given, read_secret_files, variable_of, why_unreadable
 
     names = ("api_token", "org_id", "database_url", "api_base_url")
     variables = given()
@@ -105,8 +105,9 @@ def _known(
         try:
             text = sys.stdin.read() if str(token_file) == "-" else token_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not valid UTF-8"
-            raise Misconfigured(f"{token_file} cannot be read: {why}", next_step="correct --token-file") from None
+            raise Misconfigured(
+                f"{token_file} cannot be read: {why_unreadable(error)}", next_step="correct --token-file"
+            ) from None
         known["api_token"] = text.strip()
     options = {"org_id": org_id, "database_url": database_url, "api_base_url": api_base_url}
     return known | {name: value for name, value in options.items() if value}

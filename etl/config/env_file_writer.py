@@ -6,6 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Final
 
+from etl.config.environment import why_unreadable
 from etl.domain.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -38,9 +39,8 @@ def write(file: Path, values: Mapping[str, str]) -> None:
         new.replace(file)
     except (OSError, UnicodeDecodeError) as error:
         new.unlink(missing_ok=True)
-        why = error.strerror if isinstance(error, OSError) else "it is not valid UTF-8"
         raise Misconfigured(
-            f"{file.resolve()} cannot be written: {why}", next_step="fix the file or its folder"
+            f"{file.resolve()} cannot be written: {why_unreadable(error)}", next_step="fix the file or its folder"
         ) from None
 
 

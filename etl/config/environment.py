@@ -42,7 +42,7 @@ def _env_file() -> dict[str, str | None]:
         return dotenv_values(".env")
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(
-            f".env in {Path.cwd()} cannot be read: {_why_unreadable(error)}",
+            f".env in {Path.cwd()} cannot be read: {why_unreadable(error)}",
             next_step="fix the file, or set the variables in the environment",
         ) from None
 
@@ -61,7 +61,7 @@ def read_secret_files(names: Iterable[str], variables: Mapping[str, str], proble
         try:
             text = Path(file_name).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            problems[f"{variable}_FILE"] = f" names {file_name}, which cannot be read: {_why_unreadable(error)}"
+            problems[f"{variable}_FILE"] = f" names {file_name}, which cannot be read: {why_unreadable(error)}"
             continue
         if text:
             values[name] = text
@@ -91,5 +91,6 @@ def open_to_others(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _why_unreadable(error: OSError | UnicodeDecodeError) -> str:
+def why_unreadable(error: OSError | UnicodeDecodeError) -> str:
+    """What kept a text file from being read, or written, in words that follow a colon."""
     return str(error.strerror) if isinstance(error, OSError) else "it is not valid UTF-8"
