@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from etl.archive import layout
@@ -133,24 +134,14 @@ def finish_pending(database: Database, archive: Archive, progress: ProgressRepor
     """Publish and mark what is committed and was not, as after a crash between the two; gives the slices."""
     progress.begin(f"listing {archive.store.url}")
     names = archive.store.names(layout.FACTS, layout.REVISIONS)
-    pending = _pending(_known(database), names)
-    progress.expect(len(pending))
-    published = []
-    for slice_ in pending:
-        if _publish(database, archive, slice_):
-            published.append(slice_)
-        progress.advance(f"{slice_} published")
-    return published
+    return _publish(database, archive, _pending(_known(database), names), progress)
 
 
 def sweep(
     database: Database, archive: Archive, found: Audit, stop: Stop, progress: ProgressReporter = SILENT
 ) -> list[str]:
     """Finish what is unfinished, and remove what nothing refers to; gives the names that were removed."""
-    progress.expect(len(found.unfinished))
-    for slice_ in found.unfinished:
-        _publish(database, archive, slice_)
-        progress.advance(f"{slice_} published")
+    _publish(database, archive, found.unfinished, progress)
     by_slice: defaultdict[Slice, list[str]] = defaultdict(list)
     for file in found.unreferenced:
         if owner := layout.slice_of(file.name):
@@ -163,8 +154,17 @@ def sweep(
     return removed
 
 
-def _publish(database: Database, archive: Archive, slice_: Slice) -> bool:
-    return database.run(lambda connection: archive.publish(connection, slice_))
+def _publish(
+    database: Database, archive: Archive, slices: Collection[Slice], progress: ProgressReporter
+) -> list[Slice]:
+    """Publish these slices, each in a transaction of its own; gives those that needed it."""
+    progress.expect(len(slices))
+    published = []
+    for slice_ in slices:
+        if database.run(partial(archive.publish, slice_=slice_)):
+            published.append(slice_)
+        progress.advance(f"{slice_} published")
+    return published
 
 
 def _removed(database: Database, archive: Archive, slice_: Slice, candidates: Collection[str], stop: Stop) -> list[str]:
