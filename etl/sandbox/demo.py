@@ -13,6 +13,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
@@ -30,7 +31,6 @@ from etl.warehouse import embedded_postgres
 
 if TYPE_CHECKING:
     from datetime import date
-    from pathlib import Path
 
     from rich.console import Console
 
@@ -148,7 +148,7 @@ class _Demo:
 
     def tell_how_to_go_on(self) -> None:
         """What a newcomer can type next."""
-        command = "watch-time" if shutil.which("watch-time") else str(_program().resolve())
+        command = "watch-time" if shutil.which("watch-time") else str(Path(sys.argv[0]).resolve())
         page = (self._folder / _PAGE).resolve()
         self.say(f"Open the page in a browser: {page.as_uri()}")
         self._print(f"  {'open' if sys.platform == 'darwin' else 'xdg-open'} {shlex.quote(str(page))}", style="cyan")
@@ -201,9 +201,3 @@ def _source(config: SandboxConfig, base_url: str) -> dict[str, str]:
 def _newest_with_history(sandbox: Sandbox, target: date) -> Slice:
     days = (target - timedelta(days=back) for back in range(1, _DAYS))
     return next(slice_ for day in days if sandbox.has_history(slice_ := Slice(day, ReportType.VOD)))
-
-
-def _program() -> Path:
-    from pathlib import Path  # noqa: PLC0415
-
-    return Path(sys.argv[0])
