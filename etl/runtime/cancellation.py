@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 # A process that a signal ended is known to shells and schedulers by 128 and the signal's number.
-_SIGNALLED: Final = 128
+SIGNALLED: Final = 128
 
 
 class Stopped(Exception):
@@ -52,10 +52,10 @@ def exit_on_signals() -> None:
     def first(signum: int, _frame: FrameType | None) -> None:
         for stopping in (signal.SIGTERM, signal.SIGINT):
             signal.signal(stopping, second)
-        raise SystemExit(_SIGNALLED + signum)
+        raise SystemExit(SIGNALLED + signum)
 
     def second(signum: int, _frame: FrameType | None) -> None:
-        os._exit(_SIGNALLED + signum)
+        os._exit(SIGNALLED + signum)
 
     for stopping in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stopping, first)

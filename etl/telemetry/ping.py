@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import structlog
 
 from etl.domain.errors import ExitCode, Misconfigured
+from etl.runtime.cancellation import SIGNALLED
 from etl.runtime.time_limit import Background, within
 from etl.telemetry.http_sender import request, require_http
 
@@ -26,7 +27,6 @@ _TIMEOUT_S: Final = 11.0
 _START_TIMEOUT_S: Final = 5.0
 # Who stops a process kills it soon after.
 _STOPPING_S: Final = 1.0
-_STOPPED_FROM: Final = 128
 
 
 class Ping:
@@ -42,7 +42,7 @@ class Ping:
 
     def finish(self, exit_code: int, summary: str) -> None:
         """Tell how the run ended, within a quarter of a minute; within a second where it was stopped."""
-        stopped = exit_code >= _STOPPED_FROM
+        stopped = exit_code >= SIGNALLED
         if self._starting and not stopped:
             try:
                 self._starting.result(_START_TIMEOUT_S)

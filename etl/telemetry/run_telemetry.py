@@ -20,6 +20,7 @@ from etl.config.settings import Settings
 from etl.config.telemetry_settings import TelemetrySettings, unread_telemetry
 from etl.domain.errors import ExitCode, WatchTimeError
 from etl.runtime import logs
+from etl.runtime.cancellation import SIGNALLED
 from etl.runtime.time_limit import within
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ _LEDGER_S: Final = 15.0
 _FILE_S: Final = 5.0
 _PUSH_S: Final = 5.0
 _NOTE_S: Final = 10.0
-_STOPPED_FROM: Final = 128
 
 
 @contextmanager
@@ -93,9 +93,7 @@ class _RunTelemetry:
         if self._ping:
             self._ping.finish(exit_code, _summary(self._command, exit_code, outcomes, not_tried))
         settings = self._settings
-        if exit_code >= _STOPPED_FROM or not (
-            settings.metrics_file or settings.pushgateway_url or settings.notify_urls
-        ):
+        if exit_code >= SIGNALLED or not (settings.metrics_file or settings.pushgateway_url or settings.notify_urls):
             return
         snapshot = _quietly("warehouse_snapshot_failed", lambda: within(_LEDGER_S, _snapshot))
         if settings.metrics_file or settings.pushgateway_url:
