@@ -21,12 +21,9 @@ def archive(
     from etl.display import archive_screen
     from etl.runtime.cancellation import Stop
     from etl.warehouse import schema
-    from etl.warehouse.database import open_warehouse
 
     settings, stop = output.settings("org_id", "database_url", "archive_url"), Stop()
-    with open_warehouse(settings, stop=stop) as database, output.live_progress() as live:
-        database.run(lambda connection: schema.require_head(database, connection))
-        database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
+    with schema.open_checked(settings, stop=stop) as database, output.live_progress() as live:
         live.begin(f"listing {settings.archive_url}")
         opened = open_archive(settings, stop)
         found, removed = audit.audit_archive(database, opened, live), list[str]()

@@ -19,7 +19,6 @@ from etl.load.difference import DifferenceLoad
 from etl.pipeline import report_reader
 from etl.warehouse import ledger, schema
 from etl.warehouse.connection import fetch_rows
-from etl.warehouse.database import open_warehouse
 from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
@@ -200,11 +199,9 @@ def open_verification(settings: Settings, *, with_source: bool) -> Iterator[Veri
     Raises:
         SchemaNotReady, WrongOrganization: there is nothing to verify, or it is another organization's.
     """
-    with open_warehouse(settings) as database:
-        database.run(lambda connection: schema.require_head(database, connection))
+    with schema.open_checked(settings, with_owner=with_source) as database:
         if not with_source:
             yield Verification(settings, database, None)
             return
-        database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
         with report_source.open_source(settings, database.stop) as reports:
             yield Verification(settings, database, reports)

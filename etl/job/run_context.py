@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from etl.extract import report_source
 from etl.pipeline.slice_sync import Pipeline
 from etl.warehouse import schema
-from etl.warehouse.database import open_warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,9 +48,7 @@ def open_run_context(
         SchemaNotReady, WrongOrganization: before any request to the source.
         ArchiveUnavailable, CredentialsRefused, Misconfigured: the configured archive cannot be read.
     """
-    with open_warehouse(settings, stop=stop) as database:
-        database.run(lambda connection: schema.require_head(database, connection))
-        database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
+    with schema.open_checked(settings, stop=stop) as database:
         archive = _archive(settings, stop)
         with report_source.open_source(settings, stop, requests_per_second=requests_per_second) as reports:
             pipeline = Pipeline(settings, database, reports, stop, archive, on_pause=on_pause)

@@ -8,7 +8,6 @@ from etl.load import compaction, distinct_customers
 from etl.runtime.cancellation import Stop
 from etl.runtime.progress_reporter import SILENT, ProgressReporter
 from etl.warehouse import schema
-from etl.warehouse.database import open_warehouse
 
 if TYPE_CHECKING:
     from etl.config.settings import Settings
@@ -28,8 +27,7 @@ def maintain(
         SchemaNotReady: the tables are missing or of another version.
     """
     stop, today = Stop(), settings.today()
-    with open_warehouse(settings, stop=stop) as database:
-        database.run(lambda connection: schema.require_head(database, connection))
+    with schema.open_checked(settings, stop=stop, with_owner=False) as database:
         done, trouble = compaction.compact_all(database, settings, stop, today=today, progress=progress)
         counted, _ = distinct_customers.count_stale(database, settings, stop, today=today, progress=progress)
     return done, counted, trouble

@@ -25,7 +25,6 @@ from etl.pipeline.outcome_recorder import Recorder
 from etl.runtime.cancellation import Stop
 from etl.runtime.progress_reporter import SILENT, ProgressReporter
 from etl.warehouse import revisions, schema
-from etl.warehouse.database import open_warehouse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -184,8 +183,5 @@ def open_replay(settings: Settings, *, stop: Stop | None = None) -> Iterator[Rep
         ArchiveUnavailable, CredentialsRefused, Misconfigured: the archive cannot be read.
     """
     stop = stop or Stop()
-    with open_warehouse(settings, stop=stop) as database:
-        database.run(lambda connection: schema.require_head(database, connection))
-        database.run(lambda connection: schema.require_owner(database, connection, settings.require("org_id")))
-        with scratch_folder.folder() as folder:
-            yield Replay(settings, database, open_archive(settings, stop), folder)
+    with schema.open_checked(settings, stop=stop) as database, scratch_folder.folder() as folder:
+        yield Replay(settings, database, open_archive(settings, stop), folder)

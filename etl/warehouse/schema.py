@@ -6,6 +6,7 @@ Alembic does the bringing and is imported only for that; the check reads one row
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,11 +16,15 @@ from psycopg import sql
 from etl.domain.errors import SchemaNotReady, WrongOrganization
 from etl.warehouse import citus
 from etl.warehouse.connection import configure
+from etl.warehouse.database import open_warehouse
 from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
+    from etl.config.settings import Settings
+    from etl.runtime.cancellation import Stop
     from etl.warehouse.connection import Connection
     from etl.warehouse.database import Database
 
@@ -98,6 +103,20 @@ def require_head(database: Database, connection: Connection) -> None:
         return
     state = "has no watch-time tables" if found is None else f"is at version {found}; this program needs {HEAD}"
     raise SchemaNotReady(f"schema {database.schema} of {database} {state}", next_step="`watch-time migrate`")
+
+
+@contextmanager
+def open_checked(settings: Settings, *, stop: Stop | None = None, with_owner: bool = True) -> Iterator[Database]:
+    """The configured warehouse, its tables of this version and, unless `with_owner` is false, of this organization.
+
+    Raises:
+        SchemaNotReady, WrongOrganization: as `require_head` and `require_owner` do.
+    """
+    with open_warehouse(settings, stop=stop) as database:
+        database.run(lambda connection: require_head(database, connection))
+        if with_owner:
+            database.run(lambda connection: require_owner(database, connection, settings.require("org_id")))
+        yield database
 
 
 def needs_migration(database: Database, connection: Connection) -> bool:
