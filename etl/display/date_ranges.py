@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from etl.domain.plurals import plural
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import date
 
     from etl.domain.slices import ReportType, Slice
 
+WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _SPAN: Final = re.compile(r"--start \S+ --end \S+( --type \w+)?")
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d)?")
 # What a person has to look at slice by slice.
@@ -68,6 +71,17 @@ def ranges(slices: Iterable[Slice]) -> list[Range]:
         else:
             found.append(Range(day, day, frozenset(types[day])))
     return found
+
+
+def listed(found: Sequence[Range], most: int) -> str:
+    """The first of these ranges, `most` of them, and how many more there are."""
+    more = f"; and {plural(len(found) - most, 'more range')}" if len(found) > most else ""
+    return "; ".join(map(str, found[:most])) + more
+
+
+def monday_of(day: date) -> date:
+    """The first day of the week that `day` is in."""
+    return day - timedelta(days=day.weekday())
 
 
 def ranges_by_reason(reasons: Iterable[tuple[Slice, str]]) -> list[tuple[Range, str]]:

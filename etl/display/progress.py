@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+from etl.display.number_format import duration
 from etl.domain.outcome import Result
 from etl.runtime.progress_reporter import ProgressReporter
 
@@ -37,7 +38,6 @@ _LABEL: Final = len("2026-11-28 LIVE ") + max(map(len, Result))
 _SPEED: Final = len("9999.9/min")
 # Of a narrower terminal the bar would get nothing.
 _WIDE: Final = 80
-_MINUTE_S: Final = 60
 
 
 class Speed(ProgressColumn):
@@ -62,11 +62,12 @@ class _Standing:
 
     def line(self, now_s: float) -> Text:
         left_s = self.next_s - now_s
+        left = duration(timedelta(seconds=left_s))
         pause = self.pause
         if self.gives_up_at is None:
-            when = f"attempt {pause.attempt + 1} in {_in(left_s)}" if left_s > 0 else f"attempt {pause.attempt + 1}"
+            when = f"attempt {pause.attempt + 1} in {left}" if left_s > 0 else f"attempt {pause.attempt + 1}"
             return Text(f"retrying {self.slice}, {when}: {pause.reason}", no_wrap=True, overflow="ellipsis")
-        when = f"next check in {_in(left_s)}" if left_s > 0 else "checking"
+        when = f"next check in {left}" if left_s > 0 else "checking"
         text = f"{self.slice}: {pause.reason}, {when}, gives up at {self.gives_up_at:%H:%M}"
         return Text(text, style="yellow")
 
@@ -188,9 +189,3 @@ class _BarAndLines(Progress):
         if any(task.total for task in self.tasks):
             yield from super().get_renderables()
         yield from self._lines()
-
-
-def _in(seconds: float) -> str:
-    if seconds < _MINUTE_S:
-        return f"{max(seconds, 1):.0f} s"
-    return f"{seconds / _MINUTE_S:.0f} min"

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from etl.diagnostics.status import PRESUMED_EMPTY
 from etl.display import number_format
-from etl.display.date_ranges import Note, fold, ranges, ranges_by_reason
+from etl.display.date_ranges import Note, fold, listed, ranges, ranges_by_reason
 from etl.display.hints import hint
 from etl.display.table_layout import Prose, new_table
 from etl.domain.errors import ExitCode, with_request_id
@@ -171,9 +171,7 @@ def _about(note: Note) -> Text:
     found = ranges(note.slices)
     if len(found) == 1:
         return Text.assemble(f"{found[0]} ", state, f": {note.text}")
-    named = "; ".join(map(str, found[:_RANGES_NAMED]))
-    more = f"; and {plural(len(found) - _RANGES_NAMED, 'more range')}" if len(found) > _RANGES_NAMED else ""
-    return Text.assemble(f"{len(note.slices):,} slices ", state, f": {note.text} ({named}{more})")
+    return Text.assemble(f"{len(note.slices):,} slices ", state, f": {note.text} ({listed(found, _RANGES_NAMED)})")
 
 
 def _notes(outcome: Outcome, not_tried: int) -> Iterator[Note]:
@@ -196,7 +194,7 @@ def slice_cells(slice_: Slice) -> tuple[str, str]:
 
 def state_text(state: str) -> Text:
     """A state in its colour."""
-    return Text(state, style=_STYLES.get(re.split("[,:]", state)[0], "cyan"))
+    return Text(state, style=style_of(re.split("[,:]", state)[0]))
 
 
 def style_of(state: str) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from etl.diagnostics.status import PRESUMED_EMPTY, SIGNS
 from etl.display import number_format
-from etl.display.date_ranges import Note, ranges
+from etl.display.date_ranges import WEEKDAYS, Note, listed, monday_of, ranges
 from etl.display.hints import hint
 from etl.display.run_tables import counted, reasons, slice_cells, state_text, style_of, told_of
 from etl.display.table_layout import Prose, new_table
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 # So many ranges of late slices are named; `status --json` has them all.
 _LISTED: Final = 6
-_WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _COMPLETE: Final = frozenset({State.LOADED.value, State.EMPTY.value, PRESUMED_EMPTY})
 
 
@@ -104,9 +103,9 @@ def calendar(statuses: Sequence[SliceStatus]) -> Group:
     """A line per week, a cell per date with a sign for LIVE and one for VOD; then what the signs mean."""
     states = {status.slice: status.shown_as for status in statuses}
     days = sorted({slice_.report_date for slice_ in states})
-    table = new_table("=week of", *(f"={day}" for day in _WEEKDAYS))
-    for monday in sorted({day - timedelta(days=day.weekday()) for day in days}):
-        week = [monday + timedelta(days=offset) for offset in range(len(_WEEKDAYS))]
+    table = new_table("=week of", *(f"={day}" for day in WEEKDAYS))
+    for monday in sorted(set(map(monday_of, days))):
+        week = [monday + timedelta(days=offset) for offset in range(len(WEEKDAYS))]
         table.add_row(f"{monday:%Y-%m-%d}", *(_cell(day, states) for day in week))
     present = [state for state in SIGNS if state in states.values()]
     legend = Text("  ").join(Text.assemble((SIGNS[state], style_of(state)), f" {state}") for state in present)
@@ -144,9 +143,7 @@ def freshness(overview: Overview) -> Iterator[RenderableType]:
 
 
 def _listed(slices: Sequence[Slice]) -> str:
-    found = ranges(slices)
-    more = f"; and {plural(len(found) - _LISTED, 'more range')}" if len(found) > _LISTED else ""
-    return "; ".join(map(str, found[:_LISTED])) + more
+    return listed(ranges(slices), _LISTED)
 
 
 def _cell(day: date, states: Mapping[Slice, str]) -> Text:

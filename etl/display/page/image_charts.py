@@ -10,6 +10,7 @@ import altair as alt
 
 from etl.diagnostics.page_data import content_seconds
 from etl.diagnostics.status import PRESUMED_EMPTY, SIGNS
+from etl.display.date_ranges import WEEKDAYS, monday_of
 from etl.display.page.content_names import label
 from etl.display.page.theme import FONT, LIGHT, colour_of, name_of
 from etl.domain.slices import ReportType
@@ -28,7 +29,6 @@ TOP: Final = 10
 # Days up to which each, and months from which each first, is named on the axis; in between it is Mondays.
 _DAYS_NAMED: Final = 10
 _MONDAYS_NAMED: Final = 70
-_WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 def hours(seconds: Decimal) -> float:
@@ -126,8 +126,8 @@ def coverage(figures: Figures) -> alt.LayerChart:
     """The calendar as a chart, for the image: a row per week, and per date a cell for LIVE and one for VOD."""
     values = [
         {
-            "week": f"{_monday(one.slice.report_date):%-d %b}",
-            "weekday": _WEEKDAYS[one.slice.report_date.weekday()],
+            "week": f"{monday_of(one.slice.report_date):%-d %b}",
+            "weekday": WEEKDAYS[one.slice.report_date.weekday()],
             "report": one.slice.report_type.value,
             "state": one.shown_as,
             "sign": SIGNS[one.shown_as],
@@ -139,7 +139,7 @@ def coverage(figures: Figures) -> alt.LayerChart:
     weeks = list(dict.fromkeys(str(value["week"]) for value in values))
     colours = alt.Scale(domain=states, range=[LIGHT[name_of(state)] for state in states])
     base = _chart(values).encode(
-        x=alt.X("weekday:O", scale=alt.Scale(domain=list(_WEEKDAYS)), title=None,
+        x=alt.X("weekday:O", scale=alt.Scale(domain=list(WEEKDAYS)), title=None,
                 axis=alt.Axis(orient="top", labelAngle=0, ticks=False, domain=False)),
         y=alt.Y("week:O", sort=weeks, title=None, axis=alt.Axis(ticks=False, domain=False)),
         xOffset=alt.XOffset("report:N", scale=alt.Scale(domain=[one.value for one in ReportType])),
@@ -244,7 +244,3 @@ def _kinds(figures: Figures) -> alt.Scale:
     return alt.Scale(
         domain=[kind.label for kind in figures.kinds], range=[LIGHT[colour_of(kind)] for kind in figures.kinds]
     )
-
-
-def _monday(day: date) -> date:
-    return day - timedelta(days=day.weekday())

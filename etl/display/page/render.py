@@ -19,6 +19,7 @@ from markupsafe import Markup, escape
 from etl import __version__
 from etl.diagnostics.page_data import compare, compare_content, content_seconds
 from etl.diagnostics.status import SIGNS
+from etl.display.date_ranges import WEEKDAYS, monday_of
 from etl.display.number_format import in_days
 from etl.display.page import theme
 from etl.display.page.content_names import label
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from etl.diagnostics.page_data import Change, Content, Day, Figures
 
-_WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _WEEK: Final = 7
 _HOUR_S: Final = 3600
 _TREND_HEIGHT: Final = 100
@@ -61,7 +61,7 @@ def html(figures: Figures) -> str:
         figures=figures,
         days=len(figures.days),
         types=tuple(ReportType),
-        weekdays=_WEEKDAYS,
+        weekdays=WEEKDAYS,
         weeks=list(_weeks(figures)),
         states={state: counts[state] for state in SIGNS if counts[state]},
         signs=SIGNS,
@@ -128,8 +128,8 @@ def _weeks(figures: Figures) -> Iterator[tuple[date, list[dict[str, Any] | None]
         }
         for day in figures.days
     }
-    for monday in sorted({day - timedelta(days=day.weekday()) for day in days}):
-        yield monday, [days.get(monday + timedelta(days=offset)) for offset in range(len(_WEEKDAYS))]
+    for monday in sorted(set(map(monday_of, days))):
+        yield monday, [days.get(monday + timedelta(days=offset)) for offset in range(len(WEEKDAYS))]
 
 
 def _part(name: str) -> str:
