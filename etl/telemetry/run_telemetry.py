@@ -47,7 +47,7 @@ def over(command: str, *, silent: bool = False) -> Iterator[ObservedRun]:
     Yields:
         Where the run puts its outcomes.
     """
-    watched = ObservedRun(None if silent else _RunTelemetry(command))
+    watched = ObservedRun(command, silent=silent)
     try:
         yield watched
     except BaseException as error:
@@ -57,47 +57,42 @@ def over(command: str, *, silent: bool = False) -> Iterator[ObservedRun]:
 
 
 class ObservedRun:
-    """A run that is watched over.
+    """A run that is watched over; no method raises an `Exception`.
 
     Attributes:
         outcomes: what came of its slices so far.
         not_tried: how many slices were not tried, since credentials were refused.
     """
 
-    def __init__(self, telemetry: _RunTelemetry | None) -> None:
+    def __init__(self, command: str, *, silent: bool) -> None:
         self.outcomes: list[Outcome] = []
         self.not_tried = 0
-        self._telemetry = telemetry
-
-    def tell(self, exit_code: int) -> None:
-        """Tell how it ended: once. Earlier than at its end for a run that has done its work, and tidies up."""
-        if self._telemetry:
-            self._telemetry.finish(exit_code, self.outcomes, self.not_tried)
-            self._telemetry = None
-
-
-class _RunTelemetry:
-    """What is told of one run; no method raises an `Exception`."""
-
-    def __init__(self, command: str) -> None:
         self._command = command
         self._began = time.monotonic()
-        self._settings = _quietly("telemetry_settings_unreadable", _telemetry_settings) or TelemetrySettings()
+        self._is_told = silent
+        self._settings = TelemetrySettings()
         self._ping: Ping | None = None
+        if not silent:
+            self._settings = _quietly("telemetry_settings_unreadable", _telemetry_settings) or TelemetrySettings()
         if self._settings.ping_url:
             self._ping = _quietly("ping_failed", self._start_ping)
 
-    def finish(self, exit_code: int, outcomes: list[Outcome], not_tried: int) -> None:
+    def tell(self, exit_code: int) -> None:
+        """Tell how it ended: once. Earlier than at its end for a run that has done its work, and tidies up."""
+        if not self._is_told:
+            self._tell(exit_code, time.monotonic() - self._began)
+            self._is_told = True
+
+    def _tell(self, exit_code: int, duration_s: float) -> None:
         """Tell of the end. Of a run that was stopped only the ping tells: there is no time for more."""
-        duration_s = time.monotonic() - self._began
         if self._ping:
-            self._ping.finish(exit_code, _summary(self._command, exit_code, outcomes, not_tried))
+            self._ping.finish(exit_code, _summary(self._command, exit_code, self.outcomes, self.not_tried))
         settings = self._settings
         if exit_code >= SIGNALLED or not (settings.metrics_file or settings.pushgateway_url or settings.notify_urls):
             return
         snapshot = _quietly("warehouse_snapshot_failed", lambda: within(_LEDGER_S, _snapshot))
         if settings.metrics_file or settings.pushgateway_url:
-            self._write_metrics(exit_code, duration_s, outcomes, snapshot)
+            self._write_metrics(exit_code, duration_s, snapshot)
         if settings.notify_urls and snapshot:
             _quietly("notice_failed", lambda: self._send_notice(snapshot))
 
@@ -108,12 +103,10 @@ class _RunTelemetry:
         ping.start(f"{self._command} started, version {__version__}")
         return ping
 
-    def _write_metrics(
-        self, exit_code: int, duration_s: float, outcomes: list[Outcome], snapshot: WarehouseSnapshot | None
-    ) -> None:
+    def _write_metrics(self, exit_code: int, duration_s: float, snapshot: WarehouseSnapshot | None) -> None:
         from etl.telemetry import metrics, pushgateway, textfile  # noqa: PLC0415 - only where they are configured
 
-        run = metrics.Run(self._command, exit_code, duration_s, datetime.now(UTC), outcomes)
+        run = metrics.Run(self._command, exit_code, duration_s, datetime.now(UTC), self.outcomes)
         file, gateway = self._settings.metrics_file, self._settings.pushgateway_url
         if file:
             _quietly("metrics_file_failed", lambda: within(_FILE_S, lambda: textfile.write(Path(file), run, snapshot)))
