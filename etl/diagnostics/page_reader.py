@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg import IsolationLevel
@@ -77,7 +78,7 @@ def _read(connection: Connection, settings: Settings, start: date, end: date, *,
         ),
         days=[day for day in days if day.report_date >= start],
         before=[day for day in days if day.report_date < start],
-        top=[_content(place, list(lines)) for place, lines in groupby(tops, lambda row: row["place"])],
+        top=[_content(place, list(lines)) for place, lines in groupby(tops, itemgetter("place"))],
         contents=tops[0]["contents"] if tops else 0,
         contents_since=contents_since,
         is_cut=start > asked_start,
@@ -86,11 +87,6 @@ def _read(connection: Connection, settings: Settings, start: date, end: date, *,
             _open(known, settings, max(start, settings.first_date or start), min(end, newest_due), today=now.date())
         ),
     )
-
-
-def _report_date(row: Mapping[str, Any]) -> date:
-    day: date = row["report_date"]
-    return day
 
 
 def _kind(row: Mapping[str, Any]) -> Kind:
@@ -110,7 +106,8 @@ def _days(
     asked = {"since": since, "end": end}
     sums = fetch_rows(connection, statement("diagnostics/read_page_sums"), asked)
     counted = fetch_rows(connection, statement("diagnostics/read_daily_customers"), asked)
-    per_day = {day: list(rows) for day, rows in groupby(sorted(sums, key=_report_date), _report_date)}
+    of_date = itemgetter("report_date")
+    per_day = {day: list(rows) for day, rows in groupby(sorted(sums, key=of_date), of_date)}
     viewers = {row["report_date"]: row["customers"] for row in counted}
     return [
         _day(day, known, per_day.get(day, []), viewers.get(day, 0), provisional=day >= provisional_from)

@@ -109,9 +109,9 @@ class Prose:
         return Measurement(measured.minimum + indent, measured.maximum + indent)
 
 
-def command_line(text: str, indent: int = 4) -> Text:
+def command_line(text: str) -> Text:
     """A command, to be pasted: on a line of its own, which is longer than the terminal is wide rather than broken."""
-    return Text(f"{' ' * indent}{text}", style="bold", no_wrap=True, overflow="ignore")
+    return Text(f"    {text}", style="bold", no_wrap=True, overflow="ignore")
 
 
 def _limits(console: Console, options: ConsoleOptions, column: Column, *, is_whole: bool) -> Measurement:

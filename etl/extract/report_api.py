@@ -87,7 +87,7 @@ class ReportApi:
 
         answer = self.retry_policy.poll(
             ask,
-            until=_is_there,
+            until=lambda answer: isinstance(answer, ReportAddress),
             budget_s=budget_s,
             on_wait=lambda attempt, pause_s, left_s: self.on_wait(Pause(_NOT_PUBLISHED, attempt, pause_s, left_s)),
         )
@@ -201,10 +201,6 @@ class ReportApi:
         token = self.client.headers.get("authorization", "").removeprefix("Bearer ")
         message = message.replace(token, "<token>") if token else message
         return "".join(char if char.isprintable() else " " for char in message)[:_MAX_QUOTED]
-
-
-def _is_there(answer: ReportAddress | ReportNotFound) -> bool:
-    return isinstance(answer, ReportAddress)
 
 
 def _json_object(body: bytes) -> dict[str, object]:

@@ -24,6 +24,7 @@ from etl.display.number_format import in_days
 from etl.display.page import theme
 from etl.display.page.content_names import label
 from etl.display.page.script_data import script_data
+from etl.domain.plurals import plural
 from etl.domain.slices import ReportType
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def html(figures: Figures) -> str:
     environment.filters |= {
         "colour": theme.colour_of,
         "css": theme.name_of,
-        "exact": _exact,
+        "exact": "{:,f}".format,
         "hours": _hours,
         "in_days": in_days,
         "label": label,
@@ -53,7 +54,7 @@ def html(figures: Figures) -> str:
         "sentence": _sentence,
         "share": _share,
         "signed": _signed,
-        "thousands": _thousands,
+        "thousands": "{:,}".format,
         "unbroken": _unbroken,
     }
     counts = Counter(one.shown_as for one in figures.slices)
@@ -156,10 +157,8 @@ def _changed(change: Change, than: str) -> str:
     """`+4.2% from the 28 days before; like for like, 3 reports left out`."""
     if change.percent is None:
         return f"no report from {than} to compare with"
-    left_out = f"{change.left_out:,} {'report' if change.left_out == 1 else 'reports'}"
-    return f"{_signed_percent(change.percent)} from {than}" + (
-        f"; like for like, {left_out} left out" if change.left_out else ""
-    )
+    left_out = f"; like for like, {plural(change.left_out, 'report')} left out" if change.left_out else ""
+    return f"{_signed_percent(change.percent)} from {than}{left_out}"
 
 
 def _sentence(text: str) -> Markup:
@@ -180,13 +179,5 @@ def _unbroken(text: str) -> Markup:
     return Markup(" ").join(words)
 
 
-def _exact(seconds: Decimal) -> str:
-    return f"{seconds:,f}"
-
-
 def _signed(seconds: Decimal) -> str:
     return f"{seconds:+,f}".replace("-", "−")  # noqa: RUF001 - a minus, as wide as the plus
-
-
-def _thousands(count: int) -> str:
-    return f"{count:,}"
