@@ -40,7 +40,7 @@ def prefetch(items: Iterable[T]) -> Iterator[Iterator[T]]:
                 if unwanted.is_set():
                     return
         except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for it
-            hand_over(_Raised(error))
+            hand_over(error)
         else:
             hand_over(_END)
 
@@ -56,11 +56,6 @@ def prefetch(items: Iterable[T]) -> Iterator[Iterator[T]]:
 
 def _taken(waiting: queue.Queue[object]) -> Iterator[Any]:
     while (item := waiting.get()) is not _END:
-        if isinstance(item, _Raised):
-            raise item.error
+        if isinstance(item, BaseException):
+            raise item
         yield item
-
-
-class _Raised:
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
