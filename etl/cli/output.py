@@ -165,28 +165,28 @@ def say(text: str) -> None:
 
 def tell(error: WatchTimeError) -> None:
     """An error, for people: what happened, and what to type next."""
-    if sys.stderr is None:
-        return
+    from etl.display import hints
 
-    from etl.display import hints, terminal
-
-    console = terminal.stderr()
-    # Only a terminal's lines are broken: what a file or a pipe gets may be searched.
-    said = hints.problem(redact(f"error: {error}"), redact(error.next_step))
-    console.print(said, soft_wrap=not console.is_terminal, crop=False)
+    _accompany(hints.problem(redact(f"error: {error}"), redact(error.next_step)))
 
 
 def advise(next_step: str) -> None:
     """What to type next, for people, after something went well."""
-    if sys.stderr is None:
-        return
-
     from rich.console import Group
 
-    from etl.display import hints, terminal
+    from etl.display import hints
 
-    console = terminal.stderr()
-    console.print(Group(*hints.hint(next_step)), soft_wrap=not console.is_terminal, crop=False)
+    _accompany(Group(*hints.hint(next_step)))
+
+
+def _accompany(said: RenderableType) -> None:
+    """What accompanies the data, to stderr, if there is one."""
+    if sys.stderr is not None:
+        from etl.display import terminal
+
+        console = terminal.stderr()
+        # Only a terminal's lines are broken: what a file or a pipe gets may be searched.
+        console.print(said, soft_wrap=not console.is_terminal, crop=False)
 
 
 def described(error: WatchTimeError) -> dict[str, object]:
