@@ -30,6 +30,7 @@ httpx's and psycopg's errors is where those libraries are called.
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -91,13 +92,9 @@ class WatchTimeError(Exception):
         """The message, with the request's id where there is one."""
         return with_request_id(self.message, self.request_id)
 
-    def __reduce__(self) -> tuple[object, tuple[type[WatchTimeError], str, str, str | None]]:
+    def __reduce__(self) -> tuple[partial[WatchTimeError], tuple[str]]:
         """Pickle by value, so that the error survives being sent to another process."""
-        return _rebuild, (type(self), self.message, self.next_step, self.request_id)
-
-
-def _rebuild(cls: type[WatchTimeError], message: str, next_step: str, request_id: str | None) -> WatchTimeError:
-    return cls(message, next_step=next_step, request_id=request_id)
+        return partial(type(self), next_step=self.next_step, request_id=self.request_id), (self.message,)
 
 
 def with_request_id(message: str, request_id: str | None) -> str:
