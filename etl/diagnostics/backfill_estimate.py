@@ -62,11 +62,11 @@ def estimate(
     known = {report_type: pace[report_type] for report_type in wanted if report_type in pace}
     if not known:
         return Estimate(wanted.total(), None, None, 0, unknown)
-    work = sum((count * known[kind]["duration"] for kind, count in wanted.items() if kind in known), timedelta())
+    work = sum((wanted[kind] * row["duration"] for kind, row in known.items()), timedelta())
     asking = timedelta(seconds=wanted.total() / requests_per_second) if requests_per_second else timedelta()
     return Estimate(
         wanted.total(),
-        report_bytes=sum(count * known[kind]["report_bytes"] for kind, count in wanted.items() if kind in known),
+        report_bytes=sum(wanted[kind] * row["report_bytes"] for kind, row in known.items()),
         duration=max(work / min(concurrency, wanted.total()), asking),
         loads=sum(row["loads"] for row in known.values()),
         unknown=unknown,

@@ -165,7 +165,7 @@ def _too_long(data: bytes, quotes: Positions) -> Positions:
 
 def _unfinished(rest: bytes, line_number: int) -> MalformedReport:
     """What is wrong with a file that ends in the middle of the record `rest`."""
-    quotes = np.flatnonzero(np.frombuffer(rest, np.uint8) == QUOTE)
+    quotes = positions_of(rest, QUOTE)
     if quotes.size % 2 == 0:
         return _malformed("a carriage return without a line feed", line_number + rest.count(b"\n"))
     # The opening quote of the field, and not the second half of a doubled quote within it.
