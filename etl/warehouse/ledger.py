@@ -17,7 +17,7 @@ from etl.warehouse.connection import fetch_rows
 from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import date, datetime
 
     from etl.domain.errors import WatchTimeError
@@ -175,34 +175,28 @@ def record_revision(
     """Note an accepted report: the slice's row, and one more revision. Gives the revision's number."""
     report, tally, change = loaded.file, loaded.tally, loaded.change
     revision = (known.revision if known else 0) + 1
-    connection.execute(
-        statement("warehouse/record_revision"),
-        {
-            **slice_.key(),
-            "revision": revision,
-            "report_sha256": report.sha256,
-            "report_bytes": report.size_bytes,
-            "rows_read": tally.rows_read,
-            "rows_rejected": tally.rows_rejected,
-            **{f"rows_{what}": count for what, count in asdict(change).items()},
-            "seconds_before": known.watch_seconds if known else Decimal(0),
-            "seconds_after": tally.watch_seconds,
-            "created_at_unread": tally.created_at_unread,
-            "unknown_types": tally.unknown_types,
-            "overruled": "; ".join(loaded.overridden) or None,
-            "code_version": __version__,
-            "loaded_at": None,
-            "load_duration": loaded.duration,
-        },
-    )
+    columns = {
+        "revision": revision,
+        "report_sha256": report.sha256,
+        "report_bytes": report.size_bytes,
+        "rows_read": tally.rows_read,
+        "rows_rejected": tally.rows_rejected,
+        **{f"rows_{what}": count for what, count in asdict(change).items()},
+        "seconds_before": known.watch_seconds if known else Decimal(0),
+        "seconds_after": tally.watch_seconds,
+        "created_at_unread": tally.created_at_unread,
+        "unknown_types": tally.unknown_types,
+        "overruled": "; ".join(loaded.overridden) or None,
+        "code_version": __version__,
+        "loaded_at": None,
+        "load_duration": loaded.duration,
+    }
     record_stored(
         connection,
         slice_,
-        revision=revision,
-        report_sha256=report.sha256,
+        columns,
         read_as=loaded.header_mapping,
         rows_stored=change.stored,
-        watch_seconds=tally.watch_seconds,
         reason=reason,
         origin=report.origin,
     )
@@ -212,16 +206,20 @@ def record_revision(
 def record_stored(
     connection: Connection,
     slice_: Slice,
+    revision: Mapping[str, object],
     *,
+    read_as: str,
     rows_stored: int,
+    reason: str | None,
     origin: Origin | None,
-    loaded_at: datetime | None = None,
-    **columns: object,
 ) -> None:
-    """Note which revision is stored, with the columns of the slice's row; loaded now, unless `loaded_at` says when."""
+    """Note a revision, with the columns of its row, as the stored one; loaded now, unless `loaded_at` says when."""
+    row = {**revision, **slice_.key()}
+    connection.execute(statement("warehouse/record_revision"), row)
     state = State.LOADED if rows_stored else State.EMPTY
-    columns |= {"state": state.value, "rows_stored": rows_stored, "loaded_at": loaded_at}
-    connection.execute(statement("warehouse/record_loaded"), slice_.key() | columns | _place(origin))
+    row |= {"state": state.value, "read_as": read_as, "rows_stored": rows_stored, "reason": reason}
+    row |= {"watch_seconds": revision["seconds_after"], **_place(origin)}
+    connection.execute(statement("warehouse/record_loaded"), row)
 
 
 def record_origin(connection: Connection, slice_: Slice, origin: Origin | None) -> None:

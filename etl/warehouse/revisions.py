@@ -135,16 +135,12 @@ def restore(connection: Connection, accepted: Accepted, *, read_as: str, reason:
     `read_as` says how its columns were named by settings, `reason` why it stores nothing, where it does not.
     """
     columns = {name: getattr(accepted, name) for name in Accepted.__slots__}
-    connection.execute(statement("warehouse/record_revision"), {**columns, "report_type": accepted.report_type.value})
     ledger.record_stored(
         connection,
         accepted.slice,
-        revision=accepted.revision,
-        report_sha256=accepted.report_sha256,
+        columns,
         read_as=read_as,
         rows_stored=accepted.rows_stored,
-        watch_seconds=accepted.seconds_after,
         reason=reason,
         origin=accepted.origin,
-        loaded_at=accepted.loaded_at,
     )
