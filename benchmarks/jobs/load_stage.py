@@ -22,7 +22,6 @@ from etl.domain.pipeline_values import ReportFile
 from etl.domain.slices import ReportType, Slice
 from etl.load import slice_load  # noqa: F401 - as the program does: the first settles its memory
 from etl.pipeline.slice_sync import Pipeline
-from etl.runtime.cancellation import Stop
 from etl.transform import normalise  # noqa: F401 - as the program does: the first settles its memory
 from etl.warehouse.database import Database
 
@@ -47,9 +46,8 @@ class LocalFileSource:
 
 def main(url: str, csv: str, sha256: str) -> None:
     """Load once; what is stored already is compared, as always."""
-    stop = Stop()
     source = cast("Source", LocalFileSource(Path(csv), sha256))
-    pipeline = Pipeline(Settings.model_validate({}), Database(url, schema="public", stop=stop), source, stop)
+    pipeline = Pipeline(Settings.model_validate({}), Database(url, schema="public"), source)
     began_s = time.monotonic()
     outcome = pipeline.sync_slice(Slice(date(2026, 1, 5), ReportType.VOD), FetchOptions())
     elapsed_s = time.monotonic() - began_s

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from etl.archive.archive import Archive
     from etl.domain.slices import Slice
-    from etl.runtime.cancellation import Stop
     from etl.warehouse.connection import Connection
     from etl.warehouse.database import Database
 
@@ -137,9 +136,7 @@ def finish_pending(database: Database, archive: Archive, progress: ProgressRepor
     return _publish(database, archive, _pending(_known(database), names), progress)
 
 
-def sweep(
-    database: Database, archive: Archive, found: Audit, stop: Stop, progress: ProgressReporter = SILENT
-) -> list[str]:
+def sweep(database: Database, archive: Archive, found: Audit, progress: ProgressReporter = SILENT) -> list[str]:
     """Finish what is unfinished, and remove what nothing refers to; gives the names that were removed."""
     _publish(database, archive, found.unfinished, progress)
     by_slice: defaultdict[Slice, list[str]] = defaultdict(list)
@@ -149,7 +146,7 @@ def sweep(
     removed = []
     progress.expect(len(by_slice))
     for slice_, candidates in sorted(by_slice.items()):
-        removed += _removed(database, archive, slice_, candidates, stop)
+        removed += _removed(database, archive, slice_, candidates)
         progress.advance(f"{slice_} cleaned up")
     return removed
 
@@ -167,9 +164,9 @@ def _publish(
     return published
 
 
-def _removed(database: Database, archive: Archive, slice_: Slice, candidates: Collection[str], stop: Stop) -> list[str]:
+def _removed(database: Database, archive: Archive, slice_: Slice, candidates: Collection[str]) -> list[str]:
     def remove(connection: Connection) -> list[str]:
-        ledger.lock(connection, slice_, sleep=stop.sleep)
+        ledger.lock(connection, slice_, sleep=database.stop.sleep)
         known = [key_of(accepted) for accepted in revisions.read(connection, slice_)]
         with idle_for(connection, SETTLING_S):
             trees = (layout.FACTS, layout.REVISIONS, layout.RAW)

@@ -28,7 +28,7 @@ def archive(
         opened = open_archive(settings, stop)
         found, removed = audit.audit_archive(database, opened, live), list[str]()
         if sweep:
-            removed = audit.sweep(database, opened, found, stop, live)
+            removed = audit.sweep(database, opened, found, live)
             found = audit.audit_archive(database, opened, live)
     output.show(
         {**found.as_json(), "removed": removed}, lambda: archive_screen.audit_page(found, removed), as_json=as_json

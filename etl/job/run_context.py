@@ -28,7 +28,6 @@ class RunContext:
     database: Database
     pipeline: Pipeline
     archive: Archive | None
-    stop: Stop
 
 
 @contextmanager
@@ -51,8 +50,8 @@ def open_run_context(
     with schema.open_checked(settings, stop=stop) as database:
         archive = _archive(settings, stop)
         with report_source.open_source(settings, stop, requests_per_second=requests_per_second) as reports:
-            pipeline = Pipeline(settings, database, reports, stop, archive, on_pause=on_pause)
-            yield RunContext(database, pipeline, archive, stop)
+            pipeline = Pipeline(settings, database, reports, archive, on_pause=on_pause)
+            yield RunContext(database, pipeline, archive)
 
 
 def _archive(settings: Settings, stop: Stop) -> Archive | None:

@@ -99,7 +99,7 @@ class Job:
             done, trouble = compaction.compact_after_run(
                 self.context.database,
                 self._settings,
-                self.context.stop,
+                self.context.database.stop,
                 today=self.planner.today,
                 progress=progress,
             )
@@ -116,7 +116,7 @@ class Job:
             counted, left = distinct_customers.count_stale(
                 self.context.database,
                 self._settings,
-                self.context.stop,
+                self.context.database.stop,
                 today=self.planner.today,
                 time_limit_s=_COUNTING_S,
                 progress=progress,

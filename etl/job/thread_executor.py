@@ -75,7 +75,7 @@ class ThreadExecutor:
         try:
             while True:
                 planned = todo.get_nowait()
-                self._context.stop.check()
+                self._context.database.stop.check()
                 try:
                     done.put(self._context.pipeline.sync_slice(planned.slice, planned.ask))
                 except CredentialsRefused as error:
@@ -91,7 +91,7 @@ class ThreadExecutor:
 
     def _give_up(self, workers: Sequence[threading.Thread]) -> None:
         """Ask the workers to stop, and give them a moment to roll back."""
-        self._context.stop.request()
+        self._context.database.stop.request()
         self._context.database.cancel()
         deadline = time.monotonic() + STOP_TIMEOUT_S
         for worker in workers:

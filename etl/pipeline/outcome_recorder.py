@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from etl.domain.errors import GuardRefused
     from etl.domain.pipeline_values import Change, LoadedReport, ReportFile, ReportNotFound, Tally
     from etl.domain.slices import Slice
-    from etl.runtime.cancellation import Stop
     from etl.warehouse.connection import Connection
     from etl.warehouse.database import Database
     from etl.warehouse.ledger import SliceRecord
@@ -58,10 +57,9 @@ class SliceAttempt:
 class Recorder:
     """Notes outcomes in the ledger. Safe to use from several threads."""
 
-    def __init__(self, database: Database, org_id: str, stop: Stop) -> None:
+    def __init__(self, database: Database, org_id: str) -> None:
         self._database = database
         self._org_id = org_id
-        self._stop = stop
 
     def transaction(self, slice_: Slice, work: Callable[[Connection], Outcome]) -> Outcome:
         """Run `work` in a transaction that also records the check."""
@@ -75,7 +73,7 @@ class Recorder:
 
     def lock_and_read(self, connection: Connection, slice_: Slice) -> SliceRecord | None:
         """Take the slice's lock, then read what the ledger knows about the slice."""
-        ledger.lock(connection, slice_, sleep=self._stop.sleep)
+        ledger.lock(connection, slice_, sleep=self._database.stop.sleep)
         return ledger.read(connection, slice_)
 
     def claim_ownership(self, connection: Connection) -> None:

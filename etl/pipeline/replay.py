@@ -48,7 +48,7 @@ class Replay:
         self._database = database
         self._archive = archive
         self._folder = folder
-        self._recorder = Recorder(database, settings.require("org_id"), database.stop)
+        self._recorder = Recorder(database, settings.require("org_id"))
 
     def plan(
         self,

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from etl.domain.pipeline_values import Origin, ReportFile
     from etl.domain.slices import Slice
     from etl.extract.report_source import Source
-    from etl.runtime.cancellation import Stop
     from etl.warehouse.connection import Connection
     from etl.warehouse.database import Database
     from etl.warehouse.ledger import SliceRecord
@@ -96,7 +95,6 @@ class Pipeline:
         settings: Settings,
         database: Database,
         source: Source,
-        stop: Stop,
         archive: Archive | None = None,
         *,
         on_pause: Callable[[Slice, Pause], None] = lambda _slice, _pause: None,
@@ -104,8 +102,7 @@ class Pipeline:
         self._settings = settings
         self._database = database
         self._source = source
-        self._recorder = Recorder(database, settings.require("org_id"), stop)
-        self._stop = stop
+        self._recorder = Recorder(database, settings.require("org_id"))
         self._on_pause = on_pause
         self._archive_stage = ArchiveStage(archive, database)
         self._limits = Limits(settings.max_reject_ratio, settings.shrink_limit)
@@ -213,7 +210,7 @@ class Pipeline:
         aliases = json.loads(lost.read_as) if lost else self._settings.header_aliases
         is_stored = known is not None and known.report_sha256 == report.sha256
         if not lost and known and is_stored and self._is_current(connection, known, attempt.options):
-            encode = partial(report_reader.encode, report.path, aliases, stop=self._stop)
+            encode = partial(report_reader.encode, report.path, aliases, stop=self._database.stop)
             self._archive_stage.store_current(connection, known, report, encode)
             return self._recorder.record_unchanged(connection, known, report)
         attempt.require_fresh_baseline(known)
@@ -221,7 +218,7 @@ class Pipeline:
         tally = Tally()
         load = begin_load(connection, attempt.slice, report.sha256)
         rejects.delete(connection, attempt.slice, report_sha256=report.sha256)
-        with report_reader.encode(report.path, aliases, tally, self._stop) as chunks:
+        with report_reader.encode(report.path, aliases, tally, self._database.stop) as chunks:
             load.stage(chunks)
         guard = GuardStage(self._limits, attempt, known, report, tally)
         overridden = guard.check_rejects(connection)

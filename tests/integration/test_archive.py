@@ -316,7 +316,7 @@ def test_a_stop_after_the_commit_ends_the_run_and_the_next_check_finishes_it(
 
         def record_and_stop(*arguments: Any, **more: Any) -> Outcome:
             outcome = record(*arguments, **more)
-            pipeline._stop.request()
+            opened.context.database.stop.request()
             return outcome
 
         monkeypatch.setattr(pipeline._recorder, "record_accepted", record_and_stop)
