@@ -36,16 +36,10 @@ class _Crc:
         return self._value.to_bytes(self._size_bytes, "big")
 
 
-def _crc32c() -> _Crc:
-    from awscrt.checksums import crc32c  # noqa: PLC0415 - 12 MB of machine code, only for hosts that announce it
+def _aws_crc(name: str, size_bytes: int) -> _Crc:
+    from awscrt import checksums  # noqa: PLC0415 - 12 MB of machine code, only for hosts that announce it
 
-    return _Crc(crc32c, 4)
-
-
-def _crc64nvme() -> _Crc:
-    from awscrt.checksums import crc64nvme  # noqa: PLC0415 - as above
-
-    return _Crc(crc64nvme, 8)
+    return _Crc(getattr(checksums, name), size_bytes)
 
 
 # Protects against accidents, not forgery: anyone who could forge the body could forge the header.
@@ -53,8 +47,8 @@ _HASHES: Final[Mapping[str, Callable[[], _Hash]]] = {
     "md5": lambda: hashlib.md5(usedforsecurity=False),
     "sha1": lambda: hashlib.sha1(usedforsecurity=False),
     "sha256": hashlib.sha256,
-    "crc64nvme": _crc64nvme,
-    "crc32c": _crc32c,
+    "crc64nvme": lambda: _aws_crc("crc64nvme", 8),
+    "crc32c": lambda: _aws_crc("crc32c", 4),
     "crc32": lambda: _Crc(zlib.crc32, 4),
 }
 
