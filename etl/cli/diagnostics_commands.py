@@ -117,6 +117,7 @@ def report(
     end: options.End = None,
 ) -> None:
     """Summarize the warehouse in a self-contained HTML page, or in an image to post in a chat."""
+    from etl.diagnostics.check_result import FONTS_NEXT_STEP
     from etl.display.page import write_report
 
     if output.suffix.lower() not in write_report.ENDINGS:
@@ -129,7 +130,7 @@ def report(
     out.say(f"wrote {output}: {first} to {last}, {written.size:,} bytes")
     if written.boxes:
         out.warn(f"titles show boxes: {written.boxes}", "fonts_missing", fonts=written.boxes)
-        out.advise(write_report.FONTS_NEXT_STEP)
+        out.advise(FONTS_NEXT_STEP)
 
 
 def doctor(as_json: options.Json = False) -> None:

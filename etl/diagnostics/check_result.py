@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from etl.domain.errors import WatchTimeError
 
 _RECOMMENDS_DOCTOR: Final = re.compile(r"(; )?to [^;:]*: `watch-time doctor`")
+FONTS_NEXT_STEP: Final = "install fonts for these letters; on Debian: `apt-get install fonts-noto-core fonts-noto-cjk`"
 _CHECK_PRIVILEGES: Final = "check the names of database and schema, and the user's privileges"
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from etl.config.settings import Settings, open_secrets, unknown_variable, unknown_variables
 from etl.config.telemetry_settings import unread_telemetry
-from etl.diagnostics.check_result import Check, Verdict
+from etl.diagnostics.check_result import FONTS_NEXT_STEP, Check, Verdict
 from etl.domain.errors import ExitCode, WatchTimeError
 from etl.extract import token_expiry
 from etl.runtime.progress_reporter import SILENT, ProgressReporter
@@ -95,11 +95,7 @@ def _examine_database(settings: Settings, examine_fonts: Callable[[Iterable[str]
                 yield Check.ok("privileges", "the user can read, write, create temporary tables and attach partitions")
             titles = fetch_rows(connection, statement("diagnostics/read_newest_titles"), {"most": _TITLES_TRIED})
             if boxes := examine_fonts(row["title"] for row in titles):
-                yield Check.warning(
-                    "fonts",
-                    f"titles in pictures show boxes: {boxes}",
-                    "install fonts for these letters; on Debian: `apt-get install fonts-noto-core fonts-noto-cjk`",
-                )
+                yield Check.warning("fonts", f"titles in pictures show boxes: {boxes}", FONTS_NEXT_STEP)
     except WatchTimeError as error:
         yield Check.problem("database", error)
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 import altair as alt
 
 from etl.diagnostics.page_data import content_seconds
-from etl.diagnostics.status import PRESUMED_EMPTY, SIGNS
+from etl.diagnostics.status import NEVER_TRIED, PRESUMED_EMPTY, SIGNS
 from etl.display.date_ranges import WEEKDAYS, monday_of
 from etl.display.page.content_names import label
 from etl.display.page.theme import FONT, LIGHT, colour_of, name_of
-from etl.domain.slices import ReportType
+from etl.domain.slices import ReportType, State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -157,7 +157,7 @@ def coverage(figures: Figures) -> alt.LayerChart:
 
 
 # Where there is no report the cell is not filled.
-_HOLLOW: Final = {state for state in SIGNS if state in {"empty", PRESUMED_EMPTY, "never tried", "unavailable"}}
+_HOLLOW: Final = frozenset({State.EMPTY.value, PRESUMED_EMPTY, NEVER_TRIED, State.UNAVAILABLE.value})
 
 
 def config() -> dict[str, Any]:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from etl.config.settings import Settings
 
 ENDINGS: Final = (".html", ".png")
-FONTS_NEXT_STEP: Final = "install fonts for these letters; on Debian: `apt-get install fonts-noto-core fonts-noto-cjk`"
 # A month to look at; a year can still be read on a phone.
 DAYS_SHOWN: Final = 28
 _DAYS_AT_MOST: Final = 366
