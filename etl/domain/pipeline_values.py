@@ -38,11 +38,8 @@ class ReportAddress:
     The URL carries its own credentials in the query string: it is excluded from `repr`, and must not be logged.
     """
 
-    url: str
+    url: str = field(repr=False)
     asks: int
-
-    def __repr__(self) -> str:
-        return f"ReportAddress(url=<signed>, asks={self.asks})"
 
 
 @dataclass(frozen=True, slots=True)
