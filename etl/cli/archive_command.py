@@ -19,13 +19,12 @@ def archive(
     from etl.archive import audit
     from etl.archive.archive import open_archive
     from etl.display import archive_screen
-    from etl.runtime.cancellation import Stop
     from etl.warehouse import schema
 
-    settings, stop = output.settings("org_id", "database_url", "archive_url"), Stop()
-    with schema.open_checked(settings, stop=stop) as database, output.live_progress() as live:
+    settings = output.settings("org_id", "database_url", "archive_url")
+    with schema.open_checked(settings) as database, output.live_progress() as live:
         live.begin(f"listing {settings.archive_url}")
-        opened = open_archive(settings, stop)
+        opened = open_archive(settings, database.stop)
         found, removed = audit.audit_archive(database, opened, live), list[str]()
         if sweep:
             removed = audit.sweep(database, opened, found, live)

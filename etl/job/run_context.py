@@ -33,7 +33,7 @@ class RunContext:
 @contextmanager
 def open_run_context(
     settings: Settings,
-    stop: Stop,
+    stop: Stop | None = None,
     *,
     requests_per_second: float | None = None,
     on_pause: Callable[[Slice, Pause], None] = lambda _slice, _pause: None,
@@ -48,8 +48,8 @@ def open_run_context(
         ArchiveUnavailable, CredentialsRefused, Misconfigured: the configured archive cannot be read.
     """
     with schema.open_checked(settings, stop=stop) as database:
-        archive = _archive(settings, stop)
-        with report_source.open_source(settings, stop, requests_per_second=requests_per_second) as reports:
+        archive = _archive(settings, database.stop)
+        with report_source.open_source(settings, database.stop, requests_per_second=requests_per_second) as reports:
             pipeline = Pipeline(settings, database, reports, archive, on_pause=on_pause)
             yield RunContext(database, pipeline, archive)
 

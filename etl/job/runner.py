@@ -20,7 +20,6 @@ from etl.job.planner import Planner
 from etl.job.thread_executor import ThreadExecutor
 from etl.load import compaction, distinct_customers
 from etl.pipeline import outcome_log
-from etl.runtime.cancellation import Stop
 from etl.runtime.progress_reporter import SILENT, ProgressReporter
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from etl.domain.outcome import Outcome, Pause, PlannedSlice
     from etl.domain.slices import Slice
     from etl.job.run_context import RunContext
+    from etl.runtime.cancellation import Stop
 
     # Syncs the slices of a plan and returns their outcomes as they come; closed early, it gives up on the others. The
     # outcome of a slice whose credentials were refused is its last but for those of slices already begun.
@@ -188,7 +188,6 @@ def open_job(
         ArchiveUnavailable, CredentialsRefused, Misconfigured: the configured archive cannot be read.
         Misconfigured, WrongUsage: the cluster may not be used, or the package for it is not installed.
     """
-    stop = stop or Stop()
     with run_context.open_run_context(
         settings, stop, requests_per_second=requests_per_second, on_pause=on_pause
     ) as context:

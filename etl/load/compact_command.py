@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from etl.load import compaction, distinct_customers
-from etl.runtime.cancellation import Stop
 from etl.runtime.progress_reporter import SILENT, ProgressReporter
 from etl.warehouse import schema
 
@@ -26,8 +25,8 @@ def maintain(
     Raises:
         SchemaNotReady: the tables are missing or of another version.
     """
-    stop, today = Stop(), settings.today()
-    with schema.open_checked(settings, stop=stop, with_owner=False) as database:
-        done, trouble = compaction.compact_all(database, settings, stop, today=today, progress=progress)
-        counted, _ = distinct_customers.count_stale(database, settings, stop, today=today, progress=progress)
+    today = settings.today()
+    with schema.open_checked(settings, with_owner=False) as database:
+        done, trouble = compaction.compact_all(database, settings, database.stop, today=today, progress=progress)
+        counted, _ = distinct_customers.count_stale(database, settings, database.stop, today=today, progress=progress)
     return done, counted, trouble

@@ -22,7 +22,6 @@ from etl.load.load_strategy import begin_load
 from etl.pipeline import outcome_log, report_reader
 from etl.pipeline.archive_stage import outcome_of, restored
 from etl.pipeline.outcome_recorder import Recorder
-from etl.runtime.cancellation import Stop
 from etl.runtime.progress_reporter import SILENT, ProgressReporter
 from etl.warehouse import revisions, schema
 
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from etl.config.settings import Settings
     from etl.domain.outcome import Outcome
     from etl.domain.slices import ReportType, Slice
+    from etl.runtime.cancellation import Stop
     from etl.warehouse.connection import Connection
     from etl.warehouse.database import Database
 
@@ -182,6 +182,5 @@ def open_replay(settings: Settings, *, stop: Stop | None = None) -> Iterator[Rep
         SchemaNotReady, WrongOrganization: before anything is read.
         ArchiveUnavailable, CredentialsRefused, Misconfigured: the archive cannot be read.
     """
-    stop = stop or Stop()
     with schema.open_checked(settings, stop=stop) as database, scratch_folder.folder() as folder:
-        yield Replay(settings, database, open_archive(settings, stop), folder)
+        yield Replay(settings, database, open_archive(settings, database.stop), folder)
