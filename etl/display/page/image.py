@@ -10,7 +10,6 @@ import vl_convert
 from etl.diagnostics.status import SIGNS
 from etl.display.number_format import in_days
 from etl.display.page import image_charts
-from etl.display.page.theme import LIGHT
 from etl.domain.plurals import plural
 
 if TYPE_CHECKING:
@@ -30,16 +29,12 @@ def png(figures: Figures) -> bytes:
     parts = []
     if not figures.is_bare:
         parts += [
-            image_charts.watch_time(figures).properties(
-                width=_WIDTH, title=_title("Watch time per day", *_marks(figures))
-            ),
-            image_charts.viewers(figures).properties(
-                width=_WIDTH, title=_title("Viewers per day", *_viewer_notes(figures))
-            ),
+            _titled(image_charts.watch_time(figures), "Watch time per day", *_marks(figures)),
+            _titled(image_charts.viewers(figures), "Viewers per day", *_viewer_notes(figures)),
         ]
-    parts.append(image_charts.coverage(figures).properties(width=_WIDTH, title=_title("Coverage", _legend(figures))))
+    parts.append(_titled(image_charts.coverage(figures), "Coverage", _legend(figures)))
     if figures.top:
-        parts.append(image_charts.top_content(figures).properties(width=_WIDTH, title=_title("Top content")))
+        parts.append(_titled(image_charts.top_content(figures), "Top content"))
     page = (
         alt.vconcat(*parts, spacing=30)
         .resolve_scale(color="independent")
@@ -60,15 +55,14 @@ def png(figures: Figures) -> bytes:
         page.to_dict(),
         vl_version=image_charts.VEGA_LITE,
         scale=_SCALE,
-        config=image_charts.config()
-        | {"background": LIGHT["paper"], "axisY": {"minExtent": _AXIS, "maxExtent": _AXIS}},
+        config=image_charts.config() | {"axisY": {"minExtent": _AXIS, "maxExtent": _AXIS}},
         # Nothing is fetched: the charts contain all data.
         allowed_base_urls=[],
     )
 
 
-def _title(text: str, *below: str) -> alt.TitleParams:
-    return alt.TitleParams(
+def _titled(chart: alt.LayerChart, text: str, *below: str) -> alt.LayerChart:
+    title = alt.TitleParams(
         text,
         subtitle=list(below),
         fontSize=16,
@@ -79,6 +73,7 @@ def _title(text: str, *below: str) -> alt.TitleParams:
         # Aligned with the left edge of the image, not of the plot.
         dx=-_AXIS,
     )
+    return chart.properties(width=_WIDTH, title=title)
 
 
 def _marks(figures: Figures) -> Iterator[str]:

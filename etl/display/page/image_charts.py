@@ -163,7 +163,7 @@ _HOLLOW: Final = frozenset({State.EMPTY.value, PRESUMED_EMPTY, NEVER_TRIED, Stat
 def config() -> dict[str, Any]:
     """What all charts have in common."""
     return {
-        "background": None,
+        "background": LIGHT["paper"],
         "font": FONT,
         "view": {"stroke": None},
         "axis": {
