@@ -93,11 +93,7 @@ class LiveProgress(ProgressReporter):
     Nothing is drawn before there is something to tell, and no bar for work that has no steps. Where it is not shown at
     all, the log has a line for each slice. Its methods can be called from any thread.
 
-    Args:
-        console: where it is drawn.
-        is_shown: whether it is drawn at all.
-        clock: seconds, monotonic.
-        now: the wall clock, in the zone in which times are shown.
+    `clock` gives monotonic seconds, `now` the time in the zone in which times are shown.
     """
 
     def __init__(

@@ -26,9 +26,7 @@ _PROXY_WANTS_LOGIN = "407"
 def explain(error: Exception, where: str) -> WatchTimeError:
     """What one of `HTTP_ERRORS` means for the user; never with a URL, a header or a body in it.
 
-    Args:
-        error: as httpx raised it.
-        where: a description of the server that may be shown.
+    `where` describes the server in words that may be shown.
     """
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
         return Misconfigured(

@@ -40,12 +40,7 @@ _STORED = frozenset({Result.LOADED, Result.EMPTY, Result.UNCHANGED})
 
 
 class ArchiveStage:
-    """A stage of the pipeline. Safe to use from several threads.
-
-    Args:
-        archive: stores accepted revisions; None disables the stage.
-        database: holds the ledger, which records what was committed.
-    """
+    """A stage of the pipeline, which does nothing where `archive` is None. Safe to use from several threads."""
 
     def __init__(self, archive: Archive | None, database: Database) -> None:
         self._archive = archive

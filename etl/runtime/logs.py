@@ -45,9 +45,7 @@ _ABOUT_USE: Final = (DeprecationWarning, PendingDeprecationWarning, FutureWarnin
 def configure(*, secrets: Iterable[str] = (), stream: TextIO | None = None) -> None:
     """Send everything that is logged, by us or by libraries, through one formatter to `stream` (default stderr).
 
-    Args:
-        secrets: values to mask wherever they appear.
-        stream: for tests.
+    From now on `secrets` are masked wherever they appear.
     """
     redact.know(secrets)
     target = stream or sys.stderr

@@ -168,10 +168,8 @@ class Sandbox:
     ) -> None:
         """Lay down what the next requests get, one item each; None as an item is the true answer.
 
-        Args:
-            slice_: whose requests; None: those of any slice, also of malformed requests, after the slice's own script.
-            api: for requests of a report's URL.
-            storage: for downloads.
+        `api` is for requests of a report's URL, `storage` for downloads. None as the slice means requests of any, also
+        malformed ones, after the slice's own script.
         """
         with self._lock:
             self._answers[slice_].extend(api)

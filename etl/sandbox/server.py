@@ -45,11 +45,7 @@ def running(sandbox: Sandbox, host: str = "127.0.0.1", port: int = 0) -> Iterato
 def serve(sandbox: Sandbox, host: str, port: int, *, on_ready: Callable[[str], None]) -> None:
     """Serve `sandbox` in the main thread until SIGTERM or Ctrl-C, then let the signal take its usual course.
 
-    Args:
-        sandbox: what to serve; closed at the end.
-        host: address to listen on.
-        port: 0 is any free one.
-        on_ready: called with the base URL as soon as connections are taken.
+    Port 0 is any free one. `on_ready` gets the base URL once connections are taken; `sandbox` is closed at the end.
 
     Raises:
         Misconfigured: the port is taken, or not ours to take.

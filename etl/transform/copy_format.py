@@ -27,9 +27,7 @@ _LAST_CONTROL: Final = ord("\r")
 def encode(table: pa.Table, columns: Sequence[str]) -> memoryview:
     r"""The rows of `table`, its `columns` in that order, as COPY text: tabs between values, `\\N` for nulls.
 
-    Args:
-        table: strings, or timestamps in UTC; less than 2 GiB of text.
-        columns: names of the columns to send.
+    Of strings, or timestamps in UTC; less than 2 GiB of text.
     """
     *texts, last = (_escaped(_as_text(table.column(name))) for name in columns)
     # The line's end goes to the last value first: cheaper than to whole lines.

@@ -38,9 +38,7 @@ _PRIVATE_SOCKET: Final = "unix_socket_permissions = 0700\n"
 def server(folder: Path, *, major: int | None = None) -> Iterator[str]:
     """Run the Postgres kept in `folder`, created when it is new, and give its connection string.
 
-    Args:
-        folder: the data folder; its parent must exist.
-        major: 16 or 18 for a new folder; default: what the folder holds, or the newest.
+    Its version is the folder's own; that of a new folder is `major`, 16 or 18, or the newest.
 
     Raises:
         Misconfigured: the wheel is not installed, or the folder cannot be used.

@@ -40,14 +40,10 @@ class DaskExecutor:
         requests_per_second: float | None = None,
         on_pause: Callable[[Slice, Pause], None] = lambda _slice, _pause: None,
     ) -> None:
-        """Does not contact the cluster yet.
+        """Does not contact the cluster yet; `address` is `local`, or that of a scheduler.
 
-        Args:
-            address: `local`, or the address of a scheduler.
-            settings: the command's.
-            context: the command's.
-            requests_per_second: limit of requests to the report API, for all workers together; only with `local`.
-            on_pause: called, in any thread, when a worker waits before a retry.
+        All workers together send at most `requests_per_second` to the report API; only with `local`. `on_pause` is
+        called, in any thread, when a worker waits before a retry.
 
         Raises:
             WrongUsage: it is not an address.
