@@ -12,14 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def _today() -> date:
-    return datetime.now(UTC).date()
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxConfig:
     """The settings of a sandbox. Equal settings give equal reports, to the byte, in any process on any day.
@@ -55,8 +47,8 @@ class SandboxConfig:
     publication_delay_days: int = 2
     url_lifetime_s: int = 3_600
     latency_s: float = 0.0
-    today: Callable[[], date] = _today
-    now: Callable[[], datetime] = _now
+    today: Callable[[], date] = lambda: datetime.now(UTC).date()
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def rows(self, report_type: ReportType) -> int:
         """Lines of a report of this type, as first published."""
