@@ -7,7 +7,8 @@ It can also be started on a terminal, and typed in a shell that a test runs.
 
 Before the command begins, a forked process can be given smaller limits, and functions to call: failpoints, mutants.
 
-    python prefork.py FD        the process that forks; it ends when nobody holds the other end of the socket
+    python prefork.py FD [MODULE ...]       the process that forks, having imported these modules too; it ends when
+                                            nobody holds the other end of the socket
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ _IMPORTED: Final = (
     "pyarrow.csv", "pyarrow.compute", "pyarrow.dataset", "pyarrow.pandas_compat", "pyarrow.parquet", "encodings.idna",
     "importlib.resources.readers", "rich._emoji_codes", "s3fs", "typer._adapters", "typer._click.decorators",
 )  # fmt: skip
+# What it imports with `--dask`, which costs as much again: another process forks those.
+_IMPORTED_FOR_DASK: Final = ("etl.job.dask.client", "etl.job.dask.executor", "etl.job.dask.worker", "tornado.netutil")
 # Read by the command itself, or where they are needed. Any other one may have been read by what is imported.
 _READ_LATE: Final = (
     PREFIX, "COLUMNS", "TERM", "PYTEST_", "SSL_CERT_FILE", "TMPDIR", "AWS_", "AZURE_STORAGE_", "STORAGE_EMULATOR_HOST",
@@ -224,7 +227,6 @@ def start_on_terminal(
     terminal: int,
     *,
     before: Sequence[Call] = (),
-    new_interpreter: bool = False,
     forked_with: Mapping[str, str] | None = None,
 ) -> Started:
     """Start the command on a terminal. It ends with the test at the latest.
@@ -235,10 +237,9 @@ def start_on_terminal(
         folder: as of `start`.
         terminal: what it reads and prints on.
         before: as of `start`.
-        new_interpreter: as of `start`.
         forked_with: all variables of the process that is forked; none: those of the tests.
     """
-    order = _Order(arguments, environment, folder, {}, before, new_interpreter=new_interpreter)
+    order = _Order(arguments, environment, folder, {}, before, new_interpreter=False)
     process = Started(arguments, _send(order, (terminal,) * 3, forked_with))
     _started.append(process)
     return process
@@ -278,8 +279,7 @@ def _pass_on(listener: socket.socket) -> None:
             message, ends, _, _ = socket.recv_fds(client, 1, 4)
             with client.makefile("rb") as rest:
                 arguments, environment, folder = json.loads(message + rest.read())
-        # The workers of `--dask local` are spawned: each imports the module that was run, and nothing forked.
-        order = _Order(arguments, environment, Path(folder), {}, (), new_interpreter="--dask" in arguments)
+        order = _Order(arguments, environment, Path(folder), {}, (), new_interpreter=False)
         _send_with_status(order, ends)
         for end in ends:
             os.close(end)
@@ -318,7 +318,8 @@ def _send(order: _Order, streams: Sequence[int], forked_with: Mapping[str, str] 
 def _send_with_status(order: _Order, ends: Sequence[int], forked_with: Mapping[str, str] | None = None) -> None:
     document = json.dumps(vars(order) | {"folder": str(order.folder)})
     with _ordering:
-        server = _server(frozenset((_ENVIRONMENT if forked_with is None else forked_with).items()))
+        imported = _IMPORTED_FOR_DASK if "--dask" in order.arguments else ()
+        server = _server(frozenset((_ENVIRONMENT if forked_with is None else forked_with).items()), imported)
         socket.send_fds(server, [b"{"], list(ends))
         server.sendall(document.encode()[1:] + b"\n")
 
@@ -330,11 +331,11 @@ def _file() -> tuple[int, int]:
 
 
 @cache
-def _server(variables: frozenset[tuple[str, str]]) -> socket.socket:
-    """The process that forks; one for all tests of this process that want these variables."""
+def _server(variables: frozenset[tuple[str, str]], imported: tuple[str, ...]) -> socket.socket:
+    """The process that forks; one for all tests of this process that want these variables and these modules."""
     ours, theirs = socket.socketpair()
     server = subprocess.Popen(
-        [sys.executable, __file__, f"{theirs.fileno()}"],
+        [sys.executable, __file__, f"{theirs.fileno()}", *imported],
         env=dict(variables),
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
@@ -350,14 +351,14 @@ def _server(variables: frozenset[tuple[str, str]]) -> socket.socket:
     return ours
 
 
-def _serve(orders: socket.socket) -> None:
+def _serve(orders: socket.socket, *imported: str) -> None:
     from etl.extract import http_clients
     from etl.runtime import process_tuning
 
     before = dict(os.environ)
     os.environ |= _WITHOUT_THREADS
     process_tuning.settle()
-    for name in _IMPORTED:
+    for name in (*_IMPORTED, *imported):
         importlib.import_module(name)
     http_clients.ssl_context()
     sys.path.extend(_TESTS)
@@ -442,6 +443,8 @@ def _run_command(order: dict[str, Any], streams: Sequence[int], before: Mapping[
     sys.argv = ["etl", *arguments]
     sys.path[0] = folder
     tempfile.tempdir = None
+    if dask := sys.modules.get("dask.config"):
+        dask.refresh()
     set_limits(limits)
     for module, function, values in order["before"]:
         getattr(importlib.import_module(module), function)(*values)
@@ -471,4 +474,4 @@ def set_limits(limits: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    _serve(socket.socket(fileno=int(sys.argv[1])))
+    _serve(socket.socket(fileno=int(sys.argv[1])), *sys.argv[2:])

@@ -97,7 +97,6 @@ def run(
     on_output: Callable[[Screen], None] = lambda _: None,
     until: str = "",
     before: Sequence[prefork.Call] = (),
-    new_interpreter: bool = False,
     forked_with: Mapping[str, str] | None = None,
 ) -> Shown:
     """Run the command on a terminal of its own, and answer its questions.
@@ -111,15 +110,12 @@ def run(
         on_output: called with the screen whenever something was printed.
         until: the command is stopped as soon as this expression is on the screen, which is kept as it is then.
         before: what is called in its process before it begins.
-        new_interpreter: in place of a fork.
         forked_with: all variables of the process that is forked; none: those of the tests.
     """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", _LINES, columns, 0, 0))
     known = {**environment, "COLUMNS": f"{columns}", "TERM": "xterm-256color"}
-    process = prefork.start_on_terminal(
-        arguments, known, folder, theirs, before=before, new_interpreter=new_interpreter, forked_with=forked_with
-    )
+    process = prefork.start_on_terminal(arguments, known, folder, theirs, before=before, forked_with=forked_with)
     os.close(theirs)
     screen, text, waiting, kept = Screen(), "", list(answers), ""
     try:

@@ -529,7 +529,7 @@ def _waiting(client: Any) -> list[str]:
 
 @pytest.fixture
 def local(program: Program) -> Program:
-    return replace(program, environment={**program.environment, "WATCH_TIME_CONCURRENCY": "2"}, new_interpreter=True)
+    return replace(program, environment={**program.environment, "WATCH_TIME_CONCURRENCY": "2"})
 
 
 def _children(process: Process) -> list[psutil.Process]:
@@ -590,7 +590,6 @@ def test_what_workers_wait_for_is_on_the_commands_terminal(
     seen: set[str] = set()
     shown = terminals.run(
         [*ONE_SLICE, "--dask", cluster.address if where == "cluster" else "local"],
-        new_interpreter=where == "local",
         folder=on_cluster.folder,
         environment=on_cluster.environment,
         columns=160,

@@ -66,7 +66,8 @@ def _typed(script: str, program: Program, environment: dict[str, str]) -> subpro
 def environment(program: Program) -> Iterator[dict[str, str]]:
     """With `watch-time` where a shell finds it, and an archive: some examples want one, and none minds it."""
     with tempfile.TemporaryDirectory(prefix="watch-time-") as folder, prefork.typed_in_shells(Path(folder)) as path:
-        yield {**program.environment, f"{PREFIX}ARCHIVE_URL": str(program.folder / "lake"), "PATH": path}
+        settings = {f"{PREFIX}ARCHIVE_URL": str(program.folder / "lake"), f"{PREFIX}LOOKBACK_DAYS": "3"}
+        yield {**program.environment, **settings, "PATH": path}
 
 
 def _free_port() -> int:

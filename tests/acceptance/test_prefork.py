@@ -44,6 +44,7 @@ COMMANDS: list[tuple[tuple[str, ...], dict[str, str]]] = [
     (("status",), {"DATABASE_URL": ""}),
     ((*ONE_SLICE, "--refresh"), {}),
     ((*ONE_SLICE, "--refresh", "--json"), {"API_TOKEN": "wrong"}),
+    ((*ONE_SLICE, "--refresh", "--dask", "local"), {}),
     (("explain", f"{TARGET}"), {}),
     (("doctor",), {}),
 ]
