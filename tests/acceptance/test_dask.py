@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from etl.domain.outcome import Pause
     from prefork import Process
 
+# Each starts many processes.
+pytestmark = pytest.mark.timeout(400)
 # Far less than what would be waited for, far more than a busy machine needs.
 SOON_S = 25
 FIRST = DAY - timedelta(days=5)

@@ -247,8 +247,8 @@ def test_the_copy_that_readers_see_has_as_long_as_its_size_allows(
     """A store that takes a large file in time may copy it, too."""
     archive = ArchiveFiles(bucket(), Path())
     newest_warehouse.sync(REPORT, archive_url=archive.url)
-    with monkeypatch.context() as through_it, stalled_s3(on=b"x-amz-copy-source", for_s=6.0) as endpoint:
-        through_it.setattr(timeout_store, "_TIMEOUT_S", 5.0)
+    with monkeypatch.context() as through_it, stalled_s3(on=b"x-amz-copy-source", for_s=13.0) as endpoint:
+        through_it.setattr(timeout_store, "_TIMEOUT_S", 12.0)
         through_it.setattr(timeout_store, "_SLOWEST_BYTES_PER_S", 100)
         through_it.setenv("AWS_ENDPOINT_URL", endpoint)
         outcome = newest_warehouse.sync(OTHER, archive_url=archive.url)
