@@ -33,7 +33,7 @@ from etl.diagnostics import page_reader
 from etl.domain.pipeline_values import LoadedReport, Origin, ReportFile, Tally
 from etl.domain.slices import dates_between, slices_of
 from etl.load import compaction, distinct_customers
-from etl.load.new_partition import NewPartitionLoad
+from etl.load.new_partition_load import NewPartitionLoad
 from etl.runtime.cancellation import Stop
 from etl.warehouse import embedded_postgres, ledger, schema
 from etl.warehouse.database import open_warehouse
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from etl.domain.slices import Slice
-    from etl.warehouse.connection import Connection
     from etl.warehouse.database import Database
+    from etl.warehouse.transactions import Connection
 
 _TRIES: Final = 3
 _FIRST: Final = date(2026, 10, 1)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
-from etl.display.hints import hint
+from etl.display.message_layout import hint
 
 if TYPE_CHECKING:
     import subprocess

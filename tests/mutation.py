@@ -95,12 +95,12 @@ BY_COMMAND: Final = {
         *_REPLAY,
     ],
     "etl/archive/audit.py": _REPLAY,
-    "etl/archive/backends.py": _REPLAY,
+    "etl/archive/store_backends.py": _REPLAY,
     "etl/archive/parquet.py": _REPLAY,
     "etl/archive/raw.py": _REPLAY,
     "etl/load/compaction.py": ["tests/integration/test_compaction.py"],
     "etl/load/month_merge.py": ["tests/integration/test_compaction.py"],
-    "etl/load/difference.py": ["tests/acceptance/test_verify.py"],
+    "etl/load/difference_load.py": ["tests/acceptance/test_verify.py"],
 }
 # Of the tests that run a line, so many seconds, as recorded, are tried first; a survivor gets the next ones too.
 _FIRST_S: Final = 20.0

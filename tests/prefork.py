@@ -41,14 +41,16 @@ if TYPE_CHECKING:
 
 # What the commands import when they run.
 _IMPORTED: Final = (
-    "etl.cli.main", "etl.job.runner", "etl.load.compaction", "etl.warehouse.schema", "etl.warehouse.embedded_postgres",
-    "etl.telemetry.run_telemetry", "etl.telemetry.notifier", "etl.display.progress", "etl.display.run_tables",
-    "etl.display.terminal", "etl.display.narrative", "etl.diagnostics.status", "etl.diagnostics.explain",
-    "etl.diagnostics.verify", "etl.diagnostics.doctor", "etl.diagnostics.page_reader", "etl.archive.archive",
-    "etl.archive.audit", "etl.transform.normalise", "etl.transform.prefetch", "etl.archive.parquet", "etl.archive.raw",
+    "etl.cli.main", "etl.job.runner", "etl.load.compaction", "etl.warehouse.schema",
+    "etl.warehouse.embedded_postgres", "etl.telemetry.run_telemetry", "etl.telemetry.notifier",
+    "etl.display.progress", "etl.display.run_tables", "etl.display.terminal", "etl.display.explain_screen",
+    "etl.diagnostics.status", "etl.diagnostics.explain", "etl.diagnostics.verify_against_source",
+    "etl.diagnostics.doctor", "etl.diagnostics.page_reader", "etl.archive.archive", "etl.archive.audit",
+    "etl.archive.parquet", "etl.archive.raw", "etl.transform.normalise", "etl.transform.prefetch",
     "etl.display.archive_screen", "etl.display.status_screen", "alembic.config", "alembic.command", "pandas",
-    "pyarrow.csv", "pyarrow.compute", "pyarrow.dataset", "pyarrow.pandas_compat", "pyarrow.parquet", "encodings.idna",
-    "importlib.resources.readers", "rich._emoji_codes", "s3fs", "typer._adapters", "typer._click.decorators",
+    "pyarrow.csv", "pyarrow.compute", "pyarrow.dataset", "pyarrow.pandas_compat", "pyarrow.parquet",
+    "encodings.idna", "importlib.resources.readers", "rich._emoji_codes", "s3fs", "typer._adapters",
+    "typer._click.decorators",
 )  # fmt: skip
 # What it imports with `--dask`, which costs as much again: another process forks those.
 _IMPORTED_FOR_DASK: Final = ("etl.job.dask.client", "etl.job.dask.executor", "etl.job.dask.worker", "tornado.netutil")

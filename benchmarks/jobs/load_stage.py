@@ -20,7 +20,7 @@ from etl.config.settings import Settings
 from etl.domain.outcome import FetchOptions, Result
 from etl.domain.pipeline_values import ReportFile
 from etl.domain.slices import ReportType, Slice
-from etl.load import slice_load  # noqa: F401 - as the program does: the first settles its memory
+from etl.load import load_steps  # noqa: F401 - as the program does: the first settles its memory
 from etl.pipeline.slice_sync import Pipeline
 from etl.transform import normalise  # noqa: F401 - as the program does: the first settles its memory
 from etl.warehouse.database import Database

@@ -2,12 +2,12 @@
 
 Imported only where an archive is configured.
 
-    archive        what a load stores, and what a replay reads
-    manifests      whose the archive is, and which revisions were committed
-    raw            a revision as the source sent it
-    parquet        a revision as rows
-    layout         names of the files
-    audit          compares the archive with the ledger
-    timeout_store  a store whose every call is bounded in time
-    backends       folder, S3, Google, Azure
+    archive         what a load stores, and what a replay reads
+    manifests       whose the archive is, and which revisions were committed
+    raw             a revision as the source sent it
+    parquet         a revision as rows
+    layout          names of the files
+    audit           compares the archive with the ledger
+    timeout_store   a store whose every call is bounded in time
+    store_backends  folder, S3, Google, Azure
 """

@@ -17,7 +17,7 @@ from etl.domain.errors import ArchiveDamaged, Misconfigured, ReconciliationFaile
 from etl.domain.plurals import plural
 from etl.extract.scratch_folder import needs_room
 from etl.warehouse import ledger, revisions, schema
-from etl.warehouse.connection import idle_for
+from etl.warehouse.transactions import idle_for
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from etl.domain.pipeline_values import ReportFile
     from etl.domain.slices import Slice
     from etl.runtime.cancellation import Stop
-    from etl.warehouse.connection import Connection
     from etl.warehouse.ledger import SliceRecord
     from etl.warehouse.revisions import Accepted
+    from etl.warehouse.transactions import Connection
 
 # A few small operations; each of them is bounded by itself.
 SETTLING_S: Final = 600.0

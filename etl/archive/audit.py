@@ -19,15 +19,15 @@ from etl.archive.manifests import key_of
 from etl.domain.errors import ExitCode
 from etl.runtime.progress_reporter import SILENT, ProgressReporter
 from etl.warehouse import ledger, revisions
-from etl.warehouse.connection import idle_for
+from etl.warehouse.transactions import idle_for
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from etl.archive.archive import Archive
     from etl.domain.slices import Slice
-    from etl.warehouse.connection import Connection
     from etl.warehouse.database import Database
+    from etl.warehouse.transactions import Connection
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import io
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
-from etl.archive.backends import AzureBlobs, Folder, Objects
+from etl.archive.store_backends import open_backend
 from etl.domain.errors import ArchiveDamaged, ArchiveUnavailable, CredentialsRefused, Misconfigured, WatchTimeError
 from etl.extract.scratch_folder import needs_room
+from etl.runtime.call_timeout import Background
 from etl.runtime.redaction import redact
-from etl.runtime.time_limit import Background
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
+    from pathlib import Path
 
-    from etl.archive.backends import Store
+    from etl.archive.store_backends import Store
     from etl.runtime.cancellation import Stop
 
 T = TypeVar("T")
@@ -200,32 +200,5 @@ def _is_absence(error: BaseException) -> bool:
 
 
 def open_store(url: str, stop: Stop) -> TimedStore:
-    """The store of `WATCH_TIME_ARCHIVE_URL`; nothing is asked of it yet.
-
-    Raises:
-        Misconfigured: the library for this kind of store is not installed, or does not take the address.
-    """
-    if "://" not in url:
-        return TimedStore(url, Folder(Path(url).expanduser().absolute()), stop)
-    scheme = url.partition("://")[0]
-    try:
-        import fsspec  # noqa: PLC0415 - only where it is needed
-
-        # What the package offers asks another API of what kind the bucket is, which takes rights of its own.
-        fsspec.register_implementation("gs", "gcsfs.core.GCSFileSystem", clobber=True)
-        # Listings that are remembered would not know of other runs' files, nor of our own.
-        fs, root = fsspec.core.url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
-    except ImportError as error:
-        raise Misconfigured(
-            f"the archive {url} needs a package that is not installed ({error})",
-            next_step=f"install it: `pip install 'watch-time[{_EXTRAS[scheme]}]'`",
-        ) from None
-    except ValueError as error:
-        raise Misconfigured(
-            f"the archive {url} cannot be opened ({redact(str(error))[:_TEXT_CHARACTERS]})",
-            next_step="correct WATCH_TIME_ARCHIVE_URL, or set what the store's library asks for in the environment",
-        ) from None
-    return TimedStore(url, (AzureBlobs if scheme == "abfs" else Objects)(fs, root.rstrip("/")), stop)
-
-
-_EXTRAS: Final = {"s3": "archive", "gs": "archive-gs", "abfs": "archive-azure"}
+    """The store of `WATCH_TIME_ARCHIVE_URL`; nothing is asked of it yet. Raises as `open_backend`."""
+    return TimedStore(url, open_backend(url), stop)

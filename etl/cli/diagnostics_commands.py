@@ -44,12 +44,12 @@ def revisions(
 ) -> None:
     """List restated reports, and held reports with the command that accepts them."""
     from etl.diagnostics import status
-    from etl.display import narrative
+    from etl.display import revisions_screen
 
     settings = out.settings("database_url")
     changes, held = status.restatements(settings, start or date.min, end or settings.today())
     document = {"revisions": [change.as_json() for change in changes], "held": [slice_.as_json() for slice_ in held]}
-    out.show(document, lambda: narrative.restatements_page(changes, held), as_json=as_json)
+    out.show(document, lambda: revisions_screen.restatements_page(changes, held), as_json=as_json)
 
 
 def explain(
@@ -59,11 +59,11 @@ def explain(
 ) -> None:
     """Show the history of a date: checks, accepted revisions, rejected lines, and what happens next."""
     from etl.diagnostics import explain
-    from etl.display import narrative
+    from etl.display import explain_screen
 
     types = (report_type,) if report_type else tuple(ReportType)
     stories = explain.read(out.settings("database_url"), slices_of([date], types))
-    out.show([story.as_json() for story in stories], lambda: narrative.stories_page(stories), as_json=as_json)
+    out.show([story.as_json() for story in stories], lambda: explain_screen.stories_page(stories), as_json=as_json)
 
 
 def verify(
@@ -85,15 +85,15 @@ def verify(
 
     Exits with 65 if a slice differs, and with 75 if none could be compared.
     """
-    from etl.diagnostics import verify
-    from etl.display import narrative
+    from etl.diagnostics import verify_against_source
+    from etl.display import verify_screen
 
     if file and (start is None or start != end or report_type is None):
         raise typer.BadParameter("--file is the report of one slice: give one date as --start and --end, and a --type")
     types = (report_type,) if report_type else tuple(ReportType)
     settings = out.settings("database_url") if file else out.settings(*out.NEEDS)
     first, last = out.date_range(settings, start, end)
-    with verify.open_verification(settings, with_source=file is None) as opened:
+    with verify_against_source.open_verification(settings, with_source=file is None) as opened:
         stored = opened.stored(first, last, types)
         with out.live_progress() as live:
             live.expect(len(stored))
@@ -102,10 +102,10 @@ def verify(
             )
     out.show(
         [verdict.as_json() for verdict in verdicts],
-        lambda: narrative.verdicts_page(verdicts, not_tried=len(stored) - len(verdicts)),
+        lambda: verify_screen.verdicts_page(verdicts, not_tried=len(stored) - len(verdicts)),
         as_json=as_json,
     )
-    raise typer.Exit(int(verify.exit_code(verdicts)))
+    raise typer.Exit(int(verify_against_source.exit_code(verdicts)))
 
 
 def report(

@@ -111,9 +111,9 @@ def settings(*needs: Need) -> Settings:
 def warn(sentence: str, event: str, **fields: object) -> None:
     """A warning: a sentence on a terminal, an event elsewhere."""
     if sys.stderr is not None and sys.stderr.isatty():
-        from etl.display import hints, terminal
+        from etl.display import message_layout, terminal
 
-        terminal.stderr().print(hints.warning(redact(sentence)), crop=False)
+        terminal.stderr().print(message_layout.warning(redact(sentence)), crop=False)
     else:
         structlog.get_logger("watch_time").warning(event, **fields)
 
@@ -165,18 +165,18 @@ def say(text: str) -> None:
 
 def tell(error: WatchTimeError) -> None:
     """An error, for people: what happened, and what to type next."""
-    from etl.display import hints
+    from etl.display import message_layout
 
-    _accompany(hints.problem(redact(f"error: {error}"), redact(error.next_step)))
+    _accompany(message_layout.problem(redact(f"error: {error}"), redact(error.next_step)))
 
 
 def advise(next_step: str) -> None:
     """What to type next, for people, after something went well."""
     from rich.console import Group
 
-    from etl.display import hints
+    from etl.display import message_layout
 
-    _accompany(Group(*hints.hint(next_step)))
+    _accompany(Group(*message_layout.hint(next_step)))
 
 
 def _accompany(said: RenderableType) -> None:

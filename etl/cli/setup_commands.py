@@ -128,18 +128,18 @@ class _Interview:
 
     def ask_for_database(self) -> None:
         """Prompt for the database's URL, and for how to verify its server if the URL does not say."""
-        from etl.config import database_certificates
+        from etl.config import system_ca_file
 
         self._answer("database_url", "Postgres URL, or embedded:DIR", proposal=_EMBEDDED_HERE)
         url = self.answers["database_url"]
-        if url.startswith("embedded:") or not database_certificates.is_unverified(url):
+        if url.startswith("embedded:") or not system_ca_file.is_unverified(url):
             return
-        file = database_certificates.system_file()
+        file = system_ca_file.system_file()
         if self._asks:
             question = "File with the certificate authority of the database's server"
             file = Path(typer.prompt(question, default=str(file) if file else None, err=True))
         if file:
-            self.answers["database_url"] = database_certificates.verified(url, file)
+            self.answers["database_url"] = system_ca_file.verified(url, file)
 
     def ask_until_good(self, of: str, ask: Callable[[], None], check: Callable[[Settings], tuple[str, bool]]) -> bool:
         """Prompt until the answers pass the check of API or database; returns the check's result.

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr, ValidationInfo
 
-from etl.config.sslmode import Sslmode, too_weak
+from etl.config.sslmode_check import Sslmode, too_weak
 from etl.domain.contract import COLUMNS, IGNORE
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from etl.config import setting_checks
 from etl.config.environment import PREFIX, given, open_to_others, read_secret_files, variable_of
 from etl.config.setting_checks import EMBEDDED, EXAMPLES
-from etl.config.sslmode import Sslmode
+from etl.config.sslmode_check import Sslmode
 from etl.config.telemetry_settings import TELEMETRY_SECRETS, TelemetrySettings, split_urls
 from etl.domain.errors import Misconfigured
 from etl.domain.plurals import plural

@@ -8,14 +8,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from etl.domain.slices import ReportType
-from etl.warehouse.connection import fetch_rows
 from etl.warehouse.sql_files import statement
+from etl.warehouse.transactions import fetch_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from etl.domain.slices import Slice
-    from etl.warehouse.connection import Connection
+    from etl.warehouse.transactions import Connection
 
 # Reports grow over the years; a month or two of both types tells what they are now.
 _LOADS: Final = 60

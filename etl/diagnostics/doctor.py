@@ -15,9 +15,9 @@ from etl.domain.errors import ExitCode, WatchTimeError
 from etl.extract import token_expiry
 from etl.runtime.progress_reporter import SILENT, ProgressReporter
 from etl.warehouse import citus, schema
-from etl.warehouse.connection import fetch_rows
 from etl.warehouse.database import open_warehouse
 from etl.warehouse.sql_files import statement
+from etl.warehouse.transactions import fetch_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

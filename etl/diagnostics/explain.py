@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from etl.domain.slices import SETTLING_DAYS, Slice, State
 from etl.pipeline.guards import remedy
 from etl.warehouse import ledger, schema
-from etl.warehouse.connection import Connection, fetch_rows
 from etl.warehouse.database import open_warehouse
 from etl.warehouse.sql_files import statement
+from etl.warehouse.transactions import Connection, fetch_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,17 +14,17 @@ from etl.diagnostics import explain, status
 from etl.diagnostics.page_data import Content, Day, Figures, Kind, Open, Views
 from etl.domain.slices import ReportType, Slice, State, dates_between, slices_of, target_date
 from etl.warehouse import freshness, ledger, revisions, schema
-from etl.warehouse.connection import configure, fetch_rows
 from etl.warehouse.database import open_warehouse
 from etl.warehouse.sql_files import statement
+from etl.warehouse.transactions import configure, fetch_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from etl.config.settings import Settings
-    from etl.warehouse.connection import Connection
     from etl.warehouse.ledger import SliceRecord
+    from etl.warehouse.transactions import Connection
 
 # Contents with a line of their own; the others are summed.
 _TOP: Final = 100

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Group
 from rich.text import Text
 
-from etl.display.hints import hint
+from etl.display.message_layout import hint
 from etl.display.table_layout import Prose
 from etl.domain.plurals import plural
 

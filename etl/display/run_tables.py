@@ -11,7 +11,7 @@ from rich.text import Text
 from etl.diagnostics.status import PRESUMED_EMPTY
 from etl.display import number_format
 from etl.display.date_ranges import Note, fold, listed, ranges, ranges_by_reason
-from etl.display.hints import hint
+from etl.display.message_layout import hint
 from etl.display.table_layout import Prose, new_table
 from etl.domain.errors import ExitCode, with_request_id
 from etl.domain.outcome import Result

@@ -12,7 +12,7 @@ from rich.text import Text
 from etl.diagnostics.status import PRESUMED_EMPTY, SIGNS
 from etl.display import number_format
 from etl.display.date_ranges import WEEKDAYS, Note, listed, monday_of, ranges
-from etl.display.hints import hint
+from etl.display.message_layout import hint
 from etl.display.run_tables import counted, reasons, slice_cells, state_text, style_of, told_of
 from etl.display.table_layout import Prose, new_table
 from etl.domain.plurals import plural

@@ -1,4 +1,7 @@
-"""The consoles of the command line: data goes to stdout; everything that only accompanies it goes to stderr."""
+"""The consoles of the command line, and text that may be shown on them.
+
+Data goes to stdout; everything that only accompanies it goes to stderr.
+"""
 
 from __future__ import annotations
 
@@ -22,3 +25,8 @@ def stdout() -> Console:
 def stderr() -> Console:
     """The console for what accompanies the data."""
     return Console(stderr=True, highlight=False)
+
+
+def printable(text: str) -> str:
+    """The text without control characters: a line of a report must not steer the terminal of whoever reads it."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

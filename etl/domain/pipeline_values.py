@@ -47,7 +47,7 @@ class Origin:
     """Where a report was downloaded from, and which version of the file.
 
     Attributes:
-        source: which file, as `unsigned_url` says it: the URL that sent it, without its signature.
+        source: which file, as `signed_url_identity` says it: the URL that sent it, without its signature.
         etag: the host's strong ETag, with its quotes; it changes if the bytes change.
     """
 
@@ -60,7 +60,7 @@ class ReportFile:
     """A complete, verified report on local disk, decompressed.
 
     Attributes:
-        path: the CSV in the spool folder of its slice.
+        path: the CSV in the scratch folder of its slice.
         sha256: of the decompressed bytes, 64 hex digits: two files of equal hash are the same report.
         size_bytes: of the decompressed file.
         received_bytes: over the wire.

@@ -1,7 +1,7 @@
 """Downloading a report to local disk: complete and verified, or not at all.
 
 A file is complete when its length or its chunks say so, and a checksum agrees where the host announces one. A cut
-download is resumed if the URL still names the same file (`unsigned_url`) and the host can prove that it has not
+download is resumed if the URL still names the same file (`signed_url_identity`) and the host can prove that it has not
 changed; an expired address is replaced by a fresh one. The token stays with the API, and the signed query string never
 reaches an error or a log; nor does an error's body, in which storage hosts often repeat the request.
 """
@@ -18,9 +18,9 @@ import httpx
 
 from etl.domain.errors import MalformedReport, SourceUnavailable, TryLater, WatchTimeError
 from etl.domain.pipeline_values import ReportFile
+from etl.extract.download_writer import DownloadWriter
 from etl.extract.http_checksums import Checksums
 from etl.extract.retry import BROKEN, PASSING, FailureKind, RetryableError, ThroughputGuard, is_temporary
-from etl.extract.spool import Spool
 from etl.extract.storage_headers import (
     conditions,
     is_for_the_rest,
@@ -112,8 +112,8 @@ class Downloader:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "report.csv"
         try:
-            with closing(Spool(path)) as spool:
-                begun = _Download(self, url, renew, spool, if_none_match, on_body, began_s=self.retry_policy.clock())
+            with closing(DownloadWriter(path)) as writer:
+                begun = _Download(self, url, renew, writer, if_none_match, on_body, began_s=self.retry_policy.clock())
                 return self.retry_policy.retry(begun.attempt, total_s=_TOTAL_S, on_retry=on_retry)
         except BaseException:
             path.unlink(missing_ok=True)
@@ -125,13 +125,13 @@ class _Download:
     """What is known of one download between two attempts.
 
     Attributes:
-        origin: of the bytes in the spool; None where the host gave no strong ETag.
+        origin: of the bytes written so far; None where the host gave no strong ETag.
     """
 
     tools: Downloader
     url: httpx.URL
     renew: Callable[[], ReportAddress]
-    spool: Spool
+    writer: DownloadWriter
     if_none_match: Origin | None
     on_body: Callable[[], None]
     began_s: float
@@ -165,7 +165,7 @@ class _Download:
         url = self.url
         for _ in range(_MAX_REDIRECTS + 1):
             headers = signed_headers(url) | conditions(
-                url, begun=self.origin, received_bytes=self.spool.received_bytes, known=self.if_none_match
+                url, begun=self.origin, received_bytes=self.writer.received_bytes, known=self.if_none_match
             )
             with self.tools.client.stream("GET", url, headers=headers) as response:
                 if not response.has_redirect_location:
@@ -212,22 +212,22 @@ class _Download:
         for piece in response.iter_raw():
             self.tools.stop.check()
             self.checksums.update(piece)
-            self.spool.write(piece)
+            self.writer.write(piece)
             if pace.is_too_slow(len(piece)) or self.tools.retry_policy.clock() >= self.began_s + _TOTAL_S:
-                raise httpx.ReadTimeout(f"too slow, after {self.spool.received_bytes} bytes")
+                raise httpx.ReadTimeout(f"too slow, after {self.writer.received_bytes} bytes")
 
     def _finish(self) -> ReportFile:
-        if self.total_bytes not in (None, self.spool.received_bytes):
-            what = f"sent {self.spool.received_bytes} of {self.total_bytes} bytes"
+        if self.total_bytes not in (None, self.writer.received_bytes):
+            what = f"sent {self.writer.received_bytes} of {self.total_bytes} bytes"
             raise self._restart(self._trouble(what), PASSING)
         if name := self.checksums.mismatch():
             raise self._restart(self._trouble(f"sent bytes that do not match their {name} checksum"), BROKEN)
-        sha256 = self.spool.finish()
+        sha256 = self.writer.finish()
         return ReportFile(
-            path=self.spool.path,
+            path=self.writer.path,
             sha256=sha256,
-            size_bytes=self.spool.size_bytes,
-            received_bytes=self.spool.received_bytes,
+            size_bytes=self.writer.size_bytes,
+            received_bytes=self.writer.received_bytes,
             origin=self.origin,
             elapsed_s=self.tools.retry_policy.clock() - self.began_s,
             resumed=self.resumed,
@@ -242,7 +242,7 @@ class _Download:
             self.total_bytes = int(headers["content-length"])
 
     def _resume(self, response: httpx.Response) -> None:
-        total = total_of_rest(response, received_bytes=self.spool.received_bytes)
+        total = total_of_rest(response, received_bytes=self.writer.received_bytes)
         if total is None or self.total_bytes not in (None, total):
             raise self._restart(self._trouble("sent a different range than requested"), PASSING)
         self.total_bytes = total
@@ -250,7 +250,7 @@ class _Download:
 
     def _forget(self) -> None:
         """Discard what was received: the next attempt starts at the first byte."""
-        self.spool.restart()
+        self.writer.restart()
         self.origin = None
         self.total_bytes = None
         self.checksums = Checksums({})

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from etl.domain.pipeline_values import Origin
-from etl.extract.unsigned_url import source_of
+from etl.extract.signed_url_identity import source_of
 
 if TYPE_CHECKING:
     import httpx

@@ -7,20 +7,20 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from etl.domain.errors import TryLater, WatchTimeError
-from etl.load import partitions
+from etl.load import partition_bounds
 from etl.load.month_merge import MonthMerge
 from etl.runtime.progress_reporter import SILENT, ProgressReporter
-from etl.warehouse.connection import fetch_rows
 from etl.warehouse.sql_files import statement
+from etl.warehouse.transactions import fetch_rows
 
 if TYPE_CHECKING:
     from datetime import date
 
     from etl.config.settings import Settings
-    from etl.load.partitions import Partition
+    from etl.load.partition_bounds import Partition
     from etl.runtime.cancellation import Stop
-    from etl.warehouse.connection import Connection
     from etl.warehouse.database import Database
+    from etl.warehouse.transactions import Connection
 
 # Each try waits 50 ms for its locks at most; with the pauses this is about a minute of trying.
 _TRIES: Final = 60
@@ -81,7 +81,7 @@ def settled_months(
     first_open = first_open_date(settings, today=today)
     known = database.run(lambda connection: fetch_rows(connection, statement("load/list_months")))
     months = [
-        partitions.of_month(row["report_date"])
+        partition_bounds.of_month(row["report_date"])
         for row in known
         if not (quiet_since and row["last_loaded_at"] and row["last_loaded_at"] > quiet_since)
     ]

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 from etl.load.compaction import first_open_date
 from etl.runtime.progress_reporter import SILENT, ProgressReporter
 from etl.warehouse import citus, ledger
-from etl.warehouse.connection import fetch_rows, in_savepoint
 from etl.warehouse.sql_files import statement
+from etl.warehouse.transactions import fetch_rows, in_savepoint
 
 if TYPE_CHECKING:
     from datetime import date
 
     from etl.config.settings import Settings
     from etl.runtime.cancellation import Stop
-    from etl.warehouse.connection import Connection
     from etl.warehouse.database import Database
+    from etl.warehouse.transactions import Connection
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,19 +16,19 @@ from psycopg import sql
 from etl.domain.errors import ReconciliationFailed, SliceBusy
 from etl.domain.slices import Slice, dates_between, slices_of
 from etl.warehouse import citus, ledger
-from etl.warehouse.connection import fetch_rows, in_savepoint
 from etl.warehouse.sql_files import statement
+from etl.warehouse.transactions import fetch_rows, in_savepoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import date
 
-    from etl.load.partitions import Partition
+    from etl.load.partition_bounds import Partition
     from etl.runtime.cancellation import Stop
     from etl.runtime.progress_reporter import ProgressReporter
     from etl.warehouse.citus import Dialect
-    from etl.warehouse.connection import Connection
     from etl.warehouse.database import Database
+    from etl.warehouse.transactions import Connection
 
 _PAUSE_S: Final = 0.8
 # Often enough to watch, and too rarely to cost anything.

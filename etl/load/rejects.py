@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from etl.domain.pipeline_values import Reject
     from etl.domain.slices import Slice
-    from etl.warehouse.connection import Connection
+    from etl.warehouse.transactions import Connection
 
 
 def record(connection: Connection, slice_: Slice, report_sha256: str, rejects: Sequence[Reject]) -> None:

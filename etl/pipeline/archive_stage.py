@@ -13,7 +13,7 @@ import structlog
 from etl.domain.errors import ReconciliationFailed, WatchTimeError
 from etl.domain.outcome import Outcome, Result
 from etl.domain.pipeline_values import ReportNotFound, Tally
-from etl.load.difference import DifferenceLoad
+from etl.load.difference_load import DifferenceLoad
 from etl.pipeline.outcome_recorder import why_empty
 from etl.runtime.cancellation import Stopped
 from etl.warehouse import revisions, schema
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from etl.archive.manifests import Marker
     from etl.domain.pipeline_values import Change, EncodedChunk, ReportFile
     from etl.domain.slices import Slice
-    from etl.load.slice_load import SliceLoad
+    from etl.load.load_steps import SliceLoad
     from etl.pipeline.outcome_recorder import Recorder
-    from etl.warehouse.connection import Connection
     from etl.warehouse.database import Database
     from etl.warehouse.ledger import SliceRecord
     from etl.warehouse.revisions import Accepted
+    from etl.warehouse.transactions import Connection
 
 log = structlog.get_logger("watch_time")
 

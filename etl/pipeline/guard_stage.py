@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from etl.domain.pipeline_values import ReportFile, Tally
     from etl.pipeline.guards import Limits
     from etl.pipeline.outcome_recorder import SliceAttempt
-    from etl.warehouse.connection import Connection
     from etl.warehouse.ledger import SliceRecord
+    from etl.warehouse.transactions import Connection
 
 
 class Refused(Exception):

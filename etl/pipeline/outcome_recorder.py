@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from etl.domain.errors import GuardRefused
     from etl.domain.pipeline_values import Change, LoadedReport, ReportFile, ReportNotFound, Tally
     from etl.domain.slices import Slice
-    from etl.warehouse.connection import Connection
     from etl.warehouse.database import Database
     from etl.warehouse.ledger import SliceRecord
+    from etl.warehouse.transactions import Connection
 
 log = structlog.get_logger("watch_time")
 

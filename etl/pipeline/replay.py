@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from etl.domain.outcome import Outcome
     from etl.domain.slices import ReportType, Slice
     from etl.runtime.cancellation import Stop
-    from etl.warehouse.connection import Connection
     from etl.warehouse.database import Database
+    from etl.warehouse.transactions import Connection
 
 
 class Replay:

@@ -20,7 +20,7 @@ from etl.domain.errors import CredentialsRefused, SliceBusy, WatchTimeError
 from etl.domain.outcome import Outcome, Trust
 from etl.domain.pipeline_values import LoadedReport, ReportNotFound, Tally
 from etl.extract.download import Unmodified
-from etl.load import partitions, rejects
+from etl.load import partition_bounds, rejects
 from etl.load.load_strategy import begin_load
 from etl.pipeline import outcome_log, report_reader
 from etl.pipeline.archive_stage import ArchiveStage, restored
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from etl.domain.pipeline_values import Origin, ReportFile
     from etl.domain.slices import Slice
     from etl.extract.report_source import Source
-    from etl.warehouse.connection import Connection
     from etl.warehouse.database import Database
     from etl.warehouse.ledger import SliceRecord
+    from etl.warehouse.transactions import Connection
 
 log = structlog.get_logger("watch_time")
 
@@ -255,8 +255,8 @@ class Pipeline:
         """Whether the stored report would be read the same way now and its facts exist, as far as `options` ask."""
         if options.trust is Trust.NOTHING or not contract.is_read_alike(known.read_as, self._settings.header_aliases):
             return False
-        if known.rows_stored and not partitions.is_covered(connection, known.slice):
+        if known.rows_stored and not partition_bounds.is_covered(connection, known.slice):
             return False
-        return options.trust is Trust.LEDGER or partitions.holds(
+        return options.trust is Trust.LEDGER or partition_bounds.holds(
             connection, known.slice, known.rows_stored, known.watch_seconds
         )

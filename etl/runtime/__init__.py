@@ -4,6 +4,6 @@ logs               structured logs
 progress_reporter  how far long work is
 redaction          keeps secrets out of what is written
 cancellation       a stop that was requested
-time_limit         work with a hard time limit
+call_timeout       work with a hard time limit
 process_tuning     the memory allocator
 """

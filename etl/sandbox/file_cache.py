@@ -43,7 +43,7 @@ class Stored:
     etag: str
 
 
-class Spool:
+class FileCache:
     """A folder of files, safe to use from any thread; it goes when it is cleared, or with the object or the process."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Spool:
         """The file of this name; made from `pieces` by whoever asks first, while the others wait.
 
         Raises:
-            GivenUp: the spool was cleared meanwhile.
+            GivenUp: the cache was cleared meanwhile.
         """
         with self._lock:
             being_made, cleared = self._being_made[name], self._cleared
@@ -82,7 +82,7 @@ class Spool:
             unused.path.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Give up what is being made and delete everything; the spool can be used again afterwards."""
+        """Give up what is being made and delete everything; the cache can be used again afterwards."""
         with self._lock:
             self._cleared.set()
             self._cleared = threading.Event()

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from etl.sandbox.deterministic_random import seed_of
 from etl.sandbox.faults import FAULTLESS, Answer, Delivery
-from etl.sandbox.file_cache import Spool, Stored, gzipped, read_pieces
+from etl.sandbox.file_cache import FileCache, Stored, gzipped, read_pieces
 from etl.sandbox.report_generator import HEADER, Restatement, Viewing
 from etl.sandbox.sandbox_config import SandboxConfig
 
@@ -75,7 +75,7 @@ class Sandbox:
 
     def __init__(self, config: SandboxConfig | None = None) -> None:
         self.config = config or SandboxConfig()
-        self._spool = Spool()
+        self._files = FileCache()
         self._lock = threading.RLock()
         self._counted: dict[tuple[Slice, int], tuple[int, Decimal]] = {}
         self._log: deque[LoggedRequest] = deque(maxlen=_LOGGED_REQUESTS)
@@ -93,7 +93,7 @@ class Sandbox:
 
     def close(self) -> None:
         """Delete the generated files and give up those being made; they are made again if they are asked for again."""
-        self._spool.clear()
+        self._files.clear()
 
     # What there is
 
@@ -122,7 +122,7 @@ class Sandbox:
         """
         number = self.revision(slice_) if revision is None else revision
         key = (slice_, number)
-        stored = self._spool.file(f"{slice_} r{number}.csv", lambda: self._generate(key))
+        stored = self._files.file(f"{slice_} r{number}.csv", lambda: self._generate(key))
         rows, watch_seconds = self._counted[key]
         return Report(stored.path, stored.size_bytes, stored.etag, rows, watch_seconds)
 
@@ -141,10 +141,10 @@ class Sandbox:
             plain: Stored = self.report(slice_)
         else:
             body = delivery.body.encode() if isinstance(delivery.body, str) else delivery.body
-            plain = self._spool.file(f"override {blake2b(body, digest_size=16).hexdigest()}", lambda: [body])
+            plain = self._files.file(f"override {blake2b(body, digest_size=16).hexdigest()}", lambda: [body])
         if delivery.gzip == "no":
             return plain
-        return self._spool.file(f"{plain.path.name}.gz", lambda: gzipped(read_pieces(plain.path)))
+        return self._files.file(f"{plain.path.name}.gz", lambda: gzipped(read_pieces(plain.path)))
 
     # What can be changed
 

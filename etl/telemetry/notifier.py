@@ -19,7 +19,7 @@ import structlog
 from etl.config.telemetry_settings import TelemetrySettings
 from etl.domain.errors import Misconfigured
 from etl.runtime import logs
-from etl.runtime.time_limit import Background
+from etl.runtime.call_timeout import Background
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 import structlog
 
 from etl.domain.errors import ExitCode, Misconfigured
+from etl.runtime.call_timeout import Background, within
 from etl.runtime.cancellation import SIGNALLED
-from etl.runtime.time_limit import Background, within
 from etl.telemetry.http_sender import request, require_http
 
 log = structlog.get_logger("watch_time")

@@ -20,8 +20,8 @@ from etl.config.settings import Settings
 from etl.config.telemetry_settings import TelemetrySettings, unread_telemetry
 from etl.domain.errors import ExitCode, WatchTimeError
 from etl.runtime import logs
+from etl.runtime.call_timeout import within
 from etl.runtime.cancellation import SIGNALLED
-from etl.runtime.time_limit import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

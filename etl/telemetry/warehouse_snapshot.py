@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from etl.domain.slices import Slice
 from etl.warehouse import freshness, ledger, schema
-from etl.warehouse.connection import fetch_rows
 from etl.warehouse.database import open_warehouse
 from etl.warehouse.sql_files import statement
+from etl.warehouse.transactions import fetch_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -1,7 +1,7 @@
 """The database: connections, schema, ledger. Never commits on its own. SQL in `sql/`, one statement per file.
 
 database           connects; transactions; retries
-connection         what a transaction is told: its settings, savepoints, queries
+transactions       what a transaction is told: its settings, savepoints, queries
 driver_errors      psycopg's errors, translated
 sql_files          the SQL of a file, with the contract's columns filled in
 embedded_postgres  a Postgres server of the program's own

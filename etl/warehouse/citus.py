@@ -15,11 +15,11 @@ from psycopg import sql
 
 from etl.domain.errors import Misconfigured
 from etl.domain.plurals import plural
-from etl.warehouse.connection import fetch_rows
 from etl.warehouse.sql_files import statement
+from etl.warehouse.transactions import fetch_rows
 
 if TYPE_CHECKING:
-    from etl.warehouse.connection import Connection
+    from etl.warehouse.transactions import Connection
 
 log = structlog.get_logger("watch_time")
 

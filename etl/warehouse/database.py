@@ -19,8 +19,8 @@ from etl.config.setting_checks import EMBEDDED
 from etl.domain.errors import Misconfigured
 from etl.runtime.cancellation import Stop
 from etl.warehouse import embedded_postgres
-from etl.warehouse.connection import Connection, configure
 from etl.warehouse.driver_errors import TransientDatabaseError, translate_error
+from etl.warehouse.transactions import Connection, configure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

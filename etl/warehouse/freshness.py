@@ -12,15 +12,15 @@ from zoneinfo import ZoneInfo
 
 from etl.domain.slices import SETTLING_DAYS, ReportType, Slice, State, dates_between, slices_of, target_date
 from etl.warehouse import ledger
-from etl.warehouse.connection import fetch_rows
 from etl.warehouse.sql_files import statement
+from etl.warehouse.transactions import fetch_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from etl.config.settings import Settings
-    from etl.warehouse.connection import Connection
     from etl.warehouse.ledger import SliceRecord
+    from etl.warehouse.transactions import Connection
 
 # Publication has habits, and they change: half a year tells what is usual now.
 _LAG_WINDOW: Final = timedelta(days=180)

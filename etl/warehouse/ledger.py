@@ -13,8 +13,8 @@ from etl import __version__
 from etl.domain.errors import DataRefused, SliceBusy, kinds_of
 from etl.domain.pipeline_values import Origin
 from etl.domain.slices import ReportType, Slice, State
-from etl.warehouse.connection import fetch_rows
 from etl.warehouse.sql_files import statement
+from etl.warehouse.transactions import fetch_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from etl.domain.errors import WatchTimeError
     from etl.domain.pipeline_values import LoadedReport
-    from etl.warehouse.connection import Connection
+    from etl.warehouse.transactions import Connection
 
 # Errors about a report that had come.
 _SEEN: Final = frozenset({DataRefused.code} | {kind.code for kind in kinds_of(DataRefused)})

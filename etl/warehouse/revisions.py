@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from etl.domain.pipeline_values import Origin
 from etl.domain.slices import ReportType, Slice
 from etl.warehouse import ledger
-from etl.warehouse.connection import fetch_rows
 from etl.warehouse.sql_files import statement
+from etl.warehouse.transactions import fetch_rows
 
 if TYPE_CHECKING:
-    from etl.warehouse.connection import Connection
+    from etl.warehouse.transactions import Connection
 
 
 @dataclass(frozen=True, slots=True)

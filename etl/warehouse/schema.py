@@ -15,9 +15,9 @@ from psycopg import sql
 
 from etl.domain.errors import SchemaNotReady, WrongOrganization
 from etl.warehouse import citus
-from etl.warehouse.connection import configure
 from etl.warehouse.database import open_warehouse
 from etl.warehouse.sql_files import statement
+from etl.warehouse.transactions import configure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from etl.config.settings import Settings
     from etl.runtime.cancellation import Stop
-    from etl.warehouse.connection import Connection
     from etl.warehouse.database import Database
+    from etl.warehouse.transactions import Connection
 
 # The newest of migrations/versions; a test keeps the two equal.
 HEAD: Final = "005"

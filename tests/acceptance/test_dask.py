@@ -631,7 +631,7 @@ def test_a_report_that_a_worker_waits_for_is_told_to_the_command(
 
 # An error of ours that nobody foresaw, with data in its message, in whichever process loads.
 BUG = """
-from etl.load.slice_load import SliceLoad
+from etl.load.load_steps import SliceLoad
 def finish(self, tally):
     raise ValueError("-".join(("viewer", "canary")))
 SliceLoad.finish = finish

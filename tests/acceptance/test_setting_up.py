@@ -16,7 +16,7 @@ import pytest
 from dotenv import dotenv_values
 
 import terminals
-from etl.config import database_certificates, env_file_writer
+from etl.config import env_file_writer, system_ca_file
 from etl.domain.slices import ReportType, Slice
 from etl.sandbox.faults import Answer
 from etl.sandbox.sandbox_config import SandboxConfig
@@ -103,13 +103,11 @@ def test_what_is_written_is_what_is_read(tmp_path: Path, value: str) -> None:
 def test_the_systems_authorities_are_found_and_written_into_the_url(tmp_path: Path) -> None:
     file = tmp_path / "ca.crt"
     file.touch()
-    assert database_certificates.system_file([str(tmp_path / "none"), str(file)]) is not None
-    assert database_certificates.is_unverified("postgresql://db.example.com/d")
-    assert not database_certificates.is_unverified("postgresql://localhost/d")
-    assert not database_certificates.is_unverified("postgresql://db.example.com/d?sslmode=require"), (
-        "somebody has decided"
-    )
-    url = database_certificates.verified("postgresql://db.example.com/d?application_name=x", file)
+    assert system_ca_file.system_file([str(tmp_path / "none"), str(file)]) is not None
+    assert system_ca_file.is_unverified("postgresql://db.example.com/d")
+    assert not system_ca_file.is_unverified("postgresql://localhost/d")
+    assert not system_ca_file.is_unverified("postgresql://db.example.com/d?sslmode=require"), "somebody has decided"
+    url = system_ca_file.verified("postgresql://db.example.com/d?application_name=x", file)
     assert url == f"postgresql://db.example.com/d?application_name=x&sslmode=verify-full&sslrootcert={file}"
 
 

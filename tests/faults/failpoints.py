@@ -25,8 +25,8 @@ import psycopg
 from psycopg import sql
 from psycopg.transaction import BaseTransaction
 
-from etl.warehouse.connection import _TRANSACTION_SETTINGS
 from etl.warehouse.database import Database
+from etl.warehouse.transactions import _TRANSACTION_SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _LOAD: Final = {
     "connected": "call etl.warehouse.database:Database._connected",
     "address-known": "call etl.extract.report_api:ReportApi.ask_once",
-    "first-piece-stored": "call etl.extract.spool:Spool.write",
+    "first-piece-stored": "call etl.extract.download_writer:DownloadWriter.write",
     "downloaded": "call etl.extract.download:Downloader.download",
     "begun": "call etl.warehouse.database:configure downloaded",
     "locked": "after try_lock_slice",
@@ -46,7 +46,7 @@ _LOAD: Final = {
     "first-block-sent": "within copy_facts",
     "copied": "after copy_facts",
     "contents-copied": "after copy_content",
-    "reconciled": "call etl.load.slice_load:SliceLoad._reconcile",
+    "reconciled": "call etl.load.load_steps:SliceLoad._reconcile",
     "contents-written": "after upsert_content",
     "revision-noted": "after record_revision",
     "slice-noted": "after record_loaded",

@@ -12,12 +12,12 @@ from psycopg import sql
 
 from etl.domain.contract import CUSTOMER_ID, FACTS
 from etl.extract import download, gunzip, storage_headers
-from etl.load import month_merge, partitions, slice_load
+from etl.load import load_steps, month_merge, partition_bounds
 from etl.pipeline import guards, outcome_recorder, slice_sync
 from etl.runtime.redaction import Redactor
 from etl.transform import copy_encoder, copy_format, normalise, record_parser
 from etl.warehouse import ledger
-from etl.warehouse.connection import Connection
+from etl.warehouse.transactions import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,23 +95,23 @@ def _mutilated() -> None:
 
 def _mutilated_unreconciled() -> None:
     _mutilated()
-    _replace(slice_load.SliceLoad, "_reconcile", lambda *_: None)
+    _replace(load_steps.SliceLoad, "_reconcile", lambda *_: None)
 
 
 def _rollup_left_alone() -> None:
     """Facts are written, and what each content was watched is not summed again."""
-    original = slice_load.SliceLoad._execute
+    original = load_steps.SliceLoad._execute
 
     def without_rollup(self: Any, name: str, **more: Any) -> None:
         if name not in {"load/store_sums", "load/insert_sums"}:
             original(self, name, **more)
 
-    _replace(slice_load.SliceLoad, "_execute", without_rollup)
+    _replace(load_steps.SliceLoad, "_execute", without_rollup)
 
 
 def _rollup_left_alone_unreconciled() -> None:
     _rollup_left_alone()
-    _replace(slice_load.SliceLoad, "_reconcile", lambda *_: None)
+    _replace(load_steps.SliceLoad, "_reconcile", lambda *_: None)
 
 
 def _no_redaction() -> None:
@@ -124,14 +124,14 @@ def _no_shrink_guard() -> None:
 
 def _attached_without_key() -> None:
     """A partition is attached as it was filled, and ATTACH is left to find out about keys."""
-    original = partitions.Partition.render
+    original = partition_bounds.Partition.render
 
     def without_key(self: Any, name: str, *arguments: Any, **more: Any) -> sql.Composed:
         if name != "load/key_partition":
             return original(self, name, *arguments, **more)
         return sql.SQL("ALTER TABLE {} ALTER COLUMN report_date DROP DEFAULT").format(sql.Identifier(self.name))
 
-    _replace(partitions.Partition, "render", without_key)
+    _replace(partition_bounds.Partition, "render", without_key)
 
 
 def _overtaking() -> None:

@@ -54,7 +54,7 @@ SAYS = f"bad header Authorization: Bearer {TOKEN}"
 # A bug: an error of ours that nobody foresaw, with data in its message.
 BUG = """
 import sys
-from etl.load.slice_load import SliceLoad
+from etl.load.load_steps import SliceLoad
 viewer, token = sys.argv.pop(), sys.argv.pop()
 def finish(self, tally):
     raise ValueError(f"{viewer} {token}") from KeyError(viewer)

@@ -17,9 +17,9 @@ from etl.domain.outcome import FetchOptions
 from etl.domain.slices import ReportType, Slice
 from etl.job import runner
 from etl.sandbox.sandbox_config import SandboxConfig
-from etl.warehouse import connection as connecting
-from etl.warehouse.connection import idle_for
+from etl.warehouse import transactions as connecting
 from etl.warehouse.database import Database
+from etl.warehouse.transactions import idle_for
 from prerequisites import skip_missing
 from tally import record
 from warehouse_checker import violations

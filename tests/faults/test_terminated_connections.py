@@ -18,8 +18,8 @@ from etl.domain.outcome import FetchOptions
 from etl.domain.slices import ReportType, Slice
 from etl.job import runner
 from etl.load import compaction
+from etl.load.load_steps import SliceLoad
 from etl.load.month_merge import MonthMerge
-from etl.load.slice_load import SliceLoad
 from etl.runtime.cancellation import Stop
 from etl.warehouse.database import open_database
 from pgbouncer import pgbouncer
@@ -28,7 +28,7 @@ from warehouse_checker import violations
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from etl.warehouse.connection import Connection
+    from etl.warehouse.transactions import Connection
 
 OLD = (TODAY - timedelta(days=150)).replace(day=10)
 

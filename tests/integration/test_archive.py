@@ -27,7 +27,7 @@ from etl.domain.errors import ArchiveUnavailable, ExitCode, Misconfigured, Recon
 from etl.domain.outcome import FetchOptions, Outcome, Result
 from etl.domain.pipeline_values import ReportFile
 from etl.domain.slices import ReportType, Slice
-from etl.load import compaction, partitions
+from etl.load import compaction, partition_bounds
 from etl.runtime.cancellation import Stop, Stopped
 from etl.sandbox.faults import Delivery
 from etl.warehouse.database import open_database
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import postgres
-    from etl.warehouse.connection import Connection
+    from etl.warehouse.transactions import Connection
 
 
 pytestmark = pytest.mark.usefixtures("store_servers")
@@ -107,7 +107,7 @@ def test_on_every_postgres_a_slice_is_archived_alone_and_in_a_compacted_month(
         assert folder_archive.facts() == warehouse.query(IN_THE_WAREHOUSE)
     before = folder_archive.files()
     with open_database(warehouse.url, schema="public") as database:
-        assert compaction.compact(database, partitions.of_month(DAY), Stop()) is not None
+        assert compaction.compact(database, partition_bounds.of_month(DAY), Stop()) is not None
     assert warehouse.sync(OTHER, archive_url=folder_archive.url).result is Result.UNCHANGED
     assert folder_archive.files() == before
     assert warehouse.sync(SMALLER, shrink_limit="0", archive_url=folder_archive.url).result is Result.LOADED

@@ -20,13 +20,13 @@ from etl.diagnostics.doctor import run_checks
 from etl.domain.errors import ExitCode, Misconfigured
 from etl.domain.outcome import Outcome, Result
 from etl.domain.slices import ReportType, Slice
-from etl.load import compaction, partitions, slice_load
+from etl.load import compaction, load_steps, partition_bounds
 from etl.runtime.cancellation import Stop
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.warehouse import citus, schema
 from etl.warehouse import database as database_module
-from etl.warehouse.connection import Connection
 from etl.warehouse.database import Database, open_database
+from etl.warehouse.transactions import Connection
 from warehouse_checker import violations
 
 if TYPE_CHECKING:
@@ -211,9 +211,9 @@ def test_changes_of_two_slices_do_not_wait_for_each_other(
     for slice_ in (VOD, LIVE):
         on_cluster.sync(slice_=slice_)
         on_cluster.sandbox.restate(slice_)
-    reconcile, ends = slice_load.SliceLoad._reconcile, list[Outcome]()
+    reconcile, ends = load_steps.SliceLoad._reconcile, list[Outcome]()
 
-    def after_another(self: slice_load.SliceLoad, *arguments: Any) -> None:
+    def after_another(self: load_steps.SliceLoad, *arguments: Any) -> None:
         if self.slice == VOD:
             other = threading.Thread(target=lambda: ends.append(on_cluster.sync(slice_=LIVE)))
             other.start()
@@ -221,7 +221,7 @@ def test_changes_of_two_slices_do_not_wait_for_each_other(
             assert ends, "it waits"
         reconcile(self, *arguments)
 
-    monkeypatch.setattr(slice_load.SliceLoad, "_reconcile", after_another)
+    monkeypatch.setattr(load_steps.SliceLoad, "_reconcile", after_another)
     assert on_cluster.sync().result is Result.LOADED
     assert [end.result for end in ends] == [Result.LOADED]
     assert violations(on_cluster.url, on_cluster.sandbox, [VOD, LIVE], revisions=(1,)) == []
@@ -292,7 +292,7 @@ def test_a_compacted_month_lies_beside_the_others(on_cluster: Warehouse) -> None
         on_cluster.sync(slice_=slice_)
     before = on_cluster.stored()
     with open_database(on_cluster.url, schema="public") as database:
-        assert compaction.compact(database, partitions.of_month(DAY), Stop()) is not None
+        assert compaction.compact(database, partition_bounds.of_month(DAY), Stop()) is not None
     assert on_cluster.stored() == before
     assert set(_distributed(on_cluster)) == {"content", "watch_time", "watch_time_202611"}
     _no_row_on_the_coordinator(on_cluster)

@@ -17,13 +17,13 @@ from etl.diagnostics import page_reader
 from etl.domain.errors import Misconfigured, ReconciliationFailed, SliceBusy
 from etl.domain.outcome import FetchOptions, Result, Trust
 from etl.domain.slices import ReportType, Slice, slices_of
-from etl.load import compaction, month_merge, partitions
+from etl.load import compaction, month_merge, partition_bounds
 from etl.load.month_merge import MonthMerge
 from etl.runtime.cancellation import Stop
 from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from etl.warehouse import connection, ledger
+from etl.warehouse import ledger, transactions
 from etl.warehouse.database import Database, open_database
 from etl.warehouse.sql_files import statement
 from waiting import until
@@ -31,11 +31,11 @@ from waiting import until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etl.warehouse.connection import Connection
+    from etl.warehouse.transactions import Connection
     from postgres import Server
 
 FIRST, LAST = date(2026, 10, 1), date(2026, 10, 31)
-OCTOBER = partitions.of_month(FIRST)
+OCTOBER = partition_bounds.of_month(FIRST)
 GAP = Slice(date(2026, 10, 3), ReportType.LIVE)
 SOME = Slice(date(2026, 10, 4), ReportType.VOD)
 CONFIG = SandboxConfig(vod_rows=40, live_rows=20, quiet_one_day_in=0, first_day=date(2026, 9, 1), today=lambda: TODAY)
@@ -383,7 +383,7 @@ def test_nothing_is_built_where_the_swap_would_have_to_be_given_up(
 ) -> None:
     """Nor is the reader waited for, with all who come later behind us, whatever limit the connection has."""
     monkeypatch.setattr(MonthMerge, "_copy", lambda *_: pytest.fail("the month was built"))
-    monkeypatch.setitem(connection._TRANSACTION_SETTINGS, "lock_timeout", "0")
+    monkeypatch.setitem(transactions._TRANSACTION_SETTINGS, "lock_timeout", "0")
     with psycopg.connect(october.url) as reader:
         reader.execute("SELECT count(*) FROM watch_time")
         with pytest.raises(SliceBusy):
@@ -481,7 +481,7 @@ def test_several_at_once_do_it_once(october: Warehouse, database: Database, days
 
     def build(day: date) -> None:
         try:
-            ends.append(compaction.compact(database, partitions.of_month(day), Stop(), tries=2))
+            ends.append(compaction.compact(database, partition_bounds.of_month(day), Stop(), tries=2))
         except SliceBusy as error:
             ends.append(error)
 

@@ -36,8 +36,8 @@ from etl.job.dask import (
     worker_context,
 )
 from etl.runtime.cancellation import Stopped
-from etl.warehouse.connection import Connection
 from etl.warehouse.database import open_database
+from etl.warehouse.transactions import Connection
 from waiting import until
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from etl.domain.slices import ReportType, Slice
 from etl.runtime.cancellation import Stop, Stopped
 from etl.warehouse import citus, ledger
 from etl.warehouse import database as database_module
-from etl.warehouse.connection import Connection, configure, try_build_unique
 from etl.warehouse.database import Database, open_database
 from etl.warehouse.sql_files import statement
+from etl.warehouse.transactions import Connection, configure, try_build_unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

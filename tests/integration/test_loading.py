@@ -16,7 +16,7 @@ from conftest import DAY, HEADER, VOD, Warehouse
 from etl.domain.outcome import Outcome, Result
 from etl.domain.pipeline_values import Tally
 from etl.domain.slices import ReportType, Slice
-from etl.load import slice_load
+from etl.load import load_steps
 from etl.load.load_strategy import begin_load
 from etl.sandbox.faults import Delivery
 from etl.transform import normalise
@@ -177,15 +177,15 @@ def test_facts_contents_and_rejects_take_turns_when_there_are_many(
     good = [f"t{number % 40},c{number % 40},VOD,,u{number},{number}" for number in range(200)]
     bad = [f"t,c,VOD,,u{number},-1" for number in range(50)]
     monkeypatch.setattr(normalise, "chunks", partial(normalise.chunks, block_bytes=300))
-    monkeypatch.setattr(slice_load, "_BESIDE_BYTES", 0)
-    sent, take = list[int](), slice_load._SideBuffer.take
+    monkeypatch.setattr(load_steps, "_BESIDE_BYTES", 0)
+    sent, take = list[int](), load_steps._SideBuffer.take
 
-    def take_and_note(buffer: slice_load._SideBuffer) -> tuple[Sequence[memoryview], Sequence[memoryview]]:
+    def take_and_note(buffer: load_steps._SideBuffer) -> tuple[Sequence[memoryview], Sequence[memoryview]]:
         taken = take(buffer)
         sent.append(sum(len(text) for texts in taken for text in texts))
         return taken
 
-    monkeypatch.setattr(slice_load._SideBuffer, "take", take_and_note)
+    monkeypatch.setattr(load_steps._SideBuffer, "take", take_and_note)
 
     outcome = warehouse.sync(_lines(*good[:100], *bad, *good[100:]), max_reject_ratio="0.5")
 

@@ -31,7 +31,7 @@ from etl.domain.slices import ReportType, Slice, dates_between, slices_of
 from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
-from etl.warehouse.connection import fetch_rows
+from etl.warehouse.transactions import fetch_rows
 from prerequisites import skip_missing
 
 if TYPE_CHECKING:

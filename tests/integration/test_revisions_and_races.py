@@ -18,11 +18,11 @@ from etl.domain.errors import DatabaseUnavailable
 from etl.domain.outcome import FetchOptions, Outcome, Result, Trust
 from etl.domain.slices import ReportType, State
 from etl.job.planner import Planner
-from etl.load import compaction, partitions
+from etl.load import compaction, partition_bounds
 from etl.runtime.cancellation import Stop
 from etl.sandbox.faults import Answer, Delivery
-from etl.warehouse import connection as connecting
 from etl.warehouse import schema
+from etl.warehouse import transactions as connecting
 from etl.warehouse.database import Database
 
 if TYPE_CHECKING:
@@ -371,7 +371,7 @@ class TestDamagedFacts:
         before = warehouse.stored()
         if compacted:
             with warehouse.job() as opened:
-                assert compaction.compact(opened.context.database, partitions.of_month(DAY), Stop())
+                assert compaction.compact(opened.context.database, partition_bounds.of_month(DAY), Stop())
         self._damage(warehouse)
         assert warehouse.sync().result is Result.UNCHANGED, "the daily job trusts the ledger"
         outcome = warehouse.sync(ask=FetchOptions(trust=trust))

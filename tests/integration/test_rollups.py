@@ -10,16 +10,16 @@ import psycopg
 import pytest
 
 from conftest import DAY, HEADER, TODAY, Warehouse
-from etl.diagnostics.verify import open_verification
+from etl.diagnostics.verify_against_source import open_verification
 from etl.domain.errors import ExitCode
 from etl.domain.outcome import FetchOptions, Result, Trust
 from etl.domain.slices import ReportType, Slice
-from etl.load import distinct_customers, new_partition
+from etl.load import distinct_customers, new_partition_load
 from etl.runtime.cancellation import Stop
 from etl.warehouse.database import open_warehouse
 
 if TYPE_CHECKING:
-    from etl.warehouse.connection import Connection
+    from etl.warehouse.transactions import Connection
 
 # The views as they would be without rollup and counts: from the facts alone.
 _BY_FACTS = {
@@ -91,7 +91,7 @@ def test_random_warehouses_with_restatements_say_what_their_facts_say(
     newest_warehouse: Warehouse, chance: random.Random, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Larger reports are summed in another way: some of these are.
-    monkeypatch.setattr(new_partition, "_FEW_ROWS", 5)
+    monkeypatch.setattr(new_partition_load, "_FEW_ROWS", 5)
     for slice_ in [*SLICES, *chance.choices(SLICES, k=8)]:
         if newest_warehouse.sync(_report(chance), slice_=slice_).result is Result.HELD:
             newest_warehouse.sync(slice_=slice_, ask=FetchOptions(accept=True))

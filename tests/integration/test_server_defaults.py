@@ -13,7 +13,7 @@ from etl.domain.errors import SliceBusy
 from etl.domain.outcome import FetchOptions, Result
 from etl.domain.slices import ReportType
 from etl.job import runner
-from etl.load import compaction, partitions
+from etl.load import compaction, partition_bounds
 from etl.runtime.cancellation import Stop
 from etl.warehouse import schema
 from etl.warehouse.database import Database, open_database
@@ -103,7 +103,7 @@ def test_what_is_restated_between_the_comparison_and_the_swap_is_not_lost(
     if are_hostile:
         _set_defaults(warehouse.url)
     warehouse.sync()
-    month = partitions.of_month(DAY)
+    month = partition_bounds.of_month(DAY)
     with psycopg.connect(warehouse.url) as other, open_database(warehouse.url, schema="public") as database:
         _hold(other, str(VOD))
 

@@ -25,7 +25,7 @@ from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.sandbox.server import running
 from etl.warehouse import ledger
-from etl.warehouse.connection import Connection
+from etl.warehouse.transactions import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator

@@ -25,7 +25,7 @@ from etl.domain.outcome import Outcome, Pause, Result
 from etl.domain.pipeline_values import Change
 from etl.domain.slices import ReportType, Slice, State, dates_between, slices_of
 from etl.load.compaction import Compacted
-from etl.load.partitions import Partition
+from etl.load.partition_bounds import Partition
 from etl.pipeline import guards
 from etl.warehouse.freshness import Freshness, Lag, Overview
 

@@ -18,7 +18,7 @@ from etl.domain.errors import Misconfigured
 from etl.domain.slices import ReportType, Slice, dates_between
 from etl.sandbox import demo_extra
 from etl.sandbox.faults import Delivery
-from etl.sandbox.file_cache import GivenUp, Spool
+from etl.sandbox.file_cache import FileCache, GivenUp
 from etl.sandbox.sandbox import Sandbox
 from etl.sandbox.sandbox_config import SandboxConfig
 
@@ -247,12 +247,12 @@ def test_two_first_requests_at_once_share_one_file(sandbox: Sandbox) -> None:
         made.append(1)
         yield from (b"a", b"b")
 
-    def ask(spool: Spool) -> None:
+    def ask(cache: FileCache) -> None:
         barrier.wait()
-        found.append(spool.file("once.csv", pieces))
+        found.append(cache.file("once.csv", pieces))
 
-    spool = Spool()
-    threads = [threading.Thread(target=ask, args=(spool,)) for _ in range(4)]
+    cache = FileCache()
+    threads = [threading.Thread(target=ask, args=(cache,)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -261,33 +261,33 @@ def test_two_first_requests_at_once_share_one_file(sandbox: Sandbox) -> None:
     assert len(set(found)) == 1
     assert [path.name for path in found[0].path.parent.iterdir()] == ["once.csv"]
     assert found[0].path.read_bytes() == b"ab"
-    spool.clear()
+    cache.clear()
     assert not found[0].path.parent.exists()
 
 
 def test_the_longest_unused_files_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("etl.sandbox.file_cache._KEPT_BYTES", 10)
-    spool = Spool()
-    first, second = (spool.file(name, lambda: [b"5byte"]) for name in ("first.csv", "second.csv"))
-    assert spool.file("first.csv", list) == first
-    spool.file("third.csv", lambda: [b"5byte"])
+    cache = FileCache()
+    first, second = (cache.file(name, lambda: [b"5byte"]) for name in ("first.csv", "second.csv"))
+    assert cache.file("first.csv", list) == first
+    cache.file("third.csv", lambda: [b"5byte"])
     assert (first.path.exists(), second.path.exists()) == (True, False)
-    spool.clear()
+    cache.clear()
 
 
 def test_clearing_gives_up_what_is_being_made_and_leaves_nothing() -> None:
-    spool = Spool()
+    cache = FileCache()
 
     def pieces() -> Iterator[bytes]:
         yield b"a"
-        spool.clear()
+        cache.clear()
         yield b"b"
 
     with pytest.raises(GivenUp):
-        spool.file("half.csv", pieces)
-    assert spool.file("half.csv", lambda: [b"whole"]).path.read_bytes() == b"whole"
-    assert [path.name for path in spool.file("half.csv", list).path.parent.iterdir()] == ["half.csv"]
-    spool.clear()
+        cache.file("half.csv", pieces)
+    assert cache.file("half.csv", lambda: [b"whole"]).path.read_bytes() == b"whole"
+    assert [path.name for path in cache.file("half.csv", list).path.parent.iterdir()] == ["half.csv"]
+    cache.clear()
 
 
 def test_a_closed_sandbox_makes_the_same_report_again(sandbox: Sandbox) -> None:

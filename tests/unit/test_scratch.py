@@ -15,7 +15,7 @@ import pytest
 from conftest import fill_disk
 from etl.domain.errors import TryLater
 from etl.extract import scratch_folder
-from etl.extract.spool import Spool
+from etl.extract.download_writer import DownloadWriter
 
 _HOLD_A_FOLDER = """
 import sys
@@ -87,7 +87,7 @@ def test_a_full_disk_is_trouble_that_names_the_folder(small_disk: Path, monkeypa
         with scratch_folder.folder_in(folder) as for_a_slice:
             fill_disk(small_disk)
             with pytest.raises(TryLater, match=f"no space left in {for_a_slice}"):
-                Spool(for_a_slice / "report.csv")
+                DownloadWriter(for_a_slice / "report.csv")
         fill_disk(small_disk)
         with pytest.raises(TryLater, match=f"no space left in {folder}"), scratch_folder.folder_in(folder):
             pass

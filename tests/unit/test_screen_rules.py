@@ -27,14 +27,23 @@ from etl.diagnostics.check_result import Check, Verdict
 from etl.diagnostics.explain import Story
 from etl.diagnostics.sql_runner import Result as Rows
 from etl.diagnostics.status import SliceStatus, Status
-from etl.diagnostics.verify import Verdict as Comparison
-from etl.display import archive_screen, hints, narrative, query_table, run_tables, status_screen
+from etl.diagnostics.verify_against_source import Verdict as Comparison
+from etl.display import (
+    archive_screen,
+    explain_screen,
+    message_layout,
+    query_table,
+    revisions_screen,
+    run_tables,
+    status_screen,
+    verify_screen,
+)
 from etl.domain.errors import ExitCode
 from etl.domain.outcome import Outcome, Result
 from etl.domain.pipeline_values import Change
 from etl.domain.slices import ReportType, Slice, State, dates_between, slices_of
 from etl.load.compaction import Compacted
-from etl.load.partitions import Partition
+from etl.load.partition_bounds import Partition
 from etl.pipeline import guards
 from etl.warehouse.freshness import Freshness, Lag, Overview
 from etl.warehouse.revisions import Restatement
@@ -115,15 +124,17 @@ PAGES: dict[str, Callable[[], RenderableType]] = {
     "compacted_page": lambda: run_tables.compacted_page([Compacted(MONTH, 1_234)], 31),
     "status_page": lambda: status_screen.status_page(Status(STATUSES, _overview()), every_slice=True),
     "status_table": lambda: status_screen.status_table(STATUSES),
-    "restatements_page": lambda: narrative.restatements_page([RESTATED], STATUSES),
-    "verdicts_page": lambda: narrative.verdicts_page(VERDICTS, not_tried=3),
-    "stories_page": lambda: narrative.stories_page([STORY]),
-    "story_page": lambda: narrative.story_page(STORY),
+    "restatements_page": lambda: revisions_screen.restatements_page([RESTATED], STATUSES),
+    "verdicts_page": lambda: verify_screen.verdicts_page(VERDICTS, not_tried=3),
+    "stories_page": lambda: explain_screen.stories_page([STORY]),
+    "story_page": lambda: explain_screen.story_page(STORY),
     "audit_page": lambda: archive_screen.audit_page(AUDIT, ["a-file"]),
     "result_page": lambda: query_table.result_page(
         Rows(("report_date", "title", "sum"), [(DAYS[0], LONG, SECONDS), (DAYS[0], None, None)], "SELECT 2")
     ),
-    "an error": lambda: hints.problem(f"{LONG}\n  {LONG}", f"{LONG}: `{guards.accept_command(SLICE)}` and {LONG}"),
+    "an error": lambda: message_layout.problem(
+        f"{LONG}\n  {LONG}", f"{LONG}: `{guards.accept_command(SLICE)}` and {LONG}"
+    ),
 }
 
 
@@ -151,7 +162,15 @@ def test_a_page_fits_and_breaks_neither_commands_nor_dates_nor_numbers(name: str
 def test_every_page_is_looked_at() -> None:
     pages = {
         name
-        for module in (run_tables, status_screen, narrative, archive_screen, query_table)
+        for module in (
+            run_tables,
+            status_screen,
+            explain_screen,
+            revisions_screen,
+            verify_screen,
+            archive_screen,
+            query_table,
+        )
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if name.endswith(("_page", "_table")) and not name.startswith(("_", "new_"))
     }

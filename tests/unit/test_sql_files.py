@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from etl.load import partitions
+from etl.load import partition_bounds
 from etl.warehouse.citus import Dialect
 from etl.warehouse.sql_files import statement
 
@@ -69,7 +69,11 @@ def test_placeholders_are_those_that_are_filled_in() -> None:
 
 
 def test_a_partition_fills_in_what_is_taken_for_granted_here() -> None:
-    text = partitions.of_month(date(2026, 1, 1)).render("load/key_month", Dialect(is_distributed=False)).as_string(None)
+    text = (
+        partition_bounds.of_month(date(2026, 1, 1))
+        .render("load/key_month", Dialect(is_distributed=False))
+        .as_string(None)
+    )
     assert not _PLACEHOLDER.search(text)
 
 

@@ -18,7 +18,7 @@ from etl import __version__
 from etl.domain.errors import ClusterUnavailable, Misconfigured, WrongUsage
 from etl.domain.loopback import is_loopback
 from etl.job.dask import log_forwarding, ssl_workaround, worker
-from etl.runtime.time_limit import within
+from etl.runtime.call_timeout import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

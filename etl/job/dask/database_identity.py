@@ -19,8 +19,8 @@ from etl.warehouse.sql_files import statement
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from etl.warehouse.connection import Connection
     from etl.warehouse.database import Database
+    from etl.warehouse.transactions import Connection
 
 log = structlog.get_logger("watch_time")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from etl.warehouse.citus import Dialect
-    from etl.warehouse.connection import Connection
+    from etl.warehouse.transactions import Connection
 
 _DAYS_OF_ANY_MONTH = 31
 

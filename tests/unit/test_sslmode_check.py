@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from etl.config.settings import Settings
-from etl.config.sslmode import Sslmode, too_weak
+from etl.config.sslmode_check import Sslmode, too_weak
 
 FULL: Sslmode = "verify-full"
 REPOSITORY = Path(__file__).parents[2]

@@ -28,7 +28,7 @@ _SNIFFED_BYTES: Final = 512
 _NO_CSV: Final = {b"<": "a web page or an XML document", b"{": "a JSON document", MAGIC: "gzip in gzip"}
 
 
-class Spool:
+class DownloadWriter:
     """A report's file on local disk.
 
     Attributes:
@@ -127,7 +127,7 @@ class Spool:
 
     def _write(self, plain: bytes) -> None:
         if self._file is None:
-            raise ValueError("the spool file is closed")
+            raise ValueError("the file is closed")
         left = memoryview(plain)
         with needs_room(self.path.parent, f"a download of {self.size_bytes} bytes and more"):
             while left:  # the last write before a disk is full takes a part

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from etl.domain.errors import MalformedReport
+from etl.extract.download_writer import DownloadWriter
 from etl.extract.gunzip import Gunzip
-from etl.extract.spool import Spool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,17 +21,17 @@ CSV = b"a,b\n" + b"1,2\n" * 500
 GZIPPED = gzip.compress(CSV)
 
 
-def spooled(received: bytes, folder: Path, piece_bytes: int = 1 << 16) -> bytes:
-    spool = Spool(folder / "report.csv")
+def written(received: bytes, folder: Path, piece_bytes: int = 1 << 16) -> bytes:
+    writer = DownloadWriter(folder / "report.csv")
     try:
         for start in range(0, len(received), piece_bytes):
-            spool.write(received[start : start + piece_bytes])
-        sha256 = spool.finish()
+            writer.write(received[start : start + piece_bytes])
+        sha256 = writer.finish()
     finally:
-        spool.close()
-    content = spool.path.read_bytes()
+        writer.close()
+    content = writer.path.read_bytes()
     assert sha256 == hashlib.sha256(content).hexdigest()
-    assert (spool.size_bytes, spool.received_bytes) == (len(content), len(received))
+    assert (writer.size_bytes, writer.received_bytes) == (len(content), len(received))
     return content
 
 
@@ -50,7 +50,7 @@ def spooled(received: bytes, folder: Path, piece_bytes: int = 1 << 16) -> bytes:
     ],
 )
 def test_these_are_kept(received: bytes, content: bytes, piece_bytes: int, tmp_path: Path) -> None:
-    assert spooled(received, tmp_path, piece_bytes) == content
+    assert written(received, tmp_path, piece_bytes) == content
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 100_000])
@@ -72,22 +72,22 @@ def test_these_are_kept(received: bytes, content: bytes, piece_bytes: int, tmp_p
 )
 def test_these_are_refused(received: bytes, piece_bytes: int, tmp_path: Path) -> None:
     with pytest.raises(MalformedReport):
-        spooled(received, tmp_path, piece_bytes)
+        written(received, tmp_path, piece_bytes)
 
 
 def test_gzip_cut_anywhere_is_refused(tmp_path: Path) -> None:
     for cut in range(3, len(GZIPPED)):
         with pytest.raises(MalformedReport, match="is truncated"):
-            spooled(GZIPPED[:cut], tmp_path)
+            written(GZIPPED[:cut], tmp_path)
 
 
 def test_a_restart_forgets_everything(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "report.csv")
-    spool.write(GZIPPED[:40])
-    spool.restart()
-    spool.write(b"a,b\n")
-    assert spool.finish() == hashlib.sha256(b"a,b\n").hexdigest()
-    assert spool.path.read_bytes() == b"a,b\n"
+    writer = DownloadWriter(tmp_path / "report.csv")
+    writer.write(GZIPPED[:40])
+    writer.restart()
+    writer.write(b"a,b\n")
+    assert writer.finish() == hashlib.sha256(b"a,b\n").hexdigest()
+    assert writer.path.read_bytes() == b"a,b\n"
 
 
 def test_output_comes_in_bounded_pieces_and_complete() -> None:
@@ -101,14 +101,14 @@ def test_a_bomb_stops_at_the_ratio(tmp_path: Path) -> None:
     squeeze = zlib.compressobj(9, zlib.DEFLATED, 31)
     bomb = b"".join(squeeze.compress(b"a" * (1 << 20)) for _ in range(80)) + squeeze.flush()
     with pytest.raises(MalformedReport, match="decompresses from"):
-        spooled(bomb, tmp_path)
+        written(bomb, tmp_path)
     assert (tmp_path / "report.csv").stat().st_size <= 65 << 20
 
 
 def test_nobody_else_may_read_a_report(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        Spool(tmp_path / "report.csv").close()
+        DownloadWriter(tmp_path / "report.csv").close()
     finally:
         os.umask(before)
     assert (tmp_path / "report.csv").stat().st_mode & 0o777 == 0o600

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from etl.config.environment import given
-from etl.config.sslmode import too_weak
+from etl.config.sslmode_check import too_weak
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

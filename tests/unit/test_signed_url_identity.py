@@ -8,7 +8,7 @@ import re
 import httpx
 import pytest
 
-from etl.extract.unsigned_url import source_of
+from etl.extract.signed_url_identity import source_of
 
 HOST = "https://reports.example.com"
 CANARY = "canary-3f1e"

@@ -1,4 +1,4 @@
-"""The kinds of stores: a folder, and whatever fsspec speaks to. Errors are theirs; `timeout_store` sorts them.
+"""The kinds of stores: a folder, and whatever fsspec speaks to. Their errors are translated in `timeout_store`.
 
 A file is there whole under its name or not at all, also when the process is killed while it writes.
 """
@@ -16,9 +16,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
 from etl.archive.layout import PART
+from etl.domain.errors import Misconfigured
+from etl.runtime.redaction import redact
 
 # Parts of a large file, of which one or two are in memory. S3 wants at least 5 MB, Google multiples of 256 kB.
 PART_BYTES: Final = 8 << 20
+# The packages of this project's that bring a scheme's library.
+_EXTRAS: Final = {"s3": "archive", "gs": "archive-gs", "abfs": "archive-azure"}
+_TEXT_CHARACTERS: Final = 200
 
 
 class Store(Protocol):
@@ -160,6 +165,35 @@ class AzureBlobs(Objects):
     def copy(self, source: str, target: str) -> None:
         with self.open(source) as file:
             self.put(file, self._fs.info(self._path(source))["size"], target)
+
+
+def open_backend(url: str) -> Store:
+    """The store of `WATCH_TIME_ARCHIVE_URL`; nothing is asked of it yet.
+
+    Raises:
+        Misconfigured: the library for this kind of store is not installed, or does not take the address.
+    """
+    if "://" not in url:
+        return Folder(Path(url).expanduser().absolute())
+    scheme = url.partition("://")[0]
+    try:
+        import fsspec  # noqa: PLC0415 - only where it is needed
+
+        # What the package offers asks another API of what kind the bucket is, which takes rights of its own.
+        fsspec.register_implementation("gs", "gcsfs.core.GCSFileSystem", clobber=True)
+        # Listings that are remembered would not know of other runs' files, nor of our own.
+        fs, root = fsspec.core.url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
+    except ImportError as error:
+        raise Misconfigured(
+            f"the archive {url} needs a package that is not installed ({error})",
+            next_step=f"install it: `pip install 'watch-time[{_EXTRAS[scheme]}]'`",
+        ) from None
+    except ValueError as error:
+        raise Misconfigured(
+            f"the archive {url} cannot be opened ({redact(str(error))[:_TEXT_CHARACTERS]})",
+            next_step="correct WATCH_TIME_ARCHIVE_URL, or set what the store's library asks for in the environment",
+        ) from None
+    return (AzureBlobs if scheme == "abfs" else Objects)(fs, root.rstrip("/"))
 
 
 def _sync_folder(folder: Path) -> None:

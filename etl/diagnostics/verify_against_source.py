@@ -15,11 +15,11 @@ from etl.domain.pipeline_values import ReportNotFound, Tally
 from etl.domain.plurals import plural
 from etl.domain.slices import dates_between, slices_of
 from etl.extract import report_source
-from etl.load.difference import DifferenceLoad
+from etl.load.difference_load import DifferenceLoad
 from etl.pipeline import report_reader
 from etl.warehouse import ledger, schema
-from etl.warehouse.connection import fetch_rows
 from etl.warehouse.sql_files import statement
+from etl.warehouse.transactions import fetch_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from etl.config.settings import Settings
     from etl.domain.slices import ReportType, Slice
     from etl.extract.report_source import Source
-    from etl.warehouse.connection import Connection
     from etl.warehouse.database import Database
+    from etl.warehouse.transactions import Connection
 
 # So many differing rows of a slice are listed; they are counted all.
 _LISTED: Final = 10

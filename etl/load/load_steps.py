@@ -16,7 +16,7 @@ from psycopg import sql
 from etl.domain.errors import ReconciliationFailed
 from etl.domain.pipeline_values import Change
 from etl.domain.plurals import plural
-from etl.load import partitions
+from etl.load import partition_bounds
 from etl.warehouse import citus
 from etl.warehouse.sql_files import statement
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from etl.domain.pipeline_values import EncodedChunk, Tally
     from etl.domain.slices import Slice
-    from etl.warehouse.connection import Connection
+    from etl.warehouse.transactions import Connection
 
 # Limit of contents and rejects kept in memory while facts are sent.
 _BESIDE_BYTES: Final = 8 << 20
@@ -45,7 +45,7 @@ class SliceLoad(ABC):
         self.slice = slice_
         self._connection = connection
         self._report_sha256 = report_sha256
-        self._partition = partitions.of_slice(slice_)
+        self._partition = partition_bounds.of_slice(slice_)
         self._dialect = citus.dialect(connection)
         self._lines = sql.Identifier(self._lines_name())
         self._has_rejects = False

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from etl.load.slice_load import SliceLoad
-from etl.warehouse.connection import try_build_unique
+from etl.load.load_steps import SliceLoad
+from etl.warehouse.transactions import try_build_unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
-from etl.load.slice_load import SliceLoad
+from etl.load.load_steps import SliceLoad
 from etl.warehouse.sql_files import statement
 
 if TYPE_CHECKING:
