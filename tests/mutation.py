@@ -41,10 +41,10 @@ _MODULES: Final = {
     "pipeline": ["pipeline: slice_sync report_reader archive_stage replay outcome_log"],
     "outcome recorder": ["pipeline: outcome_recorder", "load: rejects", "warehouse: ledger revisions"],
     "guards": ["pipeline: guards guard_stage not_found_policy"],
-    "load": ["load: load_strategy difference new_partition partitions slice_load"],
+    "load": ["load: difference_load load_steps load_strategy new_partition_load partition_bounds"],
     "compaction": ["load: compaction month_merge compact_command distinct_customers"],
-    "archive": ["archive: archive audit backends layout manifests parquet raw timeout_store"],
-    "download": ["extract: download gunzip http_checksums spool storage_headers unsigned_url"],
+    "archive": ["archive: archive audit layout manifests parquet raw store_backends timeout_store"],
+    "download": ["extract: download download_writer gunzip http_checksums signed_url_identity storage_headers"],
 }
 PARTS: Final = {
     part: [
@@ -62,11 +62,11 @@ TESTS: Final = [
             "guards",
             "http_checksums",
             "not_found_policy",
-            "unsigned_url",
+            "signed_url_identity",
             "restored_revisions",
             "run_logging",
             "slices",
-            "spool",
+            "download_writer",
         )
     ),
     *(
