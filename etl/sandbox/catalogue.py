@@ -6,6 +6,7 @@ import csv
 import io
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +38,10 @@ ODD_CUSTOMERS = (
 )  # fmt: skip
 
 
+# Contents are made so many at a time, and kept: a report of ten lines would take as long as one of 100,000.
+_SIZE_STEP = 1_024
+
+
 @dataclass(frozen=True, slots=True)
 class Catalogue:
     """The contents that can be watched on a day: ids, titles and creation times, and a weight for each."""
@@ -50,19 +55,24 @@ class Catalogue:
 def catalogue(config: SandboxConfig, report_type: ReportType, day: date) -> Catalogue:
     """The catalogue of `day`: that of the first day and one new content for each day since."""
     first_size = config.titles if report_type is ReportType.VOD else -(-config.titles // 6)
-    numbers = np.arange(first_size + max(0, (day - config.first_day).days))
+    size = first_size + max(0, (day - config.first_day).days)
     key = seed_of(config.seed, report_type, "content")
-    bits = mix(numbers, key)
     # Zipf's law in whole numbers: half as popular at twice the rank, give or take what the day brings.
-    rank = np.argsort(np.argsort(bits))
-    of_the_day = (mix(numbers, seed_of(key, day)) % np.uint64(16) + np.uint64(8)).astype(np.int64)
-    return Catalogue(
-        content_ids=tuple(bytes(row).decode() for row in uuids(numbers, seed_of(key, "id"))),
-        titles=tuple(_title(number, int(chance)) for number, chance in enumerate(bits)),
-        created_at=tuple(
-            _created_at(number - first_size, int(chance), config.first_day) for number, chance in enumerate(bits)
-        ),
-        weights=1_000_000 // (rank + 3) * of_the_day,
+    rank = np.argsort(np.argsort(mix(np.arange(size), key)))
+    of_the_day = (mix(np.arange(size), seed_of(key, day)) % np.uint64(16) + np.uint64(8)).astype(np.int64)
+    ids, titles, created_at = _contents(key, first_size, config.first_day, -(-size // _SIZE_STEP) * _SIZE_STEP)
+    return Catalogue(ids[:size], titles[:size], created_at[:size], weights=1_000_000 // (rank + 3) * of_the_day)
+
+
+@lru_cache(maxsize=8)
+def _contents(key: int, first_size: int, first_day: date, size: int) -> tuple[tuple[str, ...], ...]:
+    """Ids, titles and creation times of the first `size` contents, which are the same on every day."""
+    numbers = np.arange(size)
+    chances = mix(numbers, key).tolist()
+    return (
+        tuple(bytes(row).decode() for row in uuids(numbers, seed_of(key, "id"))),
+        tuple(_title(number, chance) for number, chance in enumerate(chances)),
+        tuple(_created_at(number - first_size, chance, first_day) for number, chance in enumerate(chances)),
     )
 
 

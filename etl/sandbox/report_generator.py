@@ -136,24 +136,25 @@ class Viewing:
         ends = np.cumsum(per_entry)
         rows = int(ends[-1])
         step = stride(max(rows, 1))
-        prefixes = self._prefixes()
+        watched = np.flatnonzero(per_entry)
+        prefixes = self._prefixes(watched)
         for begin in range(0, rows, _CHUNK_ROWS):
             seats = np.arange(begin, min(begin + _CHUNK_ROWS, rows)) * step % rows
             entries = np.searchsorted(ends, seats, side="right")
             seats -= (ends - per_entry)[entries]
             anonymous = seats < self._anonymous[entries]
             viewers = np.where(anonymous, -1 - seats, self._start[entries] + seats - self._anonymous[entries])
-            yield self._render(prefixes.take(entries), entries, viewers)
+            yield self._render(prefixes.take(np.searchsorted(watched, entries)), entries, viewers)
 
-    def _prefixes(self) -> pa.StringArray:
-        """The fields that all lines of an entry have in common, as CSV."""
-        contents = zip(self._titles, self._shown.content_ids, self._shown.created_at, strict=True)
+    def _prefixes(self, entries: NDArray[np.int64]) -> pa.StringArray:
+        """For each of these entries the fields that all its lines have in common, as CSV."""
+        ids, created_at, played_as = self._shown.content_ids, self._shown.created_at, self._played_as
         return pa.array(
             [
-                quoted(title, content_id, streaming_type, created_at, "")
-                for title, content_id, created_at in contents
-                for streaming_type in self._played_as
-            ]
+                quoted(self._titles[content], ids[content], played_as[kind], created_at[content], "")
+                for content, kind in (divmod(entry, len(played_as)) for entry in entries.tolist())
+            ],
+            pa.string(),
         )
 
     def _render(self, prefixes: pa.StringArray, entries: NDArray[np.int64], viewers: NDArray[np.int64]) -> Lines:
