@@ -22,7 +22,7 @@ from etl.config.settings import Settings
 from etl.domain.errors import CredentialsRefused
 from etl.domain.outcome import FetchOptions, Outcome
 from etl.domain.slices import ReportType, Slice
-from etl.job.runner import open_job
+from etl.job.plan_runner import open_job
 from etl.load import distinct_customers
 from etl.runtime import logs
 from etl.runtime.cancellation import Stop
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from xdist.remote import Producer
 
     from archives import ArchiveFiles
-    from etl.job.runner import Job
+    from etl.job.plan_runner import Job
     from prefork import Process
 
 HEADER = "Content Title,Content ID,Streaming Type,Created At,Customer ID,Watch Time (sec.)\n"

@@ -39,7 +39,7 @@ LINES: Final = ROOT / "build" / "mutation-lines.json"
 # decides that a download is complete, and that a slice's row is written.
 _MODULES: Final = {
     "pipeline": ["pipeline: slice_sync report_reader archive_stage replay outcome_log"],
-    "outcome recorder": ["pipeline: outcome_recorder", "load: rejects", "warehouse: ledger revisions"],
+    "outcome recorder": ["pipeline: outcome_recorder", "load: refused_report_rejects", "warehouse: ledger revisions"],
     "guards": ["pipeline: guards guard_stage not_found_policy"],
     "load": ["load: difference_load load_steps load_strategy new_partition_load partition_bounds"],
     "compaction": ["load: compaction month_merge compact_command distinct_customers"],

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 # What the commands import when they run.
 _IMPORTED: Final = (
-    "etl.cli.main", "etl.job.runner", "etl.load.compaction", "etl.warehouse.schema",
+    "etl.cli.main", "etl.job.plan_runner", "etl.load.compaction", "etl.warehouse.schema",
     "etl.warehouse.embedded_postgres", "etl.telemetry.run_telemetry", "etl.telemetry.notifier",
     "etl.display.progress", "etl.display.run_tables", "etl.display.terminal", "etl.display.explain_screen",
     "etl.diagnostics.status", "etl.diagnostics.explain", "etl.diagnostics.verify_against_source",

@@ -28,7 +28,7 @@ def run(
 
     Run it on a schedule.
     """
-    from etl.job import runner
+    from etl.job import plan_runner
     from etl.pipeline import outcome_log
     from etl.telemetry import run_telemetry
 
@@ -36,7 +36,7 @@ def run(
     with run_telemetry.over("run") as watched:
         settings = output.settings(*output.NEEDS)
         live = output.live_progress(verbose=verbose, quiet=quiet)
-        with runner.open_job(settings, on_pause=live.pause) as opened:
+        with plan_runner.open_job(settings, on_pause=live.pause) as opened:
             outcome_log.run_started("run")
             plan = opened.planner.target(date, accept=accept)
             opened.planner.require_near(plan, is_meant=yes or date is None)
@@ -124,7 +124,7 @@ def backfill(
     as_json: options.Json = False,
 ) -> None:
     """Load the slices of a date range that are not loaded yet, oldest first. Resumes where it left off."""
-    from etl.job import runner
+    from etl.job import plan_runner
     from etl.pipeline import outcome_log
     from etl.telemetry import run_telemetry
 
@@ -152,7 +152,7 @@ def backfill(
         if concurrency:
             settings = settings.model_copy(update={"concurrency": concurrency})
         live = output.live_progress(verbose=verbose, quiet=quiet)
-        with runner.open_job(settings, requests_per_second=rate, dask=dask, on_pause=live.pause) as opened:
+        with plan_runner.open_job(settings, requests_per_second=rate, dask=dask, on_pause=live.pause) as opened:
             types = (report_type,) if report_type else tuple(ReportType)
             plan = opened.planner.backfill(
                 start, end, report_types=types, wanted=wanted, shard=part, accept=accept, trust=trust

@@ -12,7 +12,7 @@ from etl.config.settings import Settings, open_secrets, unknown_variable, unknow
 from etl.config.telemetry_settings import unread_telemetry
 from etl.diagnostics.check_result import FONTS_NEXT_STEP, Check, Verdict
 from etl.domain.errors import ExitCode, WatchTimeError
-from etl.extract import token_expiry
+from etl.extract import token_expiry_warning
 from etl.runtime.progress_reporter import SILENT, ProgressReporter
 from etl.warehouse import citus, schema
 from etl.warehouse.database import open_warehouse
@@ -50,7 +50,7 @@ def run_checks(
         yield Check.problem("settings", error)
         return
     yield Check.ok("settings", f"organization {settings.require('org_id')}, {settings.api_base_url}")
-    if warning := token_expiry.warning(settings.require("api_token"), now=datetime.now(UTC)):
+    if warning := token_expiry_warning.warning(settings.require("api_token"), now=datetime.now(UTC)):
         yield Check.warning("token", warning, "create a new one and set WATCH_TIME_API_TOKEN")
     progress.begin("checking the database")
     yield from _examine_database(settings, examine_fonts)

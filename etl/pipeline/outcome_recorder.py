@@ -14,7 +14,7 @@ import structlog
 from etl.domain.errors import DatabaseUnavailable, DataRefused, SliceBusy, WatchTimeError, WrongOrganization
 from etl.domain.outcome import FetchOptions, Outcome, Result, refusal, warnings_about
 from etl.domain.slices import State
-from etl.load import rejects
+from etl.load import refused_report_rejects
 from etl.pipeline import not_found_policy
 from etl.pipeline.not_found_policy import NotFound
 from etl.warehouse import ledger, revisions, schema
@@ -83,7 +83,7 @@ class Recorder:
 
     def record_unchanged(self, connection: Connection, known: SliceRecord, report: ReportFile | None = None) -> Outcome:
         """Note that the source still has the stored report; `report` is the file, if it had to be downloaded."""
-        rejects.delete(connection, known.slice)
+        refused_report_rejects.delete(connection, known.slice)
         ledger.record_state(connection, known.slice, known.stored_state, reason=why_empty(known.rows_stored))
         if report:
             ledger.record_origin(connection, known.slice, report.origin)
@@ -181,9 +181,9 @@ class Recorder:
         def record(connection: Connection) -> Outcome:
             known = self.lock_and_read(connection, slice_)
             attempt.require_fresh_baseline(known)
-            rejects.delete(connection, slice_)
+            refused_report_rejects.delete(connection, slice_)
             if revisions.accepted_rejects(connection, slice_, report.sha256) is None:
-                rejects.record(connection, slice_, report.sha256, tally.first_rejects)
+                refused_report_rejects.record(connection, slice_, report.sha256, tally.first_rejects)
             ledger.record_state(
                 connection, slice_, State.HELD, reason=str(error), error=error, held_sha256=report.sha256
             )

@@ -17,7 +17,7 @@ from etl.domain.errors import ExitCode, Misconfigured, WatchTimeError, WrongUsag
 from etl.domain.outcome import Result, refusal
 from etl.domain.pipeline_values import Tally
 from etl.extract import scratch_folder
-from etl.load import rejects
+from etl.load import refused_report_rejects
 from etl.load.load_strategy import begin_load
 from etl.pipeline import outcome_log, report_reader
 from etl.pipeline.archive_stage import outcome_of, restored
@@ -151,7 +151,7 @@ class Replay:
         if self._is_there(connection, marker):
             return outcome_of(marker, Result.UNCHANGED)
         tally = Tally()
-        rejects.delete(connection, slice_, report_sha256=marker.accepted.report_sha256)
+        refused_report_rejects.delete(connection, slice_, report_sha256=marker.accepted.report_sha256)
         load = begin_load(connection, slice_, marker.accepted.report_sha256)
         aliases = json.loads(marker.read_as)
         with report_reader.encode(csv, aliases, tally, self._database.stop) as chunks:

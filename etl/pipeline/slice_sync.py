@@ -20,7 +20,7 @@ from etl.domain.errors import CredentialsRefused, SliceBusy, WatchTimeError
 from etl.domain.outcome import Outcome, Trust
 from etl.domain.pipeline_values import LoadedReport, ReportNotFound, Tally
 from etl.extract.download import Unmodified
-from etl.load import partition_bounds, rejects
+from etl.load import partition_bounds, refused_report_rejects
 from etl.load.load_strategy import begin_load
 from etl.pipeline import outcome_log, report_reader
 from etl.pipeline.archive_stage import ArchiveStage, restored
@@ -217,7 +217,7 @@ class Pipeline:
 
         tally = Tally()
         load = begin_load(connection, attempt.slice, report.sha256)
-        rejects.delete(connection, attempt.slice, report_sha256=report.sha256)
+        refused_report_rejects.delete(connection, attempt.slice, report_sha256=report.sha256)
         with report_reader.encode(report.path, aliases, tally, self._database.stop) as chunks:
             load.stage(chunks)
         guard = GuardStage(self._limits, attempt, known, report, tally)

@@ -29,7 +29,7 @@ import terminals
 from conftest import DAY, HEADER, Program, fill_disk
 from etl.domain.outcome import FetchOptions, PlannedSlice, Result
 from etl.domain.slices import ReportType, Slice, dates_between, slices_of
-from etl.job import runner
+from etl.job import plan_runner
 from etl.sandbox.faults import Answer, Delivery
 from etl.sandbox.sandbox_config import SandboxConfig
 from waiting import until
@@ -617,7 +617,7 @@ def test_a_report_that_a_worker_waits_for_is_told_to_the_command(
     told: list[tuple[Slice, Pause]] = []
     with (
         dask.config.set(own),
-        runner.open_job(
+        plan_runner.open_job(
             newest_warehouse.configured(), dask=cluster.address, on_pause=lambda *pause: told.append(pause)
         ) as job,
     ):

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     import postgres
     from etl.domain.outcome import Outcome
-    from etl.job.runner import Job
+    from etl.job.plan_runner import Job
 
 # Not made small: each try is a load of its own.
 by_chance = settings(

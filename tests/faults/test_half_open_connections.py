@@ -15,7 +15,7 @@ from conftest import TODAY, Warehouse
 from disposable_server import disposable_server
 from etl.domain.outcome import FetchOptions
 from etl.domain.slices import ReportType, Slice
-from etl.job import runner
+from etl.job import plan_runner
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.warehouse import transactions as connecting
 from etl.warehouse.database import Database
@@ -72,7 +72,7 @@ def test_a_client_that_vanished_in_the_middle_of_copy_frees_its_slice(
     with disposable_server() as server, proxied(server.url) as proxy:
         warehouse = Warehouse(server.url, sandbox, base_url)
         proxy.arm(cut)
-        with runner.open_job(warehouse.configured(database_url=proxy.url), stop=CappedStop(0.05)) as opened:
+        with plan_runner.open_job(warehouse.configured(database_url=proxy.url), stop=CappedStop(0.05)) as opened:
             outcome = opened.context.pipeline.sync_slice(SLICE, FetchOptions())
         assert proxy.cut_at == cut.kind
         assert outcome.revision == 1, outcome

@@ -22,7 +22,7 @@ from disposable_server import DisposableServer, disposable_server
 from effort import SEED, effort
 from etl.domain.errors import DatabaseUnavailable
 from etl.domain.slices import ReportType, Slice
-from etl.job import runner
+from etl.job import plan_runner
 from etl.sandbox.sandbox_config import SandboxConfig
 from pgbouncer import pgbouncer
 from postgres import conninfo_url
@@ -158,7 +158,7 @@ class TestStandby:
         settings = Warehouse(standby.url, sandbox, base_url).configured()
         with (
             pytest.raises(DatabaseUnavailable, match="session is read-only") as refused,
-            runner.open_job(settings, stop=CappedStop(0.02)),
+            plan_runner.open_job(settings, stop=CappedStop(0.02)),
         ):
             pass
         assert refused.value.exit_code == 75

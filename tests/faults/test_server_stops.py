@@ -18,7 +18,7 @@ from disposable_server import DisposableServer, disposable_server
 from effort import SEED, effort
 from etl.domain.errors import ExitCode, TryLater
 from etl.domain.slices import ReportType, Slice
-from etl.job import runner
+from etl.job import plan_runner
 from etl.job.planner import LOADED_ONLY, NOT_LOADED
 from etl.sandbox.sandbox_config import SandboxConfig
 from tally import record
@@ -75,7 +75,9 @@ class Loader(threading.Thread):
         dates = [slice_.report_date for slice_ in SLICES]
         with (
             suppress(TryLater),
-            runner.open_job(self._warehouse.configured(concurrency=3), stop=CappedStop(OUTLASTS_A_RESTART_S)) as opened,
+            plan_runner.open_job(
+                self._warehouse.configured(concurrency=3), stop=CappedStop(OUTLASTS_A_RESTART_S)
+            ) as opened,
         ):
             opened.planner.now = NOON
             plan = opened.planner.backfill(min(dates), max(dates), wanted=NOT_LOADED | LOADED_ONLY)

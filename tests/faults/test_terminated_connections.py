@@ -16,7 +16,7 @@ from conftest import TODAY, VOD, Warehouse
 from etl.domain.errors import ExitCode
 from etl.domain.outcome import FetchOptions
 from etl.domain.slices import ReportType, Slice
-from etl.job import runner
+from etl.job import plan_runner
 from etl.load import compaction
 from etl.load.load_steps import SliceLoad
 from etl.load.month_merge import MonthMerge
@@ -72,7 +72,7 @@ def test_a_connection_that_ended_before_a_copy_is_opened_again(
     )
     with _reached(newest_warehouse, through_pool=through_pool) as url:
         settings = newest_warehouse.configured(database_url=url)
-        with runner.open_job(settings, stop=CappedStop(0.05)) as opened:
+        with plan_runner.open_job(settings, stop=CappedStop(0.05)) as opened:
             outcome = opened.context.pipeline.sync_slice(VOD, FetchOptions())
     assert len(ended) == 1
     assert (outcome.exit_code, outcome.revision) == (ExitCode.OK, 1), outcome

@@ -21,7 +21,7 @@ from effort import EXHAUSTIVE, SEED, effort
 from etl.domain.errors import ExitCode
 from etl.domain.outcome import FetchOptions, Outcome, Result
 from etl.domain.slices import ReportType, Slice
-from etl.job import runner
+from etl.job import plan_runner
 from etl.sandbox.sandbox_config import SandboxConfig
 from etl.transform import record_splitter
 from pgbouncer import pgbouncer
@@ -57,7 +57,7 @@ class Bench(NamedTuple):
         """As a run of its own does it, from connecting to closing."""
         self.proxy.arm(cut)
         settings = self.warehouse.configured(database_url=self.proxy.url)
-        with runner.open_job(settings, stop=CappedStop(0.02)) as opened:
+        with plan_runner.open_job(settings, stop=CappedStop(0.02)) as opened:
             return opened.context.pipeline.sync_slice(slice_, FetchOptions())
 
 

@@ -25,7 +25,7 @@ from etl.config.settings import Settings
 from etl.domain.errors import ClusterUnavailable, Misconfigured
 from etl.domain.outcome import FetchOptions, PlannedSlice, Result
 from etl.domain.slices import slices_of
-from etl.job import dask, runner
+from etl.job import dask, plan_runner
 from etl.job.dask import (
     client,
     database_identity,
@@ -210,7 +210,7 @@ def _quiet(wait: Callable[[], None]) -> Callable[[], None]:
 def test_where_no_scheduler_answers_the_run_ends(newest_warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "_CONNECT_S", 0.5)
     with (
-        runner.open_job(newest_warehouse.configured(), dask="tcp://127.0.0.1:1") as opened,
+        plan_runner.open_job(newest_warehouse.configured(), dask="tcp://127.0.0.1:1") as opened,
         pytest.raises(ClusterUnavailable, match=r"cannot reach a Dask scheduler at tcp://127\.0\.0\.1:1") as lost,
     ):
         opened.run(PLAN)
@@ -228,7 +228,7 @@ def test_where_no_worker_comes_every_slice_is_named_within_bounded_time(
             n_workers=0, processes=False, protocol="tcp", dashboard_address=None,
             scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
         ) as empty,
-        runner.open_job(newest_warehouse.configured(), dask=empty.scheduler_address) as opened,
+        plan_runner.open_job(newest_warehouse.configured(), dask=empty.scheduler_address) as opened,
     ):  # fmt: skip
         outcomes = opened.run(PLAN)
     assert [(outcome.slice, outcome.result, int(outcome.exit_code)) for outcome in outcomes] == [
@@ -246,7 +246,7 @@ def test_without_the_package_the_line_that_installs_it_is_told(
     monkeypatch.setitem(sys.modules, "distributed", None)
     with (
         pytest.raises(Misconfigured, match="--dask needs the package distributed") as refused,
-        runner.open_job(newest_warehouse.configured(), dask="local"),
+        plan_runner.open_job(newest_warehouse.configured(), dask="local"),
     ):
         pass
     assert refused.value.next_step == "`pip install 'watch-time[dask]'`"
@@ -254,15 +254,18 @@ def test_without_the_package_the_line_that_installs_it_is_told(
 
 def test_an_archive_in_a_folder_stays_on_its_machine(newest_warehouse: Warehouse, tmp_path: Path) -> None:
     settings = newest_warehouse.configured(archive_url=f"{tmp_path}")
-    with pytest.raises(Misconfigured, match="is a local folder"), runner.open_job(settings, dask="tcp://127.0.0.1:1"):
+    with (
+        pytest.raises(Misconfigured, match="is a local folder"),
+        plan_runner.open_job(settings, dask="tcp://127.0.0.1:1"),
+    ):
         pass
-    with runner.open_job(settings, dask="local"):
+    with plan_runner.open_job(settings, dask="local"):
         pass
 
 
 def test_an_empty_plan_needs_no_cluster(newest_warehouse: Warehouse) -> None:
     with (
-        runner.open_job(newest_warehouse.configured(), dask="tcp://127.0.0.1:1") as opened,
+        plan_runner.open_job(newest_warehouse.configured(), dask="tcp://127.0.0.1:1") as opened,
         closing(opened._executor([])),
     ):
         assert opened.run([]) == []

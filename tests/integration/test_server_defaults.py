@@ -12,7 +12,7 @@ from conftest import DAY, HEADER, VOD
 from etl.domain.errors import SliceBusy
 from etl.domain.outcome import FetchOptions, Result
 from etl.domain.slices import ReportType
-from etl.job import runner
+from etl.job import plan_runner
 from etl.load import compaction, partition_bounds
 from etl.runtime.cancellation import Stop
 from etl.warehouse import schema
@@ -89,7 +89,7 @@ def test_a_run_that_waited_for_another_one_s_first_load_finds_it(warehouse: Ware
             other.rollback()
             assert warehouse.sync().result is Result.LOADED
 
-        with runner.open_job(warehouse.configured(), stop=_Waiting(load_meanwhile)) as opened:
+        with plan_runner.open_job(warehouse.configured(), stop=_Waiting(load_meanwhile)) as opened:
             outcome = opened.context.pipeline.sync_slice(VOD, FetchOptions())
     assert (outcome.result, outcome.revision) == (Result.UNCHANGED, 1)
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from etl.extract import token_expiry
+from etl.extract import token_expiry_warning
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -54,4 +54,4 @@ def expiring(after: timedelta) -> str:
     ],
 )
 def test_a_token_is_warned_about_a_fortnight_ahead(token: str, warning: str | None) -> None:
-    assert token_expiry.warning(token, now=NOW) == warning
+    assert token_expiry_warning.warning(token, now=NOW) == warning

@@ -14,7 +14,7 @@ import structlog
 
 from etl.domain.errors import ExitCode, Misconfigured, WatchTimeError
 from etl.domain.outcome import Result
-from etl.extract import token_expiry
+from etl.extract import token_expiry_warning
 from etl.job import run_context
 from etl.job.planner import Planner
 from etl.job.thread_executor import ThreadExecutor
@@ -191,7 +191,7 @@ def open_job(
     with run_context.open_run_context(
         settings, stop, requests_per_second=requests_per_second, on_pause=on_pause
     ) as context:
-        if warning := token_expiry.warning(settings.require("api_token"), now=datetime.now(UTC)):
+        if warning := token_expiry_warning.warning(settings.require("api_token"), now=datetime.now(UTC)):
             log.warning("token_expires", message=warning, next_step="create a new one and set WATCH_TIME_API_TOKEN")
         planner = Planner(settings, context.database, now or settings.now(), requests_per_second=requests_per_second)
         executor = _executor(settings, context, dask, requests_per_second=requests_per_second, on_pause=on_pause)
