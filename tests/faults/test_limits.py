@@ -208,7 +208,7 @@ def test_a_report_with_a_streaming_type_of_its_own_on_each_line_is_loaded_in_bou
 
 
 def test_a_body_without_end_is_given_up_for_its_size(tried: Tried) -> None:
-    ended = tried.fetching(lambda _: chunks(endless()), extract__spool___MAX_PLAIN_BYTES=8 << 20)
+    ended = tried.fetching(lambda _: chunks(endless()), extract__download_writer___MAX_PLAIN_BYTES=8 << 20)
     assert (ended.code, ended.peak_bytes < MOST_BYTES) == (65, True), ended
     assert "far more than a report would" in ended.said, ended.said
     tried.assert_stored_is_untouched()
@@ -253,7 +253,7 @@ def test_a_lock_that_somebody_keeps_is_not_waited_for_for_ever(tried: Tried) -> 
     with psycopg.connect(tried.warehouse.url) as connection:
         connection.execute("LOCK TABLE report_revision IN EXCLUSIVE MODE")
         ended = tried.fetching(
-            in_turn(reply(200, CHANGED)), warehouse__connection___TRANSACTION_SETTINGS={"lock_timeout": "200ms"}
+            in_turn(reply(200, CHANGED)), warehouse__transactions___TRANSACTION_SETTINGS={"lock_timeout": "200ms"}
         )
     assert ended.code == 75, ended
     assert "55P03" in ended.said
@@ -270,7 +270,7 @@ def test_a_database_that_takes_too_long_is_given_up(tried: Tried) -> None:
         for each in slow:
             connection.execute(each)
         limits = {"statement_timeout": "500ms"}
-        ended = tried.fetching(in_turn(reply(200, CHANGED)), warehouse__connection___TRANSACTION_SETTINGS=limits)
+        ended = tried.fetching(in_turn(reply(200, CHANGED)), warehouse__transactions___TRANSACTION_SETTINGS=limits)
         assert ended.code == 75, ended
         assert "check what else the server is doing" in ended.said, ended.said
         tried.assert_stored_is_untouched()
