@@ -58,8 +58,8 @@ ARCHIVE_KINDS = [
 ]
 
 
-# Collecting makes some hundred thousand objects that stay: to look through them for garbage, over and over, took a fifth
-# of the time of pytest's own processes.
+# Collecting makes some hundred thousand objects that stay: to look through them for garbage, over and over, took a
+# fifth of the time of pytest's own processes.
 gc.set_threshold(100_000, 20, 20)
 
 
