@@ -23,7 +23,8 @@ from etl.runtime.redaction import redact
 PART_BYTES: Final = 8 << 20
 # The packages of this project's that bring a scheme's library.
 _EXTRAS: Final = {"s3": "archive", "gs": "archive-gs", "abfs": "archive-azure"}
-_TEXT_CHARACTERS: Final = 200
+# Enough of what a library says of an error.
+TEXT_CHARACTERS: Final = 200
 
 
 class Store(Protocol):
@@ -190,7 +191,7 @@ def open_backend(url: str) -> Store:
         ) from None
     except ValueError as error:
         raise Misconfigured(
-            f"the archive {url} cannot be opened ({redact(str(error))[:_TEXT_CHARACTERS]})",
+            f"the archive {url} cannot be opened ({redact(str(error))[:TEXT_CHARACTERS]})",
             next_step="correct WATCH_TIME_ARCHIVE_URL, or set what the store's library asks for in the environment",
         ) from None
     return (AzureBlobs if scheme == "abfs" else Objects)(fs, root.rstrip("/"))

@@ -11,7 +11,7 @@ import io
 import time
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
-from etl.archive.store_backends import open_backend
+from etl.archive.store_backends import TEXT_CHARACTERS, open_backend
 from etl.domain.errors import ArchiveDamaged, ArchiveUnavailable, CredentialsRefused, Misconfigured, WatchTimeError
 from etl.extract.scratch_folder import needs_room
 from etl.runtime.call_timeout import Background
@@ -39,7 +39,6 @@ _NO_CREDENTIALS: Final = {
     "DefaultCredentialsError", "RefreshError", "ClientAuthenticationError",
 }  # fmt: skip
 _REFUSED: Final = {"401", "403"}
-_TEXT_CHARACTERS: Final = 200
 
 
 class TimedStore:
@@ -141,7 +140,7 @@ class TimedStore:
         if isinstance(error, WatchTimeError):
             return error
         kind = type(error).__name__
-        text = redact(f"{kind}: {error}".replace("\n", " "))[:_TEXT_CHARACTERS]
+        text = redact(f"{kind}: {error}".replace("\n", " "))[:TEXT_CHARACTERS]
         if isinstance(error, PermissionError) and "://" not in self.url:
             return Misconfigured(
                 f"the archive {self.url} denies access ({what}: {text})",
